@@ -1,0 +1,44 @@
+# README.md names the two commands that matter: make run, make test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check bench install install-dev clean
+
+run: install
+	@$(BIN)/octowait up
+
+test: install-dev
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+check: install-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+bench: install-dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
+	$(BIN)/python -m tests.bench $(ARGS)
+
+install: $(VENV)/installed
+install-dev: $(VENV)/installed-dev
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'octowait needs Python 3.11 or newer: make run PYTHON=python3.11' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo 'octowait needs the venv module; on Debian: apt-get install python3-venv' >&2; exit 1; }
+
+$(VENV)/installed: requirements.txt pyproject.toml | $(VENV)/bin/python
+	@echo 'Installing octowait into $(VENV) ...'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -e .
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	@echo 'Installing what the tests need into $(VENV) ...'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

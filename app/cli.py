@@ -1,0 +1,476 @@
+"""The ``octowait`` command. Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 cannot reach."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app import __version__
+from app.settings import PREFIX, BadSettings, Settings, load_settings, read_secrets, with_secrets
+
+if TYPE_CHECKING:
+    from app.gate import Gate
+
+REFUSED, UNREACHABLE = 1, 3
+
+
+class _Command(click.Command):
+    """Shows its examples as they were written."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.epilog:
+            with formatter.section("Example" if "\n" not in self.epilog else "Examples"):
+                for line in self.epilog.splitlines():
+                    formatter.write(f"  {line}\n")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="octowait")
+def cli() -> None:
+    """Make a deployment wait until every other deployment on the same machines has finished.
+
+    Commands that ask or tell octowait something reach it at --url, or directly on --redis-url; by default at the
+    octowait that runs here.
+    """
+
+
+def main() -> None:
+    """Run a command and end the process with its exit status."""
+    if sys.argv[1:2] == ["serve"]:
+        # Before anything that brings sockets or threads: what is imported unpatched blocks all requests at once.
+        from gevent import monkey
+
+        monkey.patch_all()
+    with _readable_errors():
+        cli(prog_name="octowait")
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    from app.coordination.errors import BadStoreAddress, StoreError
+    from app.gate import CannotReach, Refused
+
+    try:
+        yield
+    except BadSettings as error:
+        _fail(str(error), 2)
+    except BadStoreAddress as error:
+        _fail(f"Redis URL {error}", 2)
+    except Refused as error:
+        _fail(f"{error} ({error.code})", REFUSED)
+    except (CannotReach, StoreError) as error:
+        _fail(str(error), UNREACHABLE)
+    except BrokenPipeError:
+        # The reader of our output has seen enough; what is left in the buffer has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str, status: int) -> None:
+    click.echo(f"octowait: {message}", err=True)
+    sys.exit(status)
+
+
+# --- how commands find octowait ---------------------------------------------------------------------------------------
+
+_GATE_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option("--url", envvar="OCTOWAIT_URL", help="Address of octowait.  [env: OCTOWAIT_URL]"),
+    click.option("--token", envvar="OCTOWAIT_TOKEN", help="Token for --url.  [env: OCTOWAIT_TOKEN]"),
+    click.option("--redis-url", help="Work on this Redis directly.  [env: OCTOWAIT_REDIS_URL]"),
+)
+
+
+def _with_gate(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command *gate* for the options --url, --token and --redis-url."""
+
+    @click.pass_context
+    def run(ctx: click.Context, /, url: str | None, token: str | None, redis_url: str | None, **rest: Any) -> None:
+        ctx.invoke(command, gate=_find_gate(url, token, redis_url), **rest)
+
+    run.__doc__ = command.__doc__
+    run.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    for option in _GATE_OPTIONS:
+        run = option(run)
+    return run
+
+
+def _find_gate(url: str | None, token: str | None, redis_url: str | None) -> Gate:
+    """In this order: --url or its variable, --redis-url or the setting, the octowait that runs here."""
+    from app.gate import DirectGate, HttpGate
+
+    settings = load_settings()
+    kept = read_secrets(settings.data_dir) or {}
+    if kept and not settings.tokens:
+        settings = with_secrets(settings)
+    if redis_url or (settings.redis_url and not url):
+        return DirectGate(settings.model_copy(update={"redis_url": redis_url or settings.redis_url}))
+    if not token:
+        by_role = {known.role: known.secret for known in settings.tokens}
+        token = by_role.get("admin") or by_role.get("viewer") or by_role.get("step")
+    if not token:
+        raise BadSettings(
+            "OCTOWAIT_TOKEN is not set and no octowait keeps its secrets here: expected --token, OCTOWAIT_TOKEN or a "
+            f"readable {settings.data_dir / 'secrets.env'}"
+        )
+    return HttpGate(url or f"http://{settings.bind}", token)
+
+
+def _command(name: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
+    return cli.command(name, cls=_Command, epilog=example)
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the JSON of the API.")
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _process_settings() -> Iterator[Settings]:
+    """Settings with secrets and a Redis, which is the embedded one if none is set, for as long as this is open."""
+    from app.coordination.embedded import EmbeddedServer
+    from app.logs import configure_logs
+
+    settings = with_secrets(load_settings())
+    configure_logs(settings.log_format)
+    if settings.redis_url:
+        yield settings
+        return
+    server = EmbeddedServer(settings.data_dir / "redis")
+    try:
+        yield settings.model_copy(update={"redis_url": server.acquire()})
+    finally:
+        server.release()
+
+
+@_command("up", "octowait up")
+def up() -> None:
+    """Run web, worker and scheduler of the Procfile, on an embedded Redis unless OCTOWAIT_REDIS_URL is set."""
+    from app.up import up as run
+
+    sys.exit(run(with_secrets(load_settings())))
+
+
+@_command("serve", "OCTOWAIT_BIND=127.0.0.1:8080 octowait serve")
+def serve() -> None:
+    """Run the web server: webhooks, API and pages."""
+    from app.web.server import serve as run
+
+    with _process_settings() as settings:
+        run(settings)
+
+
+@_command("worker", "octowait worker")
+def worker() -> None:
+    """Run a worker for the jobs that ask Octopus."""
+    from workers.run import run_worker
+
+    with _process_settings() as settings:
+        run_worker(settings)
+
+
+@_command("scheduler", "octowait scheduler")
+def scheduler() -> None:
+    """Run the scheduler; of several, one works and the others stand by."""
+    from workers.schedule import run_scheduler
+
+    with _process_settings() as settings:
+        run_scheduler(settings)
+
+
+# --- a run ------------------------------------------------------------------------------------------------------------
+
+
+@_command("wait", "octowait wait ServerTasks-4711 -m Machines-7 -m Machines-12 --timeout-minutes 30")
+@click.argument("task")
+@click.option("-m", "--machine", "machines", multiple=True, required=True, help="A machine id; repeat it for more.")
+@click.option("--project", help="Shown to people.")
+@click.option("--environment", help="Shown to people.")
+@click.option("--release", help="Shown to people: a version.")
+@click.option("--priority", type=int, default=0, show_default=True, help="Higher is sooner.")
+@click.option("--timeout-minutes", type=click.FloatRange(min=0, min_open=True), default=120, show_default=True)
+@as_json
+@_with_gate
+def wait(
+    gate: Gate, task: str, machines: tuple[str, ...], project: str | None, environment: str | None,
+    release: str | None, priority: int, timeout_minutes: float, as_json: bool,
+) -> None:  # fmt: skip
+    """Join the line of some machines and block until all are granted.
+
+    Exit status 0 means granted; any other says why in its last line. On a Redis URL it blocks on Redis itself.
+    """
+    from app.waiting import wait_for_grant
+
+    body = {
+        "machines": list(machines),
+        "project": {"name": project} if project else None,
+        "environment": {"name": environment} if environment else None,
+        "release": {"version": release} if release else None,
+        "priority": priority,
+        "timeout_seconds": max(1, round(timeout_minutes * 60)),
+    }
+    answer = wait_for_grant(gate, task, body, say=lambda line: click.echo(line, err=True))
+    _print_json(answer) if as_json else click.echo(answer["message"])
+    sys.exit(0 if answer["state"] == "granted" else REFUSED)
+
+
+@_command("release", "octowait release ServerTasks-4711 --reason 'deployed by hand'")
+@click.argument("task")
+@click.option("--reason", help="Kept in the timeline.")
+@as_json
+@_with_gate
+def release(gate: Gate, task: str, reason: str | None, as_json: bool) -> None:
+    """Give back the machines of a run, or take it out of its lines."""
+    answer = gate.call("DELETE", f"/api/waits/{task}", query={"reason": reason})
+    _print_json(answer) if as_json else click.echo(f"{task}: {answer['outcome']}")
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+@_command("status", "octowait status")
+@as_json
+@_with_gate
+def status(gate: Gate, as_json: bool) -> None:
+    """Show the board in a few lines: what is busy, who waits, what needs a person."""
+    from app.tables import status_lines
+
+    machines, waits = gate.call("GET", "/api/machines"), gate.call("GET", "/api/waits")
+    kept = gate.call("GET", "/api/kept")
+    if as_json:
+        _print_json({**machines, **waits, **kept})
+        return
+    for line in status_lines(machines, waits, kept):
+        click.echo(line)
+
+
+@_command("machines", "octowait machines\noctowait machines Machines-7 --json")
+@click.argument("machine", required=False)
+@as_json
+@_with_gate
+def machines(gate: Gate, machine: str | None, as_json: bool) -> None:
+    """List machines, who holds them and who waits for them; or show one with its last runs."""
+    from app.tables import machine_lines, machines_table
+
+    answer = gate.call("GET", f"/api/machines/{machine}" if machine else "/api/machines")
+    if as_json:
+        _print_json(answer)
+    elif machine:
+        _print_lines(machine_lines(answer, gate.call("GET", "/api/machines")["now_ms"]))
+    else:
+        _print_table(machines_table(answer))
+
+
+@_command("waits", "octowait waits")
+@as_json
+@_with_gate
+def waits(gate: Gate, as_json: bool) -> None:
+    """List everyone waiting, in order, with who blocks them."""
+    from app.tables import waits_table
+
+    answer = gate.call("GET", "/api/waits")
+    _print_json(answer) if as_json else _print_table(waits_table(answer))
+
+
+@_command("run", "octowait run ServerTasks-4711")
+@click.argument("task")
+@as_json
+@_with_gate
+def run(gate: Gate, task: str, as_json: bool) -> None:
+    """Show one run: its facts and its timeline."""
+    from app.tables import run_lines, timeline_table
+
+    answer = gate.call("GET", f"/api/runs/{task}")
+    if as_json:
+        _print_json(answer)
+        return
+    _print_lines(run_lines(answer))
+    _print_table(timeline_table(answer["timeline"]))
+
+
+@_command(
+    "timeline", "octowait timeline --machine Machines-7 --since 24h\noctowait timeline --format csv > timeline.csv"
+)
+@click.option("--machine", help="Only this machine.")
+@click.option("--task", help="Only this server task.")
+@click.option("--project", help="Only this project id.")
+@click.option("--kind", help="Only this kind, e.g. granted.")
+@click.option("--since", help="From then on: 30m, 24h, 7d ago, or ISO 8601.")
+@click.option("--until", help="Before then: 30m, 24h, 7d ago, or ISO 8601.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="For the table and --json.")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "ndjson"]), default="table", show_default=True)
+@as_json
+@_with_gate
+def timeline(
+    gate: Gate, machine: str | None, task: str | None, project: str | None, kind: str | None, since: str | None,
+    until: str | None, limit: int, form: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Show what happened, oldest first; csv and ndjson stream all of it."""
+    from app.tables import timeline_table
+
+    query: dict[str, object] = {
+        "machine_id": machine, "task_id": task, "project_id": project, "kind": kind, "limit": limit,
+        "from_ms": _moment(since, ago=True), "to_ms": _moment(until, ago=True),
+    }  # fmt: skip
+    if form != "table" and not as_json:
+        for line in gate.lines("/api/timeline", query={**query, "format": form}):
+            sys.stdout.write(line)
+        return
+    answer = gate.call("GET", "/api/timeline", query=query)
+    if as_json:
+        _print_json(answer)
+        return
+    _print_table(timeline_table(answer["records"]))
+    if answer["next_cursor"]:
+        click.echo(
+            f"The first {limit} are shown: narrow it with --since, or stream all with --format ndjson.", err=True
+        )
+
+
+@_command("kept", "octowait kept --json > kept.json")
+@as_json
+@_with_gate
+def kept(gate: Gate, as_json: bool) -> None:
+    """List deliveries of Octopus that were authentic but could not be applied."""
+    from app.tables import kept_table
+
+    answer = gate.call("GET", "/api/kept")
+    _print_json(answer) if as_json else _print_table(kept_table(answer))
+
+
+# --- operating --------------------------------------------------------------------------------------------------------
+
+
+@_command("reserve", "octowait reserve Machines-7 --note 'disk swap' --until 2h")
+@click.argument("machine")
+@click.option("--note", required=True, help="Shown to everybody who waits.")
+@click.option("--until", help="30m, 2h, 1d from now, or ISO 8601; without it until 'unreserve'.")
+@as_json
+@_with_gate
+def reserve(gate: Gate, machine: str, note: str, until: str | None, as_json: bool) -> None:
+    """Grant a machine to nobody new; running work goes on."""
+    body = {"note": note, "until_ms": _moment(until, ago=False)}
+    answer = gate.call("PUT", f"/api/machines/{machine}/reservation", body=body)
+    _print_json(answer) if as_json else click.echo(f"{answer['id']} is reserved: {answer['note']}")
+
+
+@_command("unreserve", "octowait unreserve Machines-7")
+@click.argument("machine")
+@as_json
+@_with_gate
+def unreserve(gate: Gate, machine: str, as_json: bool) -> None:
+    """End the reservation of a machine; the next in line is granted."""
+    answer = gate.call("DELETE", f"/api/machines/{machine}/reservation")
+    said = {"unreserved": "is reserved no longer", "nothing": "was not reserved"}
+    _print_json(answer) if as_json else click.echo(f"{machine} {said[answer['outcome']]}")
+
+
+@_command("force-release", "octowait force-release ServerTasks-4711 --reason 'its server died' --confirm")
+@click.argument("task")
+@click.option("--reason", required=True, help="Kept in the timeline, with who did it.")
+@click.option("--confirm", is_flag=True, help="Also while Octopus says that the task still runs.")
+@as_json
+@_with_gate
+def force_release(gate: Gate, task: str, reason: str, confirm: bool, as_json: bool) -> None:
+    """Take the machines away from a run, or the run out of its lines."""
+    body = {"reason": reason, "confirm": confirm}
+    answer = gate.call("POST", f"/api/waits/{task}/force-release", body=body)
+    _print_json(answer) if as_json else click.echo(f"{task}: {answer['outcome']}")
+
+
+@_command("prioritize", "octowait prioritize ServerTasks-4711 10 --reason 'hotfix'")
+@click.argument("task")
+@click.argument("priority", type=int)
+@click.option("--reason", required=True, help="Kept in the timeline, with who did it.")
+@as_json
+@_with_gate
+def prioritize(gate: Gate, task: str, priority: int, reason: str, as_json: bool) -> None:
+    """Move a waiting run; a higher priority is sooner."""
+    body = {"priority": priority, "reason": reason}
+    answer = gate.call("POST", f"/api/waits/{task}/priority", body=body)
+    _print_json(answer) if as_json else click.echo(answer["message"])
+
+
+@_command("replay", "octowait replay tests/payloads/*.json")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@as_json
+@_with_gate
+def replay(gate: Gate, files: tuple[Path, ...], as_json: bool) -> None:
+    """Post stored webhook payloads again; one that was applied already is a duplicate.
+
+    A file holds one payload, a JSON array of payloads, or one payload a line.
+    """
+    settings = with_secrets(load_settings())
+    assert settings.webhook_secret
+    headers = {settings.webhook_header: settings.webhook_secret.get_secret_value()}
+    answers = []
+    for file in files:
+        for body in _payloads(file.read_bytes()):
+            answer = gate.call("POST", "/webhooks/octopus", body=body, headers=headers)
+            answers.append({"file": str(file), **answer})
+            if not as_json:
+                click.echo(f"{file}: {answer['event'] or 'no event id'} {answer['outcome']}")
+    if as_json:
+        _print_json(answers)
+
+
+def _payloads(content: bytes) -> Iterator[bytes]:
+    """The payloads of a file; what cannot be read as JSON is posted as it is, for octowait to keep."""
+    try:
+        document = json.loads(content)
+    except ValueError:
+        lines = [line for line in content.splitlines() if line.strip()]
+        yield from lines if len(lines) > 1 and all(line.startswith(b"{") for line in lines) else [content]
+        return
+    for payload in document if isinstance(document, list) else [document]:
+        yield json.dumps(payload).encode()
+
+
+# --- helpers ----------------------------------------------------------------------------------------------------------
+
+_SPAN = re.compile(r"^(\d+)\s*(s|m|h|d)$")
+
+
+def _moment(text: str | None, *, ago: bool) -> int | None:
+    """Milliseconds since the epoch of ``2h`` from now (or ago), or of an ISO 8601 time; local without an offset."""
+    if not text:
+        return None
+    span = _SPAN.match(text.strip().lower())
+    now = datetime.now(UTC)
+    if span:
+        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[span[2]]
+        delta = timedelta(**{unit: int(span[1])})
+        moment = now - delta if ago else now + delta
+    else:
+        try:
+            moment = datetime.fromisoformat(text).astimezone(UTC)
+        except ValueError as error:
+            raise click.UsageError(f"{text!r}: expected 30m, 2h, 7d, or a time such as 2026-11-23T18:00") from error
+    return round(moment.timestamp() * 1000)
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print_lines(lines: list[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def _print_table(table: Any) -> None:
+    from rich.console import Console
+
+    # Piped, a table is for grep: as wide as it needs to be.
+    Console(width=None if sys.stdout.isatty() else 250, soft_wrap=not sys.stdout.isatty()).print(table)
+
+
+__all__ = ["PREFIX", "cli", "main"]

@@ -1,0 +1,79 @@
+"""The one place where Redis clients are made, with limits that a service needs and the library does not set."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from app.coordination.errors import BadStoreAddress
+
+Client = redis.Redis
+
+#: Seconds for one command. A script takes microseconds; this is for a server that is paging, saving or gone.
+COMMAND_TIMEOUT = 5.0
+
+#: Connections of one process. Web processes stay far below it: they share a few and block on none.
+MAX_CONNECTIONS = 50
+
+EXPECTED = (
+    "redis://, rediss://, unix:///path or sentinel://host:26379,host:26379/service?db=0 (rediss+sentinel:// with TLS)"
+)
+
+
+def connect(url: str, *, blocking: bool = False, max_connections: int = MAX_CONNECTIONS) -> Client:
+    """A client for *url*; it connects when it is first used.
+
+    Args:
+        blocking: For subscriptions and blocking reads: no time-out of its own, and nothing is sent twice, since a
+            repeated blocking read would queue anew.
+        max_connections: More at once wait for a free one.
+
+    Raises:
+        BadStoreAddress: *url* has another form than redis-py and Sentinel URLs have.
+    """
+    options: dict[str, Any] = {
+        "socket_timeout": None if blocking else COMMAND_TIMEOUT,
+        "socket_connect_timeout": COMMAND_TIMEOUT,
+        # One shape of answers on Redis 6.2 and on whatever comes.
+        "protocol": 2,
+        # A script is idempotent or answers the same again, so one more try over a fresh connection is safe.
+        "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 0 if blocking else 2),
+        "health_check_interval": 0 if blocking else 30,
+    }
+    if not url.startswith("unix:"):
+        options["socket_keepalive"] = True
+    try:
+        if "sentinel://" in url:
+            return _from_sentinel(url, options)
+        pool = redis.BlockingConnectionPool.from_url(
+            url, max_connections=max_connections, timeout=COMMAND_TIMEOUT, **options
+        )
+        return redis.Redis.from_pool(pool)
+    except ValueError as error:
+        raise BadStoreAddress(f"{url.split('@')[-1]}: expected {EXPECTED}") from error
+
+
+def _from_sentinel(url: str, options: dict[str, Any]) -> Client:
+    """``sentinel://[user:password@]host:port,host:port/service[?db=0&sentinel_password=…]``, its primary."""
+    parts = urlsplit(url)
+    secret, _, places = parts.netloc.rpartition("@")
+    query = dict(parse_qsl(parts.query))
+    service = parts.path.strip("/")
+    if parts.scheme not in ("sentinel", "rediss+sentinel") or not service or not places:
+        raise ValueError(url)
+    hosts = [(host, int(port or 26379)) for host, _, port in (place.partition(":") for place in places.split(","))]
+    user, _, password = secret.partition(":")
+    tls = {"ssl": True} if parts.scheme.startswith("rediss") else {}
+    common = {k: v for k, v in options.items() if k != "health_check_interval"}
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        hosts, sentinel_kwargs={**common, **tls, "password": query.get("sentinel_password")}, **common, **tls
+    )
+    client: Client = sentinel.master_for(  # type: ignore[no-untyped-call]
+        service, db=int(query.get("db", 0)), username=unquote(user) or None, password=unquote(password) or None
+    )
+    return client

@@ -1,0 +1,163 @@
+-- deliver.lua: apply one event of Octopus, once, in whatever order events come (rule 7).
+--
+-- Two numbers of a run make the order not matter: its latest start and its end that Octopus told of, in Octopus's time.
+--
+-- ARGV[2]  what the event is known by
+-- ARGV[3]  the event, JSON: id, category, effect (started | resumed | ended | paused | queued | other), occurred_ms, task,
+--          deployment, info
+-- ARGV[4]  tolerance between Octopus's clock and ours, ms
+-- ARGV[5]  "1" when a paused run keeps its machines (rule 9)
+--
+-- Returns {"applied"}, {"unresolved"} when it was applied and its machines are to be found out, {"ignored"},
+-- {"duplicate"}, or {"unlinked"} when only Octopus can say which task it is about; that one is not remembered.
+
+local event = cjson.decode(ARGV[3])
+if call("ZSCORE", EVENTS, ARGV[2]) then
+    return { "duplicate" }
+end
+expire_due()
+local tolerance = tonumber(ARGV[4])
+local task = event.task or (event.deployment and call("HGET", ALIASES, lower(event.deployment)))
+local detail = { event = event.id, category = event.category, occurred_ms = event.occurred_ms }
+
+if not task then
+    if event.effect ~= "other" and event.effect ~= "queued" and event.deployment then
+        return { "unlinked" }
+    end
+    call("ZADD", EVENTS, NOW, ARGV[2])
+    record("event", nil, nil, nil, detail)
+    return { "ignored" }
+end
+
+local run = load_run(task) or { id = task, run = 1, state = "known", info = {} }
+if event.effect == "other" then
+    call("ZADD", EVENTS, NOW, ARGV[2])
+    if run.state == "known" then
+        call("ZADD", ENDED, NOW, lower(run.id))
+    end
+    record("event", run, nil, nil, detail)
+    return { "ignored" }
+end
+if event.deployment then
+    call("HSET", ALIASES, lower(event.deployment), run.id)
+end
+for name, value in pairs(event.info) do
+    if run.info[name] == nil then
+        run.info[name] = value
+    end
+end
+
+local occurred = event.occurred_ms
+
+local function note(outcome)
+    detail.note = outcome ~= "applied" and outcome ~= "unresolved" and outcome or nil
+    save_run(run)
+    if run.state == "known" then
+        -- It may never start, and is to be forgotten all the same.
+        call("ZADD", ENDED, NOW, lower(run.id))
+    end
+    record("event", run, nil, nil, detail)
+end
+
+local function starts_anew()
+    if run.ended_oct_ms then
+        return occurred > run.ended_oct_ms
+    end
+    if FINISHED[run.state] then
+        -- It was released or gone by our clock, and what started before that is that run, late.
+        return occurred > run.ended_at_ms + tolerance
+    end
+    return run.state == "known"
+end
+
+local function started()
+    local anew = starts_anew()
+    run.started_oct_ms = math.max(run.started_oct_ms or 0, occurred)
+    if not anew then
+        note(FINISHED[run.state] and "late" or "applied")
+        return "applied"
+    end
+    call("ZREM", ENDED, lower(run.id))
+    if FINISHED[run.state] then
+        run = { id = run.id, run = run.run + 1, info = run.info, started_oct_ms = occurred }
+    end
+    run.state = "started"
+    call("ZADD", UNRESOLVED, NOW, run.id)
+    note("applied")
+    return "unresolved"
+end
+
+-- A run that has ended asks for nothing: an end from before its last request is the end of an earlier run of the task.
+local function is_of_an_earlier_run()
+    if run.started_oct_ms and occurred < run.started_oct_ms then
+        return true
+    end
+    if run.state ~= "waiting" and run.state ~= "granted" then
+        return false
+    end
+    if run.owes_end then
+        return occurred <= run.asked_at_ms + tolerance
+    end
+    return occurred < run.asked_at_ms - tolerance
+end
+
+local function resumed()
+    run.paused = nil
+    if run.gave_way and not run.end_seen and FINISHED[run.state] then
+        run.gave_way = nil
+        run.started_oct_ms = math.max(run.started_oct_ms or 0, occurred)
+        call("ZREM", ENDED, lower(run.id))
+        note("applied")
+        observe(run, "resumed")
+        return "applied"
+    end
+    return started()
+end
+
+local function paused()
+    -- A pause that is over by now, or was one of an earlier run, must not take machines away.
+    if FINISHED[run.state] or run.state == "known" or is_of_an_earlier_run() then
+        note("late")
+        return "ignored"
+    end
+    run.paused = true
+    note("applied")
+    if ARGV[5] ~= "1" and (run.state == "granted" or run.state == "observed") then
+        run.gave_way = true
+        finish(run, run.state == "granted" and "released" or "ended", "paused", { event = event.id })
+    end
+    return "applied"
+end
+
+local function ended()
+    if is_of_an_earlier_run() then
+        run.owes_end = nil
+        note("earlier run")
+        return "ignored"
+    end
+    run.ended_oct_ms = math.max(run.ended_oct_ms or 0, occurred)
+    run.end_seen = true
+    run.paused = nil
+    run.outcome = event.outcome
+    if run.state == "known" then
+        run.state, run.ended_at_ms = "ended", NOW
+        call("ZADD", ENDED, NOW, lower(run.id))
+    end
+    note("applied")
+    if not FINISHED[run.state] then
+        local word = run.state == "waiting" and "left" or run.state == "granted" and "released" or "ended"
+        finish(run, word, "event", { event = event.id })
+    end
+    return "applied"
+end
+
+local function queued()
+    note("applied")
+    return "applied"
+end
+
+local apply = { started = started, resumed = resumed, paused = paused, ended = ended, queued = queued }
+local outcome = apply[event.effect]()
+-- Last: a script that fails half-way leaves the event to be delivered again.
+call("ZADD", EVENTS, NOW, ARGV[2])
+return { outcome, run.id }

@@ -1,0 +1,83 @@
+-- join.lua: put a run into the lines of all its machines and grant it when it is first in each and all are free.
+--
+-- ARGV[2]  task id
+-- ARGV[3]  the request, JSON: machines, info, priority, ttl_ms, timeout_ms, max_hold_ms, parked
+--
+-- Returns {"joined", view...}, {"known", view...} when it waits or holds already (rule 4), or
+-- {"holds_others", machine, run JSON} when it waits for or holds other machines than it asks for now.
+
+expire_due()
+local ask = cjson.decode(ARGV[3])
+local run = load_run(ARGV[2])
+
+if run and (run.state == "waiting" or run.state == "granted") then
+    local has = {}
+    for _, machine in ipairs(run.machines) do
+        has[lower(machine)] = true
+    end
+    for _, machine in ipairs(ask.machines) do
+        if not has[lower(machine)] then
+            return { "holds_others", machine, cjson.encode(run) }
+        end
+    end
+    run.asked_at_ms = NOW
+    save_run(run)
+    show_life(run)
+    return view("known", run)
+end
+
+local before = run or { id = ARGV[2], run = 1, state = "new" }
+local touched = {}
+if before.state == "observed" then
+    -- Rule 8: at the wait step it stops being somebody who is simply there.
+    for _, machine in ipairs(before.machines or {}) do
+        call("ZREM", HOLDERS, holder_member("observed", before, machine))
+        touched[#touched + 1] = machine
+    end
+end
+
+run = {
+    id = before.id,
+    run = before.end_seen and before.run + 1 or before.run,
+    state = "waiting",
+    machines = ask.machines,
+    info = ask.info,
+    priority = ask.priority,
+    parked = ask.parked,
+    ttl_ms = ask.ttl_ms,
+    max_hold_ms = ask.max_hold_ms,
+    order = string.format("%010d%016d", 5000000000 - ask.priority, call("HINCRBY", COUNTERS, "order", 1)),
+    requested_at_ms = NOW,
+    asked_at_ms = NOW,
+    started_oct_ms = before.started_oct_ms,
+    -- It was released by its step, so the event of that end is still on its way and must not end this one.
+    owes_end = (before.state == "released" and not before.end_seen) or nil,
+    after = before.state ~= "new" and before.state or nil,
+}
+call("ZREM", UNRESOLVED, run.id)
+call("ZREM", ENDED, lower(run.id))
+call("DEL", WAKE .. run.id)
+for _, id in ipairs({ run.info.deployment_id or false, run.info.runbook_run_id or false }) do
+    if id then
+        call("HSET", ALIASES, lower(id), run.id)
+    end
+end
+for _, machine in ipairs(run.machines) do
+    register_machine(machine)
+    call("ZADD", LINES, 0, line_member(run, machine))
+    touched[#touched + 1] = machine
+end
+if ask.timeout_ms then
+    run.timeout_at_ms = NOW + ask.timeout_ms
+    call("ZADD", DEADLINES, run.timeout_at_ms, "timeout\0" .. run.id)
+end
+show_life(run)
+save_run(run)
+record("joined", run, run.machines, run.after, { priority = run.priority ~= 0 and run.priority or nil })
+
+grant_heads(touched)
+run = load_run(run.id)
+if run.state == "granted" then
+    show_life(run)
+end
+return view("joined", run)

@@ -1,0 +1,32 @@
+-- prioritize.lua: move a waiting run in all its lines; among equals it keeps its arrival.
+--
+-- ARGV[2]  task id
+-- ARGV[3]  priority, higher is sooner
+-- ARGV[4]  who and why, JSON: by, reason
+--
+-- Returns {"prioritized", view...}, {"not_waiting", state}, or {"unknown"}.
+
+expire_due()
+local run = load_run(ARGV[2])
+if not run then
+    return { "unknown" }
+end
+if run.state ~= "waiting" then
+    return { "not_waiting", run.state }
+end
+local arrival = string.sub(run.order, 11)
+local detail = cjson.decode(ARGV[4])
+detail.from, detail.to = run.priority, tonumber(ARGV[3])
+for _, machine in ipairs(run.machines) do
+    call("ZREM", LINES, line_member(run, machine))
+end
+run.priority = detail.to
+run.order = string.format("%010d", 5000000000 - run.priority) .. arrival
+for _, machine in ipairs(run.machines) do
+    call("ZADD", LINES, 0, line_member(run, machine))
+end
+save_run(run)
+record("prioritized", run, run.machines, nil, detail)
+-- It may be ready now, or may have stood in the way of somebody who is.
+grant_heads(run.machines)
+return view("prioritized", load_run(run.id))

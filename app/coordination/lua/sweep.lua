@@ -1,0 +1,32 @@
+-- sweep.lua: end what is due, forget what is older than the retention, and notice when nobody served for a while.
+--
+-- ARGV[2]  "1" when this is the sweep of somebody who serves waiters, so that a long gap since the last was an outage
+-- ARGV[3]  retention, ms
+--
+-- Returns {"swept", whether more is due}.
+
+local served_at = tonumber(call("HGET", COUNTERS, "served_at") or NOW)
+if ARGV[2] == "1" then
+    if NOW - served_at > OUTAGE_MS then
+        call("HSET", COUNTERS, "outage_at", NOW)
+        record("outage_ended", nil, nil, nil, { away_ms = NOW - served_at })
+    end
+    call("HSET", COUNTERS, "served_at", NOW)
+end
+expire_due()
+
+local old = NOW - tonumber(ARGV[3])
+for _, task in ipairs(call("ZRANGEBYSCORE", ENDED, "-inf", old, "LIMIT", 0, 100)) do
+    local run = load_run(task)
+    local info = run and run.info or {}
+    for _, id in ipairs({ info.deployment_id or false, info.runbook_run_id or false }) do
+        if id then
+            call("HDEL", ALIASES, lower(id))
+        end
+    end
+    call("HDEL", RUNS, task)
+    call("DEL", INDEX .. "run:" .. task)
+    call("ZREM", ENDED, task)
+end
+call("ZREMRANGEBYSCORE", EVENTS, "-inf", old)
+return { "swept", call("ZCOUNT", DEADLINES, "-inf", NOW) }

@@ -1,0 +1,12 @@
+-- unreserve.lua: end the reservation of a machine and grant who is first there.
+--
+-- ARGV[2]  machine id
+-- ARGV[3]  who does it
+--
+-- Returns {"unreserved"}, or {"nothing"}.
+
+expire_due()
+if end_reservation(lower(ARGV[2]), "operator", { by = ARGV[3] }) then
+    return { "unreserved" }
+end
+return { "nothing" }

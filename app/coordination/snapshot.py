@@ -1,0 +1,124 @@
+"""Everything at one moment, for people: all machines, who holds them, who waits. Costs what there is to show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.coordination.board import holder, info_of
+from app.coordination.connection import Client
+from app.coordination.keys import Keys
+from app.coordination.scripts import translated
+from app.domain.place import Holder
+
+
+@dataclass(frozen=True)
+class Waiter:
+    """A run in the line of one machine."""
+
+    task_id: str
+    place: int
+    record: Mapping[str, Any]
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        return info_of(self.record)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine with its holders (a lease first) and its line."""
+
+    id: str
+    name: str
+    holders: tuple[Holder, ...]
+    line: tuple[Waiter, ...]
+
+    @property
+    def status(self) -> str:
+        """``busy``, ``reserved`` or ``idle``."""
+        kinds = {held.kind for held in self.holders}
+        if kinds & {"lease", "observed"}:
+            return "busy"
+        return "reserved" if kinds else "idle"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All machines by name; all waiting runs by place, then time of request; runs whose machines nobody knows yet."""
+
+    now_ms: int
+    machines: tuple[Machine, ...]
+    waiting: tuple[str, ...]
+    unresolved: tuple[str, ...]
+
+    def machine(self, machine_id: str) -> Machine | None:
+        """The machine of that id in any letter case."""
+        return next((m for m in self.machines if m.id.lower() == machine_id.lower()), None)
+
+
+def take(client: Client, keys: Keys, *, offset_ms: int = 0) -> Snapshot:
+    """The board at one moment: one transaction, then the runs it names.
+
+    Raises:
+        StoreError: Redis could not do it.
+    """
+    with translated():
+        with client.pipeline(transaction=True) as pipe:
+            pipe.time()
+            pipe.hgetall(keys.machines)
+            pipe.zrange(keys.holders, 0, -1)
+            pipe.zrange(keys.lines, 0, -1)
+            pipe.hgetall(keys.reservations)
+            pipe.zrange(keys.unresolved, 0, -1)
+            (seconds, micros), known, holders, lines, reservations, unresolved = pipe.execute()
+        held = [member.decode().split("\0") for member in holders]
+        waits = [member.decode().split("\0") for member in lines]
+        tasks = sorted({task for *_, task in held + waits if task})
+        records = client.hmget(keys.runs, [task.lower() for task in tasks]) if tasks else []
+    runs = {task: json.loads(raw) for task, raw in zip(tasks, records, strict=True) if raw}
+
+    by_machine: dict[str, list[Holder]] = {}
+    for machine, kind, task in held:
+        record = json.loads(reservations[machine.encode()]) if kind == "reservation" else runs.get(task)
+        # The runs are read a moment after the lines; one that has gone meanwhile is not shown.
+        if record:
+            by_machine.setdefault(machine, []).append(holder(kind, record))
+    line_of: dict[str, list[Waiter]] = {}
+    for machine, _, task in waits:
+        line = line_of.setdefault(machine, [])
+        if task in runs:
+            line.append(Waiter(task, len(line) + 1, runs[task]))
+
+    machines = [
+        Machine(record["id"], record.get("name") or record["id"],
+                tuple(by_machine.get(key, ())), tuple(line_of.get(key, ())))
+        for key, record in ((k.decode(), json.loads(v)) for k, v in known.items())
+    ]  # fmt: skip
+    orders = {task: order for _, order, task in waits}
+    return Snapshot(
+        now_ms=seconds * 1000 + micros // 1000 + offset_ms,
+        machines=tuple(sorted(machines, key=lambda m: _natural(m.name))),
+        waiting=tuple(sorted(orders, key=lambda task: orders[task])),
+        unresolved=tuple(task.decode() for task in unresolved),
+    )
+
+
+def _natural(name: str) -> list[tuple[int, int | str]]:
+    """web-2 before web-10."""
+    parts: list[tuple[int, int | str]] = []
+    digits = text = ""
+    for char in name.lower() + "\0":
+        if char.isdigit() and char.isascii():
+            if text:
+                parts.append((1, text))
+                text = ""
+            digits += char
+        else:
+            if digits:
+                parts.append((0, int(digits)))
+                digits = ""
+            text += char
+    return [*parts, (1, text)]

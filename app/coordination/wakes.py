@@ -1,0 +1,99 @@
+"""Wakes the requests that block in this process: one subscription, whatever their number."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+import structlog
+
+from app.coordination.connection import Client
+from app.coordination.keys import Keys
+
+log = structlog.get_logger()
+
+
+class Sleeper:
+    """One blocked request. A lock is the smallest thing to sleep on, under threads and under gevent."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def sleep(self, seconds: float) -> bool:
+        """Sleep until it is woken, at most *seconds*: whether it was woken. It can sleep again afterwards."""
+        return self._lock.acquire(timeout=max(0.0, seconds))
+
+    def wake(self) -> None:
+        if self._lock.locked():
+            self._lock.release()
+
+
+class Wakes:
+    """The blocked requests of this process by task id, and the subscription that wakes them.
+
+    Args:
+        blocking: A client without a time-out; it needs one connection.
+    """
+
+    def __init__(self, blocking: Client, keys: Keys) -> None:
+        self._blocking = blocking
+        self._channel = keys.wakes
+        self._sleepers: dict[str, list[Sleeper]] = {}
+        self._pubsub: redis.client.PubSub | None = None
+        self.is_closed = False
+
+    def __len__(self) -> int:
+        return sum(map(len, self._sleepers.values()))
+
+    @contextmanager
+    def sleeper(self, task_id: str) -> Iterator[Sleeper]:
+        """A sleeper that hears of *task_id* from now on; enter before you look at the run, or a wake can be missed."""
+        key = task_id.lower()
+        sleeper = Sleeper()
+        self._sleepers.setdefault(key, []).append(sleeper)
+        try:
+            yield sleeper
+        finally:
+            others = self._sleepers[key]
+            others.remove(sleeper)
+            if not others:
+                del self._sleepers[key]
+
+    def listen(self) -> None:
+        """Wake sleepers as Redis tells, until `close`; runs in a thread of its own."""
+        pause = 0.05
+        while not self.is_closed:
+            try:
+                self._pubsub = self._blocking.pubsub()  # type: ignore[no-untyped-call]
+                self._pubsub.subscribe(self._channel)
+                for message in self._pubsub.listen():
+                    pause = 0.05
+                    if message["type"] == "message":
+                        self._wake(message["data"].decode())
+                    else:
+                        # What was published while nobody listened is lost: let everybody look.
+                        self.wake_all()
+            except (redis.RedisError, OSError) as error:
+                if not self.is_closed:
+                    log.warning("wakes: lost Redis, trying again", error=str(error), pause_seconds=pause)
+                    threading.Event().wait(pause)
+                    pause = min(2.0, pause * 2)
+
+    def _wake(self, key: str) -> None:
+        for sleeper in self._sleepers.get(key, ()):
+            sleeper.wake()
+
+    def wake_all(self) -> None:
+        for sleepers in list(self._sleepers.values()):
+            for sleeper in sleepers:
+                sleeper.wake()
+
+    def close(self) -> None:
+        """Let every blocked request answer now; who is about to sleep must look at `is_closed` first."""
+        self.is_closed = True
+        self.wake_all()

@@ -1,0 +1,52 @@
+"""The errors of the gate.
+
+GateError
+├── InvalidId        an id is not of the form Octopus gives
+├── NoMachines       a run asked for no machine
+├── HoldsOthers      a run asked for more than it waits for or holds
+├── NotWaiting       only a waiting run can do this
+├── UnknownRun       nobody has heard of this run
+└── InThePast        a time that had to be in the future is not
+"""
+
+from __future__ import annotations
+
+
+class GateError(Exception):
+    """Something was asked of the gate that it cannot do; the message says what and what was expected."""
+
+    code = "invalid"
+
+
+class InvalidId(GateError):
+    """An id is not of the form Octopus gives."""
+
+
+class NoMachines(GateError):
+    """A run asked for no machine."""
+
+    code = "no_machines"
+
+
+class HoldsOthers(GateError):
+    """A run asked for more machines than it waits for or holds."""
+
+    code = "holds_others"
+
+
+class NotWaiting(GateError):
+    """Only a waiting run can do this."""
+
+    code = "not_waiting"
+
+
+class UnknownRun(GateError):
+    """Nobody has heard of this run."""
+
+    code = "unknown_run"
+
+
+class InThePast(GateError):
+    """A time that had to be in the future is not."""
+
+    code = "in_the_past"

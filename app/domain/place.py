@@ -1,0 +1,236 @@
+"""A run as it stands: what it wants, who is there, who is ahead, and the sentence that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from app.domain.durations import words
+
+
+class State(StrEnum):
+    """Where a run stands. The last five are known to the pages only: such a run has not asked to wait."""
+
+    WAITING = "waiting"  #: in line
+    GRANTED = "granted"  #: holds a lease
+    RELEASED = "released"  #: granted -> gave its machines back, or its task ended
+    LEFT = "left"  #: waiting -> gone by its own wish, or its task ended
+    EXPIRED = "expired"  #: waiting or granted -> gone; no sign of life within its TTL
+    TIMED_OUT = "timed_out"  #: waiting -> gone; waited as long as it had said it would
+    REFUSED = "refused"  #: may not wait
+    KNOWN = "known"  #: seen in events, not started
+    STARTED = "started"  #: runs without a lease; its machines are not known yet
+    OBSERVED = "observed"  #: runs without a lease on known machines
+    ENDED = "ended"  #: an observed run that has ended
+
+
+#: The states that ``/api/waits`` speaks of.
+WAIT_STATES = frozenset(list(State)[:7])
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who makes a machine busy. *info* is the run's, as its step or its events gave it."""
+
+    kind: str
+    task_id: str | None
+    since_ms: int
+    info: Mapping[str, Any]
+    note: str | None = None
+    until_ms: int | None = None
+    by: str | None = None
+    paused: bool = False
+
+    @property
+    def label(self) -> str:
+        """``ServerTasks-4700 (Api 2.0.1 to Production)``."""
+        if self.kind == "reservation":
+            return f"a reservation by {self.by} ({self.note})"
+        return f"{self.task_id}{describe_info(self.info)}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The holder as the API shows it."""
+        return {
+            "task_id": self.task_id,
+            "kind": self.kind,
+            "project": name_of(self.info, "project"),
+            "release": (self.info.get("release") or {}).get("version"),
+            "environment": name_of(self.info, "environment"),
+            "since_ms": self.since_ms,
+            "url": self.info.get("url"),
+            "note": self.note,
+            "until_ms": self.until_ms,
+            "by": self.by,
+            "paused": self.paused,
+        }
+
+
+@dataclass(frozen=True)
+class MachinePlace:
+    """A run at one machine. *place* is 1 when it is next and 0 when it does not wait."""
+
+    id: str
+    name: str
+    place: int
+    holders: tuple[Holder, ...]
+    ahead: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The machine as the API shows it."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "place": self.place or None,
+            "holders": [holder.as_json() for holder in self.holders],
+            "ahead": list(self.ahead),
+        }
+
+
+@dataclass(frozen=True)
+class Place:
+    """A run as it stands. Times are milliseconds of the Redis server's clock; *now_ms* is when it was read."""
+
+    task_id: str
+    state: State
+    run: Mapping[str, Any]
+    now_ms: int
+    machines: tuple[MachinePlace, ...] = field(default=())
+    is_new: bool = False
+
+    @property
+    def is_granted(self) -> bool:
+        return self.state is State.GRANTED
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.state is State.WAITING
+
+    @property
+    def place(self) -> int | None:
+        """1 when it is next; the largest of its places at several machines; None when it does not wait."""
+        return max((m.place for m in self.machines), default=0) or None
+
+    @property
+    def fencing_token(self) -> int | None:
+        """Grows with every grant; None when there was none."""
+        return self.run.get("token")
+
+    @property
+    def waited_ms(self) -> int:
+        """From the request to the grant, to the end of the wait, or to now."""
+        start: int = self.run.get("requested_at_ms", self.now_ms)
+        end: int = self.run.get("granted_at_ms") or self.run.get("ended_at_ms") or self.now_ms
+        return max(0, end - start)
+
+    @property
+    def reason(self) -> str | None:
+        """Why it stands there, where the state alone does not say it."""
+        return _reason(self)
+
+    @property
+    def message(self) -> str:
+        """One sentence for the person who reads the deployment log."""
+        return _message(self)
+
+    def as_json(self, wake_key: str) -> dict[str, Any]:
+        """The answer of ``PUT`` and ``GET /api/waits/{task_id}``."""
+        return {
+            "task_id": self.task_id,
+            "state": str(self.state),
+            "place": self.place,
+            "fencing_token": self.fencing_token if self.is_granted else None,
+            "requested_at_ms": self.run.get("requested_at_ms"),
+            "granted_at_ms": self.run.get("granted_at_ms"),
+            "waited_ms": self.waited_ms,
+            "machines": [machine.as_json() for machine in self.machines],
+            "eta_ms": None,
+            "reason": self.reason,
+            "wake_key": wake_key,
+            "message": self.message,
+        }
+
+
+def name_of(info: Mapping[str, Any], what: str) -> str | None:
+    """The name of *what* (``project``, ``environment``, ``tenant``) in a run's info, or its id, or None."""
+    thing = info.get(what) or {}
+    return thing.get("name") or thing.get("id")
+
+
+def describe_info(info: Mapping[str, Any]) -> str:
+    """`` (Api 2.0.1 to Production)``, as much of it as is known, or nothing."""
+    release = info.get("release") or {}
+    parts = [name_of(info, "project"), release.get("version") or release.get("id")]
+    environment = name_of(info, "environment")
+    if environment:
+        parts += ["to", environment]
+    text = " ".join(part for part in parts if part)
+    return f" ({text})" if text else ""
+
+
+#: What a finished wait says, by state; the cause, where one is known, follows.
+_ENDINGS = {
+    State.RELEASED: "has given its machines back",
+    State.LEFT: "has left the line",
+    State.EXPIRED: "was removed from the line: nothing was heard from it for too long. Ask again to join at the end",
+    State.TIMED_OUT: "was removed from the line: its time-out has passed",
+    State.REFUSED: "may not wait",
+    State.KNOWN: "has not started",
+    State.STARTED: "runs without a lease; its machines are not known yet",
+    State.OBSERVED: "runs without a lease",
+    State.ENDED: "has ended",
+}
+
+_CAUSES = {
+    "step": "by its step",
+    "event": "its task has ended",
+    "reconciled": "its task was found to have ended",
+    "forced": "forced by an operator",
+    "max_hold": "it has held them for the longest time that is allowed",
+    "paused": "it is paused and paused runs give way here",
+    "uncollected": "its grant was not collected in time",
+}
+
+_REJOINED = {
+    "expired": "It had been removed from the line because nothing was heard from it; it joined again at the end.",
+    "timed_out": "Its earlier wait had timed out; it joined again at the end.",
+    "left": "It had left the line; it joined again at the end.",
+    "observed": "It had been seen running on these machines; it gave them up and joined the line.",
+}
+
+
+def _reason(place: Place) -> str | None:
+    if place.state in (State.WAITING, State.GRANTED):
+        return _REJOINED.get(place.run.get("after", ""))
+    said: str | None = place.run.get("reason")
+    return said or _CAUSES.get(place.run.get("cause", ""))
+
+
+def _message(place: Place) -> str:
+    if place.state is State.WAITING:
+        return f"Waiting for {_blockers(place)}"
+    if place.state is State.GRANTED:
+        names = ", ".join(machine.name for machine in place.machines)
+        return f"Granted: {names}, after waiting {words(place.waited_ms)}."
+    ending = f"{place.task_id} {_ENDINGS[place.state]}"
+    return f"{ending} ({place.reason})." if place.reason else f"{ending}."
+
+
+def _blockers(place: Place) -> str:
+    """The machine where the wait is longest, who holds it, and who is ahead there."""
+    worst = max(place.machines, key=lambda m: (m.place, bool(m.holders)))
+    more = len(place.machines) - 1
+    where = f"{worst.name}{f' and {more} more' if more else ''}, place {worst.place}"
+    if worst.holders:
+        holder = worst.holders[0]
+        state = "is paused on" if holder.paused else "has held"
+        return f"{where}: {holder.label} {state} it for {words(place.now_ms - holder.since_ms)}."
+    if worst.ahead:
+        return f"{where}: {worst.ahead[0]} is next, and waits for another machine."
+    held = next((m for m in place.machines if m.holders), None)
+    if held:
+        holder = held.holders[0]
+        since = words(place.now_ms - holder.since_ms)
+        return f"{where}; {held.name}: {holder.label} has held it for {since}."
+    return f"{where}."

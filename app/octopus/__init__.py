@@ -1,0 +1,1 @@
+"""The Octopus API: what octowait reads of it, and the only place that knows its field names."""

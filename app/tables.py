@@ -1,0 +1,127 @@
+"""What the reading commands print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from app.domain.durations import words
+
+Json = Mapping[str, Any]
+
+
+def status_lines(machines: Json, waits: Json, kept: Json) -> list[str]:
+    """The board in a few lines."""
+    counts = {status: 0 for status in ("busy", "reserved", "idle")}
+    for machine in machines["machines"]:
+        counts[machine["status"]] += 1
+    lines = [
+        f"{len(machines['machines'])} machines: {counts['busy']} busy, {counts['reserved']} reserved, "
+        f"{counts['idle']} idle; {len(waits['waits'])} waiting"
+    ]
+    if waits["waits"]:
+        longest = max(waits["waits"], key=lambda wait: wait["waited_ms"])
+        lines.append(f"longest wait: {longest['task_id']}, {words(longest['waited_ms'])}. {longest['message']}")
+    if machines["unresolved"]:
+        lines.append(f"running on machines not known yet: {', '.join(machines['unresolved'])}")
+    if kept["kept"]:
+        lines.append(f"{len(kept['kept'])} deliveries could not be applied: 'octowait kept' lists them")
+    return lines
+
+
+def machines_table(answer: Json) -> Table:
+    table = _table("Machine", "Status", "Holder", "For", "Waiting", "Next")
+    for machine in answer["machines"]:
+        holders = machine["holders"]
+        table.add_row(
+            _name(machine),
+            machine["status"],
+            escape("\n".join(map(_holder, holders))),
+            "\n".join(words(answer["now_ms"] - held["since_ms"]) for held in holders),
+            str(len(machine["line"]) or ""),
+            escape(_run(machine["line"][0])) if machine["line"] else "",
+        )
+    return table
+
+
+def machine_lines(machine: Json, now_ms: int) -> list[str]:
+    lines = [f"{machine['name']} ({machine['id']}): {machine['status']}"]
+    lines += [f"  held by {_holder(held)} for {words(now_ms - held['since_ms'])}" for held in machine["holders"]]
+    lines += [
+        f"  {waiter['place']}. {_run(waiter)}, waiting for {words(now_ms - waiter['requested_at_ms'])}"
+        for waiter in machine["line"]
+    ]
+    lines += ["Last runs:"] if machine["last_runs"] else []
+    lines += [f"  {run['message']}" for run in machine["last_runs"]]
+    return lines
+
+
+def waits_table(answer: Json) -> Table:
+    table = _table("Task", "Place", "Waited", "Message")
+    for wait in answer["waits"]:
+        table.add_row(wait["task_id"], str(wait["place"]), words(wait["waited_ms"]), escape(wait["message"]))
+    return table
+
+
+def run_lines(run: Json) -> list[str]:
+    lines = [f"{run['task_id']}, run {run['run']}: {run['state']}", run["message"]]
+    if run["waited_ms"] is not None:
+        lines.append(f"waited {words(run['waited_ms'])}")
+    if run["held_ms"] is not None:
+        lines.append(f"held its machines for {words(run['held_ms'])}")
+    return lines
+
+
+def timeline_table(records: list[Json]) -> Table:
+    table = _table("Time (UTC)", "What", "Task", "Machines", "Cause", "Detail")
+    for record in records:
+        moment = datetime.fromtimestamp(record["at_ms"] / 1000, UTC)
+        table.add_row(
+            f"{moment:%Y-%m-%d %H:%M:%S}.{record['at_ms'] % 1000:03d}",
+            record["kind"],
+            record["task_id"] or "",
+            escape(", ".join(record["machines"])),
+            record["cause"] or "",
+            escape(", ".join(f"{name}={_plain(value)}" for name, value in sorted(record["detail"].items()))),
+        )
+    return table
+
+
+def kept_table(answer: Json) -> Table:
+    table = _table("Time (UTC)", "Reason", "Body")
+    for entry in answer["kept"]:
+        moment = datetime.fromtimestamp(entry["at_ms"] / 1000, UTC)
+        table.add_row(f"{moment:%Y-%m-%d %H:%M:%S}", escape(entry["reason"]), escape(entry["body"][:120]))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _name(machine: Json) -> str:
+    return escape(machine["name"] if machine["name"] == machine["id"] else f"{machine['name']} ({machine['id']})")
+
+
+def _holder(held: Json) -> str:
+    if held["kind"] == "reservation":
+        return f"reserved by {held['by']}: {held['note']}"
+    return f"{_run(held)}{', observed' if held['kind'] == 'observed' else ''}{', paused' if held['paused'] else ''}"
+
+
+def _run(run: Json) -> str:
+    about = [run["project"], run["release"], f"to {run['environment']}" if run["environment"] else None]
+    text = " ".join(part for part in about if part)
+    return f"{run['task_id']} ({text})" if text else str(run["task_id"])
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,96 @@
+"""``octowait up``: everything of the Procfile on one machine, on an embedded Redis unless another one is set."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import threading
+from pathlib import Path
+
+from honcho.environ import parse_procfile
+from honcho.manager import Manager
+
+from app.coordination.embedded import EmbeddedServer
+from app.coordination.errors import StoreError
+from app.settings import PREFIX, Settings, read_secrets, secrets_file
+
+_PROCFILE = Path(__file__).parent.parent / "Procfile"
+
+
+def up(settings: Settings) -> int:
+    """Run every process of the Procfile until one ends or Ctrl-C; its exit status."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    if settings.redis_url:
+        return _run(settings, environment)
+    server = EmbeddedServer(settings.data_dir / "redis")
+    environment[f"{PREFIX}REDIS_URL"] = server.acquire()
+    stopped = threading.Event()
+    threading.Thread(target=_keep_alive, args=(server, stopped), daemon=True).start()
+    try:
+        return _run(settings, environment)
+    finally:
+        stopped.set()
+        server.release()
+
+
+def _run(settings: Settings, environment: dict[str, str]) -> int:
+    print(_welcome(settings), flush=True)
+    manager = Manager()
+    for name, command in parse_procfile(_PROCFILE.read_text()).processes.items():
+        # The interpreter that runs this one, so that no PATH decides which octowait it is.
+        words = shlex.split(command)
+        if words[0] == "octowait":
+            words = [sys.executable, "-m", "app", *words[1:]]
+        environment["PYTHONPATH"] = str(_PROCFILE.parent)
+        manager.add_process(name, shlex.join(words), env=environment)
+    manager.loop()
+    # Ctrl-C and SIGTERM are how it is meant to end.
+    return 0 if manager.returncode in (None, 130, 143) else int(manager.returncode)
+
+
+def _keep_alive(server: EmbeddedServer, stopped: threading.Event) -> None:
+    while not stopped.wait(1.0):
+        try:
+            if server.revive():
+                print("octowait: the embedded Redis had died and was started again", file=sys.stderr, flush=True)
+        except StoreError as error:
+            print(f"octowait: {error}", file=sys.stderr, flush=True)
+
+
+def _welcome(settings: Settings) -> str:
+    assert settings.webhook_secret
+    secret = settings.webhook_secret.get_secret_value()
+    kept_here = (read_secrets(settings.data_dir) or {}).values()
+    # Secrets that somebody chose are not for a terminal that somebody else may read.
+    generated = secret in kept_here and all(token.secret in "".join(kept_here) for token in settings.tokens)
+    secret = secret if generated else "<webhook secret>"
+    shown = {token.role: token.secret if generated else f"<{token.role} token>" for token in settings.tokens}
+    url = settings.base_url
+    step = shown.get("step", "<step token>")
+    join = f"""curl -i -X PUT {url}/api/waits/ServerTasks-1 -H 'Authorization: Bearer {step}' \\
+         -H 'Content-Type: application/json' -d '{{"machines": ["Machines-7"]}}'"""
+    webhook = f"""curl -i {url}/webhooks/octopus -H '{settings.webhook_header}: {secret}' \\
+         -d '{{"Payload": {{"Event": {{"Id": "Events-'$RANDOM'", "Category": "DeploymentSucceeded",
+              "Occurred": "'$(date -u +%Y-%m-%dT%H:%M:%SZ)'", "RelatedDocumentIds": ["ServerTasks-1"]}}}}}}'"""
+    kept = f"in {secrets_file(settings.data_dir)}" if generated else "as you have set them"
+    link = f"{url}/sign-in#token={shown['admin']}" if generated and "admin" in shown else f"{url}/"
+    redis = "as you have set it" if settings.redis_url else f"embedded, data in {settings.data_dir / 'redis'}"
+    return f"""
+octowait is starting.
+
+  Dashboard   {link}
+  API         {url}/docs
+  Secrets     {kept}
+  Redis       {redis}
+
+Join the line of a machine, as a wait step would (change the task for a second one, which has to wait):
+
+    {join}
+
+Tell of the end of that deployment, as an Octopus webhook would:
+
+    {webhook}
+
+Next: add the wait step to a project and point a subscription here; README.md says how. Ctrl-C stops everything.
+"""

@@ -1,0 +1,49 @@
+"""The Flask application: the webhook endpoint, the API and the pages."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, request
+
+from app.services import Services
+from app.web import health, problems, reading, waits, webhook
+from app.web.auth import Tokens, session_key
+from app.web.contract import document
+from app.web.pages import blueprint as pages
+
+
+def create_app(services: Services) -> Flask:
+    """The application on *services*, whose settings carry the secrets."""
+    settings = services.settings
+    assert settings.webhook_secret and settings.tokens
+    app = Flask(__name__)
+    app.secret_key = session_key(settings.tokens, settings.webhook_secret.get_secret_value())
+    app.config.update(
+        MAX_CONTENT_LENGTH=settings.max_body_kib * 1024,
+        SESSION_COOKIE_NAME="octowait",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.base_url.startswith("https://"),
+    )
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    apis = [webhook.api, waits.api, reading.api, health.api]
+    operations = [operation for api in apis for operation in api.operations]
+    app.extensions["octowait"] = services
+    app.extensions["octowait.tokens"] = Tokens(settings.tokens)
+    app.extensions["octowait.operations"] = operations
+    for api in apis:
+        app.register_blueprint(api.blueprint)
+    app.register_blueprint(pages)
+    problems.install(app)
+
+    @app.get("/openapi.json")
+    def openapi() -> dict[str, object]:
+        return document(operations, server=settings.public_url or request.host_url.rstrip("/"))
+
+    @app.after_request
+    def _harden(response: Response) -> Response:
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        if request.path.startswith("/api/"):
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    return app

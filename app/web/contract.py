@@ -1,0 +1,217 @@
+"""Routes that know their role, input and answers, so that checking and documenting them cannot drift apart.
+
+Our own hundred lines instead of a library: those at hand read a body that is no JSON as ``{}`` and answer errors of
+their own shape. The JSON Schemas are pydantic's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Blueprint, current_app, request
+from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import models_json_schema
+
+from app import __version__
+from app.services import Services
+from app.settings import Token
+from app.web.auth import require
+from app.web.models import ProblemDetails
+from app.web.problems import Problem
+
+_PARAMETER = re.compile(r"\{(\w+)\}")
+
+View = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call of the contract. *role* is None for an open one; *text* says that it answers text/plain too."""
+
+    method: str
+    path: str
+    role: str | None
+    summary: str
+    answers: Mapping[int, type[BaseModel] | None]
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    errors: Sequence[int] = ()
+    text: bool = False
+    description: str = ""
+    media: Sequence[str] = ("application/json",)
+
+
+@dataclass
+class Api:
+    """A blueprint and the operations on it."""
+
+    blueprint: Blueprint
+    operations: list[Operation] = field(default_factory=list)
+
+    def route(self, method: str, path: str, **how: Any) -> Callable[[View], View]:
+        """Register a view; it is called with the path's parameters and, as declared, *query*, *body* and *caller*."""
+
+        def register(view: View) -> View:
+            summary, _, description = (view.__doc__ or "").strip().partition("\n\n")
+            operation = Operation(
+                method=method, path=path, summary=summary.rstrip("."),
+                description=re.sub(r"\s+", " ", description).strip(), **how,
+            )  # fmt: skip
+            self.operations.append(operation)
+            rule = _PARAMETER.sub(r"<\1>", path)
+            endpoint = f"{method.lower()}_{view.__name__}"
+            self.blueprint.add_url_rule(rule, endpoint, _checked(operation, view), methods=[method])
+            return view
+
+        return register
+
+
+def _checked(operation: Operation, view: View) -> View:
+    def checked(**parameters: str) -> Any:
+        arguments: dict[str, Any] = dict(parameters)
+        if operation.role:
+            arguments["caller"] = require(operation.role)
+        if operation.query:
+            arguments["query"] = _parsed(operation.query, dict(request.args), "query")
+        if operation.body:
+            arguments["body"] = _parsed_body(operation.body)
+        return view(**arguments)
+
+    return checked
+
+
+def read_body() -> bytes:
+    """The body of this request, of known length or in chunks.
+
+    Raises:
+        Problem: 413, it is longer than MAX_BODY_KIB.
+    """
+    most = services().settings.max_body_kib * 1024
+    length = request.content_length
+    stream = request.environ["wsgi.input"]
+    if length is None:
+        body: bytes = stream.read(most + 1) if request.environ.get("wsgi.input_terminated") else b""
+    else:
+        body = stream.read(length) if length <= most else b""
+    if max(length or 0, len(body)) > most:
+        raise Problem(413, "too_large", f"expected a body of at most {most // 1024} KiB (OCTOWAIT_MAX_BODY_KIB)")
+    return body
+
+
+def _parsed_body(model: type[BaseModel]) -> BaseModel:
+    body = read_body()
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, "not_json", f"body: expected JSON ({error})"[:300]) from error
+    return _parsed(model, document, "body")
+
+
+def _parsed(model: type[BaseModel], document: object, where: str) -> BaseModel:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        errors = [
+            {"field": ".".join(map(str, e["loc"])), "expected": e["msg"]} for e in error.errors(include_url=False)[:20]
+        ]
+        first = errors[0]
+        raise Problem(
+            422,
+            "invalid",
+            f"{where}{': ' if first['field'] else ''}{first['field']}: {first['expected']}",
+            errors=errors,
+        ) from error
+
+
+def services() -> Services:
+    """The services of the application that handles this request."""
+    found: Services = current_app.extensions["octowait"]
+    return found
+
+
+def document(operations: Sequence[Operation], *, server: str) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of *operations*."""
+    models = {m for o in operations for m in (o.body, *o.answers.values()) if m} | {ProblemDetails}
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in sorted(models, key=lambda m: m.__name__)],
+        ref_template="#/components/schemas/{model}",
+    )
+    paths: dict[str, Any] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "octowait",
+            "version": __version__,
+            "description": "One deployment at a time per machine, in order, for its whole length. "
+            "Times are integer milliseconds since the epoch.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": server}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas.get("$defs", {}),
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": "A token of OCTOWAIT_TOKENS."},
+                "webhook": {"type": "apiKey", "in": "header", "name": "X-Octowait-Secret"},
+            },
+        },
+    }
+
+
+def _describe(operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": re.sub(r"\W+", "_", f"{operation.method.lower()}{operation.path}").strip("_"),
+        "summary": operation.summary,
+        "description": " ".join(filter(None, [operation.description, f"Role: {operation.role or 'none'}."])),
+        "parameters": _parameters(operation),
+        "responses": {str(status): _answer(operation, model) for status, model in operation.answers.items()},
+        "security": [{"token": []}] if operation.role else [],
+    }
+    if operation.path.startswith("/webhooks/"):
+        described["security"] = [{"webhook": []}]
+    if operation.body:
+        described["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": _reference(operation.body)}},
+        }
+    errors = {*operation.errors, *((401, 403) if operation.role else ()), *((400, 413) if operation.body else ())}
+    if operation.body or operation.query:
+        errors.add(422)
+    problem = {"application/problem+json": {"schema": _reference(ProblemDetails)}}
+    for status in sorted(errors | {503}):
+        described["responses"][str(status)] = {"description": "Problem", "content": problem}
+    return described
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PARAMETER.findall(operation.path)
+    ]
+    if operation.query:
+        schema = operation.query.model_json_schema()
+        for name, wanted in schema["properties"].items():
+            parameters.append({"name": name, "in": "query", "required": False, "schema": wanted})
+    return parameters
+
+
+def _answer(operation: Operation, model: type[BaseModel] | None) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for media in operation.media:
+        content[media] = {"schema": _reference(model) if model and media == "application/json" else {"type": "string"}}
+    if operation.text:
+        content["text/plain"] = {"schema": {"type": "string", "examples": ["waiting 2\nWaiting for web-01, place 2."]}}
+    return {"description": operation.summary, **({"content": content} if content else {})}
+
+
+def _reference(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+__all__ = ["Api", "Operation", "Token", "document", "services"]

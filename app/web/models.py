@@ -1,0 +1,265 @@
+"""The shapes of the HTTP contract: what validates the input also writes the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.domain.ids import ID_PATTERN
+from app.domain.run import MAX_PRIORITY
+
+Id = Annotated[str, Field(pattern=ID_PATTERN, examples=["Machines-7"])]
+Text = Annotated[str, Field(max_length=300)]
+Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"\S")]
+Priority = Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="Higher is sooner.")]
+Ms = Annotated[int, Field(ge=0, le=253402300799999, description="Milliseconds since the epoch.")]
+
+
+class Input(BaseModel):
+    """A field that nobody knows is a typing error, and said to be one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Named(Input):
+    """Something of Octopus with its id and the name people know it by."""
+
+    id: Text | None = None
+    name: Text | None = None
+
+
+class Release(Input):
+    """A release with its id and version."""
+
+    id: Text | None = None
+    version: Text | None = None
+
+
+class WaitRequest(Input):
+    """What a run asks for; all but *machines* is optional and shown to people."""
+
+    machines: Annotated[list[Id], Field(min_length=1, max_length=1000)]
+    space_id: Text | None = None
+    deployment_id: Id | None = None
+    runbook_run_id: Id | None = None
+    project: Named | None = None
+    environment: Named | None = None
+    release: Release | None = None
+    tenant: Named | None = None
+    url: Annotated[str, Field(max_length=2000, pattern=r"^https?://")] | None = None
+    priority: Priority = 0
+    timeout_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
+    on_behalf_of: Id | None = None
+    parked: bool = False
+
+
+class Holder(BaseModel):
+    """Who makes a machine busy. A reservation has a note, who made it and perhaps an end, but no task."""
+
+    task_id: str | None
+    kind: Literal["lease", "observed", "reservation", "rebuilding"]
+    project: str | None
+    release: str | None
+    environment: str | None
+    since_ms: int
+    url: str | None
+    note: str | None
+    until_ms: int | None
+    by: str | None
+    paused: bool
+
+
+class WaitMachine(BaseModel):
+    """A run at one machine; *ahead* are at most 20 tasks, first in line first."""
+
+    id: str
+    name: str
+    place: int | None
+    holders: list[Holder]
+    ahead: list[str]
+
+
+class Eta(BaseModel):
+    """Milliseconds until the grant that half, and nine in ten, of such waits did not exceed."""
+
+    p50: int
+    p90: int
+
+
+class Wait(BaseModel):
+    """A run as its step sees it."""
+
+    task_id: str
+    state: Literal["waiting", "granted", "released", "left", "expired", "timed_out", "refused"]
+    place: int | None
+    fencing_token: int | None
+    requested_at_ms: int | None
+    granted_at_ms: int | None
+    waited_ms: int
+    machines: list[WaitMachine]
+    eta_ms: Eta | None
+    reason: str | None
+    wake_key: str
+    message: str
+
+
+class Waits(BaseModel):
+    """Everyone waiting, in order."""
+
+    waits: list[Wait]
+
+
+class PollQuery(Input):
+    block_seconds: Annotated[
+        float, Field(ge=0, le=55, description="Answer when it waits no longer, or after this.")
+    ] = 0
+
+
+class ReleaseQuery(Input):
+    reason: Annotated[str, Field(max_length=1000)] | None = None
+
+
+class Outcome(BaseModel):
+    outcome: Literal["released", "left", "nothing"]
+
+
+class Delivered(BaseModel):
+    event: str | None
+    outcome: Literal["applied", "duplicate", "ignored", "kept"]
+
+
+class ReservationRequest(Input):
+    note: Reason
+    until_ms: Ms | None = None
+
+
+class Reservation(BaseModel):
+    id: str
+    note: str
+    by: str
+    since_ms: int
+    until_ms: int | None = None
+
+
+class Unreserved(BaseModel):
+    outcome: Literal["unreserved", "nothing"]
+
+
+class ForceRelease(Input):
+    reason: Reason
+    confirm: bool = False
+
+
+class Prioritize(Input):
+    priority: Priority
+    reason: Reason
+
+
+class InLine(BaseModel):
+    """A waiter of one machine."""
+
+    task_id: str
+    place: int
+    priority: int
+    requested_at_ms: int
+    project: str | None
+    release: str | None
+    environment: str | None
+    url: str | None
+
+
+class Machine(BaseModel):
+    id: str
+    name: str
+    status: Literal["busy", "reserved", "idle"]
+    holders: list[Holder]
+    line: list[InLine]
+    reservation: Reservation | None
+
+
+class Machines(BaseModel):
+    now_ms: int
+    machines: list[Machine]
+    unresolved: Annotated[list[str], Field(description="Running tasks whose machines are not known yet.")]
+
+
+class Record(BaseModel):
+    """One change. *at_ms* is octowait's clock; times of Octopus are in *detail*."""
+
+    id: str
+    at_ms: int
+    kind: str
+    task_id: str | None
+    run: int | None
+    machines: list[str]
+    project_id: str | None
+    environment_id: str | None
+    cause: str | None
+    detail: dict[str, Any]
+
+
+class RunFacts(BaseModel):
+    """One run: its facts and its timeline, which goes on from earlier runs of the same task."""
+
+    task_id: str
+    run: int
+    state: str
+    message: str
+    machines: list[WaitMachine]
+    info: dict[str, Any]
+    priority: int
+    requested_at_ms: int | None
+    granted_at_ms: int | None
+    ended_at_ms: int | None
+    waited_ms: int | None
+    held_ms: int | None
+    started_oct_ms: int | None
+    ended_oct_ms: int | None
+    cause: str | None
+    reason: str | None
+    paused: bool
+    timeline: list[Record]
+
+
+class MachineDetail(Machine):
+    last_runs: list[RunFacts]
+
+
+class TimelineQuery(Input):
+    machine_id: Id | None = None
+    task_id: Id | None = None
+    project_id: Id | None = None
+    kind: Annotated[str, Field(pattern=r"^[a-z_]+$")] | None = None
+    from_ms: Ms | None = None
+    to_ms: Annotated[Ms | None, Field(description="Exclusive.")] = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    cursor: Annotated[str, Field(pattern=r"^\d{1,15}-\d{1,15}$")] | None = None
+    format: Literal["json", "ndjson", "csv"] = "json"
+
+
+class TimelinePage(BaseModel):
+    records: list[Record]
+    next_cursor: str | None
+
+
+class KeptBody(BaseModel):
+    id: str
+    at_ms: int
+    reason: str
+    body: str
+
+
+class Kept(BaseModel):
+    """Deliveries that could not be applied, newest first."""
+
+    kept: list[KeptBody]
+
+
+class ProblemDetails(BaseModel):
+    """RFC 9457."""
+
+    status: int
+    title: str
+    detail: str
+    code: str

@@ -1,0 +1,68 @@
+"""Errors over HTTP: RFC 9457 problem JSON, each with a stable `code`."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from flask import Flask, Response, json, request
+from werkzeug.exceptions import HTTPException
+
+from app.coordination.errors import StoreError
+from app.domain.errors import GateError
+
+log = structlog.get_logger()
+
+_STATUS = {"holds_others": 409, "not_waiting": 409, "unknown_run": 404}
+
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+
+class Problem(Exception):
+    """An answer that says what was wrong and what was expected."""
+
+    def __init__(self, status: int, code: str, detail: str, **more: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers: dict[str, str] = more.pop("headers", {})
+        self.more = more
+
+    def response(self) -> Response:
+        body = {
+            "status": self.status,
+            "title": HTTPStatus(self.status).phrase,
+            "detail": self.detail,
+            "code": self.code,
+            **self.more,
+        }
+        return Response(json.dumps(body), self.status, self.headers, content_type="application/problem+json")
+
+
+def problem_of(error: Exception) -> Problem:
+    """Any error as a problem; one that nobody foresaw is logged here, once."""
+    match error:
+        case Problem():
+            return error
+        case GateError():
+            return Problem(_STATUS.get(error.code, 422), error.code, str(error))
+        case StoreError():
+            log.error("store failed", path=request.path, error=str(error))
+            return Problem(503, "store_unavailable", str(error), headers={"Retry-After": "1"})
+        case HTTPException() if error.code and error.code >= 400:
+            return Problem(error.code, _CODES.get(error.code, "http_error"), error.description or "")
+        case _:
+            log.exception("unforeseen error", path=request.path)
+            return Problem(500, "internal", "octowait failed; its log says how")
+
+
+def install(app: Flask) -> None:
+    """Answer every error of *app* as a problem."""
+
+    @app.errorhandler(Exception)
+    def _answer(error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.code and error.code < 400:
+            return Response(status=error.code, headers=list(error.get_headers()))
+        return problem_of(error).response()

@@ -1,0 +1,155 @@
+"""``/api/machines``, ``/api/runs``, ``/api/timeline``, ``/api/stream``: what is and what was; and reservations."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from flask import Blueprint, Response, request, stream_with_context
+
+from app.coordination.timeline import Filter, Record
+from app.domain.errors import UnknownRun
+from app.settings import Token
+from app.web.contract import Api, services
+from app.web.models import (
+    Kept,
+    MachineDetail,
+    Machines,
+    Reservation,
+    ReservationRequest,
+    RunFacts,
+    TimelinePage,
+    TimelineQuery,
+    Unreserved,
+)
+from app.web.problems import Problem
+from app.web.views import last_runs, machine_json, run_of
+
+api = Api(Blueprint("reading", __name__))
+
+#: Seconds between two signs of life on a stream that has nothing to say; load balancers cut silent ones, often at 60.
+PING_SECONDS = 15.0
+
+CSV_COLUMNS = (
+    "id", "at_ms", "kind", "task_id", "run", "machines", "project_id", "environment_id", "cause", "detail",
+)  # fmt: skip
+
+
+@api.route("GET", "/api/machines", role="viewer", answers={200: Machines})
+def machines(caller: Token) -> Any:
+    """Every machine: who holds it, its line, its reservation."""
+    snapshot = services().snapshot()
+    return {
+        "now_ms": snapshot.now_ms,
+        "machines": [machine_json(machine) for machine in snapshot.machines],
+        "unresolved": list(snapshot.unresolved),
+    }
+
+
+@api.route("GET", "/api/machines/{machine_id}", role="viewer", answers={200: MachineDetail}, errors=(404,))
+def machine(machine_id: str, caller: Token) -> Any:
+    """One machine, with its last runs."""
+    gate = services()
+    found = gate.snapshot().machine(machine_id)
+    if found is None:
+        raise Problem(404, "unknown_machine", f"{machine_id[:100]} is unknown: no run ever asked for it")
+    return {**machine_json(found), "last_runs": last_runs(gate, found.id)}
+
+
+@api.route("PUT", "/api/machines/{machine_id}/reservation", role="admin", body=ReservationRequest,
+           answers={200: Reservation})  # fmt: skip
+def reserve(machine_id: str, body: ReservationRequest, caller: Token) -> Any:
+    """Reserve a machine: running work goes on, nobody new is granted."""
+    return dict(services().board.reserve(machine_id, note=body.note, by=caller.name, until_ms=body.until_ms))
+
+
+@api.route("DELETE", "/api/machines/{machine_id}/reservation", role="admin", answers={200: Unreserved})
+def unreserve(machine_id: str, caller: Token) -> Any:
+    """End a machine's reservation; the next in line is granted."""
+    done = services().board.unreserve(machine_id, by=caller.name)
+    return {"outcome": "unreserved" if done else "nothing"}
+
+
+@api.route("GET", "/api/runs/{task_id}", role="viewer", answers={200: RunFacts}, errors=(404,))
+def run(task_id: str, caller: Token) -> Any:
+    """One run: its facts and its timeline."""
+    found = run_of(services(), task_id)
+    if found is None:
+        raise UnknownRun(f"{task_id[:100]} is unknown: no step and no event ever named it")
+    return found
+
+
+@api.route("GET", "/api/timeline", role="viewer", query=TimelineQuery, answers={200: TimelinePage},
+           media=("application/json", "application/x-ndjson", "text/csv"))  # fmt: skip
+def timeline(query: TimelineQuery, caller: Token) -> Any:
+    """Timeline records, oldest first.
+
+    `json` answers pages; `ndjson` and `csv` stream all that match and ignore *limit*.
+    """
+    wanted = Filter(
+        machine_id=query.machine_id, task_id=query.task_id, project_id=query.project_id, kind=query.kind,
+        from_ms=query.from_ms, to_ms=query.to_ms,
+    )  # fmt: skip
+    records = services().timeline
+    if query.format == "json":
+        page, cursor = records.page(wanted, limit=query.limit, after=query.cursor)
+        return {"records": [record.as_json() for record in page], "next_cursor": cursor}
+    lines = {"ndjson": as_ndjson, "csv": as_csv}[query.format]
+    kind = {"ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}[query.format]
+    return Response(stream_with_context(lines(records.read(wanted, after=query.cursor))), content_type=kind)
+
+
+@api.route("GET", "/api/stream", role="viewer", answers={200: None}, media=("text/event-stream",))
+def stream(caller: Token) -> Any:
+    """Server-sent events: each timeline record as it is written.
+
+    A client that comes back with `Last-Event-ID` gets what it missed.
+    """
+    after = request.headers.get("Last-Event-ID", "").strip()
+    last = after if after and all(part.isdigit() for part in after.split("-", 1)) and "-" in after else None
+    feed = services().feed
+
+    def events() -> Iterator[str]:
+        # The first bytes tell the client that it is connected; nothing may have happened yet.
+        yield ": connected\n\n"
+        for record in feed.follow(last, ping_seconds=PING_SECONDS):
+            yield f"id: {record.id}\ndata: {json.dumps(record.as_json())}\n\n" if record else ": ping\n\n"
+
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return Response(stream_with_context(events()), headers=headers, content_type="text/event-stream")
+
+
+@api.route("GET", "/api/kept", role="admin", answers={200: Kept})
+def kept(caller: Token) -> Any:
+    """Deliveries that were authentic and could not be applied, newest first, without any secret."""
+    return {"kept": services().board.kept()}
+
+
+def as_ndjson(records: Iterable[Record]) -> Iterator[str]:
+    """One JSON object a line."""
+    for record in records:
+        yield json.dumps(record.as_json(), separators=(",", ":")) + "\n"
+
+
+def as_csv(records: Iterable[Record]) -> Iterator[str]:
+    """A header and one line a record; *detail* is JSON."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(CSV_COLUMNS)
+    for record in records:
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+        fields = record.as_json()
+        fields["machines"] = ",".join(record.machines)
+        fields["detail"] = json.dumps(record.detail) if record.detail else ""
+        writer.writerow([_plain(fields[column]) for column in CSV_COLUMNS])
+    yield buffer.getvalue()
+
+
+def _plain(value: object) -> object:
+    """*value* so that no spreadsheet takes a text for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t") else value

@@ -1,0 +1,107 @@
+"""The web server: gunicorn with gevent, so that a blocked request costs a greenlet and nothing else."""
+
+from __future__ import annotations
+
+import resource
+from typing import Any
+
+import structlog
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+from gunicorn.workers.ggevent import GeventWorker
+
+from app.services import Services, make_services
+from app.settings import Settings
+
+log = structlog.get_logger()
+
+#: Seconds between two sweeps of one process: a dead waiter blocks others for at most its TTL plus this.
+SWEEP_SECONDS = 1.0
+
+
+class Worker(GeventWorker):  # type: ignore[misc]
+    """A gevent worker that lets blocked requests answer at once when it is told to stop; their steps ask again."""
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        self._let_go()
+        super().handle_exit(sig, frame)
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        self._let_go()
+        super().handle_quit(sig, frame)
+
+    def run(self) -> None:
+        import gevent
+
+        services: Services = self.wsgi.extensions["octowait"]
+        gevent.spawn(services.wakes.listen)
+        gevent.spawn(_sweep, services)
+        super().run()
+
+    def _let_go(self) -> None:
+        import gevent
+
+        if isinstance(getattr(self, "wsgi", None), Flask):
+            services: Services = self.wsgi.extensions["octowait"]
+            gevent.spawn(services.close)
+
+
+def _sweep(services: Services) -> None:
+    import gevent
+
+    from app.coordination.errors import StoreError
+
+    while True:
+        try:
+            more = services.board.sweep(serving=True)
+        except StoreError as error:
+            log.warning("sweep failed, trying again", error=str(error))
+            more = False
+        gevent.sleep(0 if more else SWEEP_SECONDS)
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
+        self._settings = settings
+        self._options = options
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        # Imported in the worker, after its monkey patching.
+        from app.web import create_app
+
+        return create_app(make_services(self._settings))
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop; *settings* carry the Redis URL and the secrets."""
+    descriptors = _raise_descriptors()
+    _Server(
+        settings,
+        {
+            "bind": settings.bind,
+            "workers": settings.web_processes,
+            "worker_class": "app.web.server.Worker",
+            "worker_connections": descriptors,
+            "keepalive": 15,
+            "backlog": 4096,
+            "graceful_timeout": 5,
+            "timeout": 30,
+            "loglevel": "warning",
+            "proc_name": "octowait",
+            "control_socket_disable": True,
+        },
+    ).run()
+
+
+def _raise_descriptors() -> int:
+    """Allow this process as many descriptors as it may have: that many connections it can hold."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(soft, wanted)

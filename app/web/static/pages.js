@@ -1,0 +1,268 @@
+"use strict";
+// Keeps a page up to date: elapsed and local times, search, and the live part as the timeline goes on.
+(() => {
+  const SECOND = 1000;
+  let live = document.getElementById("live");
+  let offset = 0; // what the server's clock is ahead of ours, ms
+
+  // ---- Sign-in: a link can bring the token in its fragment, which no server and no log ever sees.
+  const signIn = document.getElementById("sign-in");
+  function takeToken() {
+    if (!location.hash.startsWith("#token=")) return;
+    const given = location.hash.slice("#token=".length);
+    history.replaceState(null, "", location.pathname + location.search);
+    if (!signIn) return;
+    try { signIn.elements.token.value = decodeURIComponent(given); } catch { signIn.elements.token.value = given; }
+    signIn.requestSubmit();
+  }
+  takeToken();
+  addEventListener("hashchange", takeToken);
+
+  // ---- Times
+  const now = () => Date.now() + offset;
+
+  function words(ms) {
+    const seconds = Math.floor(Math.max(0, ms) / 1000), minutes = Math.floor(seconds / 60), hours = Math.floor(minutes / 60);
+    if (seconds < 60) return `${seconds} s`;
+    if (minutes < 60) return `${minutes} min`;
+    if (hours < 24) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+    return hours % 24 ? `${Math.floor(hours / 24)} d ${hours % 24} h` : `${Math.floor(hours / 24)} d`;
+  }
+
+  function tick(root) {
+    const at = now();
+    for (const span of root.querySelectorAll("[data-since-ms]")) {
+      const text = words(at - Number(span.dataset.sinceMs));
+      if (span.firstChild.data !== text) span.firstChild.data = text;
+    }
+  }
+
+  const two = (number) => String(number).padStart(2, "0");
+  function localTimes(root) {
+    for (const time of root.querySelectorAll("time[data-at-ms]")) {
+      const at = new Date(Number(time.dataset.atMs));
+      if (Number.isNaN(at.getTime())) continue;
+      const clock = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+      time.title = `${at.toISOString().slice(0, 19).replace("T", " ")} UTC`;
+      time.textContent = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${clock}`;
+    }
+    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    for (const note of root.querySelectorAll("[data-zone]")) note.textContent = `Times are in the time zone ${zone}.`;
+  }
+
+  // ---- Search and filter; the server does the same for a page without script.
+  const filter = document.getElementById("filter");
+  function applyFilter(root) {
+    if (!filter) return;
+    const asked = filter.elements.q.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const show = filter.elements.show.value;
+    let shown = 0;
+    for (const card of root.querySelectorAll(".machine")) {
+      const { status, waiting } = card.dataset;
+      const kind = show === "all" || (show === "waiting" ? waiting !== "0" : (status === "idle") === (show === "idle"));
+      const text = kind && asked.length ? Array.from(card.querySelectorAll(".s"), (e) => e.textContent).join(" ").toLowerCase() : "";
+      card.hidden = !(kind && asked.every((word) => text.includes(word)));
+      shown += !card.hidden;
+    }
+    const nothing = root.querySelector("#nothing");
+    if (nothing && !root.dataset.part) nothing.hidden = shown > 0;
+  }
+
+  if (filter) {
+    const changed = () => {
+      applyFilter(live);
+      const wanted = new URLSearchParams();
+      if (filter.elements.q.value) wanted.set("q", filter.elements.q.value);
+      if (filter.elements.show.value !== "all") wanted.set("show", filter.elements.show.value);
+      history.replaceState(null, "", wanted.size ? `?${wanted}` : location.pathname);
+    };
+    filter.addEventListener("input", changed);
+    filter.addEventListener("submit", (event) => { event.preventDefault(); changed(); });
+    filter.querySelector(".no-script").remove();
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "/" && !event.ctrlKey && !event.metaKey && !event.altKey && !event.target.matches("input, textarea")) {
+        event.preventDefault();
+        filter.elements.q.focus();
+      }
+    });
+  }
+
+  // ---- Swapping: change what differs and leave the rest alone, so that focus, selection and scrolling stay.
+  const keyOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.dataset.key || node.id : "");
+
+  function morph(old, next) {
+    if (old.isEqualNode(next)) return;
+    if (old.nodeType !== next.nodeType || old.nodeName !== next.nodeName) {
+      old.replaceWith(next);
+    } else if (old.nodeType !== Node.ELEMENT_NODE) {
+      old.data = next.data;
+    } else {
+      for (const { name } of [...old.attributes]) if (!next.hasAttribute(name)) old.removeAttribute(name);
+      for (const { name, value } of next.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+      morphChildren(old, next);
+    }
+  }
+
+  function morphChildren(old, next) {
+    const kept = new Set(Array.from(next.children, keyOf).filter(Boolean));
+    const byKey = new Map();
+    for (const child of [...old.children]) {
+      const key = keyOf(child);
+      if (key && kept.has(key)) byKey.set(key, child);
+      else if (key) child.remove();
+    }
+    let at = old.firstChild;
+    for (const child of [...next.childNodes]) {
+      const key = keyOf(child);
+      const same = key ? byKey.get(key) : at && !keyOf(at) && at.nodeName === child.nodeName ? at : null;
+      if (!same) { old.insertBefore(child, at); continue; }
+      // A node that is moved loses its focus: rather drop the white space before it.
+      while (key && at && at !== same && !keyOf(at)) { const gone = at; at = at.nextSibling; gone.remove(); }
+      if (same === at) at = at.nextSibling; else old.insertBefore(same, at);
+      morph(same, child);
+    }
+    while (at) { const gone = at; at = at.nextSibling; gone.remove(); }
+  }
+
+  function swap(html) {
+    const next = new DOMParser().parseFromString(html, "text/html").getElementById("live");
+    if (!next) return;
+    offset = Number(next.dataset.nowMs) - Date.now();
+    tick(next);
+    localTimes(next);
+    applyFilter(next);
+    const focused = document.activeElement;
+    const card = focused?.closest(".machine")?.dataset.key;
+    if ("part" in next.dataset && live.querySelector("#machines")) swapPart(next);
+    else morph(live, next);
+    if (live.dataset.title) document.title = live.dataset.title;
+    if (focused && document.activeElement !== focused) refocus(focused.getAttribute("href"), card);
+  }
+
+  function swapPart(next) {
+    const [summary, fresh] = [live.querySelector(".summary"), next.querySelector(".summary")];
+    if (!summary || !fresh) return ask(null);
+    morph(summary, fresh);
+    for (const card of next.querySelectorAll(".machine")) {
+      const old = cardOf(card.dataset.key);
+      if (old) morph(old, card); else ask(null);
+    }
+    const { nowMs, title } = next.dataset;
+    Object.assign(live.dataset, { nowMs, title });
+    applyFilter(live);
+  }
+
+  const cardOf = (key) => live.querySelector(`.machine[data-key="${CSS.escape(key)}"]`);
+
+  // What had the focus is gone: the same link elsewhere, first in its own card, or that card's name.
+  function refocus(href, key) {
+    const card = key && cardOf(key);
+    const link = href && `a[href="${CSS.escape(href)}"]`;
+    const found = (link && ((card && card.querySelector(link)) || live.querySelector(link))) || card?.querySelector("h2 a");
+    found?.focus({ preventScroll: true });
+  }
+
+  // ---- Live
+  const connection = document.getElementById("connection");
+  const SAYS = { live: "Live", lost: "Reconnecting…" };
+  function say(state) {
+    if (connection.dataset.state === state) return;
+    connection.dataset.state = state;
+    connection.textContent = SAYS[state];
+  }
+
+  //: Machines asked for at once; for more, everything is.
+  const MOST_PARTS = 40;
+  const wanted = new Set();
+  let unlessSeen = false; // the next answer may be that nothing happened since the last full one
+  let everything = false, isWanted = false, isAsking = false, timer = 0, askedAt = -Infinity;
+
+  // Ask for the given machines' cards (null: everything): at once, then at most once a second.
+  function ask(machines) {
+    if (machines) machines.forEach((machine) => wanted.add(machine.toLowerCase()));
+    else everything = true;
+    isWanted = true;
+    if (isAsking || timer || document.hidden) return;
+    timer = setTimeout(() => { timer = 0; refresh(); }, Math.max(0, askedAt + SECOND - performance.now()));
+  }
+
+  async function refresh() {
+    const parts = !everything && live.dataset.scope === "all" && wanted.size <= MOST_PARTS ? [...wanted] : null;
+    const query = new URLSearchParams(parts ? [["fragment", "some"], ...parts.map((id) => ["machine", id])] : [["fragment", "1"]]);
+    if (unlessSeen && !parts && live.dataset.lastId) query.set("seen", live.dataset.lastId);
+    wanted.clear();
+    everything = isWanted = unlessSeen = false;
+    isAsking = true;
+    askedAt = performance.now();
+    try {
+      const answer = await fetch(`${location.pathname}?${query}`, { cache: "no-store", signal: AbortSignal.timeout(15 * SECOND) });
+      if (answer.status === 204) return true;
+      if (answer.status === 401) return location.reload();
+      if (!answer.ok) throw new Error(`answer ${answer.status}`);
+      swap(await answer.text());
+      return true;
+    } catch {
+      everything = true;
+      lose();
+      return false;
+    } finally {
+      isAsking = false;
+      if (isWanted && source) ask([]);
+    }
+  }
+
+  let source = null, tries = 0, retry = 0;
+
+  function connect() {
+    clearTimeout(retry);
+    source?.close();
+    source = new EventSource("/api/stream");
+    source.onopen = () => { tries = 0; say("live"); unlessSeen = true; ask(null); };
+    source.onmessage = (message) => note(JSON.parse(message.data));
+    source.onerror = lose;
+  }
+
+  // Our own pauses instead of the browser's: it gives up for good on a 502 of a proxy.
+  function lose() {
+    source?.close();
+    source = null;
+    say("lost");
+    clearTimeout(retry);
+    const pause = Math.min(10 * SECOND, 250 * 2 ** tries) * (0.75 + Math.random() / 2);
+    tries += 1;
+    retry = setTimeout(async () => { if (!document.hidden && (await refresh())) connect(); }, pause);
+  }
+
+  function note(record) {
+    const task = (record.task_id || "").toLowerCase();
+    const machines = record.machines.map((machine) => machine.toLowerCase());
+    if (live.dataset.scope === "all") {
+      // A pause names no machine: those where its run is shown.
+      const shown = task ? live.querySelectorAll(`[data-key="${CSS.escape(record.task_id)}"]`) : [];
+      ask([...machines, ...Array.from(shown, (entry) => entry.closest(".machine").dataset.key)]);
+    } else {
+      const own = (live.dataset.machines || "").split(" ");
+      if (task === live.dataset.task || machines.some((machine) => own.includes(machine))) ask(null);
+    }
+  }
+
+  // A browser allows six connections a host: tabs that nobody sees must not keep theirs.
+  function rest() {
+    source?.close();
+    source = null;
+    clearTimeout(retry);
+  }
+
+  if (live) {
+    offset = Number(live.dataset.nowMs) - Date.now();
+    tick(live);
+    localTimes(live);
+    setInterval(() => { if (!document.hidden) tick(live); }, SECOND);
+    // Also notices a connection that died without a word.
+    setInterval(() => { if (source) ask(null); }, 60 * SECOND);
+    document.addEventListener("visibilitychange", () => (document.hidden ? rest() : connect()));
+    addEventListener("pagehide", rest);
+    addEventListener("pageshow", (event) => { if (event.persisted) connect(); });
+    if (!document.hidden) connect();
+  }
+})();

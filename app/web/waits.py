@@ -1,0 +1,129 @@
+"""``/api/waits``: joining a line, waiting, giving back, and what an operator can do to a run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from app.domain.errors import UnknownRun
+from app.domain.place import WAIT_STATES, Place
+from app.domain.run import Run
+from app.settings import Token
+from app.web import blocking
+from app.web.contract import Api, services
+from app.web.models import (
+    ForceRelease,
+    Outcome,
+    PollQuery,
+    Prioritize,
+    ReleaseQuery,
+    Wait,
+    WaitRequest,
+    Waits,
+)
+from app.web.problems import Problem
+from app.web.views import wait_json, waiting_places
+
+api = Api(Blueprint("waits", __name__))
+
+
+@api.route("PUT", "/api/waits/{task_id}", role="step", body=WaitRequest, answers={201: Wait, 200: Wait},
+           errors=(409,), text=True)  # fmt: skip
+def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
+    """Join the line, or ask again.
+
+    201 when it is new there, 200 when it waits or holds already: then it keeps its place and gets the same answer.
+    """
+    info = body.model_dump(
+        exclude={"machines", "priority", "timeout_seconds", "parked"}, exclude_none=True, exclude_defaults=True
+    )
+    run = Run(
+        task_id=task_id,
+        info=info,
+        priority=body.priority,
+        timeout=timedelta(seconds=body.timeout_seconds) if body.timeout_seconds else None,
+        parked=body.parked,
+    )
+    place = services().board.join(run, body.machines)
+    return _answer(place, 201 if place.is_new else 200)
+
+
+@api.route("GET", "/api/waits/{task_id}", role="step", query=PollQuery, answers={200: Wait}, errors=(404,), text=True)
+def poll(task_id: str, query: PollQuery, caller: Token) -> Any:
+    """The present state, or the state as soon as it is no longer waiting.
+
+    Every call is a sign of life of the run.
+    """
+    connection = request.environ.get("gunicorn.socket")
+    place = blocking.poll(
+        services(), task_id, block_seconds=query.block_seconds, is_gone=lambda: blocking.hung_up(connection)
+    )
+    if place is None or place.state not in WAIT_STATES:
+        raise Problem(404, "unknown_run", f"{task_id[:100]} has not asked to wait: expected a PUT first")
+    return _answer(place, 200)
+
+
+@api.route("DELETE", "/api/waits/{task_id}", role="step", query=ReleaseQuery, answers={200: Outcome}, text=True)
+def release(task_id: str, query: ReleaseQuery, caller: Token) -> Any:
+    """Give back the machines, or leave the line."""
+    return _outcome(task_id, services().board.release(task_id, by=caller.name, reason=query.reason))
+
+
+@api.route("GET", "/api/waits", role="viewer", answers={200: Waits})
+def everyone(caller: Token) -> Any:
+    """Everyone waiting, in order, with blockers."""
+    gate = services()
+    return {"waits": [wait_json(gate, place) for place in waiting_places(gate.snapshot())]}
+
+
+@api.route("POST", "/api/waits/{task_id}/force-release", role="admin", body=ForceRelease, answers={200: Outcome},
+           errors=(404, 409))  # fmt: skip
+def force_release(task_id: str, body: ForceRelease, caller: Token) -> Any:
+    """End a run's lease, observed hold or wait, with a reason.
+
+    Refused with 409 while Octopus says that its task still runs, unless it is repeated with `confirm`.
+    """
+    gate = services()
+    place = gate.board.place(task_id)
+    if place is None:
+        raise UnknownRun(f"{task_id[:100]} is unknown: expected a run that waits or holds")
+    if not body.confirm and gate.is_running_in_octopus(place):
+        raise Problem(
+            409, "still_running", f"Octopus says that {place.task_id} still runs: repeat with confirm if you are sure"
+        )
+    outcome = gate.board.release(task_id, cause="forced", by=caller.name, reason=body.reason)
+    return {"outcome": outcome}
+
+
+@api.route("POST", "/api/waits/{task_id}/priority", role="admin", body=Prioritize, answers={200: Wait},
+           errors=(404, 409))  # fmt: skip
+def prioritize(task_id: str, body: Prioritize, caller: Token) -> Any:
+    """Move a waiting run in all its lines; higher is sooner, and among equals it keeps its arrival."""
+    place = services().board.prioritize(task_id, body.priority, by=caller.name, reason=body.reason)
+    return wait_json(services(), place)
+
+
+def _wants_text() -> bool:
+    accepted = request.accept_mimetypes
+    return accepted["text/plain"] > accepted["application/json"]
+
+
+def _answer(place: Place, status: int) -> Any:
+    if not _wants_text():
+        return wait_json(services(), place), status
+    number = place.fencing_token if place.is_granted else place.place
+    return _text(f"{place.state} {number or 0}", place.message, status)
+
+
+def _outcome(task_id: str, outcome: str) -> Any:
+    if not _wants_text():
+        return {"outcome": outcome}
+    said = {"released": "has given its machines back", "left": "has left the line", "nothing": "held nothing"}
+    return _text(f"{outcome} 0", f"{task_id} {said[outcome]}.", 200)
+
+
+def _text(first: str, message: str, status: int) -> Response:
+    # The message can hold names that people chose; a shell reads exactly two lines.
+    return Response(f"{first}\n{' '.join(message.split())}\n", status, content_type="text/plain; charset=utf-8")

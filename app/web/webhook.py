@@ -1,0 +1,51 @@
+"""``POST /webhooks/octopus``: one event of an Octopus subscription."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, request
+
+from app.domain.events import Unreadable, parse_delivery, redacted
+from app.web.auth import is_webhook_secret
+from app.web.contract import Api, read_body, services
+from app.web.models import Delivered
+from app.web.problems import Problem
+
+api = Api(Blueprint("webhook", __name__))
+
+#: Characters of an unreadable body that are kept.
+MOST_KEPT = 16_384
+
+
+@api.route("POST", "/webhooks/octopus", role=None, answers={202: Delivered}, errors=(401, 413))
+def deliver() -> Any:
+    """One event of a subscription.
+
+    Answers 202 once it is stored, whatever it is: an error answer would make Octopus drop the rest of its batch.
+    """
+    gate = services()
+    secret = gate.settings.webhook_secret
+    assert secret
+    if not is_webhook_secret(request.headers.get(gate.settings.webhook_header), secret.get_secret_value()):
+        raise Problem(401, "unauthorized", f"expected the webhook secret in the header {gate.settings.webhook_header}")
+    body = read_body()
+    try:
+        event = parse_delivery(body)
+    except Unreadable as unreadable:
+        return _keep(body, str(unreadable), None)
+    outcome = gate.board.deliver(event)
+    if outcome == "unlinked":
+        return _keep(body, f"{event.category} names no server task and {event.deployment_id} is unknown", event.id)
+    if outcome == "unresolved":
+        gate.request_resolve()
+        outcome = "applied"
+    return {"event": event.id, "outcome": outcome}, 202
+
+
+def _keep(body: bytes, reason: str, event_id: str | None) -> Any:
+    gate = services()
+    secret = gate.settings.webhook_secret
+    assert secret
+    gate.board.keep(redacted(body, (secret.get_secret_value(),), MOST_KEPT), reason)
+    return {"event": event_id, "outcome": "kept"}, 202

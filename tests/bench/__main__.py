@@ -1,0 +1,50 @@
+"""``python -m tests.bench [names…] [--quick]``: run the benches and say which targets were met."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import time
+from importlib import import_module
+
+from tests.bench.report import Bench, Report
+
+#: In the order of the targets; each is a module of this package with a function of the name ``run``.
+NAMES = ("handoff", "http_waits", "steps", "scale", "memory", "webhook", "timeline")
+
+ALIASES = {"http": "http_waits"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join((*ALIASES, *NAMES)))
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller, in 90 s instead of 8 min")
+    arguments = parser.parse_args()
+    names = [ALIASES.get(name, name) for name in arguments.names] or list(NAMES)
+    unknown = sorted(set(names) - set(NAMES))
+    if unknown:
+        parser.error(f"{', '.join(unknown)}: expected {', '.join((*ALIASES, *NAMES))}")
+    _raise_descriptors()
+    report = Report(quick=arguments.quick)
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, loopback only.")
+    for name in names:
+        began = time.monotonic()
+        _bench(name)(report)
+        print(f"\n[{name}: {time.monotonic() - began:.0f} s]", flush=True)
+    report.summary()
+
+
+def _bench(name: str) -> Bench:
+    bench: Bench = import_module(f"tests.bench.{name}").run
+    return bench
+
+
+def _raise_descriptors() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    main()

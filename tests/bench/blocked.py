@@ -1,0 +1,47 @@
+"""Opens many blocked requests or blocked Redis reads, and knows when all of them block."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from app.coordination.board import Board
+from tests.bench.wire import Line, http, resp
+from tests.bench.world import calls_of
+from tests.conftest import Service, eventually
+
+#: Connections opened at once; more would overflow the server's backlog.
+BATCH = 250
+
+
+def get(task: str, token: str) -> bytes:
+    """The call with which a step blocks, as long as it may."""
+    return http("GET", f"/api/waits/{task}?block_seconds=55", token)
+
+
+def block_http(board: Board, service: Service, tasks: Sequence[str]) -> list[Line]:
+    """A connection for each of *tasks* on which its step blocks."""
+    lines: list[Line] = []
+    for at in range(0, len(tasks), BATCH):
+        batch = tasks[at : at + BATCH]
+        before = calls_of(board.client, "evalsha")
+        for task in batch:
+            line = Line(service.port)
+            line.send(get(task, service.tokens["step"]))
+            lines.append(line)
+        # Each looks once before it sleeps; sweeps are scripts as well, hence the moment of grace.
+        wanted = before + len(batch)
+        eventually(lambda wanted=wanted: calls_of(board.client, "evalsha") >= wanted, timeout=60)
+    time.sleep(0.3)
+    return lines
+
+
+def block_redis(board: Board, socket_path: str, keys: Sequence[str]) -> list[Line]:
+    """A connection to Redis for each of *keys* that blocks on it."""
+    lines = []
+    for key in keys:
+        line = Line(socket_path)
+        line.send(resp("BLPOP", key, 0))
+        lines.append(line)
+    eventually(lambda: board.client.info("clients")["blocked_clients"] >= len(keys), timeout=60)
+    return lines

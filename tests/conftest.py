@@ -1,0 +1,274 @@
+"""Fixtures that every kind of test shares: a real Redis of its own, a board on it, and real octowait processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.coordination.board import Board, Policy
+from app.coordination.connection import connect
+from app.coordination.embedded import EmbeddedServer
+from app.coordination.timeline import Timeline
+from app.domain.run import Run
+
+ROOT = Path(__file__).parent.parent
+
+TOKENS = {"step": "step-token-for-tests", "viewer": "viewer-token-for-tests", "admin": "admin-token-for-tests"}
+WEBHOOK_SECRET = "webhook-secret-for-tests"
+
+
+def eventually(condition: Callable[[], Any], *, timeout: float = 15.0) -> Any:
+    """What *condition* returns as soon as it is true; fails after *timeout* seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"did not happen within {timeout} s: {condition}"
+        time.sleep(0.02)  # between two looks at a fact, not instead of one
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    server = EmbeddedServer(tmp_path_factory.mktemp("redis"))
+    server.acquire()
+    yield server
+    server.release()
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_server: EmbeddedServer) -> str:
+    return redis_server.url
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+class Clock:
+    """Moves the clock of a board; time never passes by itself in a test."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def advance(self, duration: timedelta) -> None:
+        self._board.script.offset_ms += duration // timedelta(milliseconds=1)
+
+    @property
+    def now_ms(self) -> int:
+        seconds, micros = self._board.client.time()
+        return int(seconds * 1000 + micros // 1000 + self._board.script.offset_ms)
+
+
+@pytest.fixture
+def make_board(redis_url: str, namespace: str) -> Iterator[Callable[..., Board]]:
+    """Boards on one namespace: ``make_board(Policy(...))``."""
+    clients = []
+
+    def make(policy: Policy | None = None) -> Board:
+        client = connect(redis_url)
+        blocking = connect(redis_url, blocking=True)
+        clients.extend((client, blocking))
+        return Board(client, namespace=namespace, policy=policy, blocking=blocking)
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def board(make_board: Callable[..., Board]) -> Board:
+    return make_board()
+
+
+@pytest.fixture
+def clock(board: Board) -> Clock:
+    return Clock(board)
+
+
+@pytest.fixture
+def timeline(board: Board) -> Timeline:
+    return Timeline(board.client, board.keys)
+
+
+@pytest.fixture
+def a_run() -> Callable[..., Run]:
+    """Builds runs with task ids that count up from ServerTasks-1."""
+    numbers = iter(range(1, 1_000_000))
+
+    def build(**fields: Any) -> Run:
+        return Run(**{"task_id": f"ServerTasks-{next(numbers)}", **fields})
+
+    return build
+
+
+def an_event(
+    category: str = "DeploymentStarted", *, number: int = 1, task: int | None = 4711, occurred: str | None = None,
+    related: list[str] | None = None, **fields: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """An event resource in the shape of the captured ones."""
+    ids = related or ["Deployments-51", "Projects-7", "Releases-90", "Environments-2", "Channels-9"]
+    return {
+        "Id": f"Events-{number}",
+        "RelatedDocumentIds": ids + ([f"ServerTasks-{task}"] if task else []),
+        "Category": category,
+        "UserId": "users-system",
+        "Username": "system",
+        "IsService": False,
+        "IdentityEstablishedWith": "",
+        "UserAgent": "Server",
+        "Occurred": occurred or time.strftime("%Y-%m-%dT%H:%M:%S.000+00:00", time.gmtime()),
+        "Message": "Deploy to Prod for Web release 1.4.0 to Prod",
+        "MessageHtml": "Deploy to <a>Prod</a> …",
+        "MessageReferences": [{"ReferencedDocumentId": ids[0], "StartIndex": 0, "Length": 14}] if ids else [],
+        "Comments": None,
+        "Details": None,
+        "ChangeDetails": {"DocumentContext": None, "Differences": None},
+        "IpAddress": None,
+        "SpaceId": "Spaces-1",
+        "Links": {"Self": f"/api/events/Events-{number}"},
+        **fields,
+    }
+
+
+def a_delivery(category: str = "DeploymentStarted", **event: Any) -> dict[str, Any]:
+    """A subscription payload around `an_event`, with a header value that must never be kept."""
+    return {
+        "Timestamp": "2026-05-06T07:08:25.215+00:00",
+        "EventType": "SubscriptionPayload",
+        "Payload": {
+            "ServerUri": "https://octopus.example.com",
+            "ServerAuditUri": "https://octopus.example.com/app#/Spaces-1/configuration/audit",
+            "BatchProcessingDate": "2026-05-06T07:08:24.279+00:00",
+            "BatchId": "6a1c2f0e-0000-4000-8000-000000000001",
+            "TotalEventsInBatch": 1,
+            "EventNumberInBatch": 1,
+            "Subscription": {
+                "Id": "Subscriptions-21", "Name": "gate", "Type": "Event", "IsDisabled": False, "SpaceId": "Spaces-1",
+                "Links": {"Self": "/api/Spaces-1/subscriptions/Subscriptions-21"},
+                "EventNotificationSubscription": {
+                    "Filter": {"EventCategories": [category], "DocumentTypes": []},
+                    "WebhookURI": "https://octowait.example.com/webhooks/octopus",
+                    "WebhookTimeout": "00:00:30",
+                    "WebhookHeaderKey": "X-Octowait-Secret",
+                    "WebhookHeaderValue": "header-value-of-the-subscription",
+                    "WebhookLastProcessed": "2026-05-06T07:07:53.464+00:00",
+                    "WebhookLastProcessedEventAutoId": 1117952,
+                },
+            },
+            "Event": an_event(category, **event),
+        },
+    }  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Service:
+    """A real octowait web server on a port of its own; `stop` kills it with SIGKILL, `start` brings it back."""
+
+    def __init__(self, redis_url: str, namespace: str, directory: Path, **settings: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.tokens = TOKENS
+        self.log = directory / f"web-{self.port}.log"
+        self.env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("OCTOWAIT_")},
+            "OCTOWAIT_REDIS_URL": redis_url,
+            "OCTOWAIT_NAMESPACE": namespace,
+            "OCTOWAIT_BIND": f"127.0.0.1:{self.port}",
+            "OCTOWAIT_WEBHOOK_SECRET": WEBHOOK_SECRET,
+            "OCTOWAIT_TOKENS": ",".join(f"{role}:test:{token}" for role, token in TOKENS.items()),
+            "OCTOWAIT_DATA_DIR": str(directory / "data"),
+            "OCTOWAIT_WAITER_TTL_SECONDS": "10",
+            "OCTOWAIT_WEB_PROCESSES": "1",
+            "PYTHONPATH": str(ROOT),
+            **settings,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def spawn(self, *command: str) -> subprocess.Popen[bytes]:
+        """An octowait command in a process group of its own, with this service's settings."""
+        with open(self.log, "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "app", *command], env=self.env, cwd=self.log.parent,
+                stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def start(self) -> None:
+        self._process = self.spawn("serve")
+        eventually(self._is_ready, timeout=30)
+
+    def _is_ready(self) -> bool:
+        assert self._process and self._process.poll() is None, self.log.read_text()[-4000:]
+        try:
+            return self.call("GET", "/healthz", role=None)[0] == 200
+        except OSError:
+            return False
+
+    def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
+        if self._process and self._process.poll() is None:
+            os.killpg(self._process.pid, how)
+            self._process.wait(30)
+
+    def call(
+        self, method: str, path: str, body: Any = None, role: str | None = "admin",
+        headers: dict[str, str] | None = None, timeout: float = 70,
+    ) -> tuple[int, Any]:  # fmt: skip
+        """One request: its status, and its JSON, or its text where it is not JSON."""
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, method=method)
+        if data is not None:
+            request.add_header("Content-Type", "application/json")
+        if role:
+            request.add_header("Authorization", f"Bearer {self.tokens[role]}")
+        for name, value in (headers or {}).items():
+            request.add_header(name, value)
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as response:
+                status, kind, text = response.status, response.headers.get("Content-Type", ""), response.read().decode()
+        except urllib.error.HTTPError as error:
+            status, kind, text = error.code, error.headers.get("Content-Type", ""), error.read().decode()
+        return status, json.loads(text) if "json" in kind and "ndjson" not in kind else text
+
+    def deliver(self, delivery: Any, secret: str = WEBHOOK_SECRET) -> tuple[int, Any]:
+        """Post a webhook."""
+        return self.call("POST", "/webhooks/octopus", delivery, role=None, headers={"X-Octowait-Secret": secret})
+
+
+@pytest.fixture
+def make_service(redis_url: str, namespace: str, tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Services on one namespace: ``make_service(OCTOWAIT_TASK_CAP="5")``."""
+    made: list[Service] = []
+
+    def make(**settings: str) -> Service:
+        made.append(Service(redis_url, namespace, tmp_path, **settings))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for service in made:
+        service.stop()
+
+
+@pytest.fixture
+def service(make_service: Callable[..., Service]) -> Service:
+    return make_service()

@@ -1,0 +1,69 @@
+"""Debian's Chromium under playwright, and pages that remember what the browser complained about."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A headless browser; absent, it skips on a laptop and fails in CI."""
+    if not Path(CHROMIUM).exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no {CHROMIUM}")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+class Window:
+    """A page with cookies of its own. *complaints*: console errors, exceptions, violations of the CSP."""
+
+    def __init__(self, context: BrowserContext, url: str) -> None:
+        self.context = context
+        self.url = url
+        self.page = context.new_page()
+        self.complaints: list[str] = []
+        self.page.on("console", lambda message: message.type == "error" and self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def sign_in(self, token: str, path: str = "/") -> Page:
+        """The page at *path*, signed in with *token*."""
+        self.page.goto(f"{self.url}/sign-in?next={path}#token={token}")
+        self.page.wait_for_url(self.url + path)
+        return self.page
+
+    def wait_until_live(self) -> None:
+        self.page.wait_for_selector("#connection[data-state=live]")
+
+    def forgive(self, *texts: str) -> None:
+        """Drop the complaints that have one of *texts*: the test caused them."""
+        self.complaints = [c for c in self.complaints if not any(text in c for text in texts)]
+
+
+def open_window(browser: Browser, url: str, **how: Any) -> Window:
+    """A window with cookies of its own; *how* goes to playwright's ``new_context``."""
+    return Window(
+        browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "timezone_id": "Asia/Tokyo", **how}), url
+    )
+
+
+def keep_screenshot(page: Page, name: str, otherwise: Path, *, full_page: bool = True) -> None:
+    """A picture in ``OCTOWAIT_SCREENSHOTS``, which CI keeps, or in *otherwise*."""
+    directory = Path(os.environ.get("OCTOWAIT_SCREENSHOTS") or otherwise)
+    directory.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=directory / f"{name}.png", full_page=full_page)

@@ -1,0 +1,302 @@
+"""Jobs are asked for once, by one scheduler of several, and done by a worker in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pytest_httpserver import HTTPServer
+from rq import Queue
+from werkzeug import Request, Response
+
+from app.coordination.board import Board
+from app.domain.events import parse_event
+from app.jobs import begin_resolve_round, enqueue_resolve, queue_of, workers_seen
+from app.settings import Settings
+from tests.conftest import ROOT, an_event, eventually
+
+SCHEDULER = """
+import sys
+from datetime import timedelta
+from app.settings import load_settings
+from workers.schedule import run_scheduler
+lease, every = (timedelta(seconds=float(value)) for value in sys.argv[1:])
+run_scheduler(load_settings(), lease=lease, resolve_every=every)
+"""
+
+WORKER = """
+from app.settings import load_settings
+from workers.run import run_worker
+run_worker(load_settings())
+"""
+
+HOUR = "3600"
+
+
+class Process:
+    """A process of ours; *output* is what it said so far."""
+
+    def __init__(self, code: str, *args: str, env: dict[str, str], log: Path) -> None:
+        self._log = log
+        with open(log, "wb") as file:
+            self.popen = subprocess.Popen([sys.executable, "-c", code, *args], env=env, stdout=file, stderr=file)
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text()
+
+    def end(self, how: signal.Signals) -> int:
+        self.popen.send_signal(how)
+        return self.popen.wait(20)
+
+
+@pytest.fixture
+def settings(redis_url: str, namespace: str) -> Settings:
+    return Settings(redis_url=redis_url, namespace=namespace)
+
+
+@pytest.fixture
+def queue(board: Board, settings: Settings) -> Queue:
+    return queue_of(board.client, settings)
+
+
+@pytest.fixture
+def spawn(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    made: list[Process] = []
+
+    def start(code: str, *args: str, **environ: str) -> Process:
+        env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("OCTOWAIT_")},
+            "PYTHONPATH": str(ROOT),
+            "OCTOWAIT_REDIS_URL": settings.redis_url,
+            "OCTOWAIT_NAMESPACE": settings.namespace,
+            **environ,
+        }
+        made.append(Process(code, *args, env=env, log=tmp_path / f"process-{len(made)}.log"))
+        return made[-1]
+
+    yield start
+    for process in made:
+        if process.popen.poll() is None:
+            process.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def worker_settings(httpserver: HTTPServer) -> dict[str, str]:
+    return {"OCTOWAIT_OCTOPUS_URL": httpserver.url_for("/"), "OCTOWAIT_OCTOPUS_API_KEY": "API-KEY"}
+
+
+def hears_of_a_start(board: Board, task: int = 4711) -> None:
+    event = an_event(number=task, task=task, related=[f"Deployments-{task}"])
+    assert board.deliver(parse_event(event)) == "unresolved"
+
+
+def knows(server: HTTPServer, task: int, machine: str) -> None:
+    """Let Octopus know a running deployment on *machine*."""
+    server.expect_request(f"/api/Spaces-1/tasks/ServerTasks-{task}").respond_with_json(a_task(task))
+    server.expect_request(f"/api/Spaces-1/deployments/Deployments-{task}").respond_with_json(
+        {"Id": f"Deployments-{task}", "SpecificMachineIds": [machine]}
+    )
+    server.expect_request("/api/Spaces-1/machines").respond_with_json({"Items": []})
+
+
+def a_task(task: int) -> dict[str, object]:
+    return {"Id": f"ServerTasks-{task}", "State": "Executing", "IsCompleted": False,
+            "Arguments": {"DeploymentId": f"Deployments-{task}"}}  # fmt: skip
+
+
+def state_of(board: Board, task: int) -> str:
+    place = board.place(f"ServerTasks-{task}")
+    assert place
+    return str(place.run["state"])
+
+
+def take(queue: Queue) -> bytes | None:
+    """Take the next job off the queue as a worker does, without doing it."""
+    return queue.connection.lpop(queue.key)  # type: ignore[return-value]
+
+
+def test_resolve_is_enqueued_once_until_it_begins(board, settings, queue):
+    assert enqueue_resolve(board.client, settings)
+    assert not enqueue_resolve(board.client, settings)
+    assert queue.count == 1
+
+    take(queue)
+    begin_resolve_round(board.client, settings)
+
+    assert enqueue_resolve(board.client, settings), "what came after the job had read its list must be asked for anew"
+
+
+def test_namespaces_have_their_own_queues(board, settings, queue):
+    other = Settings(redis_url=settings.redis_url, namespace=settings.namespace + "-b")
+
+    assert enqueue_resolve(board.client, settings)
+    assert enqueue_resolve(board.client, other)
+
+    assert queue.count == 1
+
+
+def test_jobs_are_not_pickled(board, settings, queue):
+    enqueue_resolve(board.client, settings)
+
+    raw = board.client.hget(queue.fetch_job(queue.job_ids[0]).key, "data")
+
+    assert json.loads(zlib.decompress(raw))[0] == "workers.resolve.run"
+
+
+def test_of_two_schedulers_one_enqueues(board, queue, spawn):
+    hears_of_a_start(board)
+    first = spawn(SCHEDULER, "60", HOUR)
+    eventually(lambda: take(queue))
+    begin = queue.connection.delete(f"rq:job:octowait-{board.keys.namespace}-resolve-0")
+    assert begin, "the job's id must be free, or a second one would be refused for that"
+
+    second = spawn(SCHEDULER, "60", HOUR)
+    eventually(lambda: "stands by" in second.output)
+
+    # It enqueues as soon as it runs at all, so it would have by now.
+    assert second.end(signal.SIGTERM) == 0
+    assert queue.count == 0
+    assert "scheduler: runs" in first.output and "scheduler: runs" not in second.output
+
+
+def test_second_scheduler_takes_over_when_the_first_is_killed(board, queue, spawn):
+    hears_of_a_start(board)
+    first = spawn(SCHEDULER, "1", HOUR)
+    eventually(lambda: take(queue))
+    board.client.delete(f"rq:job:octowait-{board.keys.namespace}-resolve-0")
+    second = spawn(SCHEDULER, "1", HOUR)
+    eventually(lambda: "stands by" in second.output)
+
+    first.end(signal.SIGKILL)
+
+    assert eventually(lambda: queue.count) == 1
+
+
+def test_scheduler_that_is_stopped_gives_its_lease_back(board, queue, spawn):
+    hears_of_a_start(board)
+    scheduler = spawn(SCHEDULER, "60", HOUR)
+    eventually(lambda: queue.count)
+    assert board.client.exists(board.keys.named("scheduler"))
+
+    assert scheduler.end(signal.SIGTERM) == 0
+
+    assert not board.client.exists(board.keys.named("scheduler"))
+
+
+def test_interval_jobs_do_not_pile_up_without_a_worker(board, queue, spawn):
+    hears_of_a_start(board)
+    spawn(SCHEDULER, "1", "1")
+    eventually(lambda: queue.count)
+    # A job enqueued again after a while shows that the interval goes on.
+    for _ in range(2):
+        take(queue)
+        board.client.delete(f"rq:job:octowait-{board.keys.namespace}-resolve-0")
+        eventually(lambda: queue.count)
+    seconds = board.client.time()[0]
+
+    eventually(lambda: board.client.time()[0] > seconds + 2)
+
+    assert queue.count == 1
+
+
+def test_scheduler_asks_for_nothing_while_nothing_is_unresolved(board, queue, spawn):
+    scheduler = spawn(SCHEDULER, "1", "1")
+    eventually(lambda: "scheduler: runs" in scheduler.output)
+    seconds = board.client.time()[0]
+    eventually(lambda: board.client.time()[0] > seconds + 1)
+    assert queue.count == 0
+
+    hears_of_a_start(board)
+
+    assert eventually(lambda: queue.count) == 1
+
+
+def test_worker_resolves_what_is_asked_for(board, settings, httpserver, spawn, worker_settings, a_run):
+    knows(httpserver, 4711, "Machines-7")
+    spawn(WORKER, **worker_settings)
+    hears_of_a_start(board)
+
+    enqueue_resolve(board.client, settings)
+
+    eventually(lambda: state_of(board, 4711) == "observed")
+    waiter = a_run()
+    assert board.join(waiter, {"Machines-7"}).is_waiting
+    assert workers_seen(board.client, settings)
+
+
+def test_run_told_of_while_a_job_runs_is_resolved_by_the_next(board, settings, httpserver, spawn, worker_settings):
+    may_answer = threading.Event()
+    asked = threading.Event()
+
+    def slow(request: Request) -> Response:
+        asked.set()
+        may_answer.wait(10)
+        return Response(json.dumps(a_task(1)))
+
+    knows(httpserver, 2, "Machines-8")
+    httpserver.expect_request("/api/Spaces-1/tasks/ServerTasks-1").respond_with_handler(slow)
+    spawn(WORKER, **worker_settings)
+    hears_of_a_start(board, 1)
+    enqueue_resolve(board.client, settings)
+    assert asked.wait(15)
+
+    hears_of_a_start(board, 2)
+    assert enqueue_resolve(board.client, settings)
+    may_answer.set()
+
+    eventually(lambda: state_of(board, 2) == "observed")
+
+
+def test_killed_worker_does_not_block_the_next(board, settings, httpserver, spawn, worker_settings):
+    asked = threading.Event()
+    may_answer = threading.Event()
+
+    def silent(request: Request) -> Response:
+        asked.set()
+        may_answer.wait(15)
+        return Response(status=503)
+
+    httpserver.expect_request("/api/Spaces-1/tasks/ServerTasks-1").respond_with_handler(silent)
+    first = spawn(WORKER, **worker_settings)
+    hears_of_a_start(board, 1)
+    enqueue_resolve(board.client, settings)
+    assert asked.wait(15)
+    first.end(signal.SIGKILL)
+    may_answer.set()
+
+    knows(httpserver, 2, "Machines-8")
+    hears_of_a_start(board, 2)
+    assert enqueue_resolve(board.client, settings)
+    spawn(WORKER, **worker_settings)
+
+    eventually(lambda: state_of(board, 2) == "observed")
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_worker_ends_cleanly_when_it_is_asked_to(board, settings, spawn, worker_settings, how):
+    worker = spawn(WORKER, **worker_settings)
+    eventually(lambda: workers_seen(board.client, settings))
+
+    assert worker.end(how) == 0
+    assert not workers_seen(board.client, settings)
+
+
+def test_worker_without_an_api_key_says_so_once(board, settings, queue, spawn):
+    worker = spawn(WORKER)
+    hears_of_a_start(board)
+    for _ in range(3):
+        enqueue_resolve(board.client, settings)
+        eventually(lambda: queue.count == 0)
+
+    assert worker.end(signal.SIGTERM) == 0
+    assert worker.output.count("NO OCTOPUS API KEY") == 1
+    assert state_of(board, 4711) == "started"

@@ -1,0 +1,137 @@
+"""Runs a step script as Octopus does: as a process of its own, with variables, and output that means something."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+STEPS = HERE.parent.parent / "steps"
+
+#: What the file names of a language end with.
+SUFFIXES = {"bash": "sh", "python": "py"}
+
+_MESSAGE = re.compile(r"^##octopus\[([\w-]+)(.*)\]$")
+_ATTRIBUTE = re.compile(r"(\w+)='([^']*)'")
+
+
+def eventually(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
+    """What *condition* returns as soon as it is true; fails after *timeout* seconds."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"did not happen within {timeout} s"
+        time.sleep(0.02)  # between two looks at a fact, not instead of one
+    return value
+
+
+def encode(value: str) -> str:
+    return base64.b64encode(value.encode()).decode()
+
+
+def decode(value: str) -> str:
+    return base64.b64decode(value).decode()
+
+
+class Step:
+    """A running step script."""
+
+    def __init__(self, language: str, name: str, variables: Mapping[str, str], directory: Path, python: str) -> None:
+        suffix = SUFFIXES[language]
+        stem = directory / f"{name}-{time.monotonic_ns()}"
+        file, self.log = stem.with_suffix(".variables"), stem.with_suffix(".log")
+        if language == "bash":
+            text = "".join(f"{encode(key)} {encode(value)}\n" for key, value in variables.items())
+            command = ["bash"]
+        else:
+            text = json.dumps(variables)
+            command = [python, "-u"]
+        file.write_text(text)
+        command += [str(HERE / f"octopus_bootstrap.{suffix}"), str(file), str(STEPS / f"{name}.{suffix}")]
+        # A worker's service often has no locale; a short pause instead of a second keeps the tests quick.
+        env = {**os.environ, "LC_ALL": "C", "OCTOWAIT_RETRY_BASE_SECONDS": "0.1"}
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    @property
+    def lines(self) -> list[str]:
+        """What people read: the output without service messages."""
+        return [line for line in self.output.splitlines() if not line.startswith("##octopus[")]
+
+    @property
+    def messages(self) -> list[tuple[str, dict[str, str]]]:
+        """The service messages: kind and attributes."""
+        found = filter(None, map(_MESSAGE.match, self.output.splitlines()))
+        return [(m[1], {key: decode(value) for key, value in _ATTRIBUTE.findall(m[2])}) for m in found]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The output variables."""
+        return {m["name"]: m.get("value", "") for kind, m in self.messages if kind == "setVariable"}
+
+    @property
+    def result(self) -> str:
+        """What the failed step said to Octopus."""
+        return next((m["message"] for kind, m in self.messages if kind == "resultMessage"), "")
+
+    def says(self, text: str, timeout: float = 20.0) -> None:
+        """Wait until *text* is in the output."""
+        try:
+            eventually(lambda: text in self.output, timeout)
+        except AssertionError as error:
+            raise AssertionError(f"{text!r} is not in:\n{self.output}") from error
+
+    def ends(self, timeout: float = 30.0) -> int:
+        """Wait for the end: the exit status."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"still running after {timeout} s:\n{self.output}") from error
+
+    def kill(self) -> None:
+        """SIGKILL to the script and all it started, as a cancelled step gets it."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+
+class Steps:
+    """Starts steps of one language for one service."""
+
+    def __init__(self, language: str, directory: Path, *, url: str, token: str) -> None:
+        self.language = language
+        self._directory = directory
+        self._defaults = {"Octowait.Url": url, "Octowait.Token": token}
+        self.started: list[Step] = []
+
+    #: How the language says that a step failed.
+    @property
+    def failed(self) -> int:
+        return 1 if self.language == "bash" else 255
+
+    def start(self, name: str, task: str, variables: Mapping[str, str] | None = None, python: str = "") -> Step:
+        """Start *name* (``wait``, ``release``) for *task*, on Machines-7 unless *variables* say otherwise."""
+        given = {
+            **self._defaults,
+            "Octopus.Task.Id": task,
+            "Octopus.Deployment.Machines": "Machines-7",
+            "Octopus.Space.Id": "Spaces-1",
+            **(variables or {}),
+        }
+        step = Step(self.language, name, given, self._directory, python or sys.executable)
+        self.started.append(step)
+        return step

@@ -1,0 +1,145 @@
+"""The step scripts parse, and the three languages say the same."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tree_sitter_powershell
+from run_step import STEPS
+from tree_sitter import Language, Node, Parser
+
+NAMES = ("release", "wait")
+
+
+def faults(source: str) -> list[str]:
+    """What the PowerShell grammar cannot make sense of."""
+
+    def walk(node: Node) -> Iterator[str]:
+        if node.type == "ERROR" or node.is_missing:
+            yield f"line {node.start_point[0] + 1}: {(node.text or b'').decode()[:60]}"
+        for child in node.children:
+            yield from walk(child)
+
+    return list(walk(Parser(Language(tree_sitter_powershell.language())).parse(source.encode()).root_node))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_powershell_parses(name: str) -> None:
+    assert faults((STEPS / f"{name}.ps1").read_text()) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("good", "bad"), [("while ($true) {", "while ($true {"), ("    return $value\n}", "}}")])
+def test_powershell_grammar_finds_a_planted_error(name: str, good: str, bad: str) -> None:
+    source = (STEPS / f"{name}.ps1").read_text()
+
+    assert good in source
+    assert faults(source.replace(good, bad, 1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_powershell_uses_nothing_that_5_1_does_not_know(name: str) -> None:
+    code = re.sub(r"'[^'\n]*'|#.*", "", (STEPS / f"{name}.ps1").read_text())
+
+    assert not re.search(r"\?\?|\?\.|&& |\|\| |-SkipHttpErrorCheck|-Parallel|ConvertFrom-Json -As", code)
+    assert not re.search(r"\s\?\s.+\s:\s", code)
+    assert code.isascii(), "5.1 reads a file without a BOM in the code page of the machine"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bash_parses(name: str) -> None:
+    subprocess.run(["bash", "-n", str(STEPS / f"{name}.sh")], check=True)
+
+
+def test_bash_finds_a_planted_error(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.sh"
+    broken.write_text((STEPS / "wait.sh").read_text().replace("esac", "", 1))
+
+    assert subprocess.run(["bash", "-n", str(broken)], capture_output=True).returncode != 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_python_parses_as_3_6(name: str) -> None:
+    source = (STEPS / f"{name}.py").read_text()
+
+    ast.parse(source, feature_version=(3, 6))
+    with pytest.raises(SyntaxError):
+        ast.parse(source + "\nif (n := 1):\n    pass\n", feature_version=(3, 6))
+
+
+def _is_message(text: str) -> bool:
+    """Three words in a row are for people."""
+    return bool(re.search(r"[A-Za-z]+ [a-z<>]+ [a-z<>(]+", text))
+
+
+def python_messages(source: str) -> set[str]:
+    found = set()
+    tree = ast.parse(source)
+    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            found.add("".join(str(p.value) if isinstance(p, ast.Constant) else "<>" for p in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
+            found.add(node.value)
+    return found
+
+
+def bash_messages(source: str) -> set[str]:
+    code = re.sub(r"\\\n", "", re.sub(r"(?m)^\s*#.*$|\s#\s.*$", "", source))
+    texts = re.findall(r'"((?:[^"\\\n]|\\.)*)"|(?<==)\'([^\'\n]*)\'', code)
+    return {re.sub(r"\$\{\w+\}|\$\w+", "<>", double or single) for double, single in texts}
+
+
+def powershell_messages(source: str) -> set[str]:
+    code = re.sub(r'" \+\s*"', "", re.sub(r"(?m)^\s*#.*$|\s#\s.*$", "", source))
+    texts = re.findall(r'"([^"\n]*)"|= \'([^\'\n]*)\'', code)
+    return {re.sub(r"\$\(\$[\w.]+\)|\$\{\w+\}|\$\w+(:\w+)?", "<>", double or single) for double, single in texts}
+
+
+MESSAGES = {"py": python_messages, "sh": bash_messages, "ps1": powershell_messages}
+
+
+def messages(name: str, suffix: str) -> set[str]:
+    return set(filter(_is_message, MESSAGES[suffix]((STEPS / f"{name}.{suffix}").read_text())))
+
+
+@pytest.mark.parametrize("suffix", ["sh", "ps1"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_languages_say_the_same(name: str, suffix: str) -> None:
+    #: How each says that Redis is not for it; Python has it from the exception.
+    own = {"not supported in Bash", "not supported in PowerShell"}
+
+    assert messages(name, suffix) - own == messages(name, "py") - own
+    assert len(messages(name, "py")) > 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_languages_read_the_same_variables(name: str) -> None:
+    def names(suffix: str) -> set[str]:
+        code = re.sub(r"(?m)^\s*#.*$", "", (STEPS / f"{name}.{suffix}").read_text())
+        return set(re.findall(r'"(Octowait\.\w+|Octopus(?:\.\w+)+|OctopusBypassDeploymentMutex)"', code))
+
+    assert names("sh") == names("py") == names("ps1")
+    assert {"Octowait.Url", "Octowait.Token", "Octowait.Machines", "Octopus.Task.Id"} <= names("sh")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_the_readme_names_is_what_the_scripts_read(name: str) -> None:
+    readme = (STEPS / "README.md").read_text()
+    code = (STEPS / f"{name}.py").read_text()
+
+    for parameter in set(re.findall(r'"(Octowait\.\w+)"', code)):
+        assert f"`{parameter}`" in readme
+
+
+@pytest.mark.parametrize("suffix", ["sh", "py", "ps1"])
+def test_no_script_relies_on_a_trap(suffix: str) -> None:
+    for name in NAMES:
+        assert not re.search(
+            r"(?m)^\s*(trap |import (signal|atexit)|Register-EngineEvent)", (STEPS / f"{name}.{suffix}").read_text()
+        )

@@ -1,0 +1,120 @@
+import pytest
+
+from app.domain.place import WAIT_STATES, Holder, MachinePlace, Place, State
+
+MINUTE = 60_000
+NOW = 1_800_000_000_000
+
+API = {"project": {"name": "Api"}, "release": {"version": "2.0.1"}, "environment": {"name": "Production"}}
+
+
+def a_holder(**fields):
+    return Holder(
+        **{"kind": "lease", "task_id": "ServerTasks-4700", "since_ms": NOW - 3 * MINUTE, "info": API, **fields}
+    )
+
+
+def a_machine(**fields):
+    return MachinePlace(**{"id": "Machines-7", "name": "web-01", "place": 2, "holders": (), "ahead": (), **fields})
+
+
+def a_place(*machines, state=State.WAITING, **run):
+    return Place("ServerTasks-4711", state, {"requested_at_ms": NOW - MINUTE, **run}, NOW, machines)
+
+
+@pytest.mark.parametrize(
+    ("machines", "message"),
+    [
+        (
+            [a_machine(holders=(a_holder(),))],
+            "Waiting for web-01, place 2: ServerTasks-4700 (Api 2.0.1 to Production) has held it for 3 min.",
+        ),
+        (
+            [a_machine(holders=(a_holder(paused=True),))],
+            "Waiting for web-01, place 2: ServerTasks-4700 (Api 2.0.1 to Production) is paused on it for 3 min.",
+        ),
+        (
+            [a_machine(holders=(Holder("reservation", None, NOW - MINUTE, {}, note="disk", by="ann"),))],
+            "Waiting for web-01, place 2: a reservation by ann (disk) has held it for 1 min.",
+        ),
+        (
+            [a_machine(ahead=("ServerTasks-4705",))],
+            "Waiting for web-01, place 2: ServerTasks-4705 is next, and waits for another machine.",
+        ),
+        (
+            [a_machine(holders=(a_holder(info={}),)), a_machine(id="Machines-8", name="web-02", place=1)],
+            "Waiting for web-01 and 1 more, place 2: ServerTasks-4700 has held it for 3 min.",
+        ),
+        (
+            [a_machine(place=2), a_machine(id="Machines-8", name="web-02", place=1, holders=(a_holder(),))],
+            "Waiting for web-01 and 1 more, place 2; web-02: "
+            "ServerTasks-4700 (Api 2.0.1 to Production) has held it for 3 min.",
+        ),
+        ([a_machine(place=1)], "Waiting for web-01, place 1."),
+    ],
+)
+def test_message_of_a_waiter_says_what_who_and_how_long(machines, message):
+    assert a_place(*machines).message == message
+
+
+def test_message_of_a_grant_names_the_machines():
+    place = a_place(a_machine(place=0), state=State.GRANTED, granted_at_ms=NOW - MINUTE // 2)
+
+    assert place.message == "Granted: web-01, after waiting 30 s."
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - {State.WAITING, State.GRANTED}))
+def test_every_other_state_has_a_message(state):
+    assert a_place(state=state).message.startswith("ServerTasks-4711 ")
+    assert a_place(state=state, cause="forced", reason="stuck").message.endswith("(stuck).")
+
+
+def test_place_is_the_largest_of_all_machines():
+    assert a_place(a_machine(place=1), a_machine(place=3), a_machine(place=2)).place == 3
+
+
+def test_who_does_not_wait_has_no_place():
+    assert a_place(a_machine(place=0), state=State.GRANTED).place is None
+
+
+@pytest.mark.parametrize(
+    ("run", "waited_ms"),
+    [
+        ({}, MINUTE),
+        ({"granted_at_ms": NOW - 10_000}, 50_000),
+        ({"ended_at_ms": NOW - 20_000}, 40_000),
+        ({"granted_at_ms": NOW - 10_000, "ended_at_ms": NOW}, 50_000),
+        ({"requested_at_ms": NOW + 5}, 0),
+    ],
+)
+def test_waiting_time_ends_with_the_grant_or_the_end_of_the_wait(run, waited_ms):
+    assert a_place(**run).waited_ms == waited_ms
+
+
+def test_who_was_removed_and_joined_again_is_told_why_it_is_at_the_end():
+    place = a_place(a_machine(), after="expired")
+
+    assert "removed from the line because nothing was heard from it" in place.reason
+
+
+def test_token_of_a_former_grant_is_not_shown():
+    shown = a_place(state=State.RELEASED, token=17).as_json("key")
+
+    assert shown["fencing_token"] is None
+    assert a_place(state=State.GRANTED, token=17).as_json("key")["fencing_token"] == 17
+
+
+def test_answer_has_the_fields_of_the_contract():
+    shown = a_place(a_machine(holders=(a_holder(),), ahead=("ServerTasks-4705",))).as_json("octowait:{d}:wake:x")
+
+    assert shown["state"] == "waiting"
+    assert shown["wake_key"] == "octowait:{d}:wake:x"
+    assert shown["machines"][0]["ahead"] == ["ServerTasks-4705"]
+    assert shown["machines"][0]["holders"][0]["project"] == "Api"
+    assert {"task_id", "place", "requested_at_ms", "granted_at_ms", "waited_ms", "eta_ms", "reason"} < shown.keys()
+
+
+def test_states_of_the_contract():
+    assert {str(s) for s in WAIT_STATES} == {
+        "waiting", "granted", "released", "left", "expired", "timed_out", "refused",
+    }  # fmt: skip

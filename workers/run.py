@@ -1,0 +1,112 @@
+"""The process that runs jobs, one at a time."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+import structlog
+from rq import SimpleWorker
+from rq.exceptions import StopRequested
+from rq.job import Job
+from rq.queue import Queue
+from rq.serializers import JSONSerializer
+
+from app.coordination.connection import connect
+from app.coordination.errors import StoreError
+from app.coordination.scripts import translated
+from app.jobs import queue_of
+from app.octopus.ask import make_client
+from app.services import make_services
+from app.settings import Settings
+from workers.context import Context, current
+
+log = structlog.get_logger()
+
+#: Seconds after which an idle worker reports; RQ forgets one that has not for this and a minute.
+WORKER_TTL_SECONDS = 30
+
+#: Seconds between two looks for jobs whose worker was killed.
+MAINTENANCE_SECONDS = 60
+
+#: Seconds before a worker that lost Redis begins anew.
+RESTART_PAUSE = 1.0
+
+
+class Worker(SimpleWorker):
+    """RQ's worker without a fork for each job; it hands each job its context."""
+
+    def __init__(self, context: Context, **options: Any) -> None:
+        super().__init__(**options)
+        self._context = context
+        #: Whether somebody asked it to stop, rather than that it gave up.
+        self.is_stopping = False
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        token = current.set(self._context)
+        try:
+            super().execute_job(job, queue)
+        finally:
+            current.reset(token)
+
+    def request_stop(self, signum: Any, frame: Any) -> None:
+        self.is_stopping = True
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # RQ is typed in parts
+
+
+def run_worker(settings: Settings) -> None:
+    """Run jobs until SIGTERM or SIGINT; a job that runs is finished first, a second signal ends it too.
+
+    Args:
+        settings: With ``redis_url`` set.
+    """
+    context = Context(settings, make_services(settings).board, make_client(settings))
+    if context.octopus is None:
+        log.warning(
+            "NO OCTOPUS API KEY: deployments without a wait step do not make their machines busy, since events do not "
+            "say which machines they use. Set OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY to change that."
+        )
+    # RQ listens to signals only once it has begun, and not between two workers.
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, _stop)
+    try:
+        while not _work(context):
+            log.warning("worker: ended, beginning anew", pause_seconds=RESTART_PAUSE)
+            time.sleep(RESTART_PAUSE)
+    except StopRequested:
+        return
+
+
+def _stop(*_: object) -> None:
+    raise StopRequested
+
+
+def _work(context: Context) -> bool:
+    """Whether the worker ended because it was asked to, rather than because Redis went away.
+
+    Raises:
+        StopRequested: it was asked to before it had begun.
+    """
+    client = connect(context.settings.redis_url, blocking=True)
+    try:
+        with translated():
+            worker = Worker(
+                context,
+                queues=[queue_of(client, context.settings)],
+                connection=client,
+                serializer=JSONSerializer,
+                worker_ttl=WORKER_TTL_SECONDS,
+                maintenance_interval=MAINTENANCE_SECONDS,
+            )
+            try:
+                worker.work(logging_level="WARNING")
+            except StopRequested:
+                worker.teardown()  # type: ignore[no-untyped-call]  # RQ is typed in parts
+                raise
+        return worker.is_stopping
+    except StoreError as error:
+        log.warning("worker: lost Redis", error=str(error))
+        return False
+    finally:
+        client.close()
