@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -46,10 +47,13 @@ class EmbeddedServer:
         """Start the server, or join those who use it: its URL.
 
         Raises:
-            StoreUnreachable: it did not start; the message ends with the last line of its log.
+            StoreUnreachable: it did not start (the message ends with the last line of its log), or its directory is not
+            ours.
         """
         for path in (self.directory, self.socket.parent):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if path.stat().st_uid != os.getuid():
+                raise StoreUnreachable(f"{path} belongs to somebody else: expected a directory of our own")
         with open(self.directory / "start.lock", "w") as starting:
             fcntl.flock(starting, fcntl.LOCK_EX)
             self._users = open(self.directory / "users.lock", "w")
@@ -134,11 +138,11 @@ class EmbeddedServer:
 def _configuration(directory: Path, socket: Path, log: Path) -> str:
     return f"""
 port 0
-unixsocket "{socket}"
+unixsocket {_quoted(socket)}
 unixsocketperm 700
-dir "{directory}"
-pidfile "{directory / "redis.pid"}"
-logfile "{log}"
+dir {_quoted(directory)}
+pidfile {_quoted(directory / "redis.pid")}
+logfile {_quoted(log)}
 daemonize no
 appendonly yes
 # Measured: syncing on every write costs this service nothing that it would notice, and no acknowledged grant is lost.
@@ -147,6 +151,11 @@ save ""
 maxmemory-policy noeviction
 maxclients 10000
 """
+
+
+def _quoted(path: Path) -> str:
+    """*path* as a Redis configuration file takes it."""
+    return json.dumps(str(path), ensure_ascii=False)
 
 
 def _socket_path(directory: Path) -> Path:

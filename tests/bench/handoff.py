@@ -126,7 +126,9 @@ class Contest:
             asked = time.perf_counter()
             held = self.lock.acquire()
             granted = time.perf_counter()
-            self.asked.append(asked)
+            # Until all threads have begun and are connected, they did not ask in the order of their clocks.
+            if number in self.turns:
+                self.asked.append(asked)
             self.turns[number] = self.turns.get(number, 0) + 1
             if asked < self.released_at:
                 self.handoffs.append(granted - self.released_at)
@@ -145,9 +147,9 @@ class Contest:
         return overtaking / max(1, len(self.asked))
 
     def unfairness(self) -> float:
-        """The farthest that one thread's number of turns is from the mean, as a share of the mean."""
+        """How far beyond one turn a thread's number of turns is from the mean, at most, as a share of the mean."""
         mean = sum(self.turns.values()) / len(self.turns)
-        return max(abs(turns - mean) for turns in self.turns.values()) / mean
+        return max(0.0, *(abs(turns - mean) - 1 for turns in self.turns.values())) / mean
 
 
 def contest(lock: Lock, waiters: int, seconds: float) -> Contest:
@@ -206,7 +208,7 @@ def _contended(report: Report, client: redis.Redis, locks: list[Lock], waiters: 
         handoffs = [1000 * value for game in played for value in game.handoffs]
         figures[name] = p50, p99 = percentile(handoffs, 0.5), percentile(handoffs, 0.99)
         disorder = max(game.out_of_order() for game in played)
-        turns = sum(len(game.asked) for game in played)
+        turns = sum(sum(game.turns.values()) for game in played)
         unfair = max(game.unfairness() for game in played)
         rows.append([name, len(handoffs), p50, p99, 100 * disorder, 100 * unfair, trips[name] / turns])
     ours, peer = games["octowait"], figures["python-redis-lock"]

@@ -170,3 +170,14 @@ def test_server_that_cannot_start_says_why(server):
 
     with pytest.raises(StoreUnreachable, match="did not start: .*appendonlydir"):
         server.acquire()
+
+
+def test_a_directory_with_an_odd_name_works(tmp_path):
+    server = EmbeddedServer(tmp_path / 'two words "quoted" \\ ünd')
+
+    server.acquire()
+
+    try:
+        assert server.is_alive()
+    finally:
+        server.release()
