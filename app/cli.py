@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app import __version__
-from app.settings import PREFIX, BadSettings, Settings, load_settings, read_secrets, with_secrets
+from app.settings import ADDRESS_FILE, PREFIX, BadSettings, Settings, load_settings, read_secrets, with_secrets
 
 if TYPE_CHECKING:
     from app.gate import Gate
@@ -38,8 +38,8 @@ class _Command(click.Command):
 def cli() -> None:
     """Make a deployment wait until every other deployment on the same machines has finished.
 
-    Commands that ask or tell octowait something reach it at --url, or directly on --redis-url; by default at the
-    octowait that runs here.
+    Commands that ask or tell octowait something each take --url and --token, or --redis-url to work on Redis directly;
+    by default they reach the octowait that was started in this directory.
     """
 
 
@@ -120,7 +120,17 @@ def _find_gate(url: str | None, token: str | None, redis_url: str | None) -> Gat
             "OCTOWAIT_TOKEN is not set and no octowait keeps its secrets here: expected --token, OCTOWAIT_TOKEN or a "
             f"readable {settings.data_dir / 'secrets.env'}"
         )
-    return HttpGate(url or f"http://{settings.bind}", token)
+    return HttpGate(url or _address_here(settings), token)
+
+
+def _address_here(settings: Settings) -> str:
+    """OCTOWAIT_BIND where it is set, else where 'octowait up' said that it listens."""
+    if "bind" not in settings.model_fields_set:
+        try:
+            return (settings.data_dir / ADDRESS_FILE).read_text().strip()
+        except OSError:
+            pass
+    return f"http://{settings.bind}"
 
 
 def _command(name: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
@@ -230,7 +240,12 @@ def wait(
 def release(gate: Gate, task: str, reason: str | None, as_json: bool) -> None:
     """Give back the machines of a run, or take it out of its lines."""
     answer = gate.call("DELETE", f"/api/waits/{task}", query={"reason": reason})
-    _print_json(answer) if as_json else click.echo(f"{task}: {answer['outcome']}")
+    _print_json(answer) if as_json else click.echo(_outcome(task, answer))
+
+
+def _outcome(task: str, answer: dict[str, str]) -> str:
+    said = {"released": "released", "left": "left the line", "nothing": "held nothing and waited for nothing"}
+    return f"{task}: {said[answer['outcome']]}"
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------
@@ -335,13 +350,18 @@ def timeline(
         )
 
 
-@_command("kept", "octowait kept --json > kept.json")
+@_command("kept", "octowait kept\noctowait kept --json > kept.json && octowait replay kept.json")
+@click.option("--forget", metavar="ID", help="Keep this one no longer.")
 @as_json
 @_with_gate
-def kept(gate: Gate, as_json: bool) -> None:
+def kept(gate: Gate, forget: str | None, as_json: bool) -> None:
     """List deliveries of Octopus that were authentic but could not be applied."""
     from app.tables import kept_table
 
+    if forget:
+        answer = gate.call("DELETE", f"/api/kept/{forget}")
+        _print_json(answer) if as_json else click.echo(f"{forget}: {answer['outcome']}")
+        return
     answer = gate.call("GET", "/api/kept")
     _print_json(answer) if as_json else _print_table(kept_table(answer))
 
@@ -383,7 +403,7 @@ def force_release(gate: Gate, task: str, reason: str, confirm: bool, as_json: bo
     """Take the machines away from a run, or the run out of its lines."""
     body = {"reason": reason, "confirm": confirm}
     answer = gate.call("POST", f"/api/waits/{task}/force-release", body=body)
-    _print_json(answer) if as_json else click.echo(f"{task}: {answer['outcome']}")
+    _print_json(answer) if as_json else click.echo(_outcome(task, answer))
 
 
 @_command("prioritize", "octowait prioritize ServerTasks-4711 10 --reason 'hotfix'")
@@ -399,39 +419,59 @@ def prioritize(gate: Gate, task: str, priority: int, reason: str, as_json: bool)
     _print_json(answer) if as_json else click.echo(answer["message"])
 
 
-@_command("replay", "octowait replay tests/payloads/*.json")
+@_command("replay", "octowait replay payload.json\noctowait kept --json > kept.json && octowait replay kept.json")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @as_json
 @_with_gate
 def replay(gate: Gate, files: tuple[Path, ...], as_json: bool) -> None:
     """Post stored webhook payloads again; one that was applied already is a duplicate.
 
-    A file holds one payload, a JSON array of payloads, or one payload a line.
+    A file holds one payload, a JSON array of payloads, one payload a line, or what 'octowait kept --json' printed: what
+    is posted from there is not kept twice. Exit status 1 means that something could not be applied and is kept.
     """
     settings = with_secrets(load_settings())
     assert settings.webhook_secret
     headers = {settings.webhook_header: settings.webhook_secret.get_secret_value()}
     answers = []
     for file in files:
-        for body in _payloads(file.read_bytes()):
+        for body, kept_id in _payloads(file.read_bytes()):
             answer = gate.call("POST", "/webhooks/octopus", body=body, headers=headers)
+            if kept_id:
+                _forget(gate, kept_id)
             answers.append({"file": str(file), **answer})
             if not as_json:
                 click.echo(f"{file}: {answer['event'] or 'no event id'} {answer['outcome']}")
     if as_json:
         _print_json(answers)
+    sys.exit(REFUSED if any(answer["outcome"] == "kept" for answer in answers) else 0)
 
 
-def _payloads(content: bytes) -> Iterator[bytes]:
-    """The payloads of a file; what cannot be read as JSON is posted as it is, for octowait to keep."""
+def _forget(gate: Gate, kept_id: str) -> None:
+    from app.gate import Refused
+
+    try:
+        gate.call("DELETE", f"/api/kept/{kept_id}")
+    except Refused as error:
+        # Somebody else has forgotten it, or it was kept by another octowait.
+        if error.status != 404:
+            raise
+
+
+def _payloads(content: bytes) -> Iterator[tuple[bytes, str | None]]:
+    """The payloads of a file, each with the id it is kept under; what is no JSON is posted as it is, to be kept."""
     try:
         document = json.loads(content)
     except ValueError:
         lines = [line for line in content.splitlines() if line.strip()]
-        yield from lines if len(lines) > 1 and all(line.startswith(b"{") for line in lines) else [content]
+        for body in lines if len(lines) > 1 and all(line.startswith(b"{") for line in lines) else [content]:
+            yield body, None
+        return
+    if isinstance(document, dict) and isinstance(document.get("kept"), list):
+        for entry in document["kept"]:
+            yield entry["body"].encode(), entry["id"]
         return
     for payload in document if isinstance(document, list) else [document]:
-        yield json.dumps(payload).encode()
+        yield json.dumps(payload).encode(), None
 
 
 # --- helpers ----------------------------------------------------------------------------------------------------------

@@ -17,6 +17,9 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 PREFIX = "OCTOWAIT_"
 
+#: In the data directory: where the octowait that was started there listens.
+ADDRESS_FILE = "address"
+
 ROLES = ("step", "viewer", "admin")
 
 
@@ -42,7 +45,7 @@ def _tokens(text: object) -> object:
         name, _, secret = rest.partition(":")
         if role not in ROLES or not name or len(secret) < 8:
             raise ValueError(
-                "expected role:name:token, comma separated; roles step, viewer, admin; tokens of 8 or more"
+                "expected role:name:token, comma separated; roles step, viewer, admin; tokens of 8 characters or more"
             )
         tokens.append(Token(role, name, secret))
     return tuple(tokens)

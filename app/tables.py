@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.domain.durations import words
+from app.domain.place import describe_info
 
 Json = Mapping[str, Any]
 
@@ -24,6 +25,9 @@ def status_lines(machines: Json, waits: Json, kept: Json) -> list[str]:
         f"{len(machines['machines'])} machines: {counts['busy']} busy, {counts['reserved']} reserved, "
         f"{counts['idle']} idle; {len(waits['waits'])} waiting"
     ]
+    reserved = [m["name"] for m in machines["machines"] if m["reservation"] and m["status"] == "busy"]
+    if reserved:
+        lines.append(f"busy and reserved for afterwards: {', '.join(reserved)}")
     if waits["waits"]:
         longest = max(waits["waits"], key=lambda wait: wait["waited_ms"])
         lines.append(f"longest wait: {longest['task_id']}, {words(longest['waited_ms'])}. {longest['message']}")
@@ -50,14 +54,14 @@ def machines_table(answer: Json) -> Table:
 
 
 def machine_lines(machine: Json, now_ms: int) -> list[str]:
-    lines = [f"{machine['name']} ({machine['id']}): {machine['status']}"]
-    lines += [f"  held by {_holder(held)} for {words(now_ms - held['since_ms'])}" for held in machine["holders"]]
+    lines = [f"{_title(machine)}: {machine['status']}"]
+    lines += [f"  {_holding(held)}, for {words(now_ms - held['since_ms'])}" for held in machine["holders"]]
     lines += [
         f"  {waiter['place']}. {_run(waiter)}, waiting for {words(now_ms - waiter['requested_at_ms'])}"
         for waiter in machine["line"]
     ]
     lines += ["Last runs:"] if machine["last_runs"] else []
-    lines += [f"  {run['message']}" for run in machine["last_runs"]]
+    lines += [f"  {run['task_id']}{describe_info(run['info'])}: {run['message']}" for run in machine["last_runs"]]
     return lines
 
 
@@ -108,7 +112,15 @@ def _table(*columns: str) -> Table:
 
 
 def _name(machine: Json) -> str:
-    return escape(machine["name"] if machine["name"] == machine["id"] else f"{machine['name']} ({machine['id']})")
+    return escape(_title(machine))
+
+
+def _title(machine: Json) -> str:
+    return str(machine["name"]) if machine["name"] == machine["id"] else f"{machine['name']} ({machine['id']})"
+
+
+def _holding(held: Json) -> str:
+    return _holder(held) if held["kind"] == "reservation" else f"held by {_holder(held)}"
 
 
 def _holder(held: Json) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import socket
 import sys
 import threading
+import time
+import urllib.request
 from pathlib import Path
 
 from honcho.environ import parse_procfile
@@ -13,7 +16,7 @@ from honcho.manager import Manager
 
 from app.coordination.embedded import EmbeddedServer
 from app.coordination.errors import StoreError
-from app.settings import PREFIX, Settings, read_secrets, secrets_file
+from app.settings import ADDRESS_FILE, PREFIX, BadSettings, Settings, read_secrets, secrets_file
 
 _PROCFILE = Path(__file__).parent.parent / "Procfile"
 
@@ -21,6 +24,8 @@ _PROCFILE = Path(__file__).parent.parent / "Procfile"
 def up(settings: Settings) -> int:
     """Run every process of the Procfile until one ends or Ctrl-C; its exit status."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    _check_address(settings)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if settings.redis_url:
         return _run(settings, environment)
     server = EmbeddedServer(settings.data_dir / "redis")
@@ -36,6 +41,8 @@ def up(settings: Settings) -> int:
 
 def _run(settings: Settings, environment: dict[str, str]) -> int:
     print(_welcome(settings), flush=True)
+    (settings.data_dir / ADDRESS_FILE).write_text(f"http://{settings.bind}\n")
+    threading.Thread(target=_say_when_ready, args=(settings,), daemon=True).start()
     manager = Manager()
     for name, command in parse_procfile(_PROCFILE.read_text()).processes.items():
         # The interpreter that runs this one, so that no PATH decides which octowait it is.
@@ -47,6 +54,32 @@ def _run(settings: Settings, environment: dict[str, str]) -> int:
     manager.loop()
     # Ctrl-C and SIGTERM are how it is meant to end.
     return 0 if manager.returncode in (None, 130, 143) else int(manager.returncode)
+
+
+def _check_address(settings: Settings) -> None:
+    """Raises BadSettings where somebody listens already, before anything is started."""
+    host, _, port = settings.bind.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError as error:
+            raise BadSettings(
+                f"{PREFIX}BIND={settings.bind}: {error.strerror}. Stop what listens there, or take another address, "
+                f"e.g. {PREFIX}BIND={host}:{int(port) + 1} make run"
+            ) from error
+
+
+def _say_when_ready(settings: Settings) -> None:
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://{settings.bind}/readyz", timeout=5):
+                print(f"octowait is ready: {settings.base_url}/", flush=True)
+                return
+        except OSError:
+            time.sleep(0.2)
 
 
 def _keep_alive(server: EmbeddedServer, stopped: threading.Event) -> None:
@@ -71,7 +104,7 @@ def _welcome(settings: Settings) -> str:
     join = f"""curl -i -X PUT {url}/api/waits/ServerTasks-1 -H 'Authorization: Bearer {step}' \\
          -H 'Content-Type: application/json' -d '{{"machines": ["Machines-7"]}}'"""
     webhook = f"""curl -i {url}/webhooks/octopus -H '{settings.webhook_header}: {secret}' \\
-         -d '{{"Payload": {{"Event": {{"Id": "Events-'$RANDOM'", "Category": "DeploymentSucceeded",
+         -d '{{"Payload": {{"Event": {{"Id": "Events-'$(date +%s)'", "Category": "DeploymentSucceeded",
               "Occurred": "'$(date -u +%Y-%m-%dT%H:%M:%SZ)'", "RelatedDocumentIds": ["ServerTasks-1"]}}}}}}'"""
     kept = f"in {secrets_file(settings.data_dir)}" if generated else "as you have set them"
     link = f"{url}/sign-in#token={shown['admin']}" if generated and "admin" in shown else f"{url}/"
@@ -80,11 +113,12 @@ def _welcome(settings: Settings) -> str:
 octowait is starting.
 
   Dashboard   {link}
-  API         {url}/docs
+  API         {url}/docs (sign in first)
   Secrets     {kept}
   Redis       {redis}
 
-Join the line of a machine, as a wait step would (change the task for a second one, which has to wait):
+Join the line of a machine, as a wait step would (change the task for a second one, which has
+to wait; it leaves the line when it has not asked again for {settings.waiter_ttl_seconds} s):
 
     {join}
 

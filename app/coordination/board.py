@@ -216,6 +216,11 @@ class Board:
         with translated():
             self.client.xadd(self.keys.kept, {"reason": reason, "body": body}, maxlen=1000, approximate=False)
 
+    def forget_kept(self, kept_id: str) -> bool:
+        """Keep that delivery no longer; False if it was not kept."""
+        with translated():
+            return bool(self.client.xdel(self.keys.kept, kept_id))
+
     def kept(self) -> list[dict[str, Any]]:
         """What `keep` kept, newest first: ``{"id", "at_ms", "reason", "body"}``."""
         with translated():

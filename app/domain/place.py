@@ -186,7 +186,6 @@ _CAUSES = {
     "step": "by its step",
     "event": "its task has ended",
     "reconciled": "its task was found to have ended",
-    "forced": "forced by an operator",
     "max_hold": "it has held them for the longest time that is allowed",
     "paused": "it is paused and paused runs give way here",
     "uncollected": "its grant was not collected in time",
@@ -204,6 +203,8 @@ def _reason(place: Place) -> str | None:
     if place.state in (State.WAITING, State.GRANTED):
         return _REJOINED.get(place.run.get("after", ""))
     said: str | None = place.run.get("reason")
+    if place.run.get("cause") == "forced":
+        return f"by an operator, {place.run.get('by')}: {said}"
     return said or _CAUSES.get(place.run.get("cause", ""))
 
 

@@ -256,6 +256,10 @@ class Kept(BaseModel):
     kept: list[KeptBody]
 
 
+class Forgotten(BaseModel):
+    outcome: Literal["forgotten"]
+
+
 class ProblemDetails(BaseModel):
     """RFC 9457."""
 

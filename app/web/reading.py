@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from app.domain.errors import UnknownRun
 from app.settings import Token
 from app.web.contract import Api, services
 from app.web.models import (
+    Forgotten,
     Kept,
     MachineDetail,
     Machines,
@@ -32,6 +34,8 @@ api = Api(Blueprint("reading", __name__))
 
 #: Seconds between two signs of life on a stream that has nothing to say; load balancers cut silent ones, often at 60.
 PING_SECONDS = 15.0
+
+KEPT_ID = re.compile(r"^\d{1,15}-\d{1,15}\Z")
 
 CSV_COLUMNS = (
     "id", "at_ms", "kind", "task_id", "run", "machines", "project_id", "environment_id", "cause", "detail",
@@ -126,6 +130,14 @@ def stream(caller: Token) -> Any:
 def kept(caller: Token) -> Any:
     """Deliveries that were authentic and could not be applied, newest first, without any secret."""
     return {"kept": services().board.kept()}
+
+
+@api.route("DELETE", "/api/kept/{kept_id}", role="admin", answers={200: Forgotten}, errors=(404,))
+def forget_kept(kept_id: str, caller: Token) -> Any:
+    """Keep a delivery no longer."""
+    if not KEPT_ID.match(kept_id) or not services().board.forget_kept(kept_id):
+        raise Problem(404, "not_kept", f"{kept_id[:100]} is not kept: expected an id of GET /api/kept")
+    return {"outcome": "forgotten"}
 
 
 def as_ndjson(records: Iterable[Record]) -> Iterator[str]:

@@ -6,6 +6,8 @@ import argparse
 import os
 import platform
 import resource
+import signal
+import sys
 import time
 from importlib import import_module
 
@@ -26,6 +28,8 @@ def main() -> None:
     unknown = sorted(set(names) - set(NAMES))
     if unknown:
         parser.error(f"{', '.join(unknown)}: expected {', '.join((*ALIASES, *NAMES))}")
+    # Ended from outside, it ends its servers all the same.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _raise_descriptors()
     report = Report(quick=arguments.quick)
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, loopback only.")

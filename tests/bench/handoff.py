@@ -189,7 +189,7 @@ def _uncontended(report: Report, client: redis.Redis, locks: list[Lock]) -> None
         for sync in ("always", "everysec"):
             client.config_set("appendfsync", sync)
             for lock in locks:
-                rates.setdefault((lock.name, sync), []).append(uncontended(lock, report.pick(0.15, 0.5)))
+                rates.setdefault((lock.name, sync), []).append(uncontended(lock, report.pick(0.1, 0.5)))
     client.config_set("appendfsync", "always")
     rows = [[lock.name, *(median(rates[lock.name, sync]) for sync in ("always", "everysec"))] for lock in locks]
     report.table("Uncontended acquire + release, a second", ("", "appendfsync always", "everysec"), rows)
@@ -201,7 +201,7 @@ def _contended(report: Report, client: redis.Redis, locks: list[Lock], waiters: 
     for _ in range(2):
         for lock in locks:
             before = calls_of(client, *SENT)
-            games[lock.name].append(contest(lock, waiters, report.pick(0.6, 2.0)))
+            games[lock.name].append(contest(lock, waiters, report.pick(0.5, 2.0)))
             trips[lock.name] += calls_of(client, *SENT) - before
     rows, figures = [], {}
     for name, played in games.items():

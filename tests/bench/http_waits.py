@@ -68,7 +68,7 @@ class Chain:
 def run(report: Report) -> None:
     """Print both ways to block, and a bare Redis wake as the limit."""
     sizes = (1, 100, 1000) if report.quick else (1, 100, 1000, 5000)
-    samples = int(report.pick(100, 400))
+    samples = int(report.pick(60, 400))
     rows = []
     figures: dict[int, tuple[float, float]] = {}
     with directory() as where, embedded(where) as url, board_on(url) as board:

@@ -33,7 +33,7 @@ _PUSH_ALL = "for _, key in ipairs(KEYS) do redis.call('RPUSH', key, 'x') end"
 
 def run(report: Report) -> None:
     """Print the memory of the web processes with and without blocked requests, and of Redis."""
-    blocked = _as_descriptors_allow(int(report.pick(2_000, 10_000)))
+    blocked = _as_descriptors_allow(int(report.pick(1_000, 10_000)))
     with directory() as where, embedded(where) as url, board_on(url) as board:
         board.client.config_set("maxclients", 15_000)
         own = len(board.client.client_list())

@@ -39,7 +39,7 @@ def run(report: Report) -> None:
             for _ in range(samples):
                 holder, task = new_task(), new_task()
                 service.call("PUT", f"/api/waits/{holder}", {"machines": ["Machines-7"]}, role="step")
-                waits.append(_hand_off(board, service, step, holder, task))
+                waits.append(_hand_off(service, step, holder, task))
                 service.call("DELETE", f"/api/waits/{task}", role="step")
                 bares.append(_timed(step.start(new_task(), script=ending)))
                 free = new_task()
@@ -86,7 +86,7 @@ def _timed(started: tuple[subprocess.Popen[bytes], float]) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
-def _hand_off(board: object, service: Service, step: _Step, holder: str, task: str) -> float:
+def _hand_off(service: Service, step: _Step, holder: str, task: str) -> float:
     process, _ = step.start(task)
     eventually(lambda: service.call("GET", f"/api/runs/{task}", role="viewer")[0] == 200)
     # It joined with one call and blocks with the next, which takes a shell a few dozen milliseconds.

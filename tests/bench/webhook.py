@@ -28,7 +28,7 @@ ROUND = 100_000
 
 def run(report: Report) -> None:
     """Print the rates in alternating rounds, so that noise hits all the same."""
-    rounds, seconds = int(report.pick(3, 5)), report.pick(1.0, 3.0)
+    rounds, seconds = int(report.pick(2, 5)), report.pick(1.0, 3.0)
     results: dict[str, list[dict[str, Any]]] = {"octowait": [], "bare": [], "noop": []}
     with directory() as where, embedded(where) as url, board_on(url) as board:
         with web(url, board.keys.namespace, where) as service, _peer("bare", url) as bare, _peer("noop", url) as noop:

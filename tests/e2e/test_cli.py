@@ -119,10 +119,28 @@ def test_stored_payloads_can_be_replayed(octowait: Cli, tmp_path: Path) -> None:
     (tmp_path / "two.json").write_text(json.dumps([a_delivery(number=1), a_delivery("DeploymentFailed", number=2)]))
     (tmp_path / "bad.json").write_text("{")
 
-    out = octowait("replay", "one.json", "two.json", "bad.json")
+    applied = octowait("replay", "one.json", "two.json")
+    process = octowait.start("replay", "bad.json")
+    out, _ = process.communicate(timeout=30)
 
-    assert [line.split()[-1] for line in out.splitlines()] == ["applied", "duplicate", "applied", "kept"]
+    assert [line.split()[-1] for line in applied.splitlines()] == ["applied", "duplicate", "applied"]
+    assert (process.returncode, out.split()[-1]) == (1, "kept")
     assert "not JSON" in octowait("kept")
+
+
+def test_what_was_kept_can_be_replayed_and_is_kept_no_longer(octowait: Cli, tmp_path: Path) -> None:
+    lonely = a_delivery("DeploymentFailed", number=13, task=None)
+    (tmp_path / "lonely.json").write_text(json.dumps(lonely))
+    (tmp_path / "started.json").write_text(json.dumps(a_delivery(number=14, occurred="2026-01-01T00:00:00Z")))
+    octowait("replay", "lonely.json", status=1)
+    octowait("replay", "started.json")
+    (tmp_path / "kept.json").write_text(octowait("kept", "--json"))
+
+    out = octowait("replay", "kept.json")
+
+    assert out.split()[-1] == "applied"
+    assert json.loads(octowait("kept", "--json"))["kept"] == []
+    assert "not_kept" in octowait("kept", "--forget", "1-0", status=1)
 
 
 def test_exit_statuses_tell_refused_usage_and_unreachable_apart(octowait: Cli, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -64,8 +65,14 @@ def test_everything_starts_says_what_to_do_stops_and_finds_its_data_again(tmp_pa
     assert "201" in run_line(join)
     assert "applied" in run_line(webhook)
     assert "201" in run_line(join)
+    env = {name: value for name, value in up.env.items() if name != "OCTOWAIT_BIND"}
+    here = subprocess.run(
+        [sys.executable, "-m", "app", "machines"], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert "ServerTasks-1" in here.stdout, here.stderr
     up.interrupt(process)
 
+    assert f"octowait is ready: {up.url}/" in up.log.read_text()
     assert not EmbeddedServer(tmp_path / ".octowait" / "redis").is_alive()
     assert leftovers(tmp_path) == []
     assert "Traceback" not in up.log.read_text()
@@ -77,6 +84,20 @@ def test_everything_starts_says_what_to_do_stops_and_finds_its_data_again(tmp_pa
         assert "200 OK" in run_line(join), "the run is known from before"
     finally:
         up.interrupt(process)
+
+
+def test_an_address_that_is_taken_is_named_before_anything_starts(tmp_path: Path) -> None:
+    up = Up(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", up.port))
+        taken.listen()
+        refused = subprocess.run(
+            [sys.executable, "-m", "app", "up"], cwd=tmp_path, env=up.env, capture_output=True, text=True, timeout=30
+        )
+
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"octowait: OCTOWAIT_BIND=127.0.0.1:{up.port}: Address already in use")
+    assert refused.stdout == ""
 
 
 def test_a_supervisor_that_was_killed_leaves_nothing_that_stops_the_next(tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ def test_message_of_a_grant_names_the_machines():
 @pytest.mark.parametrize("state", sorted(set(State) - {State.WAITING, State.GRANTED}))
 def test_every_other_state_has_a_message(state):
     assert a_place(state=state).message.startswith("ServerTasks-4711 ")
-    assert a_place(state=state, cause="forced", reason="stuck").message.endswith("(stuck).")
+    assert a_place(state=state, cause="step", reason="done").message.endswith("(done).")
+    forced = a_place(state=state, cause="forced", by="dana", reason="stuck")
+    assert forced.message.endswith("(by an operator, dana: stuck).")
 
 
 def test_place_is_the_largest_of_all_machines():

@@ -232,6 +232,7 @@ local function finish(run, state, cause, detail)
         detail.waited_ms = NOW - run.requested_at_ms
     end
     run.state, run.order, run.ended_at_ms, run.cause, run.reason = state, nil, NOW, cause, detail.reason
+    run.by = detail.by
     save_run(run)
     record(state, run, machines, cause, detail)
     if was == "waiting" then
