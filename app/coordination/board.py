@@ -146,13 +146,13 @@ class Board:
 
         Returns:
             ``applied``, ``unresolved`` (applied, and its machines are to be found out), ``ignored``, ``duplicate``, or
-            ``unlinked``: only Octopus can say which task it is about, and it was not remembered.
+            ``unlinked``: only Octopus can say which task it is about, or ``implausible``: it says that it occurred more
+            than a day from now; neither was remembered.
 
         Source: lua/deliver.lua.
         """
-        paused_holds = "1" if self.policy.paused_holds else "0"
         tolerance = _ms(self.policy.clock_tolerance)
-        return str(self.script("deliver", event.key, event.as_json(), tolerance, paused_holds)[0], "ascii")
+        return str(self.script("deliver", event.key, event.as_json(), tolerance, self._paused_holds)[0], "ascii")
 
     def observe(self, task_id: str, machines: Iterable[Mapping[str, str]], *, info: Mapping[str, Any]) -> str:
         """Make the machines of a started run busy: ``observed``, or ``late`` when that is no longer to be done.
@@ -162,7 +162,12 @@ class Board:
 
         Source: lua/observe.lua.
         """
-        return str(self.script("observe", task_id, _json(list(machines)), _json(dict(info)))[0], "ascii")
+        answer = self.script("observe", task_id, _json(list(machines)), _json(dict(info)), self._paused_holds)
+        return str(answer[0], "ascii")
+
+    @property
+    def _paused_holds(self) -> str:
+        return "1" if self.policy.paused_holds else "0"
 
     def reserve(self, machine_id: str, *, note: str, by: str, until_ms: int | None = None) -> Mapping[str, Any]:
         """Grant the machine to nobody new until *until_ms*, or until `unreserve`: the reservation.

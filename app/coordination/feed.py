@@ -39,7 +39,8 @@ class Feed:
         """Records as they are written; those behind the id *after* first, if it is given.
 
         Yields:
-            None when nothing came for *ping_seconds*. Ends when the process stops or the follower is too slow.
+            None as soon as it follows, and when nothing came for *ping_seconds*. Ends when the process stops or the
+            follower is too slow.
         """
         own: _Queue = queue.Queue(BACKLOG)
         with self._lock:
@@ -49,6 +50,7 @@ class Feed:
                 self._is_reading = True
                 threading.Thread(target=self._read, args=(self._timeline.last_id(),), daemon=True).start()
         try:
+            yield None
             # Followed first and read back second, so nothing falls between; what comes twice is left out by its id.
             for record in self._timeline.read(Filter(), after=last):
                 last = record.id

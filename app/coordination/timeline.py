@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,8 +92,12 @@ class Timeline:
     def newest(self, wanted: Filter, *, limit: int) -> list[Record]:
         """The last *limit* records of one machine, run or project, oldest first."""
         with translated():
-            entries: Any = self._client.xrevrange(self._source(wanted), count=limit)
-        return [record for record in self._fetch([stamp for stamp, _ in reversed(entries)]) if record]
+            if wanted.task_id is not None:
+                stamps: Any = self._client.lrange(self._source(wanted), -limit, -1)
+            else:
+                entries: Any = self._client.xrevrange(self._source(wanted), count=limit)
+                stamps = [stamp for stamp, _ in reversed(entries)]
+        return [record for record in self._fetch(stamps) if record]
 
     def last_id(self) -> str:
         """The id of the newest record, ``0-0`` if there is none."""
@@ -110,7 +115,7 @@ class Timeline:
         return [_record(stamp, fields) for stamp, fields in entries]
 
     def _source(self, wanted: Filter) -> str:
-        """The stream with the fewest records that has all of *wanted*."""
+        """Where the fewest records stand that have all of *wanted*: a list for a run, else a stream."""
         for kind, value in (("run", wanted.task_id), ("machine", wanted.machine_id), ("project", wanted.project_id)):
             if value is not None:
                 return self._keys.index(kind, value)
@@ -118,23 +123,35 @@ class Timeline:
 
     def _scan(self, wanted: Filter, after: str | None) -> Iterator[tuple[str, Record | None]]:
         """Every record of the source in range: its id, and the record where *wanted* accepts it."""
-        source = self._source(wanted)
         if wanted.to_ms is not None and wanted.to_ms <= 0:
             return  # Redis knows no record before 0-0 and takes the question for an error.
+        source = self._source(wanted)
         start = f"({after}" if after else str(max(0, wanted.from_ms or 0))
         end = f"({wanted.to_ms}-0" if wanted.to_ms is not None else "+"
+        for chunk in self._run_chunks(source, wanted, after) if wanted.task_id else self._chunks(source, start, end):
+            whole = source == self._keys.timeline
+            records = [_record(*entry) for entry in chunk] if whole else self._fetch([stamp for stamp, _ in chunk])
+            for (stamp, _), record in zip(chunk, records, strict=True):
+                yield stamp.decode(), record if record and wanted.accepts(record) else None
+
+    def _chunks(self, source: str, start: str, end: str) -> Iterator[list[Any]]:
         while True:
             with translated():
                 entries: Any = self._client.xrange(source, start, end, count=CHUNK)
-            if source == self._keys.timeline:
-                records: list[Record | None] = [_record(stamp, fields) for stamp, fields in entries]
-            else:
-                records = self._fetch([stamp for stamp, _ in entries])
-            for (stamp, _), record in zip(entries, records, strict=True):
-                yield stamp.decode(), record if record and wanted.accepts(record) else None
+            yield entries
             if len(entries) < CHUNK:
                 return
             start = f"({entries[-1][0].decode()}"
+
+    def _run_chunks(self, source: str, wanted: Filter, after: str | None) -> Iterator[list[Any]]:
+        """The same of a run, whose few record ids are a list."""
+        with translated():
+            stamps: Any = self._client.lrange(source, 0, -1)
+        first = _order(after.encode()) if after else (max(0, wanted.from_ms or 0), -1)
+        last = (wanted.to_ms, -1) if wanted.to_ms is not None else (sys.maxsize, 0)
+        inside: list[Any] = [(stamp, {}) for stamp in stamps if first < _order(stamp) <= last]
+        for begin in range(0, len(inside), CHUNK):
+            yield inside[begin : begin + CHUNK]
 
     def _fetch(self, stamps: list[bytes]) -> list[Record | None]:
         with translated(), self._client.pipeline(transaction=False) as pipe:
@@ -142,6 +159,11 @@ class Timeline:
                 pipe.xrange(self._keys.timeline, stamp, stamp)
             answers = pipe.execute()
         return [_record(*answer[0]) if answer else None for answer in answers]
+
+
+def _order(stamp: bytes) -> tuple[int, int]:
+    ms, _, number = stamp.partition(b"-")
+    return int(ms), int(number)
 
 
 def _record(stamp: bytes, fields: Mapping[bytes, bytes]) -> Record:

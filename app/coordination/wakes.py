@@ -44,11 +44,12 @@ class Wakes:
         self._blocking = blocking
         self._channel = keys.wakes
         self._sleepers: dict[str, list[Sleeper]] = {}
+        self._count = 0
         self._pubsub: redis.client.PubSub | None = None
         self.is_closed = False
 
     def __len__(self) -> int:
-        return sum(map(len, self._sleepers.values()))
+        return self._count
 
     @contextmanager
     def sleeper(self, task_id: str) -> Iterator[Sleeper]:
@@ -56,9 +57,11 @@ class Wakes:
         key = task_id.lower()
         sleeper = Sleeper()
         self._sleepers.setdefault(key, []).append(sleeper)
+        self._count += 1
         try:
             yield sleeper
         finally:
+            self._count -= 1
             others = self._sleepers[key]
             others.remove(sleeper)
             if not others:

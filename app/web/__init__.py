@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from app.services import Services
 from app.web import health, problems, reading, waits, webhook
@@ -11,11 +12,21 @@ from app.web.contract import document
 from app.web.pages import blueprint as pages
 
 
+class _Sessions(SecureCookieSessionInterface):
+    """Opens nothing for a request without the cookie: every webhook and every step is one."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if self.get_cookie_name(app) not in request.cookies:
+            return self.session_class()
+        return super().open_session(app, request)
+
+
 def create_app(services: Services) -> Flask:
     """The application on *services*, whose settings carry the secrets."""
     settings = services.settings
     assert settings.webhook_secret and settings.tokens
     app = Flask(__name__)
+    app.session_interface = _Sessions()
     app.secret_key = session_key(settings.tokens, settings.webhook_secret.get_secret_value())
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body_kib * 1024,

@@ -15,14 +15,21 @@ from app.web.problems import Problem
 SPARE_DESCRIPTORS = 200
 
 
+class HungUp(Exception):
+    """The client has gone while its request blocked."""
+
+
 def poll(services: Services, task_id: str, *, block_seconds: float, is_gone: Callable[[], bool]) -> Place | None:
-    """The run as it stands, or as it stands when it waits no longer; None if it is unknown or its client has gone.
+    """The run as it stands, or as it stands when it waits no longer; None if it is unknown.
 
     Nothing is kept while it sleeps but the sleeper: ten thousand sleep at once.
 
     Args:
         block_seconds: Sleep at most this long; the open request is a sign of life all the time.
         is_gone: Whether the client has hung up. A grant that nobody is there to collect must not count as collected.
+
+    Raises:
+        HungUp: the client has gone.
     """
     if block_seconds <= 0:
         return services.board.poll(task_id)
@@ -38,7 +45,7 @@ def poll(services: Services, task_id: str, *, block_seconds: float, is_gone: Cal
             del place
             sleeper.sleep(min(left, half_ttl))
             if is_gone():
-                return None
+                raise HungUp
 
 
 def hung_up(connection: socket.socket | None) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Blueprint, current_app, request
+from gunicorn.http.errors import ParseException
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
@@ -93,10 +94,14 @@ def read_body() -> bytes:
     most = services().settings.max_body_kib * 1024
     length = request.content_length
     stream = request.environ["wsgi.input"]
-    if length is None:
-        body: bytes = stream.read(most + 1) if request.environ.get("wsgi.input_terminated") else b""
-    else:
-        body = stream.read(length) if length <= most else b""
+    try:
+        if length is None:
+            body: bytes = stream.read(most + 1) if request.environ.get("wsgi.input_terminated") else b""
+        else:
+            body = stream.read(length) if length <= most else b""
+    except (ParseException, OSError) as error:
+        # Not a delivery that could be kept: what HTTP says of its length is wrong, or the client hung up.
+        raise Problem(400, "broken_body", f"the body broke off: {type(error).__name__}") from error
     if max(length or 0, len(body)) > most:
         raise Problem(413, "too_large", f"expected a body of at most {most // 1024} KiB (OCTOWAIT_MAX_BODY_KIB)")
     return body

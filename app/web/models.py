@@ -12,8 +12,8 @@ from app.domain.run import MAX_PRIORITY
 Id = Annotated[str, Field(pattern=ID_PATTERN, examples=["Machines-7"])]
 Text = Annotated[str, Field(max_length=300)]
 Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"\S")]
-Priority = Annotated[int, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="Higher is sooner.")]
-Ms = Annotated[int, Field(ge=0, le=253402300799999, description="Milliseconds since the epoch.")]
+Priority = Annotated[int, Field(strict=True, ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="Higher is sooner.")]
+Ms = Annotated[int, Field(ge=0, le=99_999_999_999_999, description="Milliseconds since the epoch.")]
 
 
 class Input(BaseModel):
@@ -49,7 +49,7 @@ class WaitRequest(Input):
     tenant: Named | None = None
     url: Annotated[str, Field(max_length=2000, pattern=r"^https?://")] | None = None
     priority: Priority = 0
-    timeout_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
+    timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=31_536_000)] | None = None
     on_behalf_of: Id | None = None
     parked: bool = False
 
@@ -131,7 +131,7 @@ class Delivered(BaseModel):
 
 class ReservationRequest(Input):
     note: Reason
-    until_ms: Ms | None = None
+    until_ms: Annotated[Ms, Field(strict=True)] | None = None
 
 
 class Reservation(BaseModel):
@@ -234,7 +234,7 @@ class TimelineQuery(Input):
     from_ms: Ms | None = None
     to_ms: Annotated[Ms | None, Field(description="Exclusive.")] = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
-    cursor: Annotated[str, Field(pattern=r"^\d{1,15}-\d{1,15}$")] | None = None
+    cursor: Annotated[str, Field(pattern=r"^[0-9]{1,15}-[0-9]{1,15}$")] | None = None
     format: Literal["json", "ndjson", "csv"] = "json"
 
 

@@ -52,7 +52,8 @@ def problem_of(error: Exception) -> Problem:
             log.error("store failed", path=request.path, error=str(error))
             return Problem(503, "store_unavailable", str(error), headers={"Retry-After": "1"})
         case HTTPException() if error.code and error.code >= 400:
-            return Problem(error.code, _CODES.get(error.code, "http_error"), error.description or "")
+            headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+            return Problem(error.code, _CODES.get(error.code, "http_error"), error.description or "", headers=headers)
         case _:
             log.exception("unforeseen error", path=request.path)
             return Problem(500, "internal", "octowait failed; its log says how")

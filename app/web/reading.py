@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -35,7 +36,7 @@ api = Api(Blueprint("reading", __name__))
 #: Seconds between two signs of life on a stream that has nothing to say; load balancers cut silent ones, often at 60.
 PING_SECONDS = 15.0
 
-KEPT_ID = re.compile(r"^\d{1,15}-\d{1,15}\Z")
+STREAM_ID = re.compile(r"^[0-9]{1,15}-[0-9]{1,15}\Z")
 
 CSV_COLUMNS = (
     "id", "at_ms", "kind", "task_id", "run", "machines", "project_id", "environment_id", "cause", "detail",
@@ -113,13 +114,15 @@ def stream(caller: Token) -> Any:
     A client that comes back with `Last-Event-ID` gets what it missed.
     """
     after = request.headers.get("Last-Event-ID", "").strip()
-    last = after if after and all(part.isdigit() for part in after.split("-", 1)) and "-" in after else None
+    last = after if STREAM_ID.match(after) else None
     feed = services().feed
 
     def events() -> Iterator[str]:
-        # The first bytes tell the client that it is connected; nothing may have happened yet.
+        records = feed.follow(last, ping_seconds=PING_SECONDS)
+        # From here on it follows; the client may count on that when it reads the first bytes.
+        next(records)
         yield ": connected\n\n"
-        for record in feed.follow(last, ping_seconds=PING_SECONDS):
+        for record in records:
             yield f"id: {record.id}\ndata: {json.dumps(record.as_json())}\n\n" if record else ": ping\n\n"
 
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -135,31 +138,38 @@ def kept(caller: Token) -> Any:
 @api.route("DELETE", "/api/kept/{kept_id}", role="admin", answers={200: Forgotten}, errors=(404,))
 def forget_kept(kept_id: str, caller: Token) -> Any:
     """Keep a delivery no longer."""
-    if not KEPT_ID.match(kept_id) or not services().board.forget_kept(kept_id):
+    if not STREAM_ID.match(kept_id) or not services().board.forget_kept(kept_id):
         raise Problem(404, "not_kept", f"{kept_id[:100]} is not kept: expected an id of GET /api/kept")
     return {"outcome": "forgotten"}
 
 
 def as_ndjson(records: Iterable[Record]) -> Iterator[str]:
-    """One JSON object a line."""
-    for record in records:
-        yield json.dumps(record.as_json(), separators=(",", ":")) + "\n"
+    """One JSON object a line, many lines a piece."""
+    for some in _batches(records):
+        yield "".join(json.dumps(record.as_json(), separators=(",", ":")) + "\n" for record in some)
 
 
 def as_csv(records: Iterable[Record]) -> Iterator[str]:
-    """A header and one line a record; *detail* is JSON."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(CSV_COLUMNS)
-    for record in records:
+    """A header and one line a record, many lines a piece; *detail* is JSON."""
+    yield ",".join(CSV_COLUMNS) + "\r\n"
+    for some in _batches(records):
+        buffer = io.StringIO()
+        csv.writer(buffer).writerows(map(_row, some))
         yield buffer.getvalue()
-        buffer.seek(0)
-        buffer.truncate()
-        fields = record.as_json()
-        fields["machines"] = ",".join(record.machines)
-        fields["detail"] = json.dumps(record.detail) if record.detail else ""
-        writer.writerow([_plain(fields[column]) for column in CSV_COLUMNS])
-    yield buffer.getvalue()
+
+
+def _row(record: Record) -> list[object]:
+    fields = record.as_json()
+    fields["machines"] = ",".join(record.machines)
+    fields["detail"] = json.dumps(record.detail) if record.detail else ""
+    return [_plain(fields[column]) for column in CSV_COLUMNS]
+
+
+def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    # One piece is one write to the client; a write for each record would cost more than the record.
+    left = iter(records)
+    while some := list(itertools.islice(left, 500)):
+        yield some
 
 
 def _plain(value: object) -> object:

@@ -57,9 +57,12 @@ def poll(task_id: str, query: PollQuery, caller: Token) -> Any:
     Every call is a sign of life of the run.
     """
     connection = request.environ.get("gunicorn.socket")
-    place = blocking.poll(
-        services(), task_id, block_seconds=query.block_seconds, is_gone=lambda: blocking.hung_up(connection)
-    )
+    try:
+        place = blocking.poll(
+            services(), task_id, block_seconds=query.block_seconds, is_gone=lambda: blocking.hung_up(connection)
+        )
+    except blocking.HungUp as error:
+        raise Problem(503, "hung_up", f"{task_id[:100]}: the client hung up, so nothing was collected") from error
     if place is None or place.state not in WAIT_STATES:
         raise Problem(404, "unknown_run", f"{task_id[:100]} has not asked to wait: expected a PUT first")
     return _answer(place, 200)

@@ -15,7 +15,7 @@ from app.web.problems import Problem
 api = Api(Blueprint("webhook", __name__))
 
 #: Characters of an unreadable body that are kept.
-MOST_KEPT = 16_384
+MOST_KEPT = 65_536
 
 
 @api.route("POST", "/webhooks/octopus", role=None, answers={202: Delivered}, errors=(401, 413))
@@ -37,6 +37,8 @@ def deliver() -> Any:
     outcome = gate.board.deliver(event)
     if outcome == "unlinked":
         return _keep(body, f"{event.category} names no server task and {event.deployment_id} is unknown", event.id)
+    if outcome == "implausible":
+        return _keep(body, f"Payload.Event.Occurred is more than a day from now ({event.category})", event.id)
     if outcome == "unresolved":
         gate.request_resolve()
         outcome = "applied"

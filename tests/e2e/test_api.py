@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -138,6 +140,7 @@ def test_delete_says_what_it_did(service: Service) -> None:
         ({"machines": ["Mach ines"]}, 422, "invalid", "machines.0"),
         ({"machines": ["Machines-7\u0000"]}, 422, "invalid", "machines.0"),
         ({"machines": ["Machines-7"], "priority": "high"}, 422, "invalid", "priority"),
+        ({"machines": ["Machines-7"], "priority": True}, 422, "invalid", "priority"),
         ({"machines": ["Machines-7"], "prioritty": 1}, 422, "invalid", "prioritty"),
         ({"machines": ["Machines-7"], "timeout_seconds": 0}, 422, "invalid", "timeout_seconds"),
         ({"machines": ["Machines-7"], "url": "javascript:alert(1)"}, 422, "invalid", "url"),
@@ -149,6 +152,35 @@ def test_bad_input_is_named(service: Service, body: Any, status: int, code: str,
     assert (answer[0], answer[1]["code"]) == (status, code)
     assert said in answer[1]["detail"]
     assert set(answer[1]) >= {"status", "title", "detail", "code"}
+
+
+@pytest.mark.parametrize("cursor", ["%D9%A3-%D9%A3", "x", "1-99999999999999999999"])
+def test_a_bad_cursor_is_named(service: Service, cursor: str) -> None:
+    status, problem = service.call("GET", f"/api/timeline?format=ndjson&cursor={cursor}")
+
+    assert (status, problem["code"]) == (422, "invalid")
+
+
+@pytest.mark.parametrize("last", ["\xb2-1", "99999999999999999999999999-1", "x"])
+def test_a_bad_last_event_id_is_passed_over(service: Service, last: str) -> None:
+    request = urllib.request.Request(f"{service.url}/api/stream")
+    request.add_header("Authorization", f"Bearer {service.tokens['viewer']}")
+    request.add_header("Last-Event-ID", last)
+
+    with urllib.request.urlopen(request, timeout=10) as stream:
+        assert next(iter(stream)).startswith(b": connected")
+        join(service, 1, "Machines-7")
+        assert next(line for line in stream if line.startswith(b"data: "))
+
+
+def test_a_method_that_is_not_allowed_is_told_which_are(service: Service) -> None:
+    request = urllib.request.Request(f"{service.url}/api/waits", method="PUT", data=b"{}")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10)
+    refused.value.close()
+
+    assert refused.value.code == 405
+    assert "GET" in refused.value.headers["Allow"]
 
 
 def test_asking_for_more_than_it_holds_is_a_conflict(service: Service) -> None:
@@ -262,8 +294,6 @@ def test_pages_of_the_timeline_cover_it_once(service: Service) -> None:
 
 
 def test_the_stream_tells_each_record_and_what_was_missed(service: Service) -> None:
-    import urllib.request
-
     join(service, 1, "Machines-7")
     missed = service.call("GET", "/api/timeline")[1]["records"]
     request = urllib.request.Request(f"{service.url}/api/stream")

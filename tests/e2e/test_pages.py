@@ -7,7 +7,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -113,7 +113,7 @@ def test_pause_shows_up_without_reload(busy_board, service, window):
 
 
 def a_pause_of(task_id: str) -> dict[str, Any]:
-    occurred = "2100-01-01T00:00:00Z"
+    occurred = datetime.now(UTC).isoformat()
     event = {"Id": "Events-1", "Category": "ManualInterventionInterruptionRaised", "Occurred": occurred}
     return {"Payload": {"Event": {**event, "RelatedDocumentIds": [task_id]}}}
 

@@ -130,3 +130,17 @@ def test_an_end_whose_task_only_octopus_knows_is_kept_and_can_be_replayed(servic
 
     assert service.deliver(lonely)[1] == {"event": "Events-13", "outcome": "applied"}
     assert service.call("GET", "/api/runs/ServerTasks-4711")[1]["state"] == "ended"
+
+
+@pytest.mark.parametrize("chunks", [b"ZZ\r\nabc\r\n0\r\n\r\n", b"5\r\nabc\r\n0\r\n\r\n"])
+def test_a_broken_chunk_is_refused_as_what_it_is(service: Service, chunks: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+        client.sendall(
+            b"POST /webhooks/octopus HTTP/1.1\r\nHost: x\r\nX-Octowait-Secret: webhook-secret-for-tests\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n" + chunks
+        )
+        client.shutdown(socket.SHUT_WR)
+        answer = client.recv(65536)
+
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert "Traceback" not in service.log.read_text()

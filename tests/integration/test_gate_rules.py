@@ -768,6 +768,7 @@ def test_owed_end_of_the_same_moment_does_not_end_who_asked_again(board, clock, 
 
     assert octopus.tells(Effect.ENDED) == "ignored"
     assert board.place("ServerTasks-1").is_granted
+    clock.advance(seconds(10))
     assert octopus.tells(Effect.ENDED) == "applied"
 
     assert board.place("ServerTasks-1").state == "released"
@@ -1358,3 +1359,71 @@ def test_an_end_that_was_found_out_about_an_earlier_request_changes_nothing(boar
 
     assert board.release(run.task_id, cause="reconciled", seen=seen) == "nothing"
     assert board.release(run.task_id, cause="reconciled", seen=board.place(run.task_id)) == "released"
+
+
+def test_a_second_event_of_the_end_that_was_owed_does_not_end_the_next_run(board, octopus, clock, a_run):
+    run, other = a_run(), a_run()
+    board.join(run, {"Machines-7"})
+    board.release(run.task_id)
+    clock.advance(seconds(3))
+    board.join(run, {"Machines-7"})
+    board.join(other, {"Machines-7"})
+
+    first = octopus.tells(Effect.ENDED, run.task_id, ago=seconds(2))
+    second = octopus.tells(Effect.ENDED, run.task_id, ago=timedelta(seconds=1.9))
+
+    assert (first, second) == ("ignored", "ignored")
+    assert board.place(run.task_id).is_granted
+    assert board.place(other.task_id).is_waiting
+
+
+def test_a_second_event_of_an_end_that_was_seen_does_not_end_the_next_run(board, octopus, clock, a_run):
+    run, other = a_run(), a_run()
+    board.join(run, {"Machines-7"})
+    clock.advance(seconds(100))
+    octopus.tells(Effect.ENDED, run.task_id)
+    clock.advance(seconds(3))
+    board.join(run, {"Machines-7"})
+    board.join(other, {"Machines-7"})
+
+    assert octopus.tells(Effect.ENDED, run.task_id, ago=seconds(3)) == "ignored"
+    assert board.place(run.task_id).is_granted
+    assert board.place(other.task_id).is_waiting
+
+
+def test_a_resume_after_the_release_begins_no_new_run(board, octopus, clock, a_run):
+    run, other = a_run(), a_run()
+    octopus.tells(Effect.STARTED, run.task_id)
+    board.join(run, {"Machines-7"})
+    board.release(run.task_id)
+    clock.advance(seconds(60))
+
+    assert octopus.tells(Effect.RESUMED, run.task_id) == "ignored"
+    assert board.observe(run.task_id, WEB, info={}) == "late"
+    assert board.join(other, {"Machines-7"}).is_granted
+
+
+def test_a_run_paused_before_its_machines_are_known_gives_way_where_paused_runs_do(make_board):
+    board = make_board(Policy(paused_holds=False))
+    octopus = Octopus(board, Clock(board))
+    octopus.tells(Effect.STARTED, ago=seconds(2))
+    octopus.tells(Effect.PAUSED, ago=seconds(1))
+
+    assert board.observe("ServerTasks-1", WEB, info={}) == "late"
+    assert board.place("ServerTasks-1").state == "ended"
+    assert octopus.tells(Effect.RESUMED) == "applied"
+    assert board.place("ServerTasks-1").state == "observed"
+
+
+def test_a_resume_from_before_the_pause_changes_nothing(board, clock, octopus):
+    octopus.runs()
+    clock.advance(seconds(10))
+    octopus.tells(Effect.PAUSED, ago=seconds(1))
+
+    assert octopus.tells(Effect.RESUMED, ago=seconds(2)) == "ignored"
+    assert board.place("ServerTasks-1").run["paused"]
+
+
+def test_an_event_of_the_far_future_is_not_believed(board, octopus):
+    assert octopus.tells(Effect.STARTED, ago=-timedelta(days=2)) == "implausible"
+    assert board.place("ServerTasks-1") is None

@@ -9,7 +9,8 @@
 -- ARGV[5]  "1" when a paused run keeps its machines (rule 9)
 --
 -- Returns {"applied"}, {"unresolved"} when it was applied and its machines are to be found out, {"ignored"},
--- {"duplicate"}, or {"unlinked"} when only Octopus can say which task it is about; that one is not remembered.
+-- {"duplicate"}, or, not remembered: {"unlinked"} when only Octopus can say which task it is about, {"implausible"} when
+-- it says that it occurred more than a day from now.
 
 local event = cjson.decode(ARGV[3])
 if call("ZSCORE", EVENTS, ARGV[2]) then
@@ -17,6 +18,10 @@ if call("ZSCORE", EVENTS, ARGV[2]) then
 end
 expire_due()
 local tolerance = tonumber(ARGV[4])
+if event.effect ~= "other" and event.occurred_ms > NOW + 86400000 then
+    -- A start in the far future would be a run that no end could end.
+    return { "implausible" }
+end
 local task = event.task or (event.deployment and call("HGET", ALIASES, lower(event.deployment)))
 local detail = { event = event.id, category = event.category, occurred_ms = event.occurred_ms }
 
@@ -88,8 +93,13 @@ local function started()
 end
 
 -- A run that has ended asks for nothing: an end from before its last request is the end of an earlier run of the task.
+-- Octopus can tell of one end twice, as that of a deployment and as that of its task, a moment apart.
 local function is_of_an_earlier_run()
     if run.started_oct_ms and occurred < run.started_oct_ms then
+        return true
+    end
+    local prior = run.prior_end_oct_ms
+    if prior and occurred <= prior + tolerance and (run.started_oct_ms or 0) <= prior then
         return true
     end
     if run.state ~= "waiting" and run.state ~= "granted" then
@@ -102,6 +112,10 @@ local function is_of_an_earlier_run()
 end
 
 local function resumed()
+    if occurred < (run.paused_oct_ms or 0) then
+        note("late")
+        return "ignored"
+    end
     run.paused = nil
     if run.gave_way and not run.end_seen and FINISHED[run.state] then
         run.gave_way = nil
@@ -110,6 +124,11 @@ local function resumed()
         note("applied")
         observe(run, "resumed")
         return "applied"
+    end
+    if FINISHED[run.state] then
+        -- Only a start begins a new run; this one has given its machines back.
+        note("late")
+        return "ignored"
     end
     return started()
 end
@@ -121,6 +140,7 @@ local function paused()
         return "ignored"
     end
     run.paused = true
+    run.paused_oct_ms = math.max(run.paused_oct_ms or 0, occurred)
     note("applied")
     if ARGV[5] ~= "1" and (run.state == "granted" or run.state == "observed") then
         run.gave_way = true
@@ -132,6 +152,7 @@ end
 local function ended()
     if is_of_an_earlier_run() then
         run.owes_end = nil
+        run.prior_end_oct_ms = math.max(run.prior_end_oct_ms or 0, occurred)
         note("earlier run")
         return "ignored"
     end

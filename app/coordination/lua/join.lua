@@ -51,6 +51,7 @@ run = {
     asked_at_ms = NOW,
     started_oct_ms = before.started_oct_ms,
     -- It was released by its step, so the event of that end is still on its way and must not end this one.
+    prior_end_oct_ms = before.ended_oct_ms or before.prior_end_oct_ms,
     owes_end = (before.state == "released" and not before.end_seen) or nil,
     after = before.state ~= "new" and before.state or nil,
 }

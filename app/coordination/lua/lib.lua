@@ -16,7 +16,7 @@
 -- KEYS[10]  unresolved    zset    task id -> ms; observed runs whose machines are not known yet
 -- KEYS[11]  ended         zset    task id (lower-case) -> ms it ended; what retention reads
 -- KEYS[12]  timeline      stream  every change
--- KEYS[13]  index         prefix  of the index streams: run:, machine:, project: and the id
+-- KEYS[13]  index         prefix  of the record ids by run: (lists), machine: and project: (streams), and the id
 -- KEYS[14]  wake          prefix  of the wake list of a run
 -- KEYS[15]  wakes         channel the task id of a run that waits no longer
 -- ARGV[1]   what the clock is ahead of the server's, ms; 0 but in tests
@@ -105,7 +105,8 @@ local function record(kind, run, machines, cause, detail)
     local stamp = next_stamp()
     call("XADD", TIMELINE, stamp, unpack(fields))
     if run then
-        call("XADD", INDEX .. "run:" .. lower(run.id), stamp, "", "")
+        -- A list: a stream takes some kilobytes even for the few records of one run.
+        call("RPUSH", INDEX .. "run:" .. lower(run.id), stamp)
         if project then
             call("XADD", INDEX .. "project:" .. lower(project), stamp, "", "")
         end

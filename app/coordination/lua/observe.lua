@@ -3,8 +3,9 @@
 -- ARGV[2]  task id
 -- ARGV[3]  machines, JSON: [{id, name}, ...]
 -- ARGV[4]  info that was learned, JSON
+-- ARGV[5]  "1" when a paused run keeps its machines (rule 9)
 --
--- Returns {"observed"}, or {"late"} when the run has ended, waits or holds a lease by now.
+-- Returns {"observed"}, or {"late"} when the run has ended, waits, holds a lease or gives way by now.
 
 expire_due()
 local run = load_run(ARGV[2])
@@ -22,6 +23,11 @@ for _, machine in ipairs(cjson.decode(ARGV[3])) do
 end
 if #run.machines == 0 then
     run.machines = nil
+end
+if run.paused and ARGV[5] ~= "1" then
+    run.gave_way = true
+    finish(run, "ended", "paused")
+    return { "late" }
 end
 observe(run, "resolved")
 return { "observed" }
