@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import redis
 import structlog
@@ -16,13 +14,24 @@ log = structlog.get_logger()
 
 
 class Sleeper:
-    """One blocked request. A lock is the smallest thing to sleep on, under threads and under gevent."""
+    """One blocked request. A lock is the smallest thing to sleep on, under threads and under gevent; there can be ten
+    thousand of these, so it is its own context manager rather than a generator's.
+    """
 
-    __slots__ = ("_lock",)
+    __slots__ = ("_key", "_lock", "_wakes")
 
-    def __init__(self) -> None:
+    def __init__(self, wakes: Wakes, key: str) -> None:
+        self._wakes = wakes
+        self._key = key
         self._lock = threading.Lock()
         self._lock.acquire()
+
+    def __enter__(self) -> Sleeper:
+        self._wakes.add(self._key, self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._wakes.remove(self._key, self)
 
     def sleep(self, seconds: float) -> bool:
         """Sleep until it is woken, at most *seconds*: whether it was woken. It can sleep again afterwards."""
@@ -51,21 +60,20 @@ class Wakes:
     def __len__(self) -> int:
         return self._count
 
-    @contextmanager
-    def sleeper(self, task_id: str) -> Iterator[Sleeper]:
-        """A sleeper that hears of *task_id* from now on; enter before you look at the run, or a wake can be missed."""
-        key = task_id.lower()
-        sleeper = Sleeper()
+    def sleeper(self, task_id: str) -> Sleeper:
+        """A sleeper that hears of *task_id* once it is entered; enter before you look at the run, or miss a wake."""
+        return Sleeper(self, task_id.lower())
+
+    def add(self, key: str, sleeper: Sleeper) -> None:
         self._sleepers.setdefault(key, []).append(sleeper)
         self._count += 1
-        try:
-            yield sleeper
-        finally:
-            self._count -= 1
-            others = self._sleepers[key]
-            others.remove(sleeper)
-            if not others:
-                del self._sleepers[key]
+
+    def remove(self, key: str, sleeper: Sleeper) -> None:
+        others = self._sleepers[key]
+        others.remove(sleeper)
+        self._count -= 1
+        if not others:
+            del self._sleepers[key]
 
     def listen(self) -> None:
         """Wake sleepers as Redis tells, until `close`; runs in a thread of its own."""

@@ -8,6 +8,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from app.services import Services
 from app.web import health, problems, reading, waits, webhook
 from app.web.auth import Tokens, session_key
+from app.web.blocking import Blocking
 from app.web.contract import document
 from app.web.pages import blueprint as pages
 
@@ -39,7 +40,8 @@ def create_app(services: Services) -> Flask:
     apis = [webhook.api, waits.api, reading.api, health.api]
     operations = [operation for api in apis for operation in api.operations]
     app.extensions["octowait"] = services
-    app.extensions["octowait.tokens"] = Tokens(settings.tokens)
+    tokens = app.extensions["octowait.tokens"] = Tokens(settings.tokens)
+    app.wsgi_app = Blocking(app.wsgi_app, services, tokens)  # type: ignore[method-assign]
     app.extensions["octowait.operations"] = operations
     for api in apis:
         app.register_blueprint(api.blueprint)

@@ -28,6 +28,12 @@ class Tokens:
         return self._by_digest.get(wanted)
 
 
+def bearer(header: str) -> str | None:
+    """The secret of an Authorization header of the scheme Bearer."""
+    scheme, _, secret = header.partition(" ")
+    return secret.strip() or None if scheme.lower() == "bearer" else None
+
+
 def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
@@ -41,9 +47,10 @@ def session_key(tokens: Sequence[Token], webhook_secret: str) -> bytes:
 def caller() -> Token | None:
     """The token of this request: its Authorization header, else its session."""
     tokens: Tokens = current_app.extensions["octowait.tokens"]
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    if secret:
-        return tokens.find(secret.strip()) if scheme.lower() == "bearer" else None
+    header = request.headers.get("Authorization", "")
+    if header:
+        secret = bearer(header)
+        return tokens.find(secret) if secret else None
     return tokens.find_digest(session.get("token", ""))
 
 

@@ -1,54 +1,114 @@
-"""How a request blocks until its run waits no longer, without a thread or a Redis connection of its own."""
+"""How a request blocks until its run waits no longer, without a thread or a Redis connection of its own.
+
+It sleeps in front of Flask, so that nothing of Flask is kept while it sleeps: ten thousand sleep at once.
+"""
 
 from __future__ import annotations
 
 import resource
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
-from app.domain.place import Place
+from app.coordination.errors import StoreError
 from app.services import Services
+from app.web.auth import ALLOWS, Tokens, bearer
 from app.web.problems import Problem
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 #: Descriptors left for Redis, files and requests that do not block.
 SPARE_DESCRIPTORS = 200
 
+#: The longest a request may block, seconds. Load balancers cut silent requests, often at 60.
+MOST_SECONDS = 55.0
 
-class HungUp(Exception):
-    """The client has gone while its request blocked."""
+#: Where the view finds the problem that ended the sleep, if one did.
+PROBLEM = "octowait.problem"
+
+_PATH = "/api/waits/"
 
 
-def poll(services: Services, task_id: str, *, block_seconds: float, is_gone: Callable[[], bool]) -> Place | None:
-    """The run as it stands, or as it stands when it waits no longer; None if it is unknown.
+class Blocking:
+    """WSGI middleware: a poll with ``block_seconds`` sleeps here until there is something to say, then goes on inside.
 
-    Nothing is kept while it sleeps but the sleeper: ten thousand sleep at once.
-
-    Args:
-        block_seconds: Sleep at most this long; the open request is a sign of life all the time.
-        is_gone: Whether the client has hung up. A grant that nobody is there to collect must not count as collected.
-
-    Raises:
-        HungUp: the client has gone.
+    What it cannot read or does not allow goes inside at once, where it is answered as an error.
     """
-    if block_seconds <= 0:
-        return services.board.poll(task_id)
-    _refuse_if_full(services)
-    deadline = time.monotonic() + block_seconds
-    with services.wakes.sleeper(task_id) as sleeper:
-        while True:
-            place = services.board.poll(task_id)
-            left = deadline - time.monotonic()
-            if place is None or not place.is_waiting or left <= 0 or services.wakes.is_closed:
-                return place
-            half_ttl = place.run["ttl_ms"] / 2000
-            del place
-            sleeper.sleep(min(left, half_ttl))
-            if is_gone():
-                raise HungUp
+
+    def __init__(self, inner: WSGIApplication, services: Services, tokens: Tokens) -> None:
+        self._inner = inner
+        self._services = services
+        self._tokens = tokens
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        seconds = _block_seconds(environ)
+        if seconds and self._may_poll(environ):
+            try:
+                self._sleep(environ["PATH_INFO"][len(_PATH) :], seconds, environ.get("gunicorn.socket"))
+            except Problem as problem:
+                environ[PROBLEM] = problem
+            except StoreError:
+                pass  # The view asks the store as well, and answers what it says.
+        return self._inner(environ, start_response)
+
+    def _may_poll(self, environ: WSGIEnvironment) -> bool:
+        secret = bearer(environ.get("HTTP_AUTHORIZATION", ""))
+        token = self._tokens.find(secret) if secret else None
+        return token is not None and token.role in ALLOWS["step"]
+
+    def _sleep(self, task_id: str, seconds: float, connection: socket.socket | None) -> None:
+        """Sleep while the run waits, at most *seconds*; the open request is a sign of life all the time.
+
+        Raises:
+            Problem: 503; there are too many, or the client has hung up: a grant that nobody is there to collect must
+                not count as collected.
+        """
+        self._refuse_if_full()
+        wakes, deadline = self._services.wakes, time.monotonic() + seconds
+        with wakes.sleeper(task_id) as sleeper:
+            is_woken = False
+            while not is_woken and not wakes.is_closed:
+                slice_seconds = self._slice(task_id)
+                left = deadline - time.monotonic()
+                if slice_seconds is None or left <= 0:
+                    return
+                is_woken = sleeper.sleep(min(left, slice_seconds))
+                if _has_hung_up(connection):
+                    raise Problem(503, "hung_up", "the client hung up, so nothing was collected")
+                if time.monotonic() >= deadline:
+                    return
+
+    def _slice(self, task_id: str) -> float | None:
+        """Seconds until the next sign of life is due; None if the run does not wait."""
+        place = self._services.board.poll(task_id)
+        return place.run["ttl_ms"] / 2000 if place and place.is_waiting else None
+
+    def _refuse_if_full(self) -> None:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = max(soft - SPARE_DESCRIPTORS, soft // 2)
+        if len(self._services.wakes) >= most:
+            raise Problem(
+                503, "too_many_waiters", f"this process holds {most} blocked requests, the most its descriptors allow",
+                headers={"Retry-After": "5"},
+            )  # fmt: skip
 
 
-def hung_up(connection: socket.socket | None) -> bool:
+def _block_seconds(environ: WSGIEnvironment) -> float:
+    """What a poll of a wait asks for; 0 if this is none, or what it asks is not allowed."""
+    if environ["REQUEST_METHOD"] != "GET" or not environ.get("PATH_INFO", "").startswith(_PATH):
+        return 0
+    wanted: Any = parse_qs(environ.get("QUERY_STRING", "")).get("block_seconds", ["0"])[0]
+    try:
+        seconds = float(wanted)
+    except ValueError:
+        return 0
+    return seconds if 0 < seconds <= MOST_SECONDS else 0
+
+
+def _has_hung_up(connection: socket.socket | None) -> bool:
     """Whether the client at the other end of *connection* has closed it; False where that cannot be seen."""
     if connection is None:
         return False
@@ -62,13 +122,3 @@ def hung_up(connection: socket.socket | None) -> bool:
         return True
     finally:
         connection.settimeout(before)
-
-
-def _refuse_if_full(services: Services) -> None:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = max(soft - SPARE_DESCRIPTORS, soft // 2)
-    if len(services.wakes) >= most:
-        raise Problem(
-            503, "too_many_waiters", f"this process holds {most} blocked requests, the most its descriptors allow",
-            headers={"Retry-After": "5"},
-        )  # fmt: skip

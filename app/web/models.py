@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.domain.ids import ID_PATTERN
 from app.domain.run import MAX_PRIORITY
+from app.web.blocking import MOST_SECONDS
 
 Id = Annotated[str, Field(pattern=ID_PATTERN, examples=["Machines-7"])]
 Text = Annotated[str, Field(max_length=300)]
@@ -112,7 +113,7 @@ class Waits(BaseModel):
 
 class PollQuery(Input):
     block_seconds: Annotated[
-        float, Field(ge=0, le=55, description="Answer when it waits no longer, or after this.")
+        float, Field(ge=0, le=MOST_SECONDS, description="Answer when it waits no longer, or after this.")
     ] = 0
 
 

@@ -11,7 +11,7 @@ from app.domain.errors import UnknownRun
 from app.domain.place import WAIT_STATES, Place
 from app.domain.run import Run
 from app.settings import Token
-from app.web import blocking
+from app.web.blocking import PROBLEM
 from app.web.contract import Api, services
 from app.web.models import (
     ForceRelease,
@@ -56,13 +56,10 @@ def poll(task_id: str, query: PollQuery, caller: Token) -> Any:
 
     Every call is a sign of life of the run.
     """
-    connection = request.environ.get("gunicorn.socket")
-    try:
-        place = blocking.poll(
-            services(), task_id, block_seconds=query.block_seconds, is_gone=lambda: blocking.hung_up(connection)
-        )
-    except blocking.HungUp as error:
-        raise Problem(503, "hung_up", f"{task_id[:100]}: the client hung up, so nothing was collected") from error
+    # It has slept in `Blocking` already, in front of Flask.
+    if PROBLEM in request.environ:
+        raise request.environ[PROBLEM]
+    place = services().board.poll(task_id)
     if place is None or place.state not in WAIT_STATES:
         raise Problem(404, "unknown_run", f"{task_id[:100]} has not asked to wait: expected a PUT first")
     return _answer(place, 200)

@@ -662,9 +662,11 @@ def test_falls_back_to_http_when_redis_does_not_answer(service: Any, steps: Step
 
 
 def pythons() -> list[str]:
-    """Old interpreters that happen to be here."""
-    found = [str(p) for p in sorted(Path.home().glob(".pyenv/versions/3.[67].*/bin/python3"))]
-    return found + [p for p in (shutil.which("python3.8"),) if p and not found]
+    """Old interpreters that happen to be here; one that is only a name of a version manager's does not run."""
+    installed = [str(path) for path in sorted(Path.home().glob(".pyenv/versions/3.[67].*/bin/python3"))]
+    named = [shutil.which(f"python3.{minor}") for minor in (6, 7, 8)]
+    found = installed or [path for path in named if path]
+    return [path for path in found if subprocess.run([path, "-c", ""], capture_output=True).returncode == 0]
 
 
 @pytest.mark.parametrize("python", pythons() or [""])
