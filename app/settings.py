@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     octopus_api_key: SecretStr | None = None
     #: Empty: all that the key may see.
     octopus_spaces: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = ()
+    #: Requests to Octopus a minute, of all processes together.
+    octopus_rpm: Annotated[int, Field(gt=0)] = 60
     waiter_ttl_seconds: Seconds = 60
     #: Empty: a lease lives as long as its task.
     max_hold_seconds: Seconds | None = None
