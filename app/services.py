@@ -11,6 +11,7 @@ from datetime import timedelta
 import structlog
 
 from app.coordination.board import Board, Policy
+from app.coordination.budget import Budget
 from app.coordination.connection import connect
 from app.coordination.errors import StoreError
 from app.coordination.feed import Feed
@@ -70,7 +71,13 @@ class Services:
             return False
         from app.octopus.ask import task_is_running
 
-        return task_is_running(self.settings, place.task_id, place.run.get("info", {}).get("space_id"))
+        space_id = place.run.get("info", {}).get("space_id")
+        return task_is_running(self.settings, self.budget, place.task_id, space_id)
+
+    @property
+    def budget(self) -> Budget:
+        """What Octopus may be asked, shared with the other processes."""
+        return Budget(self.board.client, self.board.keys, self.settings.octopus_rpm)
 
 
 def policy_of(settings: Settings) -> Policy:

@@ -61,7 +61,8 @@ def run_worker(settings: Settings) -> None:
     Args:
         settings: With ``redis_url`` set.
     """
-    context = Context(settings, make_services(settings).board, make_client(settings))
+    services = make_services(settings)
+    context = Context(settings, services.board, make_client(settings, services.budget))
     if context.octopus is None:
         log.warning(
             "NO OCTOPUS API KEY: deployments without a wait step do not make their machines busy, since events do not "
