@@ -13,7 +13,7 @@ import tree_sitter_powershell
 from run_step import STEPS
 from tree_sitter import Language, Node, Parser
 
-NAMES = ("release", "wait")
+NAMES = ("claim", "release", "wait")
 
 
 def faults(source: str) -> list[str]:
