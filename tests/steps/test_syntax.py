@@ -138,6 +138,13 @@ def test_what_the_readme_names_is_what_the_scripts_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["sh", "py", "ps1"])
+def test_octopus_finds_nothing_to_substitute(suffix: str) -> None:
+    """It looks for expressions in an inline script too, and one that it cannot parse is logged or fails the step."""
+    for name in NAMES:
+        assert "#{" not in (STEPS / f"{name}.{suffix}").read_text()
+
+
+@pytest.mark.parametrize("suffix", ["sh", "py", "ps1"])
 def test_no_script_relies_on_a_trap(suffix: str) -> None:
     for name in NAMES:
         assert not re.search(
