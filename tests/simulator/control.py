@@ -272,13 +272,14 @@ class SimulatedOctopus:
         return found
 
     def api(self, path: str, body: Any = None, *, method: str = "", key: str = "jane") -> Any:
-        """One call of the Octopus API in the default space, as the user *key*.
+        """One call of the Octopus API as the user *key*; in the default space, or with a slash before *path* in none.
 
         Raises:
             SimulatorError: the answer is an error.
         """
-        return self._request(method or ("GET" if body is None else "POST"), f"/api/{self.space_id}/{path}", body,
-                             {"X-Octopus-ApiKey": self.api_keys.get(key, key)})  # fmt: skip
+        whole = f"/api{path}" if path.startswith("/") else f"/api/{self.space_id}/{path}"
+        headers = {"X-Octopus-ApiKey": self.api_keys.get(key, key)}
+        return self._request(method or ("GET" if body is None else "POST"), whole, body, headers)
 
     def _id(self, method: str, path: str, **body: Any) -> str:
         return str(self._call(method, path, body)["id"])
@@ -295,7 +296,8 @@ class SimulatedOctopus:
                 text = answer.read()
                 return json.loads(text) if "json" in answer.headers["Content-Type"] else text.decode()
         except urllib.error.HTTPError as error:
-            raise SimulatorError(f"{method} {path}: {error.code} {error.read().decode()}") from error
+            with error:
+                raise SimulatorError(f"{method} {path}: {error.code} {error.read().decode()}") from error
 
 
 def _task_id(task: str | Deployment) -> str:

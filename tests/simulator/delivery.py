@@ -96,6 +96,7 @@ class Deliveries:
             with self._opener.open(request, timeout=seconds_of(settings["WebhookTimeout"])) as answer:
                 status = answer.status
         except urllib.error.HTTPError as answer:
+            answer.close()
             status, error = answer.code, f"the webhook answered {answer.code}"
         except TimeoutError:
             error = "the webhook timed out"
