@@ -603,4 +603,28 @@ def _tell_outcomes(settings: Settings, outcomes: Sequence[Outcome], as_json: boo
         sys.exit(REFUSED)
 
 
+@_command("doctor", "octowait doctor\noctowait doctor --json")
+@as_json
+@_with_gate
+def doctor(gate: Gate, as_json: bool) -> None:
+    """Look for everything that can be set up wrong, in octowait, Redis and Octopus, and say what to do about it.
+
+    Exit status 1 means that there is an error; warnings and what could not be looked at leave it at 0.
+    """
+    from app.doctor.examination import examine, open_case
+    from app.doctor.findings import finding_lines, has_error, summary
+    from app.gate import DirectGate, HttpGate
+
+    settings = gate.settings if isinstance(gate, DirectGate) else load_settings()
+    is_here = isinstance(gate, HttpGate) and gate.url == _address_here(settings)
+    findings = []
+    with open_case(settings, gate, is_here=is_here) as case:
+        for finding in examine(case):
+            findings.append(finding)
+            if not as_json:
+                _print_lines(finding_lines(finding))
+    _print_json([finding.as_json() for finding in findings]) if as_json else click.echo(summary(findings))
+    sys.exit(REFUSED if has_error(findings) else 0)
+
+
 __all__ = ["PREFIX", "cli", "main"]
