@@ -15,6 +15,9 @@ _HEADER = re.compile(r"^# (wait|claim|release)\.(?:sh|py|ps1): ", re.MULTILINE)
 #: What of a script without its header calls octowait.
 _CALL = "/api/waits/"
 
+#: How a claim says that it leaves, in each language.
+_PARKED = re.compile(r"parked\W+true", re.IGNORECASE)
+
 #: The type of a manual intervention.
 _MANUAL = "Octopus.Manual"
 
@@ -51,7 +54,7 @@ def kind_of(action: Action, templates: Mapping[str, Template]) -> str | None:
 def _by_its_calls(script: str) -> str:
     if "PUT" not in script:
         return "release"
-    return "claim" if "parked" in script else "wait"
+    return "claim" if _PARKED.search(script) else "wait"
 
 
 def shared(deployments: Sequence[Deployment], projects: Collection[Project]) -> Iterator[tuple[Project, list[str]]]:

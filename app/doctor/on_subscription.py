@@ -107,9 +107,10 @@ def arriving(case: Case) -> Iterator[Finding]:
     if now_ms is None:
         return
     to_ms = now_ms - SENT_WITHIN_MS
-    arrived = _arrived(case, to_ms - LOOK_BACK_MS)
+    from_ms = max(to_ms - LOOK_BACK_MS, _first_ms(case))
+    arrived = _arrived(case, from_ms)
     for space in case.spaces:
-        sent = _events(case, space, to_ms - LOOK_BACK_MS, to_ms)
+        sent = _events(case, space, from_ms, to_ms) if from_ms < to_ms else []
         if not sent:
             yield unknown(
                 "events",
@@ -155,6 +156,12 @@ def _events(case: Case, space: Space, from_ms: int, to_ms: int) -> list[dict[str
         if event.id and event.category in case.categories:
             events.append({"id": event.id, "category": event.category})
     return events
+
+
+def _first_ms(case: Case) -> int:
+    """When octowait first had something to tell; what happened before is not missing. 0 if it never had."""
+    records = case.gate.call("GET", "/api/timeline", query={"limit": 1})["records"]
+    return int(records[0]["at_ms"]) if records else 0
 
 
 def _arrived(case: Case, from_ms: int) -> dict[str, str]:
