@@ -210,7 +210,8 @@ def ensure(
         return Outcome(space.id, space.name, found[0], found[1], differences(None, spec), notes)
     changes = differences(existing, spec, rotate=rotate)
     if not changes:
-        return Outcome(space.id, space.name, "unchanged", existing.id, (), notes)
+        hidden = (HIDDEN,) if existing.secret is None else ()
+        return Outcome(space.id, space.name, "unchanged", existing.id, (), notes + hidden)
     if not dry_run:
         after = client.update_subscription(existing, spec, space=space.id)
         notes += tuple(f"Octopus did not take {change.what}." for change in differences(after, spec))
@@ -292,10 +293,8 @@ def _notes(listed: Sequence[Subscription], existing: Subscription | None, spec: 
         for each in listed
         if each.url == spec.url and each is not existing and not each.is_disabled
     ]
-    if existing and existing.has_secret and existing.secret is None:
-        notes.append(HIDDEN)
     if _is_loopback(spec.url):
-        notes.append(f"{spec.url} is this machine as each machine calls itself: Octopus reaches it only from here.")
+        notes.append(f"{spec.url} is a loopback address: only an Octopus Server on the same machine reaches it.")
     return tuple(notes)
 
 

@@ -87,8 +87,3 @@ class Case:
     def subscriptions(self) -> dict[str, tuple[Subscription, ...]]:
         """The subscriptions of each space."""
         return {space.id: self.client.subscriptions(space=space.id) for space in self.spaces}
-
-    def machine_name(self, machine_id: str) -> str:
-        """What people call the machine, as far as octowait has heard of it."""
-        names = {machine["id"].lower(): machine["name"] for machine in self.board["machines"]}
-        return str(names.get(machine_id.lower(), machine_id))

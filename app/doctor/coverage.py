@@ -33,6 +33,10 @@ class Use:
     machines: tuple[str, ...]
     others: tuple[str, ...]
 
+    def __str__(self) -> str:
+        also = "also uses" if len(set(self.others)) == 1 else "also use"
+        return f"{_and(self.machines)}, which {_and(self.others)} {also}"
+
 
 def kind_of(action: Action, templates: Mapping[str, Template]) -> str | None:
     """Which of our steps the action is: ``wait``, ``claim`` or ``release``.
@@ -90,25 +94,26 @@ def examine(use: Use, steps: Sequence[Step], templates: Mapping[str, Template]) 
     found = [(step, action, kind_of(action, templates)) for step in steps for action in _enabled(step)]
     gates = [(step, kind) for step, _, kind in found if kind in ("wait", "claim")]
     if not gates:
-        if any(action.template_id or not action.script for _, action, _ in found if action.type == "Octopus.Script"):
-            yield unknown(
-                "coverage_unseen",
-                f"{name} uses {_and(use.machines)} as {_and(use.others)} do, and the scripts "
-                "of some of its steps are kept elsewhere.",
-                "Look whether one of them is the wait step.",
-            )
-            return
-        yield error(
-            "no_wait_step",
-            f"{name} deploys to {_and(use.machines)}, as {_and(use.others)} do, and has no wait "
-            "step: its deployments wait for nobody.",
-            f"Put the wait step first in the process of {name} (steps/README.md).",
-        )
+        yield _ungated(use, [action for _, action, _ in found])
         return
     problems = [*_placed(name, steps, gates[0][0]), *_released(name, steps, found), *_answered(name, found, gates)]
     yield from problems
     if not problems:
-        yield ok("coverage", f"{name} waits for {_and(use.machines)}, which it shares with {_and(use.others)}.")
+        yield ok("coverage", f"{name} waits for {use}.")
+
+
+def _ungated(use: Use, actions: Collection[Action]) -> Finding:
+    if any(action.type == "Octopus.Script" and not action.script for action in actions):
+        return unknown(
+            "coverage_unseen",
+            f"{use.project.name} deploys to {use}, and the scripts of some of its steps are kept elsewhere.",
+            "Look whether one of them is the wait step.",
+        )
+    return error(
+        "no_wait_step",
+        f"{use.project.name} deploys to {use}, and has no wait step: its deployments wait for nobody.",
+        f"Put the wait step first in the process of {use.project.name} (steps/README.md).",
+    )
 
 
 def _placed(name: str, steps: Sequence[Step], gate: Step) -> Iterator[Finding]:

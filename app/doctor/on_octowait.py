@@ -133,14 +133,12 @@ def failed_jobs(case: Case) -> Iterator[Finding]:
 
 def longest_wait(case: Case) -> Iterator[Finding]:
     """Nobody waits for somebody who waits for a person to notice."""
-    waits = sorted(case.waits, key=lambda wait: -int(wait["waited_ms"]))
-    if waits:
-        longest = waits[0]
-        yield ok(
-            "waits", f"{len(waits)} runs wait, the longest for {words(longest['waited_ms'])}: {longest['message']}"
-        )
-    else:
+    longest = max(case.waits, key=lambda wait: int(wait["waited_ms"]), default=None)
+    if longest is None:
         yield ok("waits", "Nobody waits.")
+        return
+    count = f"{len(case.waits)} run{' waits' if len(case.waits) == 1 else 's wait'}"
+    yield ok("waits", f"{count}, the longest for {words(longest['waited_ms'])}: {longest['message']}")
 
 
 def _some(names: list[str]) -> str:

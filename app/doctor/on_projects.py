@@ -34,10 +34,11 @@ def _of_space(case: Case, space: Space) -> Iterator[Finding]:
         )
         return
     templates = _templates(case, space)
+    names = _names(case, space, {machine_id for _, machine_ids in sharing for machine_id in machine_ids})
     for project, machine_ids in sharing[:MOST_PROJECTS]:
         others = (projects.get(other) for other in others_of(project, machine_ids, deployments))
-        names = tuple(case.machine_name(machine_id) for machine_id in machine_ids)
-        use = Use(project, names, tuple(other.name for other in others if other) or ("others",))
+        shown = tuple(names.get(machine_id.lower(), machine_id) for machine_id in machine_ids)
+        use = Use(project, shown, tuple(other.name for other in others if other) or ("another project",))
         try:
             steps = case.client.process(project, space=space.id)
         except OctopusError as problem:
@@ -54,6 +55,13 @@ def _of_space(case: Case, space: Space) -> Iterator[Finding]:
             f"{len(sharing) - MOST_PROJECTS} more projects of {space.name} share machines.",
             "Limit OCTOWAIT_OCTOPUS_SPACES, or look at their processes yourself.",
         )
+
+
+def _names(case: Case, space: Space, machine_ids: set[str]) -> Mapping[str, str]:
+    try:
+        return {each.id.lower(): each.name for each in case.client.machines(machine_ids, space=space.id)}
+    except OctopusError:
+        return {}
 
 
 def _templates(case: Case, space: Space) -> Mapping[str, Template]:

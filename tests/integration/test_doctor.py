@@ -64,6 +64,7 @@ class Octopus:
             "/api/Spaces-1/deployments": [],
             "/api/Spaces-1/projects": [],
             "/api/Spaces-1/actiontemplates": [],
+            "/api/Spaces-1/machines": [{"Id": "Machines-7", "Name": "web-01"}],
         }
         server.expect_request(re.compile("^/api")).respond_with_handler(self._answer)
 
@@ -261,7 +262,7 @@ def test_waits_are_told(case, board):
 
     board.join(Run("ServerTasks-2"), {"Machines-7"}, ttl=timedelta(minutes=9))
     (finding,) = on_octowait.longest_wait(replace(case))
-    assert "1 runs wait" in finding.what and "ServerTasks-1" in finding.what
+    assert "1 run waits" in finding.what and "ServerTasks-1" in finding.what
 
 
 # Octopus and the key
@@ -599,8 +600,15 @@ def test_projects_that_share_a_machine(case, octopus):
     findings = list(on_projects.coverage(case))
 
     assert [(each.code, each.level) for each in findings] == [("coverage", OK), ("no_wait_step", ERROR)]
-    assert findings[0].what.startswith("Web waits for Machines-7")
-    assert "Api deploys to Machines-7, as Web do" in findings[1].what
+    assert findings[0].what == "Web waits for web-01, which Api also uses."
+    assert "Api deploys to web-01, which Web also uses" in findings[1].what
+
+
+def test_machines_without_names_are_told_by_their_ids(case, octopus):
+    share(octopus)
+    octopus.statuses["/api/Spaces-1/machines"] = 403
+
+    assert [each.what for each in on_projects.coverage(case)][0] == "Web waits for Machines-7, which Api also uses."
 
 
 def test_process_that_cannot_be_read(case, octopus):

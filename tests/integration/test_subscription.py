@@ -227,7 +227,7 @@ def test_hidden_secret_is_said_to_be_unknown_and_rotated_on_demand(octopus, ensu
 
     outcome = ensure(rotate=True)
     assert outcome.outcome == "corrected" and octopus.secrets["Subscriptions-1"] == SECRET
-    assert [change.what for change in outcome.changes] == ["header value"]
+    assert [change.what for change in outcome.changes] == ["header value"] and HIDDEN not in outcome.notes
 
 
 def test_shown_secret_is_compared_and_never_told(httpserver, ensure):

@@ -89,7 +89,7 @@ def test_process_that_claims_and_is_answered_is_as_it_should_be():
 def test_process_without_a_gate_is_an_error():
     assert codes(work(), RELEASE) == ["no_wait_step"]
     (finding,) = examine(USE, [work()], {})
-    assert "Web deploys to web-01, as Api do" in finding.what and "first in the process of Web" in finding.do
+    assert "Web deploys to web-01, which Api also uses" in finding.what and "first in the process of Web" in finding.do
 
 
 def test_disabled_gate_is_none():
