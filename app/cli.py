@@ -475,6 +475,28 @@ def _payloads(content: bytes) -> Iterator[tuple[bytes, str | None]]:
         yield json.dumps(payload).encode(), None
 
 
+# --- step templates ---------------------------------------------------------------------------------------------------
+
+
+@cli.group()
+def templates() -> None:
+    """Make step templates of Octopus from the wait, claim and release steps."""
+
+
+@templates.command("build", cls=_Command, epilog="octowait templates build --out step-templates")
+@click.option("--out", default="step-templates", show_default=True, help="Directory for the files; made if missing.",
+              type=click.Path(file_okay=False, path_type=Path))  # fmt: skip
+def build(out: Path) -> None:
+    """Write one JSON file for each step and language, to be imported into Octopus."""
+    from app.templates import StepsNotFound, write_templates
+
+    try:
+        files = write_templates(out, built_at=datetime.now(UTC))
+    except (StepsNotFound, OSError) as error:
+        _fail(str(error), REFUSED)
+    _print_lines([str(file) for file in files])
+
+
 # --- helpers ----------------------------------------------------------------------------------------------------------
 
 _SPAN = re.compile(r"^(\d+)\s*(s|m|h|d)$")

@@ -16,8 +16,7 @@ from werkzeug import Response
 from app.coordination.board import Board
 from app.domain.events import parse_event
 from app.octopus.client import OctopusClient
-from app.settings import Settings
-from tests.conftest import an_event
+from tests.conftest import an_event, services_on
 from workers import resolve
 from workers.context import Context
 from workers.resolve import resolve_all
@@ -75,13 +74,13 @@ def octopus(httpserver: HTTPServer) -> Octopus:
 
 
 @pytest.fixture
-def make_context(board: Board, redis_url: str, namespace: str) -> Iterator[Callable[[str | None], Context]]:
+def make_context(board: Board, redis_url: str) -> Iterator[Callable[[str | None], Context]]:
     clients = []
 
     def make(url: str | None) -> Context:
         client = OctopusClient(url, "API-KEY", sleep=lambda seconds: None, attempts=2) if url else None
         clients.append(client)
-        return Context(Settings(redis_url=redis_url, namespace=namespace), board, client)
+        return Context(services_on(board, redis_url), client)
 
     yield make
     for client in filter(None, clients):
