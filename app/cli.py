@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from app.settings import ADDRESS_FILE, PREFIX, BadSettings, Settings, load_setti
 
 if TYPE_CHECKING:
     from app.gate import Gate
+    from app.subscription import Outcome
 
 REFUSED, UNREACHABLE = 1, 3
 
@@ -575,6 +576,119 @@ def _print_table(table: Any) -> None:
 
     # Piped, a table is for grep: as wide as it needs to be.
     Console(width=None if sys.stdout.isatty() else 250, soft_wrap=not sys.stdout.isatty()).print(table)
+
+
+# --- Octopus ----------------------------------------------------------------------------------------------------------
+
+_SUBSCRIPTION_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option("--space", help="Only this space, an id or a name; else OCTOWAIT_OCTOPUS_SPACES, else all."),
+    as_json,
+)
+
+
+def _subscription(name: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
+    return subscription.command(name, cls=_Command, epilog=example)
+
+
+def _in_spaces(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in _SUBSCRIPTION_OPTIONS:
+        command = option(command)
+    return command
+
+
+@cli.group("subscription")
+def subscription() -> None:
+    """Let Octopus tell octowait what happens: one subscription in each space.
+
+    Needs OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY.
+    """
+
+
+@_subscription("ensure", "octowait subscription ensure --dry-run\noctowait subscription ensure --space Spaces-1")
+@click.option("--webhook-url", help="Where Octopus posts to.  [default: OCTOWAIT_PUBLIC_URL/webhooks/octopus]")
+@click.option("--dry-run", is_flag=True, help="Change nothing; exit status 1 means that something would change.")
+@click.option("--rotate-secret", is_flag=True, help="Write the secret also when nothing else is to change.")
+@_in_spaces
+def subscription_ensure(
+    space: str | None, webhook_url: str | None, dry_run: bool, rotate_secret: bool, as_json: bool
+) -> None:
+    """Create the subscription where it is missing and correct it where it is not as it should be."""
+    from app.subscription import ensure_all, octopus_of
+
+    settings = load_settings()
+    with octopus_of(settings) as octopus:
+        outcomes = ensure_all(
+            octopus, settings, space=space, webhook_url=webhook_url, dry_run=dry_run, rotate=rotate_secret
+        )
+    _tell_outcomes(settings, outcomes, as_json)
+
+
+@_subscription("show", "octowait subscription show")
+@_in_spaces
+def subscription_show(space: str | None, as_json: bool) -> None:
+    """Show the subscription of each space, and when Octopus last looked for events for it."""
+    from app.subscription import name_of, octopus_of
+    from app.subscription_words import fact_lines, facts_of_all
+
+    settings = load_settings()
+    with octopus_of(settings) as octopus:
+        shown = facts_of_all(octopus, settings, space)
+    if as_json:
+        _print_json(shown)
+        return
+    for facts in shown:
+        _print_lines(fact_lines(facts, name_of(settings)))
+
+
+@_subscription("remove", "octowait subscription remove --space Spaces-1 --dry-run")
+@click.option("--dry-run", is_flag=True, help="Remove nothing; exit status 1 means that something would be.")
+@_in_spaces
+def subscription_remove(space: str | None, dry_run: bool, as_json: bool) -> None:
+    """Delete the subscription that 'ensure' made, and no other."""
+    from app.subscription import octopus_of, remove_all
+
+    settings = load_settings()
+    with octopus_of(settings) as octopus:
+        outcomes = remove_all(octopus, settings, space=space, dry_run=dry_run)
+    _tell_outcomes(settings, outcomes, as_json)
+
+
+def _tell_outcomes(settings: Settings, outcomes: Sequence[Outcome], as_json: bool) -> None:
+    """Print *outcomes* and end with status 1 where something failed or is still to be done."""
+    from app.subscription import name_of
+    from app.subscription_words import outcome_lines
+
+    if as_json:
+        _print_json([outcome.as_json() for outcome in outcomes])
+    else:
+        for outcome in outcomes:
+            _print_lines(outcome_lines(name_of(settings), outcome))
+    if any(outcome.outcome == "failed" or outcome.outcome.startswith("would_") for outcome in outcomes):
+        sys.exit(REFUSED)
+
+
+@_command("doctor", "octowait doctor\noctowait doctor --json")
+@as_json
+@_with_gate
+def doctor(gate: Gate, as_json: bool) -> None:
+    """Look for everything that can be set up wrong, in octowait, Redis and Octopus, and say what to do about it.
+
+    Exit status 1 means that there is an error; warnings and what could not be looked at leave it at 0.
+    """
+    from app.doctor.examination import examine, open_case
+    from app.doctor.findings import finding_lines, has_error, summary
+    from app.gate import DirectGate, HttpGate
+
+    settings = gate.settings if isinstance(gate, DirectGate) else load_settings()
+    is_here = isinstance(gate, HttpGate) and gate.url == _address_here(settings)
+    findings = []
+    with open_case(settings, gate, is_here=is_here) as case:
+        for finding in examine(case):
+            findings.append(finding)
+            if not as_json:
+                _print_lines(finding_lines(finding))
+    _print_json([finding.as_json() for finding in findings]) if as_json else click.echo(summary(findings))
+    sys.exit(REFUSED if has_error(findings) else 0)
 
 
 __all__ = ["PREFIX", "cli", "main"]
