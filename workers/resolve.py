@@ -52,7 +52,9 @@ def run() -> None:
     """What RQ calls."""
     context = current.get()
     context.begin(RESOLVE)
-    resolve_all(context)
+    # After a loss a waiter that has not come back yet looks like a run at work: the rebuild gives it time first.
+    if context.board.closed_since_ms() is None:
+        resolve_all(context)
 
 
 def resolve_all(context: Context) -> None:

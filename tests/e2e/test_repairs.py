@@ -351,6 +351,19 @@ def test_observed_deployment_and_runbook_run_make_their_machines_busy(board, oct
     assert board.join(Run("ServerTasks-901"), {machine(octopus, "web-02")}).is_waiting
 
 
+def test_nothing_is_resolved_while_the_board_is_closed(board, octopus, do):
+    one = deploys(octopus, "Web")
+    do(catch_up)
+    board.close(by="ann")
+
+    do(resolve)
+    assert state(board, one) == "started", "it may be a waiter that has not come back yet"
+    board.open("operator")
+    do(resolve)
+
+    assert state(board, one) == "observed"
+
+
 # Rebuild
 
 
