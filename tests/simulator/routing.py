@@ -66,7 +66,9 @@ class Call:
         """The spaces that the path or ``spaces=`` asks for; none of them: all."""
         if self.space is not None:
             return {self.space.id}
-        return {self.octopus.store.get("Spaces", space_id).id for space_id in self.texts("spaces")}
+        # The word that clients of Octopus ask for all spaces with.
+        named = [text for text in self.texts("spaces") if text.lower() != "all"]
+        return {self.octopus.store.get("Spaces", space_id).id for space_id in named}
 
     @property
     def home(self) -> Space:
