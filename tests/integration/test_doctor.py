@@ -402,17 +402,18 @@ def test_holder_that_octopus_does_not_know(case, board):
 
 
 @pytest.mark.parametrize(
-    ("task", "expected"),
+    ("state", "ended_seconds_ago", "expected"),
     [
-        ({"State": "Executing"}, ("holders", OK)),
-        ({"State": "Success", "CompletedTime": ago(30)}, ("holders", OK)),
-        ({"State": "Success", "CompletedTime": ago(3600)}, ("ended_task", ERROR)),
-        ({"State": "Canceled"}, ("ended_task", ERROR)),
+        ("Executing", None, ("holders", OK)),
+        ("Success", 30, ("holders", OK)),
+        ("Success", 3600, ("ended_task", ERROR)),
+        ("Canceled", None, ("ended_task", ERROR)),
     ],
 )
-def test_holder_that_runs_or_has_ended(case, board, octopus, task, expected):
+def test_holder_that_runs_or_has_ended(case, board, octopus, state, ended_seconds_ago, expected):
     board.join(Run("ServerTasks-1"), {"Machines-7"}, ttl=timedelta(minutes=9))
-    octopus.tasks = [{"Id": "ServerTasks-1", **task}]
+    completed = ago(ended_seconds_ago) if ended_seconds_ago else None
+    octopus.tasks = [{"Id": "ServerTasks-1", "State": state, "CompletedTime": completed}]
 
     assert found(on_octopus.holders, case) == [expected]
 
@@ -502,8 +503,9 @@ def test_subscription_that_octopus_works_on(case, octopus):
     assert levels(on_subscription.fresh, case) == {"subscription_fresh": OK}
 
 
-@pytest.mark.parametrize("last", [ago(900), None])
-def test_subscription_that_octopus_has_left_behind(case, octopus, namespace, last):
+@pytest.mark.parametrize("seconds", [900, None])
+def test_subscription_that_octopus_has_left_behind(case, octopus, namespace, seconds):
+    last = ago(seconds) if seconds else None
     octopus.subscribe(Name=f"octowait-{namespace}", webhook={"WebhookLastProcessed": last})
     assert levels(on_subscription.fresh, case) == {"subscription_fresh": OK}
 
