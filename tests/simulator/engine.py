@@ -127,8 +127,8 @@ class Engine:
             log.exception("%s failed in the simulator", task.id)
             error = f"The simulator failed: {unforeseen}"
         with self.changed:
-            # An abandoned activity has outlived its task, which may even run again by now.
-            if activity.stopped == ABANDONED or task.activity is not activity:
+            # A paused task is ended by who cancels it, and an abandoned one outlived; it may even run again by now.
+            if task.is_completed or task.activity is not activity:
                 return
             state, error = _ENDS.get(activity.stopped or "", ("Failed" if error else "Success", error))
             self._end(task, state, error)
