@@ -110,12 +110,16 @@ def overlaps(
 def uses_gate(run: Run) -> bool:
     """Whether a wait or claim step of the run has succeeded and nobody overrode it: octowait answers for such runs."""
     has_asked = any(
-        step["script"] in ("wait", "claim")
+        _is(step, "wait", "claim")
         and step["status"] == "Success"
         and step["outputs"].get("Octowait.State") != "unreachable"
         for step in run["steps"]
     )
     return has_asked and all(answer["by"] == "octowait" for answer in run["answers"] if answer["is_for_octowait"])
+
+
+def _is(step: Mapping[str, Any], *scripts: str) -> bool:
+    return step["script"].rpartition("/")[2] in scripts
 
 
 def _stays(run: Run, is_strict: bool) -> Iterator[tuple[str, int, float]]:
@@ -128,7 +132,7 @@ def _stays(run: Run, is_strict: bool) -> Iterator[tuple[str, int, float]]:
         given_back = [
             step["started_ms"]
             for step in run["steps"]
-            if step["script"] == "release" and step["status"] == "Success" and "Not released" not in step["last_line"]
+            if _is(step, "release") and step["status"] == "Success" and "Not released" not in step["last_line"]
         ]
         if given_back and not is_strict and last <= given_back[-1]:
             end = given_back[-1]
