@@ -1,51 +1,81 @@
-"""The jobs that RQ runs for us: their names, their queue, and how one is asked for.
+"""The jobs that RQ runs for us: their names, their queues, and how one is asked for.
 
-The web asks for jobs by their dotted names and never imports `workers`.
+The web asks for jobs by their dotted names and never imports `workers`. RQ is imported where it is called for: a web
+process that never asks for a job is a third smaller.
 """
 
 from __future__ import annotations
 
-from rq import Queue, SimpleWorker
-from rq.exceptions import DuplicateJobError
-from rq.serializers import JSONSerializer
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.coordination.connection import Client
 from app.coordination.keys import Keys
 from app.coordination.scripts import translated
 from app.settings import Settings
 
-RESOLVE = "workers.resolve.run"
+if TYPE_CHECKING:
+    from rq import Queue
 
-#: Seconds a job may take. `workers.resolve` ends by itself far sooner.
-JOB_TIMEOUT_SECONDS = 180
-
-#: Seconds a failed job is kept to look at. Its id is taken for so long, RQ's default is a year.
+#: Seconds a failed job keeps its id; RQ's default is a year. What failed is kept as a dead letter.
 FAILURE_TTL_SECONDS = 5
 
 
-def queue_of(client: Client, settings: Settings) -> Queue:
-    """The queue of the namespace. JSON, since a pickled job is code for whoever can write to Redis."""
-    return Queue(f"octowait-{settings.namespace}", connection=client, serializer=JSONSerializer)
+@dataclass(frozen=True)
+class Job:
+    """A job without arguments: it reads what there is to do from Redis, so asking for it twice is asking once."""
+
+    name: str
+    #: Seconds it may take; each ends by itself sooner.
+    timeout_seconds: int
+    #: Somebody waits for what it does, so it goes before the others.
+    is_urgent: bool = False
+
+    @property
+    def function(self) -> str:
+        return f"workers.{self.name}.run"
 
 
-def enqueue_resolve(client: Client, settings: Settings) -> bool:
-    """Have a worker find out the machines of observed runs; False if that is on its way already.
+RESOLVE = Job("resolve", 180)
+RECONCILE = Job("reconcile", 60)
+WATCH = Job("watch", 30, is_urgent=True)
+RESUME = Job("resume", 60, is_urgent=True)
+REBUILD = Job("rebuild", 180, is_urgent=True)
+CATCH_UP = Job("catch_up", 180)
 
-    RQ keeps an id taken while its job runs, and one that runs may have read the list of runs before this one was on
-    it. So the id carries a round, and a job begins a new one before it reads: what is asked for from then on is
-    another job, and a worker that is killed leaves no id behind that anybody waits for.
+JOBS = (RESOLVE, RECONCILE, WATCH, RESUME, REBUILD, CATCH_UP)
+
+
+def queues_of(client: Client, settings: Settings) -> list[Queue]:
+    """The queues of the namespace, urgent first. JSON, since a pickled job is code for whoever can write to Redis."""
+    from rq import Queue
+    from rq.serializers import JSONSerializer
+
+    names = (f"octowait-{settings.namespace}-urgent", f"octowait-{settings.namespace}")
+    return [Queue(name, connection=client, serializer=JSONSerializer) for name in names]
+
+
+def enqueue(client: Client, settings: Settings, job: Job) -> bool:
+    """Have a worker do *job*; False if that is on its way already.
+
+    RQ keeps an id taken while its job runs, and one that runs may have read what there is to do before this was. So the
+    id carries a round, and a job begins a new one before it reads: what is asked for from then on is another job, and a
+    worker that is killed leaves no id behind that anybody waits for.
 
     Raises:
         StoreError: Redis could not do it.
     """
+    from rq.exceptions import DuplicateJobError
+
+    urgent, other = queues_of(client, settings)
     with translated():
-        number = int(client.get(_round_key(settings)) or 0)
+        number = int(client.get(_round_key(settings, job)) or 0)
         try:
-            queue_of(client, settings).enqueue(
-                RESOLVE,
-                job_id=f"octowait-{settings.namespace}-resolve-{number}",
+            (urgent if job.is_urgent else other).enqueue(
+                job.function,
+                job_id=f"octowait-{settings.namespace}-{job.name}-{number}",
                 unique=True,
-                job_timeout=JOB_TIMEOUT_SECONDS,
+                job_timeout=job.timeout_seconds,
                 result_ttl=0,
                 failure_ttl=FAILURE_TTL_SECONDS,
             )
@@ -54,18 +84,20 @@ def enqueue_resolve(client: Client, settings: Settings) -> bool:
     return True
 
 
-def begin_resolve_round(client: Client, settings: Settings) -> None:
-    """Let a further resolve be asked for; the first thing the job does."""
+def begin_round(client: Client, settings: Settings, job: Job) -> None:
+    """Let *job* be asked for once more; the first thing it does."""
     with translated():
-        client.incr(_round_key(settings))
+        client.incr(_round_key(settings, job))
 
 
 def workers_seen(client: Client, settings: Settings) -> bool:
     """Whether a worker of the namespace has reported within `workers.run.WORKER_TTL_SECONDS` and a minute."""
+    from rq import SimpleWorker
+
     with translated():
-        keys = SimpleWorker.all_keys(queue=queue_of(client, settings))
+        keys = SimpleWorker.all_keys(queue=queues_of(client, settings)[0])
         return bool(keys) and bool(client.exists(*keys))
 
 
-def _round_key(settings: Settings) -> str:
-    return Keys(settings.namespace).named("resolve-round")
+def _round_key(settings: Settings, job: Job) -> str:
+    return Keys(settings.namespace).named(f"{job.name}-round")

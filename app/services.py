@@ -1,23 +1,27 @@
 """Makes the connections and the objects that use them; everything else is handed what it needs.
 
-RQ and requests are imported where they are called for: a web process that never asks for them is a third smaller.
+Requests is imported where it is called for: a web process that never asks for it is smaller.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
 
-from app.coordination.board import Board, Policy
+from app.coordination.board import Board, Policy, Swept
+from app.coordination.budget import Budget
 from app.coordination.connection import connect
 from app.coordination.errors import StoreError
 from app.coordination.feed import Feed
+from app.coordination.kept import Kept
 from app.coordination.snapshot import Snapshot, take
 from app.coordination.timeline import Timeline
 from app.coordination.wakes import Wakes
 from app.domain.place import Place
+from app.jobs import CATCH_UP, REBUILD, RESUME, Job, enqueue, workers_seen
 from app.settings import Settings
 
 log = structlog.get_logger()
@@ -32,6 +36,12 @@ class Services:
     timeline: Timeline
     wakes: Wakes
     feed: Feed
+    #: Deliveries that could not be applied.
+    kept: Kept
+    #: Jobs that failed.
+    dead: Kept
+    #: A webhook was refused because it could not be stored.
+    has_missed: threading.Event = field(default_factory=threading.Event)
 
     def close(self) -> None:
         """Let everybody who blocks in this process go; their clients ask again, of another process."""
@@ -47,21 +57,40 @@ class Services:
         """Whether Octopus can be asked."""
         return bool(self.settings.octopus_url and self.settings.octopus_api_key)
 
-    def request_resolve(self) -> None:
-        """Have a worker find out the machines of observed runs; they stay marked if nobody can be asked for it."""
+    def request(self, job: Job) -> bool:
+        """Have a worker do *job*: whether it was not on its way already. What there is to do stays marked if nobody can
+        be asked for it.
+        """
         if self.knows_octopus:
-            from app.jobs import enqueue_resolve
-
             try:
-                enqueue_resolve(self.board.client, self.settings)
+                return enqueue(self.board.client, self.settings, job)
             except StoreError as error:
-                # The event is stored and its run is marked: the scheduler asks for the same every few seconds.
-                log.warning("resolve was not enqueued", error=str(error))
+                # The scheduler asks for the same every few seconds.
+                log.warning("a job was not enqueued", job=job.name, error=str(error))
+        return False
+
+    def attend(self, swept: Swept) -> None:
+        """Have done what a sweep found to be done.
+
+        Raises:
+            StoreError: Redis does not answer.
+        """
+        if swept.is_closed and not self.knows_octopus:
+            if self.board.open("no_api_key"):
+                log.warning(
+                    "REDIS WAS EMPTY AND THERE IS NO OCTOPUS API KEY: deployments that run now are unknown, and their "
+                    "machines are granted. Set OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY to change that."
+                )
+        elif swept.is_closed:
+            self.request(REBUILD)
+        if swept.resumes:
+            self.request(RESUME)
+        if swept.had_outage or self.has_missed.is_set():
+            self.has_missed.clear()
+            self.request(CATCH_UP)
 
     def has_worker(self) -> bool:
         """Whether a worker has reported lately."""
-        from app.jobs import workers_seen
-
         return workers_seen(self.board.client, self.settings)
 
     def is_running_in_octopus(self, place: Place) -> bool:
@@ -70,7 +99,13 @@ class Services:
             return False
         from app.octopus.ask import task_is_running
 
-        return task_is_running(self.settings, place.task_id, place.run.get("info", {}).get("space_id"))
+        space_id = place.run.get("info", {}).get("space_id")
+        return task_is_running(self.settings, self.budget, place.task_id, space_id)
+
+    @property
+    def budget(self) -> Budget:
+        """What Octopus may be asked, shared with the other processes."""
+        return Budget(self.board.client, self.board.keys, self.settings.octopus_rpm)
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -81,6 +116,9 @@ def policy_of(settings: Settings) -> Policy:
         paused_holds=settings.paused_holds,
         clock_tolerance=timedelta(seconds=settings.clock_tolerance_seconds),
         retention=timedelta(days=settings.timeline_retention_days),
+        task_cap=settings.task_cap,
+        task_cap_reserve=settings.task_cap_reserve,
+        abandoned_grace=timedelta(seconds=settings.abandoned_grace_seconds),
     )
 
 
@@ -95,4 +133,7 @@ def make_services(settings: Settings) -> Services:
     blocking = connect(settings.redis_url, blocking=True)
     board = Board(client, namespace=settings.namespace, policy=policy_of(settings), blocking=blocking)
     timeline = Timeline(client, board.keys)
-    return Services(settings, board, timeline, Wakes(blocking, board.keys), Feed(timeline, blocking))
+    return Services(
+        settings=settings, board=board, timeline=timeline, wakes=Wakes(blocking, board.keys),
+        feed=Feed(timeline, blocking), kept=Kept(client, board.keys), dead=Kept(client, board.keys, "dead"),
+    )  # fmt: skip

@@ -68,7 +68,8 @@ def _url(text: str | None) -> str | None:
     return text.rstrip("/") if text else None
 
 
-Seconds = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Positive
 Url = Annotated[str | None, AfterValidator(_url)]
 
 
@@ -91,13 +92,24 @@ class Settings(BaseSettings):
     octopus_api_key: SecretStr | None = None
     #: Empty: all that the key may see.
     octopus_spaces: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = ()
+    #: Tasks that Octopus runs at once; empty: unknown.
+    task_cap: Positive | None = None
+    #: Slots of TASK_CAP that blocking waiters leave to others.
+    task_cap_reserve: Annotated[int, Field(ge=0)] = 2
+    #: Requests to Octopus a minute, of all processes together.
+    octopus_rpm: Positive = 60
     waiter_ttl_seconds: Seconds = 60
     #: Empty: a lease lives as long as its task.
     max_hold_seconds: Seconds | None = None
     paused_holds: bool = True
+    #: How long the machines of a task that Octopus has abandoned stay busy.
+    abandoned_grace_seconds: Annotated[int, Field(ge=0)] = 0
     clock_tolerance_seconds: Annotated[int, Field(ge=0)] = 5
-    timeline_retention_days: Annotated[int, Field(gt=0)] = 90
-    max_body_kib: Annotated[int, Field(gt=0)] = 256
+    reconcile_seconds: Seconds = 30
+    watch_seconds: Seconds = 5
+    catch_up_seconds: Seconds = 300
+    timeline_retention_days: Positive = 90
+    max_body_kib: Positive = 256
     log_format: Literal["text", "json"] = "text"
     #: Where the embedded server keeps its data and `Secrets` its file.
     data_dir: Path = Path(".octowait")

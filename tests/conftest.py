@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from app.coordination.connection import connect
 from app.coordination.embedded import EmbeddedServer
 from app.coordination.timeline import Timeline
 from app.domain.run import Run
+from app.services import Services, make_services
+from app.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 
@@ -60,6 +63,19 @@ def namespace() -> str:
     return f"t{uuid.uuid4().hex[:12]}"
 
 
+def opened(board: Board) -> Board:
+    """*board*, which grants although its Redis was empty; its timeline begins with what the test does."""
+    if board.open("test"):
+        board.client.delete(board.keys.timeline)
+    return board
+
+
+def services_on(board: Board, redis_url: str, **settings: Any) -> Services:
+    """The services of a process whose board is *board*, with the clock of that."""
+    made = make_services(Settings(redis_url=redis_url, namespace=board.keys.namespace, **settings))
+    return replace(made, board=board)
+
+
 class Clock:
     """Moves the clock of a board; time never passes by itself in a test."""
 
@@ -84,7 +100,7 @@ def make_board(redis_url: str, namespace: str) -> Iterator[Callable[..., Board]]
         client = connect(redis_url)
         blocking = connect(redis_url, blocking=True)
         clients.extend((client, blocking))
-        return Board(client, namespace=namespace, policy=policy, blocking=blocking)
+        return opened(Board(client, namespace=namespace, policy=policy, blocking=blocking))
 
     yield make
     for client in clients:
@@ -214,6 +230,9 @@ class Service:
             )  # fmt: skip
 
     def start(self) -> None:
+        client = connect(self.env["OCTOWAIT_REDIS_URL"])
+        opened(Board(client, namespace=self.env["OCTOWAIT_NAMESPACE"]))
+        client.close()
         self._process = self.spawn("serve")
         eventually(self._is_ready, timeout=30)
 

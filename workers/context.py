@@ -5,9 +5,14 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from rq.job import Job as RqJob
+
+from app.coordination.active import Active
 from app.coordination.board import Board
 from app.coordination.unresolved import Unresolved
+from app.jobs import Job, begin_round
 from app.octopus.client import OctopusClient
+from app.services import Services
 from app.settings import Settings
 
 
@@ -15,13 +20,35 @@ from app.settings import Settings
 class Context:
     """*octopus* is None without OCTOPUS_URL or OCTOPUS_API_KEY."""
 
-    settings: Settings
-    board: Board
+    services: Services
     octopus: OctopusClient | None
+
+    @property
+    def settings(self) -> Settings:
+        return self.services.settings
+
+    @property
+    def board(self) -> Board:
+        return self.services.board
 
     @property
     def unresolved(self) -> Unresolved:
         return Unresolved(self.board.client, self.board.keys)
+
+    @property
+    def active(self) -> Active:
+        return Active(self.board.client, self.board.keys)
+
+    def bury(self, job: RqJob, kind: type[BaseException], error: BaseException, *_: object) -> bool:
+        """Keep a job that failed as a dead letter; what it should have done is asked for again at its next time."""
+        name = str(job.func_name).split(".")[1]
+        self.services.dead.keep(job=name, error=f"{kind.__name__}: {error}"[:1000])
+        self.board.note("job_failed", job=name, error=f"{kind.__name__}: {error}"[:300])
+        return True
+
+    def begin(self, job: Job) -> None:
+        """Let *job* be asked for once more; the first thing it does."""
+        begin_round(self.board.client, self.settings, job)
 
 
 current: ContextVar[Context] = ContextVar("current")

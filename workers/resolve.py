@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -13,10 +14,10 @@ from rq.timeouts import JobTimeoutException
 from app.coordination.board import info_of
 from app.coordination.errors import StoreError
 from app.domain.place import Place
-from app.jobs import begin_resolve_round, enqueue_resolve
+from app.jobs import RESOLVE, enqueue
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusBusy, OctopusDenied, OctopusError, OctopusUnreachable
-from app.octopus.parse import Deployment, Machine, RunbookRun, Task
+from app.octopus.values import Deployment, Machine, RunbookRun, Task
 from workers.context import Context, current
 
 log = structlog.get_logger()
@@ -24,8 +25,8 @@ log = structlog.get_logger()
 #: How long one run is this worker's; more than its requests take with all their attempts.
 CLAIM = timedelta(minutes=2)
 
-#: How long one job goes on to the next run; the rest is another job's, so that a worker can be stopped in between.
-PASS = timedelta(seconds=60)
+#: How long one job goes on to the next run; the rest is another job's, so that urgent ones come in between.
+PASS = timedelta(seconds=10)
 
 #: Pauses after the first failure of a run and at most, doubled in between: trying again can help, or it cannot.
 TRANSIENT_PAUSES = (timedelta(seconds=5), timedelta(seconds=60))
@@ -39,10 +40,18 @@ class Unclear(Exception):
     """Octopus does not say which machines the run uses, and a guess would be wrong either way."""
 
 
+@dataclass(frozen=True)
+class Facts:
+    """*info* is what people are shown, as `Run.info`."""
+
+    machines: tuple[Machine, ...]
+    info: Mapping[str, Any]
+
+
 def run() -> None:
     """What RQ calls."""
     context = current.get()
-    begin_resolve_round(context.board.client, context.settings)
+    context.begin(RESOLVE)
     resolve_all(context)
 
 
@@ -63,7 +72,7 @@ def resolve_all(context: Context) -> None:
             log.warning("resolve: Octopus does not answer, the other runs wait for the next pass")
             return
         if time.monotonic() > ends_at:
-            enqueue_resolve(context.board.client, context.settings)
+            enqueue(context.board.client, context.settings, RESOLVE)
             return
         if context.unresolved.claim(task_id, CLAIM):
             resolver.attempt(task_id)
@@ -80,8 +89,11 @@ class Resolver:
         #: Failures in a row that may be the server's.
         self.server_failures = 0
 
-    def attempt(self, task_id: str) -> None:
+    def attempt(self, task_id: str) -> str:
         """Resolve a claimed run, or put it off.
+
+        Returns:
+            What `resolve` returns, or ``transient`` or ``permanent`` as trying again can help or not.
 
         Raises:
             StoreError: Redis does not answer; the claim then ends by itself.
@@ -93,18 +105,18 @@ class Resolver:
         except OctopusError as error:
             self.server_failures += isinstance(error, OctopusUnreachable | OctopusBusy | OctopusDenied)
             retry_after = error.retry_after if isinstance(error, OctopusBusy) else None
-            self._put_off(task_id, error, permanent=error.permanent, at_least=retry_after)
+            return self._put_off(task_id, error, permanent=error.permanent, at_least=retry_after)
         except Unclear as error:
             self.server_failures = 0
-            self._put_off(task_id, error, permanent=True)
+            return self._put_off(task_id, error, permanent=True)
         except Exception as error:
             # A run that we stumble over, first in the list, would otherwise keep all others unresolved for ever.
             log.exception("resolve: unforeseen error", task=task_id)
-            self._put_off(task_id, error, permanent=True)
-        else:
-            self.server_failures = 0
-            self._unresolved.give_back(task_id)
-            log.info("resolve: done", task=task_id, outcome=outcome)
+            return self._put_off(task_id, error, permanent=True)
+        self.server_failures = 0
+        self._unresolved.give_back(task_id)
+        log.info("resolve: done", task=task_id, outcome=outcome)
+        return outcome
 
     def resolve(self, task_id: str) -> str:
         """Ask Octopus, then end the run or make its machines busy.
@@ -123,6 +135,18 @@ class Resolver:
         task = self._octopus.task(task_id, space=info.get("space_id"))
         if task.is_completed:
             return self._end(task_id, place)
+        facts = self.facts(place, task)
+        machines = [{"id": machine.id, "name": machine.name} for machine in facts.machines]
+        return self._board.observe(task_id, machines, info=facts.info)
+
+    def facts(self, place: Place, task: Task) -> Facts:
+        """What Octopus knows of a run that the gate does not.
+
+        Raises:
+            OctopusError: Octopus did not say.
+            Unclear: it said nothing about machines.
+        """
+        info = info_of(place.run)
         space = info.get("space_id") or task.space_id
         deployment_id = task.deployment_id or info.get("deployment_id")
         runbook_run_id = task.runbook_run_id or info.get("runbook_run_id")
@@ -134,9 +158,8 @@ class Resolver:
             what = self._octopus.runbook_run(runbook_run_id, space=space)
             machines = self._runbook_machines(what, space)
         else:
-            raise Unclear(f"{task_id} is neither a deployment nor a runbook run")
-        learned = self._info(task, what, space)
-        return self._board.observe(task_id, [{"id": m.id, "name": m.name} for m in machines], info=learned)
+            raise Unclear(f"{task.id} is neither a deployment nor a runbook run")
+        return Facts(tuple(machines), self._info(task, what, space))
 
     def _end(self, task_id: str, place: Place) -> str:
         # A re-run of the task that joined since must not be taken out of its line.
@@ -152,15 +175,19 @@ class Resolver:
         planned = self._octopus.preview(
             deployment.release_id, deployment.environment_id, tenant_id=deployment.tenant_id, space=space
         )
-        kept = {machine_id.lower() for machine_id in _without([m.id for m in planned], deployment.excluded)}
-        return [machine for machine in planned if machine.id.lower() in kept]
+        return _kept(planned, deployment.excluded)
 
     def _runbook_machines(self, runbook_run: RunbookRun, space: str | None) -> list[Machine]:
-        """*Source*: ``SpecificMachineIds``, else ``DeployedToMachineIds``: Octopus previews no runbook runs."""
+        """*Source*: ``SpecificMachineIds``, else ``DeployedToMachineIds``, else the preview of its runbook."""
         ids = _without(runbook_run.specific, runbook_run.excluded) or list(runbook_run.deployed_to)
-        if not ids:
-            raise Unclear(f"{runbook_run.id} names no machines: neither SpecificMachineIds nor DeployedToMachineIds")
-        return self._named(ids, space)
+        if ids:
+            return self._named(ids, space)
+        if not runbook_run.runbook_id or not runbook_run.environment_id:
+            raise Unclear(f"{runbook_run.id} names neither machines, nor a runbook and an environment to preview")
+        planned = self._octopus.runbook_preview(
+            runbook_run.runbook_id, runbook_run.environment_id, project_id=runbook_run.project_id, space=space
+        )
+        return _kept(planned, runbook_run.excluded)
 
     def _named(self, machine_ids: list[str], space: str | None) -> list[Machine]:
         """The machines with their names, or with their ids where Octopus does not say: a name stops nothing."""
@@ -196,7 +223,7 @@ class Resolver:
                 self._names[key] = None
         return self._names[key]
 
-    def _put_off(self, task_id: str, error: Exception, *, permanent: bool, at_least: float | None = None) -> None:
+    def _put_off(self, task_id: str, error: Exception, *, permanent: bool, at_least: float | None = None) -> str:
         failures = self._unresolved.failed(task_id)
         first, most = PERMANENT_PAUSES if permanent else TRANSIENT_PAUSES
         pause = max(min(first * 2 ** min(failures - 1, 20), most), timedelta(seconds=at_least or 0))
@@ -205,6 +232,12 @@ class Resolver:
             40 if permanent else 30, "resolve: failed, its machines count as free until then", task=task_id,
             error=str(error), permanent=permanent, failures=failures, pause_seconds=pause.total_seconds(),
         )  # fmt: skip
+        return "permanent" if permanent else "transient"
+
+
+def _kept(planned: Iterable[Machine], excluded: Iterable[str]) -> list[Machine]:
+    out = {machine_id.lower() for machine_id in excluded}
+    return [machine for machine in planned if machine.id.lower() not in out]
 
 
 def _without(machine_ids: Iterable[str], excluded: Iterable[str]) -> list[str]:

@@ -16,7 +16,7 @@ from rq.serializers import JSONSerializer
 from app.coordination.connection import connect
 from app.coordination.errors import StoreError
 from app.coordination.scripts import translated
-from app.jobs import queue_of
+from app.jobs import queues_of
 from app.octopus.ask import make_client
 from app.services import make_services
 from app.settings import Settings
@@ -61,7 +61,8 @@ def run_worker(settings: Settings) -> None:
     Args:
         settings: With ``redis_url`` set.
     """
-    context = Context(settings, make_services(settings).board, make_client(settings))
+    services = make_services(settings)
+    context = Context(services, make_client(settings, services.budget))
     if context.octopus is None:
         log.warning(
             "NO OCTOPUS API KEY: deployments without a wait step do not make their machines busy, since events do not "
@@ -93,11 +94,12 @@ def _work(context: Context) -> bool:
         with translated():
             worker = Worker(
                 context,
-                queues=[queue_of(client, context.settings)],
+                queues=queues_of(client, context.settings),
                 connection=client,
                 serializer=JSONSerializer,
                 worker_ttl=WORKER_TTL_SECONDS,
                 maintenance_interval=MAINTENANCE_SECONDS,
+                exception_handlers=[context.bury],
             )
             try:
                 worker.work(logging_level="WARNING")

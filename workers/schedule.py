@@ -6,18 +6,20 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import structlog
 from rq.cron import CronJob, CronScheduler
 
-from app.coordination.connection import Client, connect
+from app.coordination.active import Active
+from app.coordination.connection import Client
 from app.coordination.errors import StoreError
-from app.coordination.keys import Keys
 from app.coordination.scripts import translated
 from app.coordination.unresolved import Unresolved
-from app.jobs import RESOLVE, enqueue_resolve, queue_of
+from app.jobs import CATCH_UP, RECONCILE, RESOLVE, WATCH, queues_of
+from app.services import Services, make_services
 from app.settings import Settings
 from workers.lease import Lease
 
@@ -29,19 +31,37 @@ LEASE = timedelta(seconds=10)
 #: How often runs that could not be resolved, or whose job was lost, are tried again.
 RESOLVE_EVERY = timedelta(seconds=10)
 
+#: How often the scheduler does what a web process does every second: it may be the only one there is.
+ATTEND_EVERY = timedelta(seconds=2)
+
+#: How often batches of webhooks are looked at for gaps.
+GAPS_EVERY = timedelta(seconds=10)
+
+#: Nothing of a batch having come for so long, no more of it will: Octopus waits 30 s for an answer and sends on.
+QUIET_MS = 40_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is done how often, in whole seconds."""
+
+    name: str
+    every: timedelta
+    do: Callable[[], object]
+
 
 class Ask(CronJob):
-    """A job of RQ's cron that is enqueued our way.
+    """An entry of RQ's cron that is done our way.
 
     RQ's own way pickles, whatever the worker expects, and piles up when no worker runs.
     """
 
-    def __init__(self, ask: Callable[[], object], *, func_name: str, queue_name: str, every: timedelta) -> None:
-        super().__init__(queue_name, func_name=func_name, interval=int(every.total_seconds()))
-        self._ask = ask
+    def __init__(self, entry: Entry, *, queue_name: str) -> None:
+        super().__init__(queue_name, func_name=entry.name, interval=int(entry.every.total_seconds()))
+        self._do = entry.do
 
     def enqueue(self, connection: Client) -> Any:
-        return self._ask()
+        return self._do()
 
 
 def run_scheduler(settings: Settings, *, lease: timedelta = LEASE, resolve_every: timedelta = RESOLVE_EVERY) -> None:
@@ -55,9 +75,10 @@ def run_scheduler(settings: Settings, *, lease: timedelta = LEASE, resolve_every
     stop = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
-    client = connect(settings.redis_url)
-    role = Lease(client, Keys(settings.namespace).named("scheduler"), lease)
-    cron = _cron(client, settings, resolve_every)
+    services = make_services(settings)
+    client = services.board.client
+    role = Lease(client, services.board.keys.named("scheduler"), lease)
+    cron = _cron(client, settings, entries(services, resolve_every=resolve_every))
     was_ours = None
     while not stop.is_set():
         try:
@@ -78,21 +99,40 @@ def run_scheduler(settings: Settings, *, lease: timedelta = LEASE, resolve_every
     client.close()
 
 
+def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> list[Entry]:
+    """The schedule. Each entry looks first whether there is anything to do, so that an idle gate asks for nothing."""
+    settings, board = services.settings, services.board
+    active, unresolved = Active(board.client, board.keys), Unresolved(board.client, board.keys)
+
+    def gaps() -> None:
+        for gap in active.take_gaps(quiet_ms=QUIET_MS, now_ms=board.now_ms()):
+            board.note("gap", batch=gap.batch_id, came=gap.came, total=gap.total)
+            services.request(CATCH_UP)
+
+    def seconds(number: int) -> timedelta:
+        return timedelta(seconds=number)
+
+    return [
+        Entry("attend", ATTEND_EVERY, lambda: services.attend(board.sweep())),
+        Entry("resolve", resolve_every, lambda: unresolved.any() and services.request(RESOLVE)),
+        Entry("watch", seconds(settings.watch_seconds), lambda: active.somebody_waits() and services.request(WATCH)),
+        Entry(
+            "reconcile", seconds(settings.reconcile_seconds), lambda: active.anybody() and services.request(RECONCILE)
+        ),
+        Entry("gaps", GAPS_EVERY, gaps),
+        Entry("catch up", seconds(settings.catch_up_seconds), lambda: services.request(CATCH_UP)),
+    ]
+
+
 def _enqueue_due(cron: CronScheduler) -> float:
-    """Enqueue what is due; seconds until more is."""
+    """Do what is due; seconds until more is."""
     with translated():
         cron.enqueue_jobs()
     return cron.calculate_sleep_interval()
 
 
-def _cron(client: Client, settings: Settings, resolve_every: timedelta) -> CronScheduler:
-    unresolved = Unresolved(client, Keys(settings.namespace))
-
-    def resolve() -> None:
-        if unresolved.any():
-            enqueue_resolve(client, settings)
-
+def _cron(client: Client, settings: Settings, schedule: list[Entry]) -> CronScheduler:
     cron = CronScheduler(connection=client, logging_level=logging.WARNING)
-    queue_name = queue_of(client, settings).name
-    cron.get_jobs().append(Ask(resolve, func_name=RESOLVE, queue_name=queue_name, every=resolve_every))
+    queue_name = queues_of(client, settings)[1].name
+    cron.get_jobs().extend(Ask(entry, queue_name=queue_name) for entry in schedule)
     return cron

@@ -12,11 +12,11 @@ from typing import Any
 from app.coordination.connection import Client
 from app.coordination.keys import Keys
 from app.coordination.scripts import Scripts, translated
-from app.domain.errors import GateError, HoldsOthers, InThePast, NoMachines, NotWaiting, UnknownRun
+from app.domain.errors import ClosesCircle, GateError, HoldsOthers, InThePast, NoMachines, NotWaiting, UnknownRun
 from app.domain.events import Event
 from app.domain.ids import checked_id, distinct_ids
-from app.domain.place import Holder, MachinePlace, Place, State
-from app.domain.run import MAX_PRIORITY, Run
+from app.domain.place import Holder, MachinePlace, Place, State, circle_words
+from app.domain.run import MAX_PRIORITY, Run, TaskEnd
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,26 @@ class Policy:
     paused_holds: bool = True
     clock_tolerance: timedelta = timedelta(seconds=5)
     retention: timedelta = timedelta(days=90)
+    #: Tasks that Octopus runs at once; None if unknown.
+    task_cap: int | None = None
+    #: Of these, how many blocking waiters must leave to others.
+    task_cap_reserve: int = 2
+    #: How long the machines of an abandoned task stay busy: its script may still run.
+    abandoned_grace: timedelta = timedelta()
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep found."""
+
+    #: More is due than one sweep ends.
+    more: bool
+    #: Parked runs wait for their intervention to be answered.
+    resumes: bool
+    #: The board is closed: nobody is granted (rule 15).
+    is_closed: bool
+    #: This sweep is the first after a time in which nobody served.
+    had_outage: bool
 
 
 class Board:
@@ -83,6 +103,8 @@ class Board:
             **({"timeout_ms": _ms(run.timeout)} if run.timeout else {}),
             **({"max_hold_ms": _ms(self.policy.max_hold)} if self.policy.max_hold else {}),
             **({"parked": True} if run.parked else {}),
+            **({"on_behalf_of": run.on_behalf_of} if run.on_behalf_of else {}),
+            **self._cap,
         }
         word, *rest = self.script("join", checked_id(run.task_id, "task"), _json(request))
         if word == b"holds_others":
@@ -92,6 +114,11 @@ class Board:
                 f"{held['id']} {verb} {', '.join(held['machines'])}: release before asking for {rest[0].decode()}"
             )
         return _place(rest, is_new=word == b"joined")
+
+    @property
+    def _cap(self) -> dict[str, int]:
+        policy = self.policy
+        return {"cap": policy.task_cap, "reserve": policy.task_cap_reserve} if policy.task_cap else {}
 
     def poll(self, task_id: str) -> Place | None:
         """The run as it stands, asked by its own step: a sign of life, and a grant counts as collected."""
@@ -128,21 +155,31 @@ class Board:
         by: str | None = None,
         reason: str | None = None,
         seen: Place | None = None,
+        ended: TaskEnd | None = None,
     ) -> str:
-        """Give back what the run holds, or take it out of its lines: ``released``, ``left`` or ``nothing``.
+        """Give back what the run holds, or take it out of its lines.
 
         Args:
             cause: ``step``, ``forced`` or ``reconciled``.
             seen: The run as it was when this was decided; if it has moved on since, nothing happens.
+            ended: How its task ended, for ``reconciled``.
+
+        Returns:
+            ``released``, ``left``, ``nothing``, or ``grace``: it will be released when the time for abandoned tasks is
+            over.
 
         Source: lua/release.lua.
         """
-        detail = {**({"by": by} if by else {}), **({"reason": reason} if reason else {})}
-        asked = seen and f"{seen.state} {seen.run['run']} {seen.run.get('asked_at_ms', 0)}"
-        return str(self.script("release", task_id, cause, _json(detail), asked or "")[0], "ascii")
+        detail: dict[str, object] = {**({"by": by} if by else {}), **({"reason": reason} if reason else {})}
+        if ended:
+            detail |= {"outcome": ended.outcome, **({"ended_oct_ms": ended.at_ms} if ended.at_ms else {})}
+        return self._word("release", task_id, cause, _json(detail), _version(seen), _ms(self.policy.abandoned_grace))
 
-    def deliver(self, event: Event) -> str:
+    def deliver(self, event: Event, *, via: str = "webhook") -> str:
         """Apply one event of Octopus.
+
+        Args:
+            via: Who brings it: ``webhook``, ``catch_up`` or ``rebuild``; the last two are repairs.
 
         Returns:
             ``applied``, ``unresolved`` (applied, and its machines are to be found out), ``ignored``, ``duplicate``, or
@@ -151,8 +188,11 @@ class Board:
 
         Source: lua/deliver.lua.
         """
-        tolerance = _ms(self.policy.clock_tolerance)
-        return str(self.script("deliver", event.key, event.as_json(), tolerance, self._paused_holds)[0], "ascii")
+        tolerance, grace = _ms(self.policy.clock_tolerance), _ms(self.policy.abandoned_grace)
+        batch = event.batch.member if event.batch and event.batch.total > 1 else ""
+        return self._word(
+            "deliver", event.key, event.as_json(), tolerance, self._paused_holds, via, batch, grace
+        )  # fmt: skip
 
     def observe(self, task_id: str, machines: Iterable[Mapping[str, str]], *, info: Mapping[str, Any]) -> str:
         """Make the machines of a started run busy: ``observed``, or ``late`` when that is no longer to be done.
@@ -162,8 +202,7 @@ class Board:
 
         Source: lua/observe.lua.
         """
-        answer = self.script("observe", task_id, _json(list(machines)), _json(dict(info)), self._paused_holds)
-        return str(answer[0], "ascii")
+        return self._word("observe", task_id, _json(list(machines)), _json(dict(info)), self._paused_holds)
 
     @property
     def _paused_holds(self) -> str:
@@ -194,6 +233,7 @@ class Board:
         Raises:
             UnknownRun: nobody has heard of it.
             NotWaiting: it waits no longer.
+            ClosesCircle: it would then wait for itself.
 
         Source: lua/prioritize.lua.
         """
@@ -203,10 +243,76 @@ class Board:
             raise UnknownRun(f"{task_id} is unknown: expected a run that waits")
         if word == b"not_waiting":
             raise NotWaiting(f"{task_id} is {rest[0].decode()}: expected a run that waits")
+        if word == b"circle":
+            raise ClosesCircle(
+                f"{task_id} with priority {priority} would wait for itself: {circle_words(json.loads(rest[0]))}"
+            )
         return _place(rest)
 
-    def sweep(self, *, serving: bool = False) -> bool:
-        """End what is due and forget what is older than the retention; whether more is due.
+    def open(self, cause: str, *, by: str | None = None, reason: str | None = None, found: int | None = None) -> bool:
+        """Grant again, waiters in the order in which Octopus started them (rule 15); False if it was open.
+
+        Args:
+            cause: ``rebuilt``, ``no_api_key``, ``operator`` or ``test``.
+            found: Runs that the rebuild found.
+
+        Source: lua/open.lua.
+        """
+        detail = {k: v for k, v in (("by", by), ("reason", reason), ("found", found)) if v is not None}
+        return self._word("open", cause, _json(detail)) == "opened"
+
+    def close(self, *, by: str, reason: str | None = None) -> bool:
+        """Grant nobody until `open`; False if it was closed. Source: lua/close.lua."""
+        return self._word("close", _json({"by": by, **({"reason": reason} if reason else {})})) == "closed"
+
+    def answered(self, task_id: str, cause: str, *, seen: Place | None = None, **detail: str | None) -> str:
+        """Note that the intervention of a parked run has been answered.
+
+        Args:
+            cause: ``octowait`` or ``by_hand``.
+            detail: *result* (``Proceed`` or ``Abort``), *interruption*, *by*.
+
+        Returns:
+            ``answered``, ``overridden`` when somebody let it go on before its turn: it is observed now, or ``late``.
+
+        Source: lua/answered.lua.
+        """
+        said = {name: value for name, value in detail.items() if value is not None}
+        return self._word("answered", task_id, cause, _json(said), _version(seen))
+
+    def put_off(self, task_id: str, pause: timedelta, *, why: str = "") -> str:
+        """Try later to answer the intervention of a parked run: ``put_off`` or ``late``. Source: lua/put_off.lua."""
+        return self._word("put_off", task_id, _ms(pause), why)
+
+    def now_ms(self) -> int:
+        """The clock of the gate: the Redis server's."""
+        with translated():
+            seconds, micros = self.client.time()
+        return int(seconds * 1000 + micros // 1000 + self.script.offset_ms)
+
+    def closed_since_ms(self) -> int | None:
+        """Since when nobody is granted (rule 15); None while the board is open."""
+        with translated():
+            opened, closed = self.client.hmget(self.keys.counters, ["opened_at", "closed_at"])
+        return None if opened else int(closed or self.now_ms())
+
+    def note(self, kind: str, cause: str = "", **detail: object) -> None:
+        """Write a record of something that changed nothing here. Source: lua/note.lua."""
+        self.script("note", kind, cause, _json(detail))
+
+    def note_cancelling(self, seen: Place) -> None:
+        """Remember since when Octopus tries to cancel the run's task. Source: lua/cancelling.lua."""
+        self.script("cancelling", seen.task_id, _version(seen))
+
+    def watched(self, *, most: int = 10_000) -> list[str]:
+        """The runs that hold a machine somebody waits for; of at most *most* machines. Source: lua/watched.lua."""
+        return [task.decode() for task in self.script("watched", most)[1:]]
+
+    def _word(self, name: str, *args: str | int) -> str:
+        return str(self.script(name, *args)[0], "ascii")
+
+    def sweep(self, *, serving: bool = False) -> Swept:
+        """End what is due and forget what is older than the retention.
 
         Args:
             serving: This is the sweep of a process that serves waiters, so a long gap since the last was an outage.
@@ -214,34 +320,20 @@ class Board:
         Source: lua/sweep.lua.
         """
         retention = _ms(self.policy.retention)
-        return bool(self.script("sweep", int(serving), retention)[1] > 0)
-
-    def keep(self, body: str, reason: str) -> None:
-        """Keep the body of a delivery that could not be applied, for an operator; the last 1,000 stay."""
-        with translated():
-            self.client.xadd(self.keys.kept, {"reason": reason, "body": body}, maxlen=1000, approximate=False)
-
-    def forget_kept(self, kept_id: str) -> bool:
-        """Keep that delivery no longer; False if it was not kept."""
-        with translated():
-            return bool(self.client.xdel(self.keys.kept, kept_id))
-
-    def kept(self) -> list[dict[str, Any]]:
-        """What `keep` kept, newest first: ``{"id", "at_ms", "reason", "body"}``."""
-        with translated():
-            entries: Any = self.client.xrevrange(self.keys.kept)
-        return [
-            {"id": i.decode(), "at_ms": int(i.split(b"-")[0]), **{k.decode(): v.decode() for k, v in fields.items()}}
-            for i, fields in entries
-        ]
+        _, due, resumes, door, outage = self.script("sweep", int(serving), retention)
+        return Swept(due > 0, resumes > 0, door == b"closed", outage == b"outage")
 
 
 def holder(kind: str, record: Mapping[str, Any]) -> Holder:
     """A holder from a run's record or a reservation's, as lua/lib.lua keeps them."""
+    if kind == "rebuilding":
+        return Holder(kind, None, record["since_ms"], {})
     if kind == "reservation":
         return Holder(kind, None, record["since_ms"], {}, record["note"], record.get("until_ms"), record["by"])
     since = record.get("granted_at_ms") or record.get("observed_at_ms") or 0
-    return Holder(kind, record["id"], since, info_of(record), paused=bool(record.get("paused")))
+    return Holder(
+        kind, record["id"], since, info_of(record), paused=bool(record.get("paused")), family=record.get("family")
+    )
 
 
 def info_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -279,6 +371,10 @@ def _checked_priority(priority: int) -> int:
     if not -MAX_PRIORITY <= priority <= MAX_PRIORITY:
         raise GateError(f"priority {priority}: expected {-MAX_PRIORITY} to {MAX_PRIORITY}")
     return priority
+
+
+def _version(seen: Place | None) -> str:
+    return str(seen.run.get("v", 0)) if seen else ""
 
 
 def _ms(duration: timedelta) -> int:

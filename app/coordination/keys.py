@@ -7,7 +7,7 @@ from dataclasses import dataclass
 #: In the order of ``KEYS`` in every script; what each holds stands in ``lua/lib.lua``.
 NAMES = (
     "runs", "lines", "holders", "deadlines", "reservations", "counters", "machines", "events", "aliases", "unresolved",
-    "ended", "timeline", "index:", "wake:", "wakes",
+    "ended", "timeline", "index:", "wake:", "wakes", "blocking", "children", "resumes", "batches",
 )  # fmt: skip
 
 
@@ -18,7 +18,7 @@ class Keys:
     namespace: str
 
     def __getattr__(self, name: str) -> str:
-        if name not in NAMES and name != "kept":
+        if name not in NAMES:
             raise AttributeError(name)
         return self.named(name)
 

@@ -53,6 +53,8 @@ class Snapshot:
     machines: tuple[Machine, ...]
     waiting: tuple[str, ...]
     unresolved: tuple[str, ...]
+    #: Since when nobody is granted (rule 15); None while the board is open.
+    closed_since_ms: int | None = None
 
     def machine(self, machine_id: str) -> Machine | None:
         """The machine of that id in any letter case."""
@@ -73,14 +75,19 @@ def take(client: Client, keys: Keys, *, offset_ms: int = 0) -> Snapshot:
             pipe.zrange(keys.lines, 0, -1)
             pipe.hgetall(keys.reservations)
             pipe.zrange(keys.unresolved, 0, -1)
-            (seconds, micros), known, holders, lines, reservations, unresolved = pipe.execute()
+            pipe.hmget(keys.counters, ["opened_at", "closed_at"])
+            (seconds, micros), known, holders, lines, reservations, unresolved, door = pipe.execute()
         held = [member.decode().split("\0") for member in holders]
         waits = [member.decode().split("\0") for member in lines]
         tasks = sorted({task for *_, task in held + waits if task})
         records = client.hmget(keys.runs, [task.lower() for task in tasks]) if tasks else []
     runs = {task: json.loads(raw) for task, raw in zip(tasks, records, strict=True) if raw}
 
+    now_ms = seconds * 1000 + micros // 1000 + offset_ms
+    closed_since_ms = None if door[0] else int(door[1] or now_ms)
     by_machine: dict[str, list[Holder]] = {}
+    if closed_since_ms:
+        by_machine = {machine: [holder("rebuilding", {"since_ms": closed_since_ms})] for machine, _, _ in waits}
     for machine, kind, task in held:
         record = json.loads(reservations[machine.encode()]) if kind == "reservation" else runs.get(task)
         # The runs are read a moment after the lines; one that has gone meanwhile is not shown.
@@ -99,10 +106,11 @@ def take(client: Client, keys: Keys, *, offset_ms: int = 0) -> Snapshot:
     ]  # fmt: skip
     orders = {task: order for _, order, task in waits}
     return Snapshot(
-        now_ms=seconds * 1000 + micros // 1000 + offset_ms,
+        now_ms=now_ms,
         machines=tuple(sorted(machines, key=lambda m: _natural(m.name))),
         waiting=tuple(sorted(orders, key=lambda task: orders[task])),
         unresolved=tuple(task.decode() for task in unresolved),
+        closed_since_ms=closed_since_ms,
     )
 
 

@@ -4,6 +4,7 @@ GateError
 ├── InvalidId        an id is not of the form Octopus gives
 ├── NoMachines       a run asked for no machine
 ├── HoldsOthers      a run asked for more than it waits for or holds
+├── ClosesCircle     a run would wait for itself
 ├── NotWaiting       only a waiting run can do this
 ├── UnknownRun       nobody has heard of this run
 └── InThePast        a time that had to be in the future is not
@@ -32,6 +33,12 @@ class HoldsOthers(GateError):
     """A run asked for more machines than it waits for or holds."""
 
     code = "holds_others"
+
+
+class ClosesCircle(GateError):
+    """A run would wait for itself; the message names the circle."""
+
+    code = "closes_circle"
 
 
 class NotWaiting(GateError):

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -28,6 +28,20 @@ class Effect(StrEnum):
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Where in its batch an event was delivered; *number* counts from 1 to *total*."""
+
+    id: str
+    number: int
+    total: int
+
+    @property
+    def member(self) -> str:
+        """As ``lua/deliver.lua`` keeps it."""
+        return f"{self.id}\0{self.total}\0{self.number}"
+
+
+@dataclass(frozen=True)
 class Event:
     """One event. *key* is what it is known by: its id, or a digest where Octopus sent none."""
 
@@ -40,6 +54,7 @@ class Event:
     deployment_id: str | None
     outcome: str | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
+    batch: Batch | None = None
 
     def as_json(self) -> str:
         """The event as ``lua/deliver.lua`` takes it: no nulls, since Lua has none."""
@@ -102,7 +117,7 @@ def parse_delivery(body: bytes) -> Event:
     event = inner.get("Event")
     if not isinstance(event, dict):
         raise Unreadable("no Payload.Event object")
-    return parse_event(event, server=_text(inner.get("ServerUri")))
+    return replace(parse_event(event, server=_text(inner.get("ServerUri"))), batch=_batch(inner))
 
 
 def parse_event(event: Mapping[str, Any], *, server: str | None = None) -> Event:
@@ -148,6 +163,16 @@ def parse_event(event: Mapping[str, Any], *, server: str | None = None) -> Event
         outcome=outcome,
         info=info,
     )
+
+
+def _batch(payload: Mapping[str, Any]) -> Batch | None:
+    """Where in its batch a delivery came; None where that is not said. The counters are numbers or numeric texts."""
+    batch_id, number, total = (payload.get(k) for k in ("BatchId", "EventNumberInBatch", "TotalEventsInBatch"))
+    if not isinstance(batch_id, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", batch_id):
+        return None
+    if not all(re.fullmatch(r"[0-9]{1,6}", str(count)) for count in (number, total)):
+        return None
+    return Batch(batch_id.lower(), int(str(number)), int(str(total)))
 
 
 def milliseconds(value: object) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -42,10 +42,14 @@ class Holder:
     until_ms: int | None = None
     by: str | None = None
     paused: bool = False
+    #: The number of its family, if it has one: who shares its lease.
+    family: int | None = None
 
     @property
     def label(self) -> str:
         """``ServerTasks-4700 (Api 2.0.1 to Production)``."""
+        if self.kind == "rebuilding":
+            return "octowait itself, which lost its memory"
         if self.kind == "reservation":
             return f"a reservation by {self.by} ({self.note})"
         return f"{self.task_id}{describe_info(self.info)}"
@@ -189,6 +193,7 @@ _CAUSES = {
     "max_hold": "it has held them for the longest time that is allowed",
     "paused": "it is paused and paused runs give way here",
     "uncollected": "its grant was not collected in time",
+    "abandoned": "Octopus had abandoned its task, and the time for its script to end is over",
 }
 
 _REJOINED = {
@@ -199,9 +204,32 @@ _REJOINED = {
 }
 
 
+def circle_words(circle: Sequence[Mapping[str, str]]) -> str:
+    """``ServerTasks-3 waits for Machines-2, held by ServerTasks-2, which waits for its child ServerTasks-3``."""
+    text = circle[0]["from"]
+    for number, edge in enumerate(circle):
+        text += ", which waits for " if number else " waits for "
+        if edge["how"] == "child":
+            text += f"its child {edge['to']}"
+        else:
+            text += f"{edge['machine']}, {'held by' if edge['how'] == 'holder' else 'behind'} {edge['to']}"
+    return text
+
+
 def _reason(place: Place) -> str | None:
+    if place.is_waiting and any(held.kind == "rebuilding" for machine in place.machines for held in machine.holders):
+        return "octowait lost its memory and grants nobody until it has found out from Octopus what runs where"
     if place.state in (State.WAITING, State.GRANTED):
         return _REJOINED.get(place.run.get("after", ""))
+    refusal = place.run.get("refusal") or {}
+    if "circle" in refusal:
+        return f"it would wait for itself: {circle_words(refusal['circle'])}"
+    if "cap" in refusal:
+        return (
+            f"{refusal['blocking']} deployments wait in a step and use a task slot each; Octopus runs {refusal['cap']} "
+            f"tasks at once, and {refusal['reserve']} slots stay free for what they wait for. "
+            "A parked wait uses no slot: replace the wait step by the claim step and a manual intervention"
+        )
     said: str | None = place.run.get("reason")
     if place.run.get("cause") == "forced":
         return f"by an operator, {place.run.get('by')}: {said}"
@@ -225,8 +253,11 @@ def _blockers(place: Place) -> str:
     where = f"{worst.name}{f' and {more} more' if more else ''}, place {worst.place}"
     if worst.holders:
         holder = worst.holders[0]
+        since = words(place.now_ms - holder.since_ms)
+        if holder.kind == "rebuilding":
+            return f"{where}: octowait lost its memory and is finding out from Octopus what runs where, for {since}."
         state = "is paused on" if holder.paused else "has held"
-        return f"{where}: {holder.label} {state} it for {words(place.now_ms - holder.since_ms)}."
+        return f"{where}: {holder.label} {state} it for {since}."
     if worst.ahead:
         return f"{where}: {worst.ahead[0]} is next, and waits for another machine."
     held = next((m for m in place.machines if m.holders), None)

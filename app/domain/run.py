@@ -22,3 +22,13 @@ class Run:
     priority: int = 0
     timeout: timedelta | None = None
     parked: bool = False
+    #: The task id of the run that started this one; if that holds, this one shares its lease.
+    on_behalf_of: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskEnd:
+    """How a task ended, ``succeeded``, ``failed``, ``canceled`` or ``timedout``, and when by Octopus's clock."""
+
+    outcome: str
+    at_ms: int | None = None

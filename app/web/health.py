@@ -25,9 +25,11 @@ def healthz() -> Any:
 
 @api.route("GET", "/readyz", role=None, answers={200: None}, media=("application/json",))
 def readyz() -> Any:
-    """Redis answers and a worker has been seen."""
+    """Redis answers, a worker has been seen, and the board grants."""
     gate = services()
     gate.board.sweep()
+    if gate.board.closed_since_ms():
+        raise Problem(503, "rebuilding", "Redis was empty, and nobody is granted until Octopus has said who runs where")
     if not gate.has_worker():
         raise Problem(503, "no_worker", "Redis answers, but no worker has been seen: expected 'octowait worker' to run")
     return {"status": "ready"}

@@ -183,6 +183,7 @@ class Machines(BaseModel):
     now_ms: int
     machines: list[Machine]
     unresolved: Annotated[list[str], Field(description="Running tasks whose machines are not known yet.")]
+    closed_since_ms: Annotated[int | None, Field(description="Nobody is granted since then; null: the board is open.")]
 
 
 class Record(BaseModel):
@@ -249,12 +250,39 @@ class KeptBody(BaseModel):
     at_ms: int
     reason: str
     body: str
+    event: str | None = None
 
 
 class Kept(BaseModel):
     """Deliveries that could not be applied, newest first."""
 
     kept: list[KeptBody]
+
+
+class Requested(BaseModel):
+    outcome: Literal["requested"]
+
+
+class RebuildRequest(Input):
+    reason: Reason
+    open: Annotated[bool, Field(description="Grant again at once, without asking Octopus.")] = False
+
+
+class Rebuilt(BaseModel):
+    outcome: Literal["closed", "was_closed", "opened", "was_open"]
+
+
+class DeadLetter(BaseModel):
+    id: str
+    at_ms: int
+    job: str
+    error: str
+
+
+class DeadLetters(BaseModel):
+    """Jobs that failed, newest first."""
+
+    dead_letters: list[DeadLetter]
 
 
 class Forgotten(BaseModel):

@@ -14,7 +14,7 @@ from app.domain.errors import GateError
 
 log = structlog.get_logger()
 
-_STATUS = {"holds_others": 409, "not_waiting": 409, "unknown_run": 404}
+_STATUS = {"holds_others": 409, "closes_circle": 409, "not_waiting": 409, "unknown_run": 404}
 
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 

@@ -51,6 +51,7 @@ def machines(caller: Token) -> Any:
         "now_ms": snapshot.now_ms,
         "machines": [machine_json(machine) for machine in snapshot.machines],
         "unresolved": list(snapshot.unresolved),
+        "closed_since_ms": snapshot.closed_since_ms,
     }
 
 
@@ -132,13 +133,13 @@ def stream(caller: Token) -> Any:
 @api.route("GET", "/api/kept", role="admin", answers={200: Kept})
 def kept(caller: Token) -> Any:
     """Deliveries that were authentic and could not be applied, newest first, without any secret."""
-    return {"kept": services().board.kept()}
+    return {"kept": services().kept.all()}
 
 
 @api.route("DELETE", "/api/kept/{kept_id}", role="admin", answers={200: Forgotten}, errors=(404,))
 def forget_kept(kept_id: str, caller: Token) -> Any:
     """Keep a delivery no longer."""
-    if not STREAM_ID.match(kept_id) or not services().board.forget_kept(kept_id):
+    if not STREAM_ID.match(kept_id) or not services().kept.forget(kept_id):
         raise Problem(404, "not_kept", f"{kept_id[:100]} is not kept: expected an id of GET /api/kept")
     return {"outcome": "forgotten"}
 

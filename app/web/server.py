@@ -34,6 +34,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         import gevent
 
         services: Services = self.wsgi.extensions["octowait"]
+        # What Octopus told while nobody listened is lost to everybody but its events.
+        services.has_missed.set()
         gevent.spawn(services.wakes.listen)
         gevent.spawn(_sweep, services)
         super().run()
@@ -53,7 +55,9 @@ def _sweep(services: Services) -> None:
 
     while True:
         try:
-            more = services.board.sweep(serving=True)
+            swept = services.board.sweep(serving=True)
+            services.attend(swept)
+            more = swept.more
         except StoreError as error:
             log.warning("sweep failed, trying again", error=str(error))
             more = False

@@ -30,13 +30,19 @@ def waiting_places(snapshot: Snapshot) -> Iterator[Place]:
     for machine in snapshot.machines:
         for waiter in machine.line:
             records[waiter.task_id] = waiter.record
-            ahead = tuple(other.task_id for other in machine.line[: min(waiter.place - 1, 20)])
-            at.setdefault(waiter.task_id, []).append(
-                MachinePlace(machine.id, machine.name, waiter.place, machine.holders, ahead)
-            )
+            at.setdefault(waiter.task_id, []).append(_place_at(machine, waiter))
     for task in snapshot.waiting:
         if task in records:
             yield Place(task, State.WAITING, records[task], snapshot.now_ms, tuple(at[task]))
+
+
+def _place_at(machine: Machine, waiter: Waiter) -> MachinePlace:
+    """As ``lua/lib.lua`` shows it: a child waits no longer for what its family holds."""
+    runs = [held for held in machine.holders if held.task_id]
+    if runs and waiter.record.get("family") and all(held.family == waiter.record["family"] for held in runs):
+        return MachinePlace(machine.id, machine.name, 0, (), ())
+    ahead = tuple(other.task_id for other in machine.line[: min(waiter.place - 1, 20)])
+    return MachinePlace(machine.id, machine.name, waiter.place, machine.holders, ahead)
 
 
 def waiter_json(waiter: Waiter) -> dict[str, Any]:

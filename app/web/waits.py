@@ -45,6 +45,7 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
         priority=body.priority,
         timeout=timedelta(seconds=body.timeout_seconds) if body.timeout_seconds else None,
         parked=body.parked,
+        on_behalf_of=body.on_behalf_of,
     )
     place = services().board.join(run, body.machines)
     return _answer(place, 201 if place.is_new else 200)

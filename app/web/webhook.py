@@ -6,7 +6,9 @@ from typing import Any
 
 from flask import Blueprint, request
 
+from app.coordination.errors import StoreError
 from app.domain.events import Unreadable, parse_delivery, redacted
+from app.jobs import CATCH_UP, RESOLVE
 from app.web.auth import is_webhook_secret
 from app.web.contract import Api, read_body, services
 from app.web.models import Delivered
@@ -34,13 +36,18 @@ def deliver() -> Any:
         event = parse_delivery(body)
     except Unreadable as unreadable:
         return _keep(body, str(unreadable), None)
-    outcome = gate.board.deliver(event)
+    try:
+        outcome = gate.board.deliver(event)
+    except StoreError:
+        gate.has_missed.set()
+        raise
     if outcome == "unlinked":
+        gate.request(CATCH_UP)
         return _keep(body, f"{event.category} names no server task and {event.deployment_id} is unknown", event.id)
     if outcome == "implausible":
         return _keep(body, f"Payload.Event.Occurred is more than a day from now ({event.category})", event.id)
     if outcome == "unresolved":
-        gate.request_resolve()
+        gate.request(RESOLVE)
         outcome = "applied"
     return {"event": event.id, "outcome": outcome}, 202
 
@@ -49,5 +56,6 @@ def _keep(body: bytes, reason: str, event_id: str | None) -> Any:
     gate = services()
     secret = gate.settings.webhook_secret
     assert secret
-    gate.board.keep(redacted(body, (secret.get_secret_value(),), MOST_KEPT), reason)
+    text = redacted(body, (secret.get_secret_value(),), MOST_KEPT)
+    gate.kept.keep(body=text, reason=reason, **({"event": event_id} if event_id else {}))
     return {"event": event_id, "outcome": "kept"}, 202

@@ -80,6 +80,7 @@ class Octowait:
         self._client = connect(url, max_connections=500)
         self.blocking = _Stamped(connect(url, blocking=True, max_connections=500))
         self._board = Board(self._client, namespace=new_namespace(), blocking=self.blocking)  # type: ignore[arg-type]
+        self._board.open("test")
 
     def acquire(self) -> Any:
         place = self._board.join(new_run(), self.machines)

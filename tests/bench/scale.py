@@ -94,7 +94,9 @@ def _measure(report: Report, what: str, sizes: tuple[int, ...], build: Callable[
         with without_file(first):
             for size in sizes:
                 # A namespace for each size, on one server and one client.
-                lines[size] = build(Board(first.client, namespace=f"s{size}"), size)
+                board = Board(first.client, namespace=f"s{size}")
+                board.open("test")
+                lines[size] = build(board, size)
         for _ in range(int(report.pick(20, 60))):
             for line in lines.values():
                 for _ in range(10):

@@ -84,7 +84,9 @@ def board_on(redis_url: str, namespace: str | None = None, *, connections: int =
     client = connect(redis_url, max_connections=connections)
     blocking = connect(redis_url, blocking=True, max_connections=connections)
     try:
-        yield Board(client, namespace=namespace or new_namespace(), blocking=blocking)
+        board = Board(client, namespace=namespace or new_namespace(), blocking=blocking)
+        board.open("test")
+        yield board
     finally:
         client.close()
         blocking.close()

@@ -12,7 +12,7 @@ from app.coordination.connection import connect
 from app.coordination.embedded import EmbeddedServer
 from app.coordination.errors import StoreUnreachable
 from app.domain.run import Run
-from tests.conftest import ROOT
+from tests.conftest import ROOT, opened
 
 # Uses the server until its input ends, and says which server that is.
 USER = """
@@ -105,7 +105,7 @@ def test_server_survives_the_death_of_its_user_and_is_used_again(server, start_u
 
 def test_data_is_there_after_a_restart(server):
     server.acquire()
-    Board(connect(server.url)).join(Run("ServerTasks-1"), {"Machines-7"})
+    opened(Board(connect(server.url))).join(Run("ServerTasks-1"), {"Machines-7"})
     server.release()
     assert not server.is_alive()
 
@@ -116,7 +116,7 @@ def test_data_is_there_after_a_restart(server):
 
 def test_dead_server_is_revived_with_its_data(server):
     server.acquire()
-    Board(connect(server.url)).join(Run("ServerTasks-1"), {"Machines-7"})
+    opened(Board(connect(server.url))).join(Run("ServerTasks-1"), {"Machines-7"})
     server.stop(signal.SIGKILL)
 
     assert server.revive()

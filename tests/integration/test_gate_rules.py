@@ -7,11 +7,10 @@ import pytest
 from app.coordination.board import Policy
 from app.coordination.timeline import Filter
 from app.domain.errors import GateError, HoldsOthers, InThePast, InvalidId, NoMachines, NotWaiting, UnknownRun
-from app.domain.events import Effect, Event
+from app.domain.events import Effect
 from app.domain.run import MAX_PRIORITY, Run
 from tests.conftest import Clock
-
-WEB = [{"id": "Machines-7", "name": "web-01"}]
+from tests.integration.octopus_tells import WEB, Octopus
 
 
 def seconds(number):
@@ -25,30 +24,6 @@ def minutes(number):
 @pytest.fixture
 def octopus(board, clock):
     return Octopus(board, clock)
-
-
-class Octopus:
-    """Delivers events that occurred now, or *ago*."""
-
-    def __init__(self, board, clock):
-        self._board, self._clock, self._number = board, clock, 0
-
-    def event(self, effect, task="ServerTasks-1", *, ago=timedelta(0), number=None, **fields):
-        self._number += 1
-        key = f"events-{number or self._number}"
-        occurred_ms = self._clock.now_ms - ago // timedelta(milliseconds=1)
-        return Event(
-            **{"key": key, "id": key, "category": f"Deployment{effect}", "effect": effect, "occurred_ms": occurred_ms,
-               "task_id": task, "deployment_id": None, **fields}
-        )  # fmt: skip
-
-    def tells(self, effect, task="ServerTasks-1", **fields):
-        return self._board.deliver(self.event(effect, task, **fields))
-
-    def runs(self, task="ServerTasks-1", machines=WEB):
-        """A run without a wait step that a worker has resolved."""
-        assert self.tells(Effect.STARTED, task) == "unresolved"
-        assert self._board.observe(task, machines, info={}) == "observed"
 
 
 def kinds(timeline, **wanted):
@@ -526,7 +501,7 @@ def test_more_than_a_hundred_dead_are_all_removed_in_the_end(board, clock, a_run
 
     clock.advance(minutes(2))
 
-    assert [board.sweep() for _ in range(3)] == [True, True, False]
+    assert [board.sweep().more for _ in range(3)] == [True, True, False]
     assert board.join(a_run(), {"Machines-7"}).place == 1
 
 
@@ -1104,7 +1079,7 @@ def test_reservation_that_was_ended_by_hand_is_due_no_more(board, clock):
 
     clock.advance(minutes(2))
 
-    assert not board.sweep()
+    assert not board.sweep().more
 
 
 def test_reserving_again_changes_the_end(board, clock, a_run):

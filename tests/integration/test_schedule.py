@@ -19,7 +19,7 @@ from werkzeug import Request, Response
 
 from app.coordination.board import Board
 from app.domain.events import parse_event
-from app.jobs import begin_resolve_round, enqueue_resolve, queue_of, workers_seen
+from app.jobs import RESOLVE, begin_round, enqueue, queues_of, workers_seen
 from app.settings import Settings
 from tests.conftest import ROOT, an_event, eventually
 
@@ -65,7 +65,7 @@ def settings(redis_url: str, namespace: str) -> Settings:
 
 @pytest.fixture
 def queue(board: Board, settings: Settings) -> Queue:
-    return queue_of(board.client, settings)
+    return queues_of(board.client, settings)[1]
 
 
 @pytest.fixture
@@ -125,41 +125,64 @@ def take(queue: Queue) -> bytes | None:
 
 
 def test_resolve_is_enqueued_once_until_it_begins(board, settings, queue):
-    assert enqueue_resolve(board.client, settings)
-    assert not enqueue_resolve(board.client, settings)
+    assert enqueue(board.client, settings, RESOLVE)
+    assert not enqueue(board.client, settings, RESOLVE)
     assert queue.count == 1
 
     take(queue)
-    begin_resolve_round(board.client, settings)
+    begin_round(board.client, settings, RESOLVE)
 
-    assert enqueue_resolve(board.client, settings), "what came after the job had read its list must be asked for anew"
+    assert enqueue(board.client, settings, RESOLVE), "what came after the job had read its list must be asked for anew"
 
 
 def test_namespaces_have_their_own_queues(board, settings, queue):
     other = Settings(redis_url=settings.redis_url, namespace=settings.namespace + "-b")
 
-    assert enqueue_resolve(board.client, settings)
-    assert enqueue_resolve(board.client, other)
+    assert enqueue(board.client, settings, RESOLVE)
+    assert enqueue(board.client, other, RESOLVE)
 
     assert queue.count == 1
 
 
 def test_jobs_are_not_pickled(board, settings, queue):
-    enqueue_resolve(board.client, settings)
+    enqueue(board.client, settings, RESOLVE)
 
     raw = board.client.hget(queue.fetch_job(queue.job_ids[0]).key, "data")
 
     assert json.loads(zlib.decompress(raw))[0] == "workers.resolve.run"
 
 
-def test_of_two_schedulers_one_enqueues(board, queue, spawn):
-    hears_of_a_start(board)
-    first = spawn(SCHEDULER, "60", HOUR)
-    eventually(lambda: take(queue))
-    begin = queue.connection.delete(f"rq:job:octowait-{board.keys.namespace}-resolve-0")
-    assert begin, "the job's id must be free, or a second one would be refused for that"
+@pytest.fixture
+def start_scheduler(spawn):
+    """Starts a scheduler that may ask Octopus; nothing answers there, and a scheduler does not ask."""
 
-    second = spawn(SCHEDULER, "60", HOUR)
+    def start(lease, resolve_every):
+        key = {"OCTOWAIT_OCTOPUS_URL": "http://127.0.0.1:9", "OCTOWAIT_OCTOPUS_API_KEY": "API-KEY"}
+        return spawn(SCHEDULER, lease, resolve_every, **key)
+
+    return start
+
+
+def asked_for(queue: Queue, name: str) -> int:
+    """How many jobs of that name are in the queue."""
+    return sum(job_id.rpartition("-")[0].endswith(f"-{name}") for job_id in queue.job_ids)
+
+
+def forget(queue: Queue, board: Board, name: str) -> None:
+    """Take the job off the queue, and free its id, as a worker that has done it."""
+    job_id = f"octowait-{board.keys.namespace}-{name}-0"
+    assert queue.connection.lrem(queue.key, 0, job_id)
+    assert queue.connection.delete(f"rq:job:{job_id}")
+
+
+def test_of_two_schedulers_one_enqueues(board, queue, start_scheduler):
+    hears_of_a_start(board)
+    first = start_scheduler("60", HOUR)
+    eventually(lambda: asked_for(queue, "resolve") and asked_for(queue, "catch_up"))
+    forget(queue, board, "resolve")
+    forget(queue, board, "catch_up")
+
+    second = start_scheduler("60", HOUR)
     eventually(lambda: "stands by" in second.output)
 
     # It enqueues as soon as it runs at all, so it would have by now.
@@ -168,22 +191,22 @@ def test_of_two_schedulers_one_enqueues(board, queue, spawn):
     assert "scheduler: runs" in first.output and "scheduler: runs" not in second.output
 
 
-def test_second_scheduler_takes_over_when_the_first_is_killed(board, queue, spawn):
+def test_second_scheduler_takes_over_when_the_first_is_killed(board, queue, start_scheduler):
     hears_of_a_start(board)
-    first = spawn(SCHEDULER, "1", HOUR)
-    eventually(lambda: take(queue))
-    board.client.delete(f"rq:job:octowait-{board.keys.namespace}-resolve-0")
-    second = spawn(SCHEDULER, "1", HOUR)
+    first = start_scheduler("1", HOUR)
+    eventually(lambda: asked_for(queue, "resolve"))
+    forget(queue, board, "resolve")
+    second = start_scheduler("1", HOUR)
     eventually(lambda: "stands by" in second.output)
 
     first.end(signal.SIGKILL)
 
-    assert eventually(lambda: queue.count) == 1
+    assert eventually(lambda: asked_for(queue, "resolve")) == 1
 
 
-def test_scheduler_that_is_stopped_gives_its_lease_back(board, queue, spawn):
+def test_scheduler_that_is_stopped_gives_its_lease_back(board, queue, start_scheduler):
     hears_of_a_start(board)
-    scheduler = spawn(SCHEDULER, "60", HOUR)
+    scheduler = start_scheduler("60", HOUR)
     eventually(lambda: queue.count)
     assert board.client.exists(board.keys.named("scheduler"))
 
@@ -192,32 +215,73 @@ def test_scheduler_that_is_stopped_gives_its_lease_back(board, queue, spawn):
     assert not board.client.exists(board.keys.named("scheduler"))
 
 
-def test_interval_jobs_do_not_pile_up_without_a_worker(board, queue, spawn):
+def test_interval_jobs_do_not_pile_up_without_a_worker(board, queue, start_scheduler):
     hears_of_a_start(board)
-    spawn(SCHEDULER, "1", "1")
-    eventually(lambda: queue.count)
+    start_scheduler("1", "1")
+    eventually(lambda: asked_for(queue, "resolve"))
     # A job enqueued again after a while shows that the interval goes on.
     for _ in range(2):
-        take(queue)
-        board.client.delete(f"rq:job:octowait-{board.keys.namespace}-resolve-0")
-        eventually(lambda: queue.count)
+        forget(queue, board, "resolve")
+        eventually(lambda: asked_for(queue, "resolve"))
     seconds = board.client.time()[0]
 
     eventually(lambda: board.client.time()[0] > seconds + 2)
 
-    assert queue.count == 1
+    assert asked_for(queue, "resolve") == 1
 
 
-def test_scheduler_asks_for_nothing_while_nothing_is_unresolved(board, queue, spawn):
-    scheduler = spawn(SCHEDULER, "1", "1")
+def test_scheduler_asks_for_nothing_while_there_is_nothing_to_do(board, settings, queue, start_scheduler):
+    urgent = queues_of(board.client, settings)[0]
+    scheduler = start_scheduler("1", "1")
     eventually(lambda: "scheduler: runs" in scheduler.output)
     seconds = board.client.time()[0]
     eventually(lambda: board.client.time()[0] > seconds + 1)
-    assert queue.count == 0
+    # Events may have been missed while nobody ran, so they are read at the start.
+    assert (asked_for(queue, "catch_up"), queue.count, urgent.count) == (1, 1, 0)
 
     hears_of_a_start(board)
 
-    assert eventually(lambda: queue.count) == 1
+    assert eventually(lambda: asked_for(queue, "resolve")) == 1
+
+
+def test_scheduler_has_the_holders_watched_that_somebody_waits_for(board, settings, a_run, start_scheduler):
+    urgent = queues_of(board.client, settings)[0]
+    board.join(a_run(), {"Machines-7"})
+    board.join(a_run(), {"Machines-7"})
+
+    start_scheduler("60", HOUR)
+
+    assert eventually(lambda: asked_for(urgent, "watch")) == 1
+
+
+def test_scheduler_has_the_answer_of_a_parked_run_submitted(board, settings, a_run, start_scheduler):
+    urgent = queues_of(board.client, settings)[0]
+    holder = a_run()
+    board.join(holder, {"Machines-7"})
+    board.join(a_run(parked=True), {"Machines-7"})
+    board.release(holder.task_id)
+
+    start_scheduler("60", HOUR)
+
+    assert eventually(lambda: asked_for(urgent, "resume")) == 1
+
+
+def test_scheduler_has_a_closed_board_rebuilt(board, settings, start_scheduler):
+    urgent = queues_of(board.client, settings)[0]
+    board.close(by="ann")
+
+    start_scheduler("60", HOUR)
+
+    assert eventually(lambda: asked_for(urgent, "rebuild")) == 1
+
+
+def test_without_an_api_key_a_scheduler_opens_a_closed_board_and_says_so_loudly(board, spawn):
+    board.close(by="ann")
+
+    scheduler = spawn(SCHEDULER, "60", HOUR)
+
+    eventually(lambda: board.closed_since_ms() is None)
+    eventually(lambda: "THERE IS NO OCTOPUS API KEY" in scheduler.output)
 
 
 def test_worker_resolves_what_is_asked_for(board, settings, httpserver, spawn, worker_settings, a_run):
@@ -225,7 +289,7 @@ def test_worker_resolves_what_is_asked_for(board, settings, httpserver, spawn, w
     spawn(WORKER, **worker_settings)
     hears_of_a_start(board)
 
-    enqueue_resolve(board.client, settings)
+    enqueue(board.client, settings, RESOLVE)
 
     eventually(lambda: state_of(board, 4711) == "observed")
     waiter = a_run()
@@ -246,11 +310,11 @@ def test_run_told_of_while_a_job_runs_is_resolved_by_the_next(board, settings, h
     httpserver.expect_request("/api/Spaces-1/tasks/ServerTasks-1").respond_with_handler(slow)
     spawn(WORKER, **worker_settings)
     hears_of_a_start(board, 1)
-    enqueue_resolve(board.client, settings)
+    enqueue(board.client, settings, RESOLVE)
     assert asked.wait(15)
 
     hears_of_a_start(board, 2)
-    assert enqueue_resolve(board.client, settings)
+    assert enqueue(board.client, settings, RESOLVE)
     may_answer.set()
 
     eventually(lambda: state_of(board, 2) == "observed")
@@ -268,14 +332,14 @@ def test_killed_worker_does_not_block_the_next(board, settings, httpserver, spaw
     httpserver.expect_request("/api/Spaces-1/tasks/ServerTasks-1").respond_with_handler(silent)
     first = spawn(WORKER, **worker_settings)
     hears_of_a_start(board, 1)
-    enqueue_resolve(board.client, settings)
+    enqueue(board.client, settings, RESOLVE)
     assert asked.wait(15)
     first.end(signal.SIGKILL)
     may_answer.set()
 
     knows(httpserver, 2, "Machines-8")
     hears_of_a_start(board, 2)
-    assert enqueue_resolve(board.client, settings)
+    assert enqueue(board.client, settings, RESOLVE)
     spawn(WORKER, **worker_settings)
 
     eventually(lambda: state_of(board, 2) == "observed")
@@ -294,7 +358,7 @@ def test_worker_without_an_api_key_says_so_once(board, settings, queue, spawn):
     worker = spawn(WORKER)
     hears_of_a_start(board)
     for _ in range(3):
-        enqueue_resolve(board.client, settings)
+        enqueue(board.client, settings, RESOLVE)
         eventually(lambda: queue.count == 0)
 
     assert worker.end(signal.SIGTERM) == 0

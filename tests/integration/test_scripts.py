@@ -10,6 +10,7 @@ from app.coordination.connection import connect
 from app.coordination.errors import StoreError, StoreUnreachable
 from app.coordination.keys import NAMES
 from app.domain.run import Run
+from tests.conftest import opened
 
 LUA = Path(scripts.__file__).parent / "lua"
 SCRIPTS = sorted(path.stem for path in LUA.glob("*.lua") if path.stem != "lib")
@@ -67,7 +68,7 @@ def test_header_of_the_library_lists_the_keys_that_come_in():
 
 
 def test_every_script_has_a_method_of_the_board_that_calls_it():
-    called = set(re.findall(r'self\.script\(\s*"(\w+)"', inspect.getsource(Board)))
+    called = set(re.findall(r'self\.(?:script|_word)\(\s*"(\w+)"', inspect.getsource(Board)))
 
     assert called == set(SCRIPTS)
 
@@ -117,7 +118,7 @@ def test_everything_a_board_writes_has_the_hash_tag_of_its_namespace(board, a_ru
 
 
 def test_namespaces_know_nothing_of_each_other(board, a_run):
-    other = Board(board.client, namespace=f"{board.keys.namespace}x")
+    other = opened(Board(board.client, namespace=f"{board.keys.namespace}x"))
     board.join(a_run(), {"Machines-7"})
 
     assert other.join(a_run(), {"Machines-7"}).is_granted

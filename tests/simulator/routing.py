@@ -66,7 +66,8 @@ class Call:
         """The spaces that the path or ``spaces=`` asks for; none of them: all."""
         if self.space is not None:
             return {self.space.id}
-        return {self.octopus.store.get("Spaces", space_id).id for space_id in self.texts("spaces")}
+        named = [space_id for space_id in self.texts("spaces") if space_id.lower() != "all"]
+        return {self.octopus.store.get("Spaces", space_id).id for space_id in named}
 
     @property
     def home(self) -> Space:

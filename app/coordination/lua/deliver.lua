@@ -7,12 +7,21 @@
 --          deployment, info
 -- ARGV[4]  tolerance between Octopus's clock and ours, ms
 -- ARGV[5]  "1" when a paused run keeps its machines (rule 9)
+-- ARGV[6]  who brings it: webhook | catch_up | rebuild
+-- ARGV[7]  its place in a batch of several, "batch NUL its events NUL number of this one", or ""
+-- ARGV[8]  grace, ms: see release.lua
 --
 -- Returns {"applied"}, {"unresolved"} when it was applied and its machines are to be found out, {"ignored"},
 -- {"duplicate"}, or, not remembered: {"unlinked"} when only Octopus can say which task it is about, {"implausible"} when
 -- it says that it occurred more than a day from now.
 
 local event = cjson.decode(ARGV[3])
+if ARGV[7] ~= "" then
+    call("ZADD", BATCHES, NOW, ARGV[7])
+end
+if ARGV[6] == "webhook" then
+    call("HSET", COUNTERS, "event_at", NOW)
+end
 if call("ZSCORE", EVENTS, ARGV[2]) then
     return { "duplicate" }
 end
@@ -24,6 +33,9 @@ if event.effect ~= "other" and event.occurred_ms > NOW + 86400000 then
 end
 local task = event.task or (event.deployment and call("HGET", ALIASES, lower(event.deployment)))
 local detail = { event = event.id, category = event.category, occurred_ms = event.occurred_ms }
+if ARGV[6] ~= "webhook" then
+    detail.via, detail.late_ms = ARGV[6], math.max(0, NOW - event.occurred_ms)
+end
 
 if not task then
     if event.effect ~= "other" and event.effect ~= "queued" and event.deployment then
@@ -84,7 +96,7 @@ local function started()
     end
     call("ZREM", ENDED, lower(run.id))
     if FINISHED[run.state] then
-        run = { id = run.id, run = run.run + 1, info = run.info, started_oct_ms = occurred }
+        run = { id = run.id, run = run.run + 1, v = run.v, info = run.info, started_oct_ms = occurred }
     end
     run.state = "started"
     call("ZADD", UNRESOLVED, NOW, run.id)
@@ -117,6 +129,11 @@ local function resumed()
         return "ignored"
     end
     run.paused = nil
+    if run.parked and run.state == "waiting" and occurred > run.asked_at_ms + tolerance then
+        note("applied")
+        answered(run, "by_hand", { result = "Proceed", event = event.id })
+        return "applied"
+    end
     if run.gave_way and not run.end_seen and FINISHED[run.state] then
         run.gave_way = nil
         run.started_oct_ms = math.max(run.started_oct_ms or 0, occurred)
@@ -142,7 +159,9 @@ local function paused()
     run.paused = true
     run.paused_oct_ms = math.max(run.paused_oct_ms or 0, occurred)
     note("applied")
-    if ARGV[5] ~= "1" and (run.state == "granted" or run.state == "observed") then
+    -- The pause that a parked run waits in is not one of its work, even when its grant was faster than the event.
+    local is_parking = run.parked and occurred <= (run.granted_at_ms or 0) + tolerance
+    if ARGV[5] ~= "1" and not is_parking and (run.state == "granted" or run.state == "observed") then
         run.gave_way = true
         finish(run, run.state == "granted" and "released" or "ended", "paused", { event = event.id })
     end
@@ -165,7 +184,7 @@ local function ended()
         call("ZADD", ENDED, NOW, lower(run.id))
     end
     note("applied")
-    if not FINISHED[run.state] then
+    if not FINISHED[run.state] and not put_off_end(run, tonumber(ARGV[8])) then
         local word = run.state == "waiting" and "left" or run.state == "granted" and "released" or "ended"
         finish(run, word, "event", { event = event.id })
     end

@@ -1,7 +1,7 @@
 -- join.lua: put a run into the lines of all its machines and grant it when it is first in each and all are free.
 --
 -- ARGV[2]  task id
--- ARGV[3]  the request, JSON: machines, info, priority, ttl_ms, timeout_ms, max_hold_ms, parked
+-- ARGV[3]  the request, JSON: machines, info, priority, ttl_ms, timeout_ms, max_hold_ms, parked, on_behalf_of, cap, reserve
 --
 -- Returns {"joined", view...}, {"known", view...} when it waits or holds already (rule 4), or
 -- {"holds_others", machine, run JSON} when it waits for or holds other machines than it asks for now.
@@ -9,6 +9,7 @@
 expire_due()
 local ask = cjson.decode(ARGV[3])
 local run = load_run(ARGV[2])
+asking = lower(ARGV[2])
 
 if run and (run.state == "waiting" or run.state == "granted") then
     local has = {}
@@ -21,6 +22,19 @@ if run and (run.state == "waiting" or run.state == "granted") then
         end
     end
     run.asked_at_ms = NOW
+    if run.state == "waiting" and (run.parked or false) ~= (ask.parked or false) then
+        -- Its wait step was replaced by a claim, or the other way round, and it was retried.
+        run.parked = ask.parked
+        call("SREM", BLOCKING, run.id)
+        call("ZREM", DEADLINES, "life\0" .. run.id)
+        if not run.parked then
+            call("SADD", BLOCKING, run.id)
+        end
+    elseif run.state == "granted" then
+        -- It hears of its grant now, and it is not over: a step of it runs.
+        call("ZREM", RESUMES, run.id)
+        call("ZREM", DEADLINES, "grace\0" .. run.id)
+    end
     save_run(run)
     show_life(run)
     return view("known", run)
@@ -36,14 +50,29 @@ if before.state == "observed" then
     end
 end
 
+-- Rule 10: the number of the family of a run that holds, or runs on machines that nobody knows yet.
+local function family_of(task)
+    local parent = lower(task) ~= asking and load_run(task)
+    if not parent or not ({ granted = true, observed = true, started = true })[parent.state] then
+        return nil
+    end
+    if not parent.family then
+        parent.family = call("HINCRBY", COUNTERS, "family", 1)
+        save_run(parent)
+    end
+    return parent.family
+end
+
 run = {
     id = before.id,
     run = before.end_seen and before.run + 1 or before.run,
+    v = before.v,
     state = "waiting",
     machines = ask.machines,
     info = ask.info,
     priority = ask.priority,
     parked = ask.parked,
+    family = (not FINISHED[before.state] and before.family) or (ask.on_behalf_of and family_of(ask.on_behalf_of)) or nil,
     ttl_ms = ask.ttl_ms,
     max_hold_ms = ask.max_hold_ms,
     order = string.format("%010d%016d", 5000000000 - ask.priority, call("HINCRBY", COUNTERS, "order", 1)),
@@ -55,7 +84,9 @@ run = {
     owes_end = (before.state == "released" and not before.end_seen) or nil,
     after = before.state ~= "new" and before.state or nil,
 }
+forget_deadlines(run)
 call("ZREM", UNRESOLVED, run.id)
+call("ZREM", RESUMES, run.id)
 call("ZREM", ENDED, lower(run.id))
 call("DEL", WAKE .. run.id)
 for _, id in ipairs({ run.info.deployment_id or false, run.info.runbook_run_id or false }) do
@@ -68,15 +99,39 @@ for _, machine in ipairs(run.machines) do
     call("ZADD", LINES, 0, line_member(run, machine))
     touched[#touched + 1] = machine
 end
+if run.family then
+    call("ZADD", CHILDREN, 0, child_member(run))
+end
+if not run.parked then
+    call("SADD", BLOCKING, run.id)
+end
 if ask.timeout_ms then
     run.timeout_at_ms = NOW + ask.timeout_ms
     call("ZADD", DEADLINES, run.timeout_at_ms, "timeout\0" .. run.id)
 end
 show_life(run)
 save_run(run)
-record("joined", run, run.machines, run.after, { priority = run.priority ~= 0 and run.priority or nil })
+record("joined", run, run.machines, run.after, {
+    priority = run.priority ~= 0 and run.priority or nil,
+    parked = run.parked,
+    family = run.family,
+    on_behalf_of = ask.on_behalf_of,
+})
 
 grant_heads(touched)
+run = load_run(run.id)
+if run.state == "waiting" and may_start(run) then
+    -- A child need not be first where its family holds.
+    grant(run)
+end
+local circle = run.state == "waiting" and circle_of(run)
+if circle then
+    refuse_circle(run, circle)
+elseif run.state == "waiting" and not run.parked and ask.cap and call("SCARD", BLOCKING) >= ask.cap - ask.reserve then
+    -- Rule 12: the end that everybody waits for would have no slot of Octopus left to be told in.
+    local blocking = call("SCARD", BLOCKING) - 1
+    finish(run, "refused", "task_cap", { refusal = { blocking = blocking, cap = ask.cap, reserve = ask.reserve } })
+end
 run = load_run(run.id)
 if run.state == "granted" then
     show_life(run)

@@ -9,7 +9,7 @@
 -- KEYS[3]   holders       zset    machine NUL lease|observed NUL task id, and machine NUL reservation NUL
 -- KEYS[4]   deadlines     zset    life|timeout|hold NUL task id, reservation NUL machine -> ms
 -- KEYS[5]   reservations  hash    machine -> {id, note, by, since_ms, until_ms}, JSON
--- KEYS[6]   counters      hash    order, token, stamp, served_at, outage_at
+-- KEYS[6]   counters      hash    order, token, family, stamp, served_at, outage_at, opened_at, closed_at, event_at
 -- KEYS[7]   machines      hash    machine -> {id, name}, JSON
 -- KEYS[8]   events        zset    event id -> ms it was first seen
 -- KEYS[9]   aliases       hash    deployment or runbook run id (lower-case) -> task id
@@ -19,11 +19,16 @@
 -- KEYS[13]  index         prefix  of the record ids by run: (lists), machine: and project: (streams), and the id
 -- KEYS[14]  wake          prefix  of the wake list of a run
 -- KEYS[15]  wakes         channel the task id of a run that waits no longer
+-- KEYS[16]  blocking      set     task id of each waiter whose step blocks a task slot of Octopus (rule 12)
+-- KEYS[17]  children      zset    family NUL task id of each waiter that shares a lease (rule 10)
+-- KEYS[18]  resumes       zset    task id -> ms to try; parked runs whose intervention is to be answered (rule 11)
+-- KEYS[19]  batches       zset    batch id NUL its events NUL number of this one -> ms it came
 -- ARGV[1]   what the clock is ahead of the server's, ms; 0 but in tests
 
 local RUNS, LINES, HOLDERS, DEADLINES, RESERVATIONS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local COUNTERS, MACHINES, EVENTS, ALIASES, UNRESOLVED = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local ENDED, TIMELINE, INDEX, WAKE, WAKES = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
+local BLOCKING, CHILDREN, RESUMES, BATCHES = KEYS[16], KEYS[17], KEYS[18], KEYS[19]
 
 local call = redis.call
 local lower = string.lower
@@ -41,6 +46,9 @@ local FINISHED = { released = true, left = true, expired = true, timed_out = tru
 -- A list shown to a person is cut here, so that a poll costs the same behind ten runs and behind ten thousand.
 local MOST_AHEAD = 20
 
+-- Runs among which a circle of waits is looked for.
+local MOST_SEARCHED = 10000
+
 -- Without a sweep of somebody who serves waiters for this long, octowait was away.
 local OUTAGE_MS = 10000
 
@@ -49,7 +57,9 @@ local function load_run(task)
     return raw and cjson.decode(raw)
 end
 
+-- The version tells somebody who decided on what he saw a while ago that it has changed since.
 local function save_run(run)
+    run.v = (run.v or 0) + 1
     call("HSET", RUNS, lower(run.id), cjson.encode(run))
 end
 
@@ -130,7 +140,7 @@ local function wake(run)
 end
 
 local function forget_deadlines(run)
-    call("ZREM", DEADLINES, "life\0" .. run.id, "timeout\0" .. run.id, "hold\0" .. run.id)
+    call("ZREM", DEADLINES, "life\0" .. run.id, "timeout\0" .. run.id, "hold\0" .. run.id, "grace\0" .. run.id)
 end
 
 -- A parked run sends no sign of life: it lives as long as its task (rule 11).
@@ -159,23 +169,132 @@ local function is_free(machine)
     return call("ZLEXCOUNT", HOLDERS, from, to) == 0
 end
 
-local function may_start(run)
-    for _, machine in ipairs(run.machines) do
-        local m = lower(machine)
-        if head(m) ~= run.id or not is_free(m) then
+-- The runs that make a machine busy: {{kind, task id}, ...}.
+local function busy_with(machine)
+    local runs, from, to = {}, span(machine)
+    for _, member in ipairs(call("ZRANGEBYLEX", HOLDERS, from, to)) do
+        local kind, task = string.match(string.sub(member, #machine + 2), "^(%a+)%z(.*)$")
+        if kind ~= "reservation" then
+            runs[#runs + 1] = { kind, task }
+        end
+    end
+    return runs
+end
+
+-- Rule 10: whether the machine is busy with the run's family only. A reservation lets running work go on, and what a
+-- child does is its parent's running work.
+local function is_shared(run, machine)
+    local runs = run.family and busy_with(machine) or {}
+    for _, other in ipairs(runs) do
+        if load_run(other[2]).family ~= run.family then
             return false
         end
     end
-    return true
+    return #runs > 0
+end
+
+-- Rule 15: nobody is granted before it is known who runs where.
+local IS_OPEN = true
+
+local function may_start(run)
+    for _, machine in ipairs(run.machines) do
+        local m = lower(machine)
+        if not (head(m) == run.id and is_free(m)) and not is_shared(run, m) then
+            return false
+        end
+    end
+    return IS_OPEN
+end
+
+local function child_member(run)
+    return string.format("%016d", run.family) .. "\0" .. run.id
+end
+
+-- Out of its lines and of all that is kept about waiters.
+local function stop_waiting(run)
+    for _, machine in ipairs(run.machines) do
+        call("ZREM", LINES, line_member(run, machine))
+    end
+    call("SREM", BLOCKING, run.id)
+    if run.family then
+        call("ZREM", CHILDREN, child_member(run))
+    end
+    forget_deadlines(run)
+    run.order = nil
+end
+
+local function waiting_children(family)
+    local children = {}
+    for _, member in ipairs(call("ZRANGEBYLEX", CHILDREN, span(string.format("%016d", family)))) do
+        children[#children + 1] = string.sub(member, 18)
+    end
+    return children
+end
+
+-- Whom a run waits for, as {to, machine, how = holder|ahead|child}. A holder waits for the children that it started.
+local function waits_for(run)
+    local edges = {}
+    for _, machine in ipairs(run.state == "waiting" and run.machines or {}) do
+        local m = lower(machine)
+        local from = span(m)
+        if not is_shared(run, m) then
+            for _, other in ipairs(busy_with(m)) do
+                edges[#edges + 1] = { to = other[2], machine = machine, how = "holder" }
+            end
+            for _, member in ipairs(call("ZRANGEBYLEX", LINES, from, "(" .. line_member(run, machine))) do
+                edges[#edges + 1] = { to = string.sub(member, #m + 29), machine = machine, how = "ahead" }
+            end
+        end
+    end
+    for _, child in ipairs(run.state ~= "waiting" and run.family and waiting_children(run.family) or {}) do
+        edges[#edges + 1] = { to = child, how = "child" }
+    end
+    return edges
+end
+
+-- Rule 10: the circle in which the run waits for itself, as edges {from, to, machine, how}, or nil. Only a family closes
+-- one, for all others take all or none; so it costs nothing while no child waits.
+local function circle_of(run)
+    local came_by, queue, at = {}, { run }, 1
+    if call("ZCARD", CHILDREN) == 0 then
+        return nil
+    end
+    while queue[at] and #queue < MOST_SEARCHED do
+        for _, edge in ipairs(waits_for(queue[at])) do
+            edge.from = queue[at].id
+            if edge.to == run.id then
+                local circle = { edge }
+                while circle[1].from ~= run.id do
+                    table.insert(circle, 1, came_by[circle[1].from])
+                end
+                return circle
+            end
+            if not came_by[edge.to] then
+                came_by[edge.to] = edge
+                queue[#queue + 1] = load_run(edge.to)
+            end
+        end
+        at = at + 1
+    end
+    return nil
+end
+
+-- The run whose step is asking now: it hears the answer, so nobody has to tell it through Octopus.
+local asking
+
+-- Rule 11: a parked run has left; what became of it is told through the intervention that it is paused for.
+local function tell_parked(run)
+    if run.parked and lower(run.id) ~= asking then
+        call("ZADD", RESUMES, NOW, run.id)
+    end
 end
 
 local function grant(run)
+    stop_waiting(run)
     for _, machine in ipairs(run.machines) do
-        call("ZREM", LINES, line_member(run, machine))
         call("ZADD", HOLDERS, 0, holder_member("lease", run, machine))
     end
-    forget_deadlines(run)
-    run.state, run.order, run.collected = "granted", nil, false
+    run.state, run.collected = "granted", false
     run.token = call("HINCRBY", COUNTERS, "token", 1)
     run.granted_at_ms = NOW
     if not run.parked then
@@ -185,8 +304,11 @@ local function grant(run)
         call("ZADD", DEADLINES, NOW + run.max_hold_ms, "hold\0" .. run.id)
     end
     save_run(run)
-    record("granted", run, run.machines, nil, { token = run.token, waited_ms = NOW - run.requested_at_ms })
+    record("granted", run, run.machines, nil, {
+        token = run.token, waited_ms = NOW - run.requested_at_ms, family = run.family,
+    })
     wake(run)
+    tell_parked(run)
 end
 
 -- While the due are ended, the machines to grant afterwards: the next in line may be due as well.
@@ -213,17 +335,22 @@ local function grant_heads(machines)
     end
 end
 
+-- Ends of a parked run that its Octopus task does not know of yet: it is still paused for its intervention.
+local UNTOLD = { timeout = true, forced = true, task_cap = true, circle = true, max_hold = true }
+
 -- End what the run waits for or holds, whatever that is, and let the next ones start.
 local function finish(run, state, cause, detail)
     local was, machines = run.state, run.machines or {}
-    for _, machine in ipairs(machines) do
-        if was == "waiting" then
-            call("ZREM", LINES, line_member(run, machine))
-        else
+    local is_untold = was == "waiting" or call("ZSCORE", RESUMES, run.id)
+    call("ZREM", RESUMES, run.id)
+    if was == "waiting" then
+        stop_waiting(run)
+    else
+        for _, machine in ipairs(machines) do
             call("ZREM", HOLDERS, holder_member("lease", run, machine), holder_member("observed", run, machine))
         end
+        forget_deadlines(run)
     end
-    forget_deadlines(run)
     call("ZREM", UNRESOLVED, run.id)
     call("ZADD", ENDED, NOW, lower(run.id))
     detail = detail or {}
@@ -232,8 +359,11 @@ local function finish(run, state, cause, detail)
     elseif was == "waiting" then
         detail.waited_ms = NOW - run.requested_at_ms
     end
-    run.state, run.order, run.ended_at_ms, run.cause, run.reason = state, nil, NOW, cause, detail.reason
-    run.by = detail.by
+    run.state, run.ended_at_ms, run.cause, run.reason = state, NOW, cause, detail.reason
+    run.by, run.refusal = detail.by, detail.refusal
+    if is_untold and UNTOLD[cause] then
+        tell_parked(run)
+    end
     save_run(run)
     record(state, run, machines, cause, detail)
     if was == "waiting" then
@@ -242,15 +372,31 @@ local function finish(run, state, cause, detail)
     grant_heads(machines)
 end
 
+local function refuse_circle(run, circle)
+    finish(run, "refused", "circle", { refusal = { circle = circle } })
+end
+
+-- A child that waited may share what its family turned out to hold, or turns out to wait for itself.
+local function review_children(run)
+    for _, task in ipairs(run.family and waiting_children(run.family) or {}) do
+        local child = load_run(task)
+        local circle = circle_of(child)
+        if may_start(child) then
+            grant(child)
+        elseif circle then
+            refuse_circle(child, circle)
+        end
+    end
+end
+
 -- Rule 8: nobody asked for these machines, so somebody may be there already; then say so.
 local function observe(run, cause)
     local others = {}
     for _, machine in ipairs(run.machines or {}) do
         register_machine(machine)
-        local from, to = span(lower(machine))
-        for _, member in ipairs(call("ZRANGEBYLEX", HOLDERS, from, to)) do
-            local kind, task = string.match(string.sub(member, #machine + 2), "^(%a+)%z(.*)$")
-            if kind ~= "reservation" and task ~= run.id then
+        for _, other in ipairs(busy_with(lower(machine))) do
+            local task = other[2]
+            if task ~= run.id and not (run.family and load_run(task).family == run.family) then
                 others[task] = others[task] or {}
                 table.insert(others[task], machine)
             end
@@ -264,6 +410,41 @@ local function observe(run, cause)
     for task, machines in pairs(others) do
         record("overlapped", run, machines, cause, { with = task })
     end
+    review_children(run)
+end
+
+-- Rule 11: the intervention of a parked run has been answered. Where somebody did that before its turn, it runs all the same.
+local function answered(run, cause, detail)
+    local is_early = run.state == "waiting" and detail.result == "Proceed"
+    call("ZREM", RESUMES, run.id)
+    if is_early then
+        stop_waiting(run)
+    end
+    record("resumed", run, run.machines, cause, detail)
+    if is_early then
+        observe(run, "by_hand")
+        return "overridden"
+    end
+    return "answered"
+end
+
+-- Octopus gives up on a task that it could not cancel for so long.
+local ABANDONED_MS = 600000
+
+-- Whether the machines of a run that has ended stay busy for a while, since Octopus may have abandoned its script.
+local function put_off_end(run, grace_ms)
+    local since = run.cancelling_at_ms
+    local is_abandoned = run.outcome == "abandoned"
+        or (run.outcome == "canceled" and since and NOW - since >= ABANDONED_MS)
+    if not is_abandoned or grace_ms == 0 or not (run.state == "granted" or run.state == "observed") then
+        return false
+    end
+    if not call("ZSCORE", DEADLINES, "grace\0" .. run.id) then
+        call("ZADD", DEADLINES, NOW + grace_ms, "grace\0" .. run.id)
+        save_run(run)
+        record("abandoned", run, run.machines, nil, { grace_ms = grace_ms })
+    end
+    return true
 end
 
 local function end_reservation(machine, cause, detail)
@@ -309,6 +490,8 @@ local function expire(what, id)
         finish(run, "timed_out", "timeout")
     elseif what == "hold" and run.state == "granted" then
         finish(run, "released", "max_hold")
+    elseif what == "grace" then
+        finish(run, run.state == "granted" and "released" or "ended", "abandoned")
     elseif what == "life" and not may_have_been_kept_away(run) then
         finish(run, "expired", run.state == "granted" and "uncollected" or "silence")
     end
@@ -317,6 +500,13 @@ end
 -- Every script begins with this, so that no decision is made on somebody who is already gone.
 -- Bounded: what is left over is the next call's, and the sweeper's.
 local function expire_due()
+    local opened_at = call("HGET", COUNTERS, "opened_at")
+    if not opened_at then
+        IS_OPEN = false
+        if call("HSETNX", COUNTERS, "closed_at", NOW) == 1 then
+            record("closed", nil, nil, "empty", nil)
+        end
+    end
     freed = {}
     for _, member in ipairs(call("ZRANGEBYSCORE", DEADLINES, "-inf", NOW, "LIMIT", 0, 100)) do
         -- An earlier one of this round may have ended it: one run can have two deadlines.
@@ -341,8 +531,16 @@ local function view(word, run)
             for _, member in ipairs(call("ZRANGEBYLEX", LINES, from, own, "LIMIT", 0, math.min(place - 1, MOST_AHEAD))) do
                 ahead[#ahead + 1] = string.sub(member, #m + 29)
             end
+            if not IS_OPEN then
+                holders = { "rebuilding", cjson.encode({ since_ms = tonumber(call("HGET", COUNTERS, "closed_at")) }) }
+            end
         end
-        for _, member in ipairs(call("ZRANGEBYLEX", HOLDERS, from, to)) do
+        -- What its family holds it has to wait for no longer (rule 10).
+        local is_own = run.state == "waiting" and is_shared(run, m)
+        if is_own then
+            place, ahead = 0, {}
+        end
+        for _, member in ipairs(is_own and {} or call("ZRANGEBYLEX", HOLDERS, from, to)) do
             local kind, task = string.match(string.sub(member, #m + 2), "^(%a+)%z(.*)$")
             if task ~= run.id then
                 holders[#holders + 1] = kind

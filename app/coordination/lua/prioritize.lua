@@ -4,7 +4,8 @@
 -- ARGV[3]  priority, higher is sooner
 -- ARGV[4]  who and why, JSON: by, reason
 --
--- Returns {"prioritized", view...}, {"not_waiting", state}, or {"unknown"}.
+-- Returns {"prioritized", view...}, {"not_waiting", state}, {"unknown"}, or {"circle", edges JSON} when it would then wait
+-- for itself (rule 10): it stays where it is.
 
 expire_due()
 local run = load_run(ARGV[2])
@@ -17,15 +18,23 @@ end
 local arrival = string.sub(run.order, 11)
 local detail = cjson.decode(ARGV[4])
 detail.from, detail.to = run.priority, tonumber(ARGV[3])
-for _, machine in ipairs(run.machines) do
-    call("ZREM", LINES, line_member(run, machine))
+local function move(priority)
+    for _, machine in ipairs(run.machines) do
+        call("ZREM", LINES, line_member(run, machine))
+    end
+    run.priority = priority
+    run.order = string.format("%010d", 5000000000 - run.priority) .. arrival
+    for _, machine in ipairs(run.machines) do
+        call("ZADD", LINES, 0, line_member(run, machine))
+    end
+    save_run(run)
 end
-run.priority = detail.to
-run.order = string.format("%010d", 5000000000 - run.priority) .. arrival
-for _, machine in ipairs(run.machines) do
-    call("ZADD", LINES, 0, line_member(run, machine))
+move(detail.to)
+local circle = circle_of(run)
+if circle then
+    move(detail.from)
+    return { "circle", cjson.encode(circle) }
 end
-save_run(run)
 record("prioritized", run, run.machines, nil, detail)
 -- It may be ready now, or may have stood in the way of somebody who is.
 grant_heads(run.machines)

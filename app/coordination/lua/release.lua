@@ -2,27 +2,35 @@
 --
 -- ARGV[2]  task id
 -- ARGV[3]  cause   step | forced | reconciled
--- ARGV[4]  detail  JSON: by, reason, and what else the record shall say
--- ARGV[5]  seen    "state run asked_at_ms" that the caller decided on, or "": whatever it is now
+-- ARGV[4]  detail  JSON: by, reason, ended_oct_ms, outcome, and what else the record shall say
+-- ARGV[5]  seen    the version of the run that the caller decided on, or "": whatever it is now
+-- ARGV[6]  grace   ms that the machines of a run stay busy which Octopus has abandoned, while its script may still run
 --
--- Returns {"released"}, {"left"} when it was waiting, or {"nothing"}.
+-- Returns {"released"}, {"left"} when it was waiting, {"grace"} when it will be released later, or {"nothing"}.
 
 expire_due()
 local run = load_run(ARGV[2])
 if not run or FINISHED[run.state] or run.state == "known" then
     return { "nothing" }
 end
-if ARGV[5] ~= "" and ARGV[5] ~= string.format("%s %d %.0f", run.state, run.run, run.asked_at_ms or 0) then
+if ARGV[5] ~= "" and tonumber(ARGV[5]) ~= (run.v or 0) then
     -- It joined, ended or asked again since: what was found out is about an earlier run.
     return { "nothing" }
 end
-local was = run.state
+local was, detail = run.state, cjson.decode(ARGV[4])
 if ARGV[3] == "reconciled" then
-    run.end_seen = true
+    run.end_seen, run.outcome = true, detail.outcome
+    if detail.ended_oct_ms then
+        run.ended_oct_ms = math.max(run.ended_oct_ms or 0, detail.ended_oct_ms)
+        detail.late_ms = math.max(0, NOW - detail.ended_oct_ms)
+    end
+    if put_off_end(run, tonumber(ARGV[6])) then
+        return { "grace" }
+    end
 end
 if was == "waiting" then
-    finish(run, "left", ARGV[3], cjson.decode(ARGV[4]))
+    finish(run, "left", ARGV[3], detail)
     return { "left" }
 end
-finish(run, was == "granted" and "released" or "ended", ARGV[3], cjson.decode(ARGV[4]))
+finish(run, was == "granted" and "released" or "ended", ARGV[3], detail)
 return { "released" }

@@ -3,13 +3,14 @@
 -- ARGV[2]  "1" when this is the sweep of somebody who serves waiters, so that a long gap since the last was an outage
 -- ARGV[3]  retention, ms
 --
--- Returns {"swept", whether more is due}.
+-- Returns {"swept", how much more is due, parked runs to be answered, "open" or "closed", "outage" or "served"}.
 
-local served_at = tonumber(call("HGET", COUNTERS, "served_at") or NOW)
+local served_at, outage = tonumber(call("HGET", COUNTERS, "served_at") or NOW), "served"
 if ARGV[2] == "1" then
     if NOW - served_at > OUTAGE_MS then
         call("HSET", COUNTERS, "outage_at", NOW)
         record("outage_ended", nil, nil, nil, { away_ms = NOW - served_at })
+        outage = "outage"
     end
     call("HSET", COUNTERS, "served_at", NOW)
 end
@@ -29,4 +30,7 @@ for _, task in ipairs(call("ZRANGEBYSCORE", ENDED, "-inf", old, "LIMIT", 0, 100)
     call("ZREM", ENDED, task)
 end
 call("ZREMRANGEBYSCORE", EVENTS, "-inf", old)
-return { "swept", call("ZCOUNT", DEADLINES, "-inf", NOW) }
+return {
+    "swept", call("ZCOUNT", DEADLINES, "-inf", NOW), call("ZCOUNT", RESUMES, "-inf", NOW),
+    IS_OPEN and "open" or "closed", outage,
+}

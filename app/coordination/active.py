@@ -1,0 +1,88 @@
+"""Which runs Octopus is to be asked about, and in which turn; and which webhooks of a batch did not come."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from app.coordination.connection import Client
+from app.coordination.keys import Keys
+from app.coordination.scripts import translated
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A batch of webhooks of which some never came: Octopus drops the rest of a batch after one that failed."""
+
+    batch_id: str
+    came: int
+    total: int
+
+
+class Active:
+    """Reads what the scripts keep about runs that have not ended. All methods raise `StoreError`."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def tasks(self) -> list[str]:
+        """The task ids of all that hold or wait; those that hold first. Costs what there are."""
+        with translated():
+            members: list[Any] = self._client.zrange(self._keys.holders, 0, -1)
+            members += self._client.zrange(self._keys.lines, 0, -1)
+        tasks = (member.decode().rpartition("\0")[2] for member in members)
+        return list(dict.fromkeys(task for task in tasks if task))
+
+    def somebody_waits(self) -> bool:
+        with translated():
+            return bool(self._client.zcard(self._keys.lines))
+
+    def anybody(self) -> bool:
+        """Whether a run holds or waits."""
+        with translated():
+            return any(self._client.zcard(key) for key in (self._keys.holders, self._keys.lines))
+
+    def due_resumes(self, now_ms: int) -> list[str]:
+        """Parked runs whose intervention is to be answered now, the longest due first."""
+        with translated():
+            members: list[Any] = self._client.zrangebyscore(self._keys.resumes, "-inf", now_ms)
+        return [member.decode() for member in members]
+
+    def in_turn(self, tasks: Collection[str], most: int) -> list[str]:
+        """Those *most* of *tasks* that were chosen longest ago, so that each has its turn whatever their number."""
+        key = self._keys.named("asked")
+        if not tasks:
+            return []
+        with translated():
+            asked: list[Any] = self._client.zmscore(key, list(tasks))
+            in_order = sorted(zip(tasks, asked, strict=True), key=lambda pair: pair[1] or 0)
+            chosen = [task for task, _ in in_order[:most]]
+            seconds, micros = self._client.time()
+            with self._client.pipeline(transaction=True) as pipe:
+                pipe.zadd(key, {task: seconds * 1000 + micros // 1000 for task in chosen})
+                # Far more than ever take turns: who has ended is at the front and goes.
+                pipe.zremrangebyrank(key, 0, -100_001)
+                pipe.expire(key, 3600)
+                pipe.execute()
+        return chosen
+
+    def take_gaps(self, *, quiet_ms: int, now_ms: int) -> list[Gap]:
+        """The batches that are over, nothing having come for *quiet_ms*, and incomplete; each is told once."""
+        with translated():
+            entries: list[Any] = self._client.zrange(self._keys.batches, 0, -1, withscores=True)
+        batches: dict[tuple[str, str], list[tuple[bytes, float]]] = {}
+        for member, at_ms in entries:
+            batch_id, total, _ = member.decode().split("\0")
+            batches.setdefault((batch_id, total), []).append((member, at_ms))
+        gaps, over = [], []
+        for (batch_id, total), came in batches.items():
+            is_complete = len(came) >= int(total)
+            if is_complete or max(at_ms for _, at_ms in came) < now_ms - quiet_ms:
+                over += [member for member, _ in came]
+                gaps += [] if is_complete else [Gap(batch_id, len(came), int(total))]
+        if over:
+            with translated():
+                self._client.zrem(self._keys.batches, *over)
+        return gaps

@@ -1,0 +1,103 @@
+"""How many requests Octopus may be asked, whoever asks: one budget for all processes of a namespace."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from app.coordination.connection import Client
+from app.coordination.keys import Keys
+from app.coordination.scripts import translated
+
+#: Milliseconds in which at most so many requests go out. A second more than the minute: a request can be sent that much
+#: later than it was permitted, and the next one at once.
+WINDOW_MS = 61_000
+
+#: The share of the budget that callers who are not urgent leave to those who are.
+RESERVED = 0.25
+
+#: Seconds that one answer of Octopus can make everybody hold back; where it wants more, it says so again.
+MAX_PAUSE_SECONDS = 600.0
+
+# The permits given, newest first, as times that never go back: a clock that does must not let more through.
+_TAKE = """
+local permits, pause, calls = KEYS[1], KEYS[2], KEYS[3]
+local most, window, kind, longest_pause = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
+local newest = tonumber(redis.call('LINDEX', permits, 0) or 0)
+if newest > now + window then
+    redis.call('DEL', permits)
+elseif newest > now then
+    now = newest
+end
+local paused_until = tonumber(redis.call('GET', pause) or 0)
+if paused_until > now and paused_until - now <= longest_pause then
+    return paused_until - now
+end
+while tonumber(redis.call('LINDEX', permits, -1) or now) <= now - window do
+    redis.call('RPOP', permits)
+end
+local decisive = redis.call('LINDEX', permits, most - 1)
+if decisive then
+    return tonumber(decisive) + window - now
+end
+redis.call('LPUSH', permits, now)
+redis.call('PEXPIRE', permits, 2 * window)
+redis.call('HINCRBY', calls, kind, 1)
+return 0
+"""
+
+# A longer pause stays.
+_PAUSE = """
+local time = redis.call('TIME')
+local ends = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1]) + tonumber(ARGV[2])
+if ends > tonumber(redis.call('GET', KEYS[1]) or 0) then
+    redis.call('SET', KEYS[1], ends, 'PX', ARGV[2])
+end
+return 0
+"""
+
+
+class Budget:
+    """At most *per_minute* requests in any minute, by the Redis server's clock. All methods raise `StoreError`.
+
+    Args:
+        offset_ms: What the clock is ahead of the server's; tests move it.
+    """
+
+    def __init__(self, client: Client, keys: Keys, per_minute: int, *, offset_ms: int = 0) -> None:
+        self._client = client
+        self._keys = [keys.named(name) for name in ("octopus-permits", "octopus-pause", "octopus-calls")]
+        self._most = {True: per_minute, False: max(1, math.floor(per_minute * (1 - RESERVED)))}
+        self._take = client.register_script(_TAKE)
+        self._pause = client.register_script(_PAUSE)
+        self.offset_ms = offset_ms
+
+    def take(self, urgent: bool = False, kind: str = "other") -> float:
+        """A permit for one request now, or the seconds to wait before asking for one again.
+
+        Args:
+            urgent: It may use what others leave: somebody waits for what Octopus says.
+            kind: What the request is counted under, as `calls` says.
+
+        Returns:
+            0.0 for go. A caller who waits is not in a line: another can be first after the same time.
+        """
+        with translated():
+            longest_ms = int(MAX_PAUSE_SECONDS * 1000)
+            wait_ms = self._take(self._keys, [self.offset_ms, self._most[urgent], WINDOW_MS, kind, longest_ms])
+        return int(wait_ms) / 1000
+
+    def pause(self, seconds: float) -> None:
+        """Give no permits for that long: Octopus said so."""
+        pause_ms = math.ceil(min(seconds, MAX_PAUSE_SECONDS) * 1000)
+        if pause_ms > 0:
+            with translated():
+                self._pause(self._keys[1:2], [self.offset_ms, pause_ms])
+
+    def calls(self) -> dict[str, int]:
+        """How many requests were permitted since the store is new, by kind, e.g. ``{"tasks": 12, "events": 3}``."""
+        with translated():
+            counts: dict[Any, Any] = self._client.hgetall(self._keys[2])
+        return {kind.decode(): int(count) for kind, count in counts.items()}

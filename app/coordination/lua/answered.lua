@@ -1,0 +1,15 @@
+-- answered.lua: the intervention that a parked run is paused for has been answered (rule 11).
+--
+-- ARGV[2]  task id
+-- ARGV[3]  cause   octowait | by_hand
+-- ARGV[4]  detail  JSON: result (Proceed | Abort), interruption, by
+-- ARGV[5]  seen    the version of the run that the caller decided on, or "": whatever it is now
+--
+-- Returns {"answered"}, {"overridden"} when somebody let it go on before its turn, or {"late"}.
+
+expire_due()
+local run = load_run(ARGV[2])
+if not run or (ARGV[5] ~= "" and tonumber(ARGV[5]) ~= (run.v or 0)) then
+    return { "late" }
+end
+return { answered(run, ARGV[3], cjson.decode(ARGV[4])) }

@@ -1,0 +1,11 @@
+-- note.lua: write a record of something that changed nothing on the board.
+--
+-- ARGV[2]  kind
+-- ARGV[3]  cause, or ""
+-- ARGV[4]  detail, JSON
+--
+-- Returns {"noted"}.
+
+expire_due()
+record(ARGV[2], nil, nil, ARGV[3], cjson.decode(ARGV[4]))
+return { "noted" }

@@ -1,0 +1,18 @@
+-- put_off.lua: the intervention of a parked run could not be answered yet: try again later.
+--
+-- ARGV[2]  task id
+-- ARGV[3]  pause, ms
+-- ARGV[4]  why, for the timeline, or "": it was said before
+--
+-- Returns {"put_off"}, or {"late"} when nothing is to be answered any more.
+
+expire_due()
+local run = load_run(ARGV[2])
+if not run or not call("ZSCORE", RESUMES, run.id) then
+    return { "late" }
+end
+call("ZADD", RESUMES, NOW + tonumber(ARGV[3]), run.id)
+if ARGV[4] ~= "" then
+    record("not_resumed", run, nil, nil, { reason = ARGV[4] })
+end
+return { "put_off" }

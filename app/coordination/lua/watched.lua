@@ -1,0 +1,24 @@
+-- watched.lua: who holds a machine that somebody waits for, and which parked runs wait.
+--
+-- ARGV[2]  most  how many machines with a line are looked at
+--
+-- Returns {"watched", task id, ...}: each run once. It hops from line to line, so it costs what there are machines with a
+-- line, whatever their lengths.
+
+expire_due()
+local tasks, seen, from = { "watched" }, {}, "-"
+for _ = 1, tonumber(ARGV[2]) do
+    local member = call("ZRANGEBYLEX", LINES, from, "+", "LIMIT", 0, 1)[1]
+    if not member then
+        break
+    end
+    local machine = string.match(member, "^(.-)%z")
+    for _, other in ipairs(busy_with(machine)) do
+        if not seen[other[2]] then
+            seen[other[2]] = true
+            tasks[#tasks + 1] = other[2]
+        end
+    end
+    from = "[" .. machine .. "\1"
+end
+return tasks

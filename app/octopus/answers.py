@@ -1,0 +1,100 @@
+"""What an HTTP answer of Octopus says: the thing asked for, or which error, and how long to hold back."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+import requests
+
+from app.octopus import parse
+from app.octopus.errors import (
+    OctopusBusy,
+    OctopusDenied,
+    OctopusMissing,
+    OctopusRejected,
+    OctopusUnreadable,
+)
+
+_RETRIED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+
+#: With one of these, ``Retry-After`` is about all requests rather than about this one.
+_EVERYBODY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+
+#: ``Octopus-RateLimit: r=7;t=18``: requests that remain, and seconds until there are more.
+_RATE_LIMIT = re.compile(r"\br=(\d{1,9})\b.*\bt=(\d{1,9})\b")
+
+
+def check(answer: requests.Response, said: str) -> None:
+    """Nothing for a success of what *said* names, e.g. ``GET /api/tasks``; else its `OctopusError`."""
+    status = answer.status_code
+    if answer.ok and (status == HTTPStatus.OK or answer.request.method != "GET"):
+        return
+    complaint = _complaint(answer)
+    said = f"{said}: {status} {answer.reason}{': ' if complaint else ''}{complaint}"
+    if status in _RETRIED or status >= 500:
+        retry_after = seconds_of(answer.headers.get("Retry-After"))
+        raise OctopusBusy(said, retry_after=retry_after, not_begun=status == HTTPStatus.TOO_MANY_REQUESTS)
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        may = "view" if answer.request.method == "GET" else "do"
+        raise OctopusDenied(f"{said}: expected an API key that may {may} this", status=status)
+    if status == HTTPStatus.NOT_FOUND:
+        raise OctopusMissing(said)
+    raise OctopusRejected(f"{said}: expected 200")
+
+
+def resource(answer: requests.Response, said: str) -> parse.Resource:
+    """The JSON object in the answer.
+
+    Raises:
+        OctopusUnreadable: it is no JSON object.
+    """
+    found = json_of(answer, said)
+    if not isinstance(found, dict):
+        raise OctopusUnreadable(f"{said}: expected a JSON object, got {type(found).__name__}")
+    return found
+
+
+def json_of(answer: requests.Response, said: str) -> Any:
+    """The JSON in the answer.
+
+    Raises:
+        OctopusUnreadable: it is none.
+    """
+    try:
+        return answer.json()
+    except (ValueError, RecursionError) as error:
+        raise OctopusUnreadable(f"{said}: expected JSON, got {answer.text[:80]!r}") from error
+
+
+def pause_of(answer: requests.Response) -> float:
+    """Seconds for which nobody should ask anything more; 0 for none."""
+    asked = seconds_of(answer.headers.get("Retry-After")) if answer.status_code in _EVERYBODY else None
+    if asked is not None:
+        return asked
+    limit = _RATE_LIMIT.search(answer.headers.get("Octopus-RateLimit", ""))
+    return float(limit[2]) if limit and int(limit[1]) == 0 else 0.0
+
+
+def seconds_of(retry_after: str | None) -> float | None:
+    """Seconds from ``Retry-After``, which is a number of them or a date."""
+    if not retry_after:
+        return None
+    if re.fullmatch(r"\s*[0-9]{1,9}\s*", retry_after):
+        return float(retry_after)
+    try:
+        moment = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _complaint(answer: requests.Response) -> str:
+    try:
+        return parse.parse_complaint(answer.json())
+    except (ValueError, RecursionError):
+        return ""

@@ -1,0 +1,109 @@
+"""Resources of Octopus by their addresses, which every call is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from app.domain.errors import InvalidId
+from app.domain.ids import checked_id, distinct_ids
+from app.octopus import answers, parse
+from app.octopus.errors import OctopusRejected
+from app.octopus.transport import Call, Manner, Transport
+
+#: Ids in one request, so that its address stays far below the 2,048 characters some proxies allow.
+IDS_A_PAGE = 50
+
+#: Items in one page of a list.
+ITEMS_A_PAGE = 100
+
+#: Items that two pages of a list share where it gets shorter while it is read, so that none slips through.
+OVERLAP = 20
+
+#: What asks for all spaces that the key may see. Source: MixedScopeBaseRepository of OctopusClients.
+ALL_SPACES = "all"
+
+
+class Resources:
+    """Reads and writes resources. *space* is a space id; without one Octopus takes its default space."""
+
+    def __init__(self, transport: Transport, manner: Manner) -> None:
+        self._transport = transport
+        self._manner = manner
+
+    def _get(
+        self, space: str | None, *path: str, query: Mapping[str, str] | None = None, attempts: int | None = None
+    ) -> parse.Resource:
+        call = Call("GET", _path(space, path), path[0], query or {})
+        return answers.resource(self._transport.send(call, self._manner, attempts=attempts), str(call))
+
+    def _list(self, space: str | None, *path: str, query: Mapping[str, str] | None = None) -> list[parse.Resource]:
+        """The objects of an answer that is a list without pages, or of the page it is in a version that has them."""
+        call = Call("GET", _path(space, path), path[0], query or {})
+        found: Any = answers.json_of(self._transport.send(call, self._manner), str(call))
+        if isinstance(found, list):
+            return [item for item in found if isinstance(item, dict)]
+        return list(parse.parse_page(found if isinstance(found, dict) else {}).items)
+
+    def _write(self, method: str, space: str | None, *path: str, body: parse.Resource | None = None) -> parse.Resource:
+        """The resource in the answer, empty where there is none."""
+        call = Call(method, _path(space, path), path[0], body=body)
+        answer = self._transport.send(call, self._manner)
+        found: Any = answers.json_of(answer, str(call)) if answer.content else {}
+        return found if isinstance(found, dict) else {}
+
+    def _items(
+        self, space: str | None, *path: str, query: Mapping[str, str] | None = None, take: int = ITEMS_A_PAGE,
+        overlap: int = 0,
+    ) -> Iterator[parse.Resource]:  # fmt: skip
+        """All items of a collection, page by page as they are consumed; each once where pages overlap."""
+        skip, seen = 0, set[str]()
+        while True:
+            asked = {**(query or {}), "skip": str(skip), "take": str(take)}
+            page = parse.parse_page(self._get(space, *path, query=asked))
+            for item in page.items:
+                item_id = (parse.parse_id(item) or "").lower()
+                if not overlap or item_id not in seen:
+                    yield item
+                if overlap:
+                    seen.add(item_id)
+            # An empty page that promises another would go on for ever.
+            if not page.has_next or not page.items:
+                return
+            skip += max(1, len(page.items) - overlap)
+
+    def _by_ids(
+        self, ids: Collection[str], space: str | None, kind: str, *, query: Mapping[str, str] | None = None
+    ) -> Iterator[parse.Resource]:
+        """The resources of *ids*, some at a time. No ids: no request, since Octopus would list all."""
+        wanted = distinct_ids(list(ids))
+        asked = {document_id.lower() for document_id in wanted}
+        for start in range(0, len(wanted), IDS_A_PAGE):
+            chunk = ",".join(_checked(document_id) for document_id in wanted[start : start + IDS_A_PAGE])
+            for item in self._items(space, kind, query={"ids": chunk, **(query or {})}, take=IDS_A_PAGE):
+                # A server that ignores the filter lists everything.
+                if (parse.parse_id(item) or "").lower() in asked:
+                    yield item
+
+
+def scope(space: str | None, spaces: Collection[str]) -> tuple[str | None, dict[str, str]]:
+    """The space of the address, and the query, of a list that can span spaces; all of them where none is named."""
+    named = [space] if space else distinct_ids(list(spaces))
+    if len(named) == 1:
+        return named[0], {}
+    return None, {"spaces": ",".join(_checked(name) for name in named) or ALL_SPACES}
+
+
+def _path(space: str | None, path: tuple[str, ...]) -> str:
+    # A Git reference has slashes; in an address it is one part.
+    parts = [quote(part, safe="") if part.startswith("refs/") else _checked(part) for part in path]
+    return "/".join(["/api", *([_checked(space)] if space else []), *parts])
+
+
+def _checked(part: str) -> str:
+    """*part* of a path: an id with a slash or dots would be another address."""
+    try:
+        return checked_id(part, "document")
+    except InvalidId as error:
+        raise OctopusRejected(str(error)) from error

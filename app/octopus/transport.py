@@ -1,0 +1,204 @@
+"""Requests to Octopus: bounded in time and number, and to the configured address only."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from urllib3.exceptions import NewConnectionError
+
+from app.octopus import answers
+from app.octopus.errors import OctopusBusy, OctopusError, OctopusRejected, OctopusUnreachable
+from app.octopus.values import Resource
+
+#: Seconds to connect, and between two bytes of an answer.
+TIMEOUT = (5.0, 20.0)
+
+#: Times one request is sent.
+ATTEMPTS = 4
+
+#: Seconds before the second attempt, doubled for each further one; half of it is random.
+BACKOFF_SECONDS = 1.0
+
+#: Seconds one call may wait in all for its turn and before further attempts; where more is needed, the caller tries
+#: later.
+MAX_WAIT_SECONDS = 30.0
+
+#: Same-host redirects of one request, e.g. a reverse proxy that adds a slash.
+MAX_REDIRECTS = 3
+
+#: Methods that have the same effect when they are repeated.
+_REPEATABLE = frozenset({"GET", "PUT", "DELETE"})
+
+
+class Budget(Protocol):
+    """Who lets requests go, for all processes together: `app.coordination.budget`."""
+
+    def take(self, urgent: bool = False, kind: str = "other") -> float:
+        """0.0 for a permit for one request, or the seconds to wait before asking for one again."""
+
+    def pause(self, seconds: float) -> None:
+        """Let nobody go for that long."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a caller asks. *patience* in seconds, for the waits of one call in all; what is urgent has budget kept."""
+
+    urgent: bool = False
+    patience: float = MAX_WAIT_SECONDS
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request. *path* from ``/api`` on; *kind* is what it is counted under, e.g. ``tasks``."""
+
+    method: str
+    path: str
+    kind: str
+    query: Mapping[str, str] | None = None
+    body: Resource | None = None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+class Transport:
+    """Sends calls. Not for use by several threads at once.
+
+    Args:
+        url: Where Octopus is, perhaps with a path, e.g. ``https://octopus.example.com``.
+        timeout: Seconds to connect, and between two bytes of an answer.
+        sleep: What waits between attempts.
+        budget: Asked before every attempt.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        *,
+        timeout: tuple[float, float] = TIMEOUT,
+        attempts: int = ATTEMPTS,
+        sleep: Callable[[float], object] = time.sleep,
+        budget: Budget | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._timeout = timeout
+        self._attempts = attempts
+        self._sleep = sleep
+        self._budget = budget
+        self._session = requests.Session()
+        self._session.headers.update(
+            {"X-Octopus-ApiKey": api_key, "Accept": "application/json", "User-Agent": "octowait"}
+        )
+
+    @property
+    def origin(self) -> str:
+        """The address without its path."""
+        return _origin(self.url)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def send(self, call: Call, manner: Manner, *, attempts: int | None = None) -> requests.Response:
+        """The answer, a success.
+
+        Raises:
+            OctopusError: it is none; ``permanent`` says whether trying again can help.
+            StoreError: the budget could not be asked.
+        """
+        waiting = _Waiting(self._sleep, manner.patience)
+        most = attempts or self._attempts
+        for attempt in range(most):
+            try:
+                return self._once(call, manner, waiting)
+            except OctopusError as error:
+                pause = _pause(error, attempt)
+                if attempt + 1 == most or not _may_repeat(call, error) or not waiting.may(pause):
+                    raise
+            waiting.wait(pause)
+        raise AssertionError("attempts must be at least 1")
+
+    def _once(self, call: Call, manner: Manner, waiting: _Waiting) -> requests.Response:
+        address: str = self.url + call.path
+        params = call.query
+        for _ in range(MAX_REDIRECTS + 1):
+            self._await_turn(call, manner, waiting)
+            answer = self._ask(call, address, params)
+            if not answer.is_redirect:
+                answers.check(answer, str(call))
+                return answer
+            address, params = urljoin(address, answer.headers["Location"]), None
+            if _origin(address) != self.origin:
+                raise OctopusRejected(f"{call}: redirected to {_origin(address)}: expected to stay at {self.url}")
+            if call.method != "GET":
+                raise OctopusRejected(f"{call}: redirected to {address}: expected to write to the configured address")
+        raise OctopusRejected(f"{call}: redirected more than {MAX_REDIRECTS} times")
+
+    def _await_turn(self, call: Call, manner: Manner, waiting: _Waiting) -> None:
+        while self._budget and (pause := self._budget.take(manner.urgent, call.kind)) > 0:
+            if not waiting.may(pause):
+                raise OctopusBusy(f"{call}: held back to stay within the request budget", retry_after=pause)
+            waiting.wait(pause)
+
+    def _ask(self, call: Call, address: str, params: Mapping[str, str] | None) -> requests.Response:
+        try:
+            # requests would take the API key along to whatever host a redirect names.
+            answer = self._session.request(
+                call.method, address, params=params, json=call.body, timeout=self._timeout, allow_redirects=False
+            )
+        except requests.RequestException as error:
+            said = f"{call}: no answer from {self.url}: {error}"
+            raise OctopusUnreachable(said, not_begun=_never_sent(error)) from error
+        if self._budget and (pause := answers.pause_of(answer)) > 0:
+            self._budget.pause(pause)
+        return answer
+
+
+class _Waiting:
+    """What one call has waited, and may wait still."""
+
+    def __init__(self, sleep: Callable[[float], object], patience: float) -> None:
+        self._sleep = sleep
+        self._left = patience
+
+    def may(self, seconds: float) -> bool:
+        return seconds <= self._left
+
+    def wait(self, seconds: float) -> None:
+        self._sleep(seconds)
+        self._left -= seconds
+
+
+def _may_repeat(call: Call, error: OctopusError) -> bool:
+    return not error.permanent and (call.method in _REPEATABLE or error.not_begun)
+
+
+def _never_sent(error: requests.RequestException) -> bool:
+    """Whether there was not even a connection."""
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+    cause = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(cause, NewConnectionError)
+
+
+def _origin(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return "(not an address)"
+    return f"{parts.scheme}://{parts.hostname}:{port}"
+
+
+def _pause(error: OctopusError, attempt: int) -> float:
+    backoff = BACKOFF_SECONDS * 2**attempt * random.uniform(0.5, 1.0)
+    asked = error.retry_after if isinstance(error, OctopusBusy) else None
+    # A little more than asked, or all that were told the same would come back at the same moment.
+    return backoff if asked is None else asked + random.uniform(0, 0.5)

@@ -1,0 +1,145 @@
+"""Rule 15: after a loss nobody is granted until it is known who runs where."""
+
+from datetime import timedelta
+
+import pytest
+
+from app.coordination.board import Board
+from app.coordination.snapshot import take
+from app.coordination.timeline import Filter
+from app.domain.events import Effect
+from app.domain.run import Run
+from tests.conftest import Clock
+from tests.integration.octopus_tells import WEB, Octopus
+
+
+@pytest.fixture
+def empty(redis_url, make_board):
+    """A board whose Redis has just come up empty."""
+    board = make_board()
+    for key in board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"):
+        board.client.delete(key)
+    return board
+
+
+def test_empty_board_grants_nobody_and_says_why(empty):
+    place = empty.join(Run("ServerTasks-1"), {"Machines-7"})
+
+    assert place.is_waiting
+    assert [held.kind for held in place.machines[0].holders] == ["rebuilding"]
+    assert "lost its memory" in place.message
+    assert "grants nobody" in place.reason
+
+
+def test_loss_is_recorded_once(empty):
+    for number in range(3):
+        empty.join(Run(f"ServerTasks-{number}"), {"Machines-7"})
+
+    from app.coordination.timeline import Timeline
+
+    closed = list(Timeline(empty.client, empty.keys).read(Filter(kind="closed")))
+    assert [record.cause for record in closed] == ["empty"]
+
+
+def test_opening_grants_who_is_first(empty):
+    empty.join(Run("ServerTasks-1"), {"Machines-7"})
+    empty.join(Run("ServerTasks-2"), {"Machines-7"})
+
+    assert empty.open("rebuilt", found=2)
+
+    assert empty.place("ServerTasks-1").is_granted
+    assert empty.place("ServerTasks-2").is_waiting
+    assert not empty.open("rebuilt")
+
+
+def test_waiters_start_in_the_order_in_which_octopus_started_them(empty):
+    clock = Clock(empty)
+    octopus = Octopus(empty, clock)
+    for number in (3, 1, 2):
+        empty.join(Run(f"ServerTasks-{number}"), {"Machines-7"})
+    empty.join(Run("ServerTasks-9", priority=5), {"Machines-7"})
+    for number in (1, 2, 3, 9):
+        octopus.tells(Effect.STARTED, f"ServerTasks-{number}", ago=timedelta(minutes=60 - number))
+
+    empty.open("rebuilt")
+
+    order = []
+    for _ in range(4):
+        granted = [n for n in (1, 2, 3, 9) if empty.place(f"ServerTasks-{n}").is_granted]
+        order += granted
+        empty.release(f"ServerTasks-{granted[0]}")
+    assert order == [9, 1, 2, 3]
+
+
+def test_who_was_found_running_is_there_when_the_board_opens(empty):
+    octopus = Octopus(empty, Clock(empty))
+    empty.join(Run("ServerTasks-2"), {"Machines-7"})
+    octopus.runs("ServerTasks-1", WEB)
+
+    empty.open("rebuilt")
+
+    assert empty.place("ServerTasks-2").is_waiting
+    empty.release("ServerTasks-1")
+    assert empty.place("ServerTasks-2").is_granted
+
+
+def test_operator_closes_and_opens(board, timeline):
+    board.join(Run("ServerTasks-1"), {"Machines-7"})
+
+    assert board.close(by="ann", reason="restored a backup")
+    assert board.join(Run("ServerTasks-2"), {"Machines-8"}).is_waiting
+    assert board.place("ServerTasks-1").is_granted
+    assert board.open("operator", by="ann", reason="I looked")
+
+    assert board.place("ServerTasks-2").is_granted
+    records = [r for r in timeline.read(Filter()) if r.kind in ("closed", "opened")]
+    assert [(r.kind, r.cause, r.detail["by"]) for r in records] == [
+        ("closed", "operator", "ann"), ("opened", "operator", "ann"),
+    ]  # fmt: skip
+
+
+def test_fencing_tokens_grow_across_a_loss(board, make_board):
+    before = board.join(Run("ServerTasks-1"), {"Machines-7"}).fencing_token
+    for key in board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"):
+        board.client.delete(key)
+
+    board.open("operator")
+
+    assert board.join(Run("ServerTasks-1"), {"Machines-7"}).fencing_token > before
+
+
+def test_snapshot_shows_that_the_board_is_closed(empty):
+    empty.join(Run("ServerTasks-1"), {"Machines-7"})
+
+    snapshot = take(empty.client, empty.keys)
+
+    assert snapshot.closed_since_ms
+    assert [held.kind for held in snapshot.machines[0].holders] == ["rebuilding"]
+    empty.open("rebuilt")
+    assert take(empty.client, empty.keys).closed_since_ms is None
+
+
+def test_waiters_of_a_closed_board_die_as_ever(empty):
+    clock = Clock(empty)
+    empty.join(Run("ServerTasks-1"), {"Machines-7"})
+
+    clock.advance(timedelta(minutes=5))
+    empty.sweep()
+
+    assert str(empty.place("ServerTasks-1").state) == "expired"
+
+
+def test_family_does_not_grow_while_the_board_is_closed(board):
+    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.close(by="ann")
+
+    assert board.join(Run("ServerTasks-2", on_behalf_of="ServerTasks-1"), {"Machines-7"}).is_waiting
+    board.open("operator")
+    assert board.place("ServerTasks-2").is_granted
+
+
+def test_board_of_another_namespace_is_closed_for_itself(board):
+    other = Board(board.client, namespace=f"{board.keys.namespace}x")
+
+    assert other.join(Run("ServerTasks-1"), {"Machines-7"}).is_waiting
+    assert board.join(Run("ServerTasks-1"), {"Machines-7"}).is_granted

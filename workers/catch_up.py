@@ -1,0 +1,152 @@
+"""The job that reads the events of Octopus which no webhook brought."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from app.coordination.scripts import translated
+from app.domain.events import Effect, Event, Unreadable, effect_of, parse_event
+from app.jobs import CATCH_UP, RESOLVE, enqueue
+from app.octopus.client import OctopusClient
+from app.octopus.errors import OctopusMissing
+from workers.context import Context, current
+
+log = structlog.get_logger()
+
+#: Octopus shows an event some time after it says that it occurred, and its clock may be behind ours.
+OVERLAP_MS = 120_000
+
+#: What is read the first time: what ran before is found by the rebuild.
+FIRST_MS = 600_000
+
+#: The longest stretch that is read at once. Its end is remembered, so an outage of days is read piece by piece.
+WINDOW_MS = 6 * 3_600_000
+
+#: How long one job goes on to the next stretch; the rest is another job's.
+PASS_SECONDS = 60.0
+
+#: How long the categories of the server are remembered, seconds.
+CATEGORIES_SECONDS = 3600
+
+
+def run() -> None:
+    """What RQ calls."""
+    context = current.get()
+    context.begin(CATCH_UP)
+    if context.octopus and CatchUp(context, context.octopus).run():
+        enqueue(context.board.client, context.settings, CATCH_UP)
+
+
+class CatchUp:
+    """One pass from the last event that a pass has seen until now, by Octopus's clock."""
+
+    def __init__(self, context: Context, octopus: OctopusClient) -> None:
+        self._context = context
+        self._board = context.board
+        self._octopus = octopus
+        self._cursor = self._board.keys.named("caught-up-to")
+        self.missed = self.latest_ms = 0
+        self._is_unresolved = False
+
+    def run(self) -> bool:
+        """Apply what was missed, oldest first; whether time ran out before the end.
+
+        Raises:
+            OctopusError: Octopus did not say; what was applied is not lost, and the rest is read next time.
+            StoreError: Redis does not answer.
+        """
+        ends_at = time.monotonic() + PASS_SECONDS
+        now_ms = self._board.now_ms()
+        from_ms = self._read_cursor() or now_ms - FIRST_MS
+        is_over = False
+        try:
+            while not is_over and time.monotonic() < ends_at:
+                to_ms = min(from_ms + WINDOW_MS, now_ms + OVERLAP_MS)
+                is_over = to_ms > now_ms
+                newest_ms = self._read(from_ms - OVERLAP_MS, to_ms)
+                from_ms = max(from_ms, newest_ms) if is_over else to_ms
+                self._write_cursor(from_ms)
+        finally:
+            self._say()
+        return not is_over
+
+    def _read(self, from_ms: int, to_ms: int) -> int:
+        """Apply the events of one stretch; when the newest occurred, 0 if there was none."""
+        found = self._octopus.events(
+            from_ms=from_ms, to_ms=to_ms, categories=self._categories(), spaces=self._context.settings.octopus_spaces
+        )
+        newest_ms = 0
+        for resource in reversed(list(found)):
+            event = self._parsed(resource)
+            if event:
+                newest_ms = max(newest_ms, event.occurred_ms or 0)
+                self._apply(event)
+        return newest_ms
+
+    def _parsed(self, resource: Mapping[str, Any]) -> Event | None:
+        try:
+            return parse_event(resource)
+        except Unreadable as error:
+            log.warning("catch up: an event cannot be read", error=str(error), event=str(resource.get("Id")))
+            return None
+
+    def _apply(self, event: Event) -> None:
+        outcome = self._board.deliver(event, via="catch_up")
+        if outcome == "unlinked":
+            outcome = self._link(event)
+        if outcome in ("applied", "unresolved"):
+            self.missed += 1
+            self.latest_ms = max(self.latest_ms, self._board.now_ms() - (event.occurred_ms or 0))
+            self._is_unresolved |= outcome == "unresolved"
+
+    def _link(self, event: Event) -> str:
+        """Apply an event that names no server task: its deployment or runbook run does."""
+        space = event.info.get("space_id")
+        assert event.deployment_id
+        try:
+            if event.deployment_id.lower().startswith("runbookruns-"):
+                task_id = self._octopus.runbook_run(event.deployment_id, space=space).task_id
+            else:
+                task_id = self._octopus.deployment(event.deployment_id, space=space).task_id
+        except OctopusMissing:
+            task_id = None
+        if not task_id:
+            return "unlinked"
+        outcome = self._board.deliver(replace(event, task_id=task_id), via="catch_up")
+        for kept in self._context.services.kept.all():
+            if kept.get("event") == event.id:
+                self._context.services.kept.forget(kept["id"])
+        return outcome
+
+    def _categories(self) -> tuple[str, ...]:
+        """The categories of this server that are about runs; they differ by version."""
+        key = self._board.keys.named("event-categories")
+        with translated():
+            known: Any = self._board.client.get(key)
+        if known:
+            return tuple(json.loads(known))
+        wanted = tuple(c.id for c in self._octopus.event_categories() if effect_of(c.id)[0] is not Effect.OTHER)
+        with translated():
+            self._board.client.set(key, json.dumps(wanted), ex=CATEGORIES_SECONDS)
+        return wanted
+
+    def _say(self) -> None:
+        if self.missed:
+            self._board.note("caught_up", missed=self.missed, latest_ms=self.latest_ms)
+            log.warning("catch up: webhooks had been lost", missed=self.missed, latest_ms=self.latest_ms)
+        if self._is_unresolved:
+            enqueue(self._board.client, self._context.settings, RESOLVE)
+
+    def _read_cursor(self) -> int:
+        with translated():
+            return int(self._board.client.get(self._cursor) or 0)
+
+    def _write_cursor(self, at_ms: int) -> None:
+        with translated():
+            self._board.client.set(self._cursor, at_ms)

@@ -1,0 +1,54 @@
+"""The manual intervention that a parked run is paused for: which one that is, and who has answered it."""
+
+from __future__ import annotations
+
+from app.coordination.board import info_of
+from app.domain.place import Place
+from app.octopus.client import OctopusClient
+from app.octopus.values import Interruption
+from workers.context import Context
+
+#: An intervention is octowait's to answer only if its title or instructions say so: others are somebody's approvals.
+MARK = "octowait"
+
+#: A claim ends, and its intervention is raised, within this; before, a run that is not paused says nothing.
+SETTLE_MS = 30_000
+
+
+def find(context: Context, octopus: OctopusClient, place: Place) -> Interruption | None:
+    """The newest of octowait's interventions of this run, pending or not; None if it has not been raised yet.
+
+    Raises:
+        OctopusError: Octopus did not say.
+    """
+    space = info_of(place.run).get("space_id")
+    tolerance_ms = context.settings.clock_tolerance_seconds * 1000
+    # One of an earlier run of the same task is not this run's.
+    first_ms = place.run["requested_at_ms"] - tolerance_ms
+    ours = [
+        found
+        for found in octopus.interruptions(place.task_id, pending_only=False, space=space)
+        if MARK in found.text.lower() and not found.is_linked and (found.created_ms or first_ms) >= first_ms
+    ]
+    return max(ours, key=lambda found: found.created_ms or 0, default=None)
+
+
+def see_override(context: Context, octopus: OctopusClient, place: Place) -> None:
+    """Note that somebody has let a waiting parked run go on before its turn, if so.
+
+    Raises:
+        OctopusError: Octopus did not say.
+    """
+    if place.now_ms - place.run["asked_at_ms"] < SETTLE_MS:
+        return
+    found = find(context, octopus, place)
+    if found and not found.is_pending:
+        note_by_hand(context, place, found)
+
+
+def note_by_hand(context: Context, place: Place, found: Interruption) -> str:
+    """Note who has answered it, and what; see `Board.answered`."""
+    return context.board.answered(
+        place.task_id, "by_hand", seen=place, result=found.result or "Proceed", interruption=found.id,
+        by=found.responsible_user_id,
+    )  # fmt: skip

@@ -1,0 +1,86 @@
+"""The job that compares who holds and who waits with the state of their server tasks, and ends what has ended."""
+
+from __future__ import annotations
+
+import structlog
+
+from app.coordination.board import info_of
+from app.domain.place import Place
+from app.domain.run import TaskEnd
+from app.jobs import RECONCILE
+from app.octopus.client import IDS_A_PAGE, OctopusClient
+from app.octopus.errors import OctopusError, OctopusMissing
+from app.octopus.values import Task
+from workers.context import Context, current
+from workers.intervention import see_override
+
+log = structlog.get_logger()
+
+#: Requests of one pass while nobody waits. While somebody does it is one, so that the number of requests a minute does
+#: not grow with the number of waiters.
+MOST_PAGES = 5
+
+#: Tasks of one pass that are asked for one by one, since the list did not have them.
+MOST_SINGLE = 5
+
+#: What an event would have said of such a state.
+OUTCOMES = {"success": "succeeded", "timedout": "timedout", "failed": "failed", "canceled": "canceled"}
+
+
+def run() -> None:
+    """What RQ calls."""
+    context = current.get()
+    context.begin(RECONCILE)
+    if context.octopus:
+        pages = 1 if context.active.somebody_waits() else MOST_PAGES
+        reconcile(context, context.octopus.asking(urgent=True), context.active.tasks(), pages=pages)
+
+
+def reconcile(context: Context, octopus: OctopusClient, task_ids: list[str], *, pages: int = 1) -> None:
+    """Ask Octopus about those of *task_ids* that were asked about longest ago, and end what has ended.
+
+    Raises:
+        OctopusError: Octopus did not say; nothing is ended then.
+        StoreError: Redis does not answer.
+    """
+    chosen = context.active.in_turn(task_ids, pages * IDS_A_PAGE)
+    # Looked at first and asked about second: what happens in between makes the answer count for nothing.
+    seen = {task_id.lower(): place for task_id in chosen if (place := context.board.place(task_id))}
+    spaces = sorted({space for place in seen.values() if (space := _space(place))})
+    tasks = octopus.tasks([place.task_id for place in seen.values()], spaces=spaces)
+    missing = seen.keys() - {task.id.lower() for task in tasks}
+    for task in [*tasks, *_one_by_one(octopus, [seen[key] for key in sorted(missing)[:MOST_SINGLE]])]:
+        _compare(context, octopus, seen[task.id.lower()], task)
+
+
+def _compare(context: Context, octopus: OctopusClient, place: Place, task: Task) -> None:
+    if task.is_completed:
+        end = TaskEnd(OUTCOMES.get(task.state.lower(), task.state.lower()), task.completed_ms)
+        outcome = context.board.release(place.task_id, cause="reconciled", seen=place, ended=end)
+        log.info("reconcile: its task has ended", task=place.task_id, state=task.state, outcome=outcome)
+    elif task.state.lower() == "cancelling" and not place.run.get("cancelling_at_ms"):
+        context.board.note_cancelling(place)
+    elif place.is_waiting and place.run.get("parked") and not task.has_pending_interruptions:
+        see_override(context, octopus, place)
+
+
+def _one_by_one(octopus: OctopusClient, places: list[Place]) -> list[Task]:
+    """Those that a list over all spaces did not have. One that Octopus does not know stays as it is: the API key may
+    not see it, and a machine that stays busy is seen and freed.
+    """
+    found = []
+    for place in places:
+        try:
+            found.append(octopus.task(place.task_id, space=_space(place)))
+        except OctopusMissing as error:
+            log.warning(
+                "reconcile: Octopus does not know a task that holds or waits", task=place.task_id, error=str(error)
+            )
+        except OctopusError as error:
+            log.warning("reconcile: no answer about a task", task=place.task_id, error=str(error))
+    return found
+
+
+def _space(place: Place) -> str | None:
+    space: str | None = info_of(place.run).get("space_id")
+    return space

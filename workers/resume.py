@@ -1,0 +1,112 @@
+"""The job that answers the interventions of parked runs whose turn has come, or will not come (rule 11)."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Literal
+
+import structlog
+
+from app.domain.place import Place
+from app.jobs import RESUME, enqueue
+from app.octopus.client import OctopusClient
+from app.octopus.errors import OctopusError
+from workers.context import Context, current
+from workers.intervention import find, note_by_hand
+
+log = structlog.get_logger()
+
+#: Pauses until an intervention is looked for again: a claim has just ended, and it is about to be raised; doubled.
+PAUSES = (timedelta(seconds=1), timedelta(seconds=30))
+
+#: A person took responsibility: it is theirs, and looked at again after this.
+PERSON_PAUSE = timedelta(seconds=30)
+
+#: The try after which the timeline says that an intervention cannot be answered.
+TRIES_UNTIL_SAID = 5
+
+#: How long one job goes on to the next run; the rest is another job's.
+PASS_SECONDS = 30.0
+
+
+class NotYet(Exception):
+    """It cannot be answered now; the message says why."""
+
+    def __init__(self, why: str, pause: timedelta | None = None) -> None:
+        super().__init__(why)
+        self.pause = pause
+
+
+def run() -> None:
+    """What RQ calls."""
+    context = current.get()
+    context.begin(RESUME)
+    if context.octopus is None:
+        return
+    octopus = context.octopus.asking(urgent=True)
+    ends_at = time.monotonic() + PASS_SECONDS
+    for task_id in context.active.due_resumes(context.board.now_ms()):
+        if time.monotonic() > ends_at:
+            enqueue(context.board.client, context.settings, RESUME)
+            return
+        attempt(context, octopus, task_id)
+
+
+def attempt(context: Context, octopus: OctopusClient, task_id: str) -> None:
+    """Answer the run's intervention, or put it off.
+
+    Raises:
+        StoreError: Redis does not answer; the run stays due.
+    """
+    place = context.board.place(task_id)
+    if place is None:
+        return
+    try:
+        answer(context, octopus, place)
+    except (NotYet, OctopusError) as error:
+        tries = context.unresolved.failed(f"resume-{task_id}")
+        pause = getattr(error, "pause", None) or min(PAUSES[0] * 2 ** min(tries - 1, 10), PAUSES[1])
+        why = str(error) if tries == TRIES_UNTIL_SAID else ""
+        context.board.put_off(task_id, pause, why=why)
+        log.info("resume: not yet", task=task_id, why=str(error), tries=tries, pause_seconds=pause.total_seconds())
+    else:
+        context.unresolved.give_back(f"resume-{task_id}")
+
+
+def answer(context: Context, octopus: OctopusClient, place: Place) -> None:
+    """Take responsibility for the run's intervention and submit "Proceed" or, when its turn will not come, "Abort".
+
+    Raises:
+        NotYet: it has not been raised, or a person is at it.
+        OctopusError: Octopus did not do it.
+    """
+    found = find(context, octopus, place)
+    if found is None:
+        raise NotYet("no manual intervention whose title or instructions mention octowait has been raised")
+    if not found.is_pending:
+        if found.has_responsibility:
+            # We did, and were killed before we could note it.
+            _note(context, place, found.id, found.result or _result(place))
+        else:
+            note_by_hand(context, place, found)
+        return
+    if not found.has_responsibility:
+        if found.responsible_user_id:
+            raise NotYet(f"{found.responsible_user_id} has taken responsibility for {found.id}", PERSON_PAUSE)
+        octopus.take_responsibility(found)
+    octopus.submit(found, result=_result(place), notes=_notes(place))
+    _note(context, place, found.id, _result(place))
+
+
+def _result(place: Place) -> Literal["Proceed", "Abort"]:
+    return "Proceed" if place.is_granted else "Abort"
+
+
+def _notes(place: Place) -> str:
+    return f"octowait: {place.message}"
+
+
+def _note(context: Context, place: Place, interruption_id: str, result: str) -> None:
+    outcome = context.board.answered(place.task_id, "octowait", result=result, interruption=interruption_id)
+    log.info("resume: answered", task=place.task_id, interruption=interruption_id, result=result, outcome=outcome)

@@ -1,0 +1,18 @@
+"""The job that looks after the holders somebody waits for: one request, whatever the number of waiters."""
+
+from __future__ import annotations
+
+from app.jobs import WATCH
+from workers.context import current
+from workers.reconcile import reconcile
+
+#: Seconds the request may wait for its turn: the next watch is about to come.
+PATIENCE_SECONDS = 5.0
+
+
+def run() -> None:
+    """What RQ calls."""
+    context = current.get()
+    context.begin(WATCH)
+    if context.octopus and (holders := context.board.watched()):
+        reconcile(context, context.octopus.asking(urgent=True, patience=PATIENCE_SECONDS), holders)
