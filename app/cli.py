@@ -497,6 +497,48 @@ def build(out: Path) -> None:
     _print_lines([str(file) for file in files])
 
 
+@_command("catch-up", "octowait catch-up")
+@as_json
+@_with_gate
+def catch_up(gate: Gate, as_json: bool) -> None:
+    """Have a worker read the events of Octopus that no webhook brought; it does so by itself every few minutes."""
+    answer = gate.call("POST", "/api/catch-up")
+    _print_json(answer) if as_json else click.echo("a worker reads the events since the last time")
+
+
+@_command("rebuild", "octowait rebuild --reason 'restored a backup'")
+@click.option("--reason", required=True, help="Kept in the timeline, with who did it.")
+@click.option("--open", "is_open", is_flag=True, help="Grant again at once, without asking Octopus: you know who runs.")
+@as_json
+@_with_gate
+def rebuild(gate: Gate, reason: str, is_open: bool, as_json: bool) -> None:
+    """Grant nobody until Octopus has said who runs where; who holds goes on."""
+    answer = gate.call("POST", "/api/rebuild", body={"reason": reason, "open": is_open})
+    said = {
+        "closed": "closed: nobody is granted until Octopus has said who runs where",
+        "was_closed": "was closed already: a worker is asking Octopus",
+        "opened": "open: machines are granted again",
+        "was_open": "was open already",
+    }
+    _print_json(answer) if as_json else click.echo(said[answer["outcome"]])
+
+
+@_command("dead-letters", "octowait dead-letters\noctowait dead-letters --forget 1763838000000-0")
+@click.option("--forget", metavar="ID", help="Keep this one no longer.")
+@as_json
+@_with_gate
+def dead_letters(gate: Gate, forget: str | None, as_json: bool) -> None:
+    """List jobs that failed; what they should have done is asked for again at its next time."""
+    from app.tables import dead_letters_table
+
+    if forget:
+        answer = gate.call("DELETE", f"/api/dead-letters/{forget}")
+        _print_json(answer) if as_json else click.echo(f"{forget}: {answer['outcome']}")
+        return
+    answer = gate.call("GET", "/api/dead-letters")
+    _print_json(answer) if as_json else _print_table(dead_letters_table(answer))
+
+
 # --- helpers ----------------------------------------------------------------------------------------------------------
 
 _SPAN = re.compile(r"^(\d+)\s*(s|m|h|d)$")

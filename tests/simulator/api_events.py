@@ -8,7 +8,7 @@ from tests.simulator.envelope import collection
 from tests.simulator.events import matches
 from tests.simulator.model import Event, Invalid
 from tests.simulator.payload import event_resource
-from tests.simulator.routing import Answer, Call, Routes
+from tests.simulator.routing import OPEN, Answer, Call, Routes
 
 routes = Routes()
 
@@ -52,23 +52,23 @@ def _is_regarding(call: Call, event: Event) -> bool:
     return every <= related and (not one or bool(one & related))
 
 
-@routes("GET", "events/categories", "EventView")
+@routes("GET", "events/categories", OPEN)
 def categories(call: Call) -> Answer:
     return [{"Id": name, "Name": shown, "Links": {}} for name, shown in CATEGORIES.items()]
 
 
-@routes("GET", "events/groups", "EventView")
+@routes("GET", "events/groups", OPEN)
 def groups(call: Call) -> Answer:
     return [{"Id": name, "Name": name, "EventCategories": list(of), "Links": {}} for name, of in GROUPS.items()]
 
 
-@routes("GET", "events/documenttypes", "EventView")
+@routes("GET", "events/documenttypes", OPEN)
 def document_types(call: Call) -> Answer:
     kinds = {"Deployments": "Deployment", "RunbookRuns": "Runbook run", "Machines": "Deployment target"}
     return [{"Id": name, "Name": shown, "Links": {}} for name, shown in kinds.items()]
 
 
-@routes("GET", "events/agents", "EventView")
+@routes("GET", "events/agents", OPEN)
 def agents(call: Call) -> Answer:
     return [{"Id": "server", "Name": "Server", "Links": {}}]
 

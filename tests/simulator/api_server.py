@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.simulator import resources
 from tests.simulator.envelope import collection
 from tests.simulator.model import Missing, Space, User
-from tests.simulator.routing import Answer, Call, Routes
+from tests.simulator.routing import OPEN, Answer, Call, Routes
 
 routes = Routes()
 
@@ -28,7 +28,7 @@ _LINKED = ("spaces", "projects", "environments", "machines", "tasks", "deploymen
            "interruptions", "subscriptions", "runbooks", "runbookRuns", "tenants", "users", "teams")  # fmt: skip
 
 
-@routes("GET", "")
+@routes("GET", "", OPEN)
 def root(call: Call) -> Answer:
     base = f"/api/{call.space.id}" if call.space else "/api"
     links = {kind.capitalize(): f"{base}/{kind}{{/id}}{{?skip,take,ids,partialName}}" for kind in _LINKED}

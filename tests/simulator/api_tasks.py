@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.simulator import resources
 from tests.simulator.envelope import collection
 from tests.simulator.model import COMPLETED, Invalid, Task
-from tests.simulator.routing import Answer, Call, Created, Routes, Text
+from tests.simulator.routing import OPEN, Answer, Call, Created, Routes, Text
 
 routes = Routes()
 
@@ -55,7 +55,7 @@ def _is_new(task: Task) -> bool:
     return task.state == "Queued" and task.start_ms is None
 
 
-@routes("GET", "tasks/tasktypes", "TaskView")
+@routes("GET", "tasks/tasktypes", OPEN)
 def task_types(call: Call) -> Answer:
     return [{"Id": name, "Name": shown} for name, shown in TASK_TYPES.items()]
 

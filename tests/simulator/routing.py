@@ -66,8 +66,7 @@ class Call:
         """The spaces that the path or ``spaces=`` asks for; none of them: all."""
         if self.space is not None:
             return {self.space.id}
-        # The word that clients of Octopus ask for all spaces with.
-        named = [text for text in self.texts("spaces") if text.lower() != "all"]
+        named = [space_id for space_id in self.texts("spaces") if space_id.lower() != "all"]
         return {self.octopus.store.get("Spaces", space_id).id for space_id in named}
 
     @property
@@ -88,13 +87,16 @@ class Call:
         return document
 
 
+#: Instead of a permission: whoever has a key may, or whoever asks.
+ANYBODY, OPEN = "anybody", "open"
+
 Answer = Any
 Handler = Callable[[Call], Answer]
 
 
 @dataclass(frozen=True)
 class Route:
-    """*parts* in lower case; one in braces is an id. *permission* empty: whoever has a key."""
+    """*parts* in lower case; one in braces is an id."""
 
     method: str
     parts: tuple[str, ...]
@@ -103,7 +105,7 @@ class Route:
 
     @property
     def shown(self) -> str:
-        return f"{self.method} {'/'.join(self.parts)}"
+        return f"{self.method} {'/'.join(self.parts) or '(root)'}"
 
     def match(self, method: str, parts: Sequence[str]) -> dict[str, str] | None:
         if method != self.method or len(parts) != len(self.parts):
@@ -123,7 +125,7 @@ class Routes:
     def __init__(self) -> None:
         self.all: list[Route] = []
 
-    def __call__(self, method: str, path: str, permission: str = "") -> Callable[[Handler], Handler]:
+    def __call__(self, method: str, path: str, permission: str = ANYBODY) -> Callable[[Handler], Handler]:
         def add(handler: Handler) -> Handler:
             self.all.append(Route(method, tuple(path.split("/")) if path else (), permission, handler))
             return handler

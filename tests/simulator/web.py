@@ -14,7 +14,7 @@ from werkzeug.serving import WSGIRequestHandler
 
 from tests.simulator.interruptions import Denied
 from tests.simulator.model import Invalid, Missing, Space, User
-from tests.simulator.routing import Call, Created, Handler, Route, Text, find
+from tests.simulator.routing import ANYBODY, OPEN, Call, Created, Handler, Route, Text, find
 
 if TYPE_CHECKING:
     from tests.simulator.octopus import Octopus
@@ -59,13 +59,13 @@ class Api:
         self, request: Request, user: User | None, space: Space | None, route: Route | None, ids: dict[str, str],
         error: str,
     ) -> Response:  # fmt: skip
-        if user is None and route is not None and not route.parts:
+        if user is None and route is not None and route.permission is OPEN:
             user = self._octopus.nobody
         if user is None:
             return _error(401, "You must be logged in to request this resource. Please provide a valid API key.")
         if error or route is None:
             return _error(404, error or f"The resource '{request.path}' was not found.")
-        if route.permission and not user.may(route.permission):
+        if route.permission not in (ANYBODY, OPEN) and not user.may(route.permission):
             return _error(403, "You do not have permission to perform this action. Please contact your Octopus "
                                f"administrator. Missing permission: {route.permission}")  # fmt: skip
         return _guarded(route.handler, Call(self._octopus, request, user, space, ids))
@@ -131,10 +131,9 @@ def _error(status: int, message: str, errors: Sequence[str] = ()) -> Response:
 
 
 class Connection(WSGIRequestHandler):
-    """Keeps connections open, and closes them without an answer while the API is down."""
+    """One call; while the API is down the connection is closed without an answer."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
 
     def run_wsgi(self) -> None:
         api: Any = self.server.app
