@@ -26,6 +26,7 @@ from app.doctor import on_octopus, on_octowait, on_projects, on_subscription
 from app.doctor.case import Case
 from app.doctor.examination import examine, open_case
 from app.doctor.findings import Level, has_error, summary
+from app.domain.events import parse_event
 from app.domain.run import Run
 from app.gate import DirectGate, HttpGate
 from app.jobs import queues_of
@@ -541,6 +542,14 @@ def test_events_of_which_some_are_lost(case, octopus):
 
 def test_events_that_never_come(case, octopus):
     octopus.events = [an_event(number=number, task=number, occurred=ago(300)) for number in (1, 2)]
+
+    assert levels(on_subscription.arriving, case) == {"events_missing": ERROR}
+
+
+def test_events_that_had_to_be_asked_for_did_not_come(case, octopus, board):
+    event = an_event(number=1, task=1, occurred=ago(300))
+    octopus.events = [event]
+    board.deliver(parse_event(event), via="catch_up")
 
     assert levels(on_subscription.arriving, case) == {"events_missing": ERROR}
 
