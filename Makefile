@@ -3,10 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench install install-dev clean
+.PHONY: run demo test check bench install install-dev clean
 
 run: install
 	@$(BIN)/octowait up
+
+# The same against a simulated Octopus Server with projects that share machines.
+demo: install
+	@$(BIN)/python -m tests.simulator.demo
 
 test: install-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
