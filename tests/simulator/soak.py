@@ -8,13 +8,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from app.coordination.timeline import Record
-from tests.simulator.control import Deployment, SimulatedOctopus
+from tests.simulator.control import Deployment, SimulatedOctopus, SimulatorError
 from tests.simulator.record import overlaps, uses_gate
 from tests.simulator.stack import Stack
 from tests.simulator.steps import (
@@ -165,7 +165,9 @@ def _deploy(octopus: SimulatedOctopus, dice: random.Random, projects: Sequence[s
         unfinished.append(made[-1])
         chance = dice.random()
         if chance < 0.04:
-            octopus.cancel(dice.choice(made[-10:]))
+            # It may have ended by itself a moment ago.
+            with suppress(SimulatorError):
+                octopus.cancel(dice.choice(made[-10:]))
         elif chance < 0.06:
             ended = [one for one in made[-40:] if octopus.task(one)["IsCompleted"]]
             if ended:
