@@ -456,6 +456,7 @@ def test_parked_waiters_are_put_back_in_line(make_context, redis_url, namespace,
     assert [state(board, each) for each in parked] == ["waiting", "waiting"]
     assert board.place(parked[0].task_id).place == 1
     assert state(board, approval) == "observed", "a run that is paused for a person is under way (rule 9)"
+    assert board.place(approval.task_id).run["paused"]
     assert state(board, holder) == "observed"
 
 
@@ -594,6 +595,23 @@ def test_answer_that_was_given_and_not_noted_is_not_given_twice(board, octopus, 
 
     [resumed] = records(board, kind="resumed")
     assert resumed.cause == "octowait"
+
+
+def test_answer_is_not_looked_for_when_its_task_has_ended(board, clock, octopus, do, holder):
+    """Its wait timed out, and the deployment was cancelled before the intervention was raised."""
+    octopus.project("Web", steps=[work("slow claim", on_server=True, seconds=FOR_EVER)])
+    deployment = octopus.deploy("Web")
+    run = Run(deployment.task_id, parked=True, info={"space_id": octopus.space_id}, timeout=timedelta(seconds=60))
+    board.join(run, {machine(octopus)})
+    octopus.cancel(deployment)
+    octopus.wait_for(deployment)
+    clock.advance(timedelta(seconds=61))
+    assert board.sweep().resumes
+
+    do(resume)
+
+    assert not board.sweep().resumes
+    assert [r.cause for r in records(board, kind="not_resumed")] == ["task_ended"]
 
 
 def test_one_run_that_fails_does_not_stop_the_others(board, octopus, do, holder, park):
