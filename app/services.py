@@ -14,6 +14,8 @@ from app.coordination.board import Board, Policy
 from app.coordination.connection import connect
 from app.coordination.errors import StoreError
 from app.coordination.feed import Feed
+from app.coordination.foresight import Foresight
+from app.coordination.past import Past
 from app.coordination.snapshot import Snapshot, take
 from app.coordination.timeline import Timeline
 from app.coordination.wakes import Wakes
@@ -32,6 +34,8 @@ class Services:
     timeline: Timeline
     wakes: Wakes
     feed: Feed
+    past: Past
+    foresight: Foresight
 
     def close(self) -> None:
         """Let everybody who blocks in this process go; their clients ask again, of another process."""
@@ -95,4 +99,7 @@ def make_services(settings: Settings) -> Services:
     blocking = connect(settings.redis_url, blocking=True)
     board = Board(client, namespace=settings.namespace, policy=policy_of(settings), blocking=blocking)
     timeline = Timeline(client, board.keys)
-    return Services(settings, board, timeline, Wakes(blocking, board.keys), Feed(timeline, blocking))
+    return Services(
+        settings, board, timeline, Wakes(blocking, board.keys), Feed(timeline, blocking), Past(client, board.keys),
+        Foresight(client, board.keys, board.place),
+    )  # fmt: skip

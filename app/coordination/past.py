@@ -125,14 +125,18 @@ class Past:
                 yield ended
         yield from replay.waiting(to_ms)
 
-    def waits_of(self, task_id: str, *, now_ms: int) -> list[Wait]:
-        """All waits of a task, oldest first, the last one perhaps still going on; reads its machines' records only."""
-        records = list(self._timeline.read(Filter(task_id=task_id)))
-        waits = []
-        for number, begin in enumerate(records):
-            if begin.kind == "joined":
-                end = next((record for record in records[number + 1 :] if record.kind in _TURNS), None)
-                waits.append(self._wait(begin, end.at_ms + 1 if end else now_ms))
+    def now_ms(self) -> int:
+        """The Redis server's clock."""
+        with translated():
+            seconds, micros = self._client.time()
+        return int(seconds * 1000 + micros // 1000)
+
+    def waits_of(self, task_id: str, *, now_ms: int, most: int = 20) -> list[Wait]:
+        """The last waits of a task, oldest first, one perhaps still going on; reads its machines' records only."""
+        turns = [record for record in self._timeline.read(Filter(task_id=task_id)) if record.kind in _TURNS]
+        ends = [*(record.at_ms + 1 for record in turns[1:]), now_ms]
+        begun = [(begin, end) for begin, end in zip(turns, ends, strict=True) if begin.kind == "joined"]
+        waits = [self._wait(begin, end) for begin, end in begun[-most:]]
         return [wait for wait in waits if wait]
 
     def _wait(self, begin: Record, to_ms: int) -> Wait | None:

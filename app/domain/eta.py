@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
-from statistics import NormalDist, fmean, pstdev
+from statistics import NormalDist
 
 from app.domain.durations import words
 
@@ -97,10 +97,10 @@ def spread(sample: Sequence[int]) -> Vector:
     return tuple(quantile(ordered, (number + 0.5) / SCENARIOS) for number in range(SCENARIOS))
 
 
-def many(sample: Sequence[int], count: int) -> Vector:
-    """The sum of *count* durations like those of the sample, for lines too long to look at each."""
-    mean, deviation = count * fmean(sample), math.sqrt(count) * pstdev(sample)
-    return tuple(max(0.0, mean + z * deviation) for z in _NORMAL)
+def many(mean: float, deviation: float, count: int) -> Vector:
+    """The sum of *count* durations, for lines too long to look at each."""
+    whole, spread_of_whole = count * mean, math.sqrt(count) * deviation
+    return tuple(max(0.0, whole + z * spread_of_whole) for z in _NORMAL)
 
 
 def one_after_another(parts: Sequence[Vector]) -> Vector:
