@@ -92,9 +92,12 @@ def likely(levels: Sequence[str], history: History, *, elapsed_ms: int = 0) -> V
 
 
 def spread(sample: Sequence[int]) -> Vector:
-    """The sample as `SCENARIOS` values, from its shortest to its longest."""
+    """The sample as `SCENARIOS` values, from its shortest to its longest.
+
+    Each is one that was; values between two of them would make the long ones, which p90 is about, shorter.
+    """
     ordered = sorted(sample)
-    return tuple(quantile(ordered, (number + 0.5) / SCENARIOS) for number in range(SCENARIOS))
+    return tuple(float(ordered[(2 * number + 1) * len(ordered) // (2 * SCENARIOS)]) for number in range(SCENARIOS))
 
 
 def many(mean: float, deviation: float, count: int) -> Vector:
