@@ -46,7 +46,7 @@ class Eta:
     def message(self) -> str:
         """One sentence for the person who waits."""
         if self.p90 < 1000:
-            return "It is expected to start at once."
+            return "Expected to start at once."
         return f"Expected in about {words(self.p50)}, in nine of ten cases in at most {words(self.p90)}."
 
 

@@ -90,7 +90,7 @@ def test_same_past_gives_same_answer_and_lines_at_once_the_slower():
 
 def test_eta_in_words():
     assert Eta(180_000, 480_000).message == "Expected in about 3 min, in nine of ten cases in at most 8 min."
-    assert Eta(0, 0).message == "It is expected to start at once."
+    assert Eta(0, 0).message == "Expected to start at once."
 
 
 def test_accuracy_counts_what_came_true():
