@@ -1,0 +1,195 @@
+"""When a waiter will start: half, and nine in ten, of such waits did not take longer.
+
+The runs before it are taken to last as long as runs like them lasted before. Their durations are added up in
+`SCENARIOS` scenarios, each of which draws every duration from another part of its distribution; the draws are fixed, so
+the same past gives the same answer. Without a past there is no answer.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha1
+from statistics import NormalDist
+from typing import TypeAlias
+
+from app.domain.durations import words
+
+#: In how many scenarios durations are added up. The 90th percentile of 64 lies between the 57th and the 58th.
+SCENARIOS = 64
+
+#: A sample below this size gives way to a wider one that is larger.
+ENOUGH = 3
+
+#: Machines of one run that learn how long it held them.
+_MOST_MACHINES = 50
+
+#: Milliseconds in each scenario; an array, since thousands are cached.
+Vector: TypeAlias = "array[float]"
+
+#: Finds the past durations kept under a key, in ms; empty if there are none.
+History = Callable[[str], Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Eta:
+    """Milliseconds until the grant: half of such waits take no longer than *p50*, nine in ten no longer than *p90*."""
+
+    p50: int
+    p90: int
+
+    def as_json(self) -> dict[str, int]:
+        return {"p50": self.p50, "p90": self.p90}
+
+    @property
+    def message(self) -> str:
+        """One sentence for the person who waits."""
+        if self.p90 < 1000:
+            return "Expected to start at once."
+        return f"Expected in about {words(self.p50)}, in nine of ten cases in at most {words(self.p90)}."
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What runs are compared by."""
+
+    project_id: str | None
+    environment_id: str | None
+    machines: tuple[str, ...]
+
+    def levels(self, machine: str | None = None) -> list[str]:
+        """The keys of its past durations, the narrowest first: runs of the same project to the same environment and
+        machines, to the same environment, of the same project, on the same machine, all.
+
+        Args:
+            machine: The one whose line it stands in; by default all of its machines.
+        """
+        project, environment = (self.project_id or "").lower(), (self.environment_id or "").lower()
+        machines = sorted(name.lower() for name in self.machines)
+        keys = []
+        if project and environment:
+            names = sha1(",".join(machines).encode(), usedforsecurity=False).hexdigest()[:16]
+            keys += [f"machines:{project}:{environment}:{names}", f"environment:{project}:{environment}"]
+        if project:
+            keys.append(f"project:{project}")
+        keys += [f"machine:{name}" for name in ([machine.lower()] if machine else machines[:_MOST_MACHINES])]
+        return [*keys, "all"]
+
+
+def likely(levels: Sequence[str], history: History, *, elapsed_ms: int = 0) -> Vector | None:
+    """How much longer a run takes that has taken *elapsed_ms* already, in each scenario; None if no past can say.
+
+    The narrowest level with `ENOUGH` durations that are longer than that, else the narrowest that has any.
+    """
+    found: list[int] = []
+    for key in levels:
+        longer = [duration - elapsed_ms for duration in history(key) if duration > elapsed_ms]
+        if len(longer) >= ENOUGH:
+            return spread(longer)
+        found = found or longer
+    return spread(found) if found else None
+
+
+def spread(sample: Sequence[int]) -> Vector:
+    """The sample as `SCENARIOS` values, from its shortest to its longest.
+
+    Each is one that was; values between two of them would make the long ones, which p90 is about, shorter.
+    """
+    ordered = sorted(sample)
+    return array("d", [ordered[(2 * number + 1) * len(ordered) // (2 * SCENARIOS)] for number in range(SCENARIOS)])
+
+
+def many(mean: float, deviation: float, count: int) -> Vector:
+    """The sum of *count* durations, for lines too long to look at each."""
+    whole, spread_of_whole = count * mean, math.sqrt(count) * deviation
+    return array("d", [max(0.0, whole + z * spread_of_whole) for z in _NORMAL])
+
+
+def one_after_another(parts: Sequence[Vector]) -> Vector:
+    """The sum of durations that have nothing to do with each other."""
+    total = NOTHING
+    for number, part in enumerate(parts):
+        total = and_then(total, part, number)
+    return total
+
+
+def and_then(total: Vector, part: Vector, number: int) -> Vector:
+    """The sum of *number* durations, and one more."""
+    return array("d", [so_far + part[draw] for so_far, draw in zip(total, _draws(number), strict=True)])
+
+
+def the_longest(parts: Sequence[Vector]) -> Vector:
+    """Of durations that pass at the same time, the longest in each scenario."""
+    if len(parts) < 2:
+        return parts[0] if parts else NOTHING
+    return array("d", map(max, zip(*parts, strict=True)))
+
+
+def eta_of(vector: Vector) -> Eta:
+    ordered = sorted(vector)
+    return Eta(round(quantile(ordered, 0.5)), round(quantile(ordered, 0.9)))
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The value below which *share* of an ordered sample lies, between two of them in proportion."""
+    position = share * (len(ordered) - 1)
+    below = int(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+
+
+NOTHING: Vector = array("d", [0.0] * SCENARIOS)
+
+_NORMAL = tuple(NormalDist().inv_cdf((number + 0.5) / SCENARIOS) for number in range(SCENARIOS))
+
+_DRAWS: dict[int, tuple[int, ...]] = {0: tuple(range(SCENARIOS))}
+
+
+def _draws(number: int) -> tuple[int, ...]:
+    """In which order the scenarios draw from the duration of that number; none like another's."""
+    if number not in _DRAWS:
+        _DRAWS[number] = tuple(random.Random(number).sample(range(SCENARIOS), SCENARIOS))
+    return _DRAWS[number]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was foretold of a wait when it began; kept to be compared with the truth."""
+
+    eta: Eta
+
+    def __str__(self) -> str:
+        return f"{self.eta.p50} {self.eta.p90}"
+
+    @classmethod
+    def parsed(cls, text: bytes) -> Prediction:
+        p50, p90 = text.split()
+        return cls(Eta(int(p50), int(p90)))
+
+    def judged(self, waited_ms: int) -> dict[str, int]:
+        """What the wait adds to each count of an accuracy."""
+        return {
+            "waits": 1,
+            "within_p50": int(waited_ms <= self.eta.p50),
+            "within_p90": int(waited_ms <= self.eta.p90),
+            "error_ms": abs(waited_ms - self.eta.p50),
+        }
+
+
+def accuracy(counts: Mapping[str, int]) -> dict[str, float | int | None]:
+    """How often waits took no longer than was foretold when they began, as the API shows it.
+
+    *mean_error_ms* is how far the truth was from p50, either way, on average. Shares are None without any such wait.
+    """
+    waits = counts.get("waits", 0)
+    within = {name: counts.get(name, 0) for name in ("within_p50", "within_p90")}
+    return {
+        "waits": waits,
+        "without_eta": counts.get("without_eta", 0),
+        **within,
+        **{f"share_{name}": round(count / waits, 4) if waits else None for name, count in within.items()},
+        "mean_error_ms": round(counts.get("error_ms", 0) / waits) if waits else None,
+    }
