@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.coordination.past import Past
 from app.coordination.timeline import Record
+from app.domain.replay import Wait
 from tests.simulator.control import Deployment, SimulatedOctopus, SimulatorError
+from tests.simulator.ledger_check import compare
 from tests.simulator.record import overlaps, uses_gate
 from tests.simulator.stack import Stack
 from tests.simulator.steps import (
@@ -64,6 +67,8 @@ class Result:
     calls: int
     repairs: Mapping[str, int]
     problems: list[str] = field(default_factory=list)
+    #: How the waits of the ledger compare with the steps that waited.
+    ledger: str = ""
 
     @property
     def calls_a_waited_minute(self) -> float:
@@ -75,6 +80,7 @@ class Result:
             f"{self.waited_minutes:.1f} min waited in all, {self.calls} calls of the Octopus API: "
             f"{self.calls_a_waited_minute:.2f} a waited minute",
             f"repairs: {dict(self.repairs)}",
+            self.ledger,
         ]
 
 
@@ -88,15 +94,22 @@ def server(directory: Path, *, seed: int, task_cap: int = 16) -> Iterator[Simula
 
 def soak(
     octopus: SimulatedOctopus, redis_url: str, namespace: str, directory: Path, *, deployments: int, seed: int,
-    chaos: bool = True,
+    chaos: bool = True, tolerance_ms: int = 15_000,
 ) -> Result:  # fmt: skip
-    """Deploy at random, with every fault there is, kill octowait's processes at random, and look at what is left."""
+    """Deploy at random, with every fault there is, kill octowait's processes at random, and look at what is left.
+
+    Args:
+        chaos: Without it nothing goes wrong.
+        tolerance_ms: How far a wait may be from the step that waited, see `compare`: where a process was killed a step
+            hears of its grant late, and where a webhook was lost octowait of an end.
+    """
     dice = random.Random(seed)
     began = time.monotonic()
     with Stack(octopus, redis_url, namespace, directory, OCTOWAIT_TASK_CAP="16", **INTERVALS) as stack:
         stack.start()
         projects = list(_gated_projects(octopus))
-        octopus.faults(**FAULTS)
+        if chaos:
+            octopus.faults(**FAULTS)
         with _killing(stack, random.Random(seed + 1)) if chaos else _nothing():
             made = _deploy(octopus, dice, projects, deployments)
             octopus.wait_idle(60 + 5 * deployments)
@@ -104,7 +117,7 @@ def soak(
         octopus.look_for_events()
         octopus.wait_idle(60, is_delivered=True)
         stack.settle(120)
-        return _judge(octopus, stack, len(made), time.monotonic() - began)
+        return _judge(octopus, stack, len(made), time.monotonic() - began, tolerance_ms)
 
 
 def polling_loop(octopus: SimulatedOctopus, *, deployments: int, seed: int) -> Result:
@@ -201,18 +214,24 @@ def _nothing() -> Iterator[None]:
     yield
 
 
-def _judge(octopus: SimulatedOctopus, stack: Stack, deployments: int, seconds: float) -> Result:
+def _judge(
+    octopus: SimulatedOctopus, stack: Stack, deployments: int, seconds: float, tolerance_ms: int
+) -> Result:  # fmt: skip
     record, timeline = octopus.record(), stack.records()
+    told = Past(stack.board.client, stack.board.keys).told(from_ms=0, to_ms=stack.board.now_ms())
+    compared = compare(record, [wait for wait in told if isinstance(wait, Wait)], tolerance_ms=tolerance_ms)
     waited = [r.detail["waited_ms"] for r in timeline if "waited_ms" in r.detail]
     problems = [
         *(f"overlap: {found}" for found in overlaps(record, uses_gate)),
         *(f"not ended: {run['task_id']} {run['state']}" for run in record["runs"] if run["ended_ms"] is None),
         *_left(stack),
         *_missing(record, timeline),
+        *compared.problems,
     ]
     return Result(
         deployments, seconds, Counter(run["state"] for run in record["runs"]), sum(waited) * SPEED / 60_000,
         octopus.calls()["by_key"].get("octowait", 0), Counter(_repairs(timeline)), problems,
+        compared.line(),
     )  # fmt: skip
 
 
