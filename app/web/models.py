@@ -232,6 +232,7 @@ class TimelineQuery(Input):
     machine_id: Id | None = None
     task_id: Id | None = None
     project_id: Id | None = None
+    environment_id: Id | None = None
     kind: Annotated[str, Field(pattern=r"^[a-z_]+$")] | None = None
     from_ms: Ms | None = None
     to_ms: Annotated[Ms | None, Field(description="Exclusive.")] = None

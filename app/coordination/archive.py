@@ -1,0 +1,228 @@
+"""The archive: what the timeline has no longer, one compressed file a day, its lines in one chain of hashes.
+
+``2026-08-01.ndjson.gz`` has the records of that day (UTC); ``2026-08-01.json``, its manifest, says what must be in it.
+The file counts once its manifest is there, and neither changes after that.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+import structlog
+
+from app.coordination.errors import ArchiveError
+from app.coordination.records import Entry, Filter, Order, Written, order_of
+from app.domain.chain import Link, Unsealed, body_of, seal
+
+log = structlog.get_logger()
+
+#: Of records that cannot be wanted, one in so many counts for `app.coordination.timeline.MOST_SCANNED`: most of the
+#: work on them is left out.
+SKIPPED = 10
+
+#: A directory that changed less than this ago may change again without another time of change, seconds.
+_UNSETTLED = 2.0
+
+#: What reading a damaged file raises.
+DAMAGED = (OSError, EOFError, zlib.error, ValueError)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What must be in the file of a day. *previous* is the hash that its first line goes on from."""
+
+    day: str
+    first_id: str
+    last_id: str
+    first_seq: int
+    count: int
+    previous: str
+    hash: str
+
+    @property
+    def begin(self) -> Link:
+        return Link(self.first_seq - 1, self.previous)
+
+    @property
+    def end(self) -> Link:
+        return Link(self.first_seq + self.count - 1, self.hash)
+
+
+class Archive:
+    """The files of one directory. It need not exist until something is written."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._known: tuple[int, tuple[Manifest, ...]] = (-1, ())
+
+    def manifests(self) -> tuple[Manifest, ...]:
+        """All manifests, oldest first; an unreadable one is left out, and logged."""
+        try:
+            changed_ns = os.stat(self.directory).st_mtime_ns
+        except OSError:
+            return ()
+        if changed_ns != self._known[0]:
+            found = tuple(sorted(self._read_manifests(), key=lambda manifest: order_of(manifest.last_id)))
+            settled = time.time() - changed_ns / 1e9 > _UNSETTLED
+            self._known = (changed_ns if settled else -1, found)
+        return self._known[1]
+
+    def _read_manifests(self) -> Iterator[Manifest]:
+        for path in self.directory.glob("????-??-??.json"):
+            try:
+                yield manifest_in(path)
+            except ArchiveError as error:
+                log.error("archive: left out of what is read; 'octowait timeline verify' says more", error=str(error))
+
+    def until(self) -> Order:
+        """Where the archive ends: all records up to there are in it."""
+        manifests = self.manifests()
+        return order_of(manifests[-1].last_id) if manifests else (0, -1)
+
+    def path(self, day: str) -> Path:
+        return self.directory / f"{day}.ndjson.gz"
+
+    def read(self, wanted: Filter, at: Order) -> Iterator[tuple[str, Entry | None]]:
+        """The records behind *at*, oldest first, as `Timeline` reads them: id, and the record where it is wanted.
+
+        What is damaged is logged, and what lies behind it in its file is left out.
+        """
+        may_be_wanted, skipped = _sieve(wanted), 0
+        to_ms = float("inf") if wanted.to_ms is None else wanted.to_ms
+        for manifest in self.manifests():
+            if order_of(manifest.last_id) <= at or order_of(manifest.first_id)[0] >= to_ms:
+                continue
+            for stamp, line in self._lines(manifest.day):
+                if order_of(stamp) <= at or order_of(stamp)[0] >= to_ms:
+                    continue
+                entry = Written(body_of(line)) if may_be_wanted(line) else None
+                if entry and wanted.words and not wanted.accepts(entry.record):
+                    entry = None
+                skipped += entry is None
+                if entry or skipped % SKIPPED == 0:
+                    yield stamp, entry
+
+    def find(self, stamps: Collection[str]) -> dict[str, Written]:
+        """Those records of these ids that are in the archive."""
+        found: dict[str, Written] = {}
+        for manifest in self.manifests():
+            first, last = order_of(manifest.first_id), order_of(manifest.last_id)
+            inside = {stamp for stamp in stamps if first <= order_of(stamp) <= last}
+            if inside:
+                found |= {stamp: Written(body_of(line)) for stamp, line in self._lines(manifest.day) if stamp in inside}
+        return found
+
+    def _lines(self, day: str) -> Iterator[tuple[str, str]]:
+        try:
+            with opened(self.path(day)) as file:
+                for line in file:
+                    yield stamp_of(line), line.rstrip("\n")
+        except DAMAGED as error:
+            log.error("archive: a file is damaged; 'octowait timeline verify' says more", day=day, error=str(error))
+
+    def write(self, day: str, bodies: Iterable[tuple[str, str]]) -> Manifest:
+        """Write the records of *day*, each as id and line, behind what is there.
+
+        Two who do this at once write the same, as long as nobody trims the stream before the manifest is there.
+
+        Raises:
+            ArchiveError: the files cannot be written, or there are no records.
+        """
+        last = next(reversed(self.manifests()), None)
+        begin = last.end if last else Link()
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with self._draft(self.path(day)) as draft:
+                with gzip.GzipFile("", "wb", fileobj=draft, mtime=0) as file:
+                    first, newest, end = _write_sealed(file, bodies, begin)
+            manifest = Manifest(day, first, newest, begin.seq + 1, end.seq - begin.seq, begin.hash, end.hash)
+            with self._draft(self.directory / f"{day}.json") as draft:
+                draft.write(json.dumps(asdict(manifest), indent=2).encode() + b"\n")
+        except OSError as error:
+            raise ArchiveError(f"{self.directory}: cannot be written ({error})") from error
+        return manifest
+
+    @contextmanager
+    def _draft(self, path: Path) -> Iterator[IO[bytes]]:
+        """A file that appears as *path*, whole and on the disk, or not at all."""
+        draft = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+        try:
+            with open(draft, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(draft, path)
+            directory = os.open(self.directory, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def opened(path: Path) -> IO[str]:
+    """The lines of a compressed file; reading raises one of `DAMAGED` where it is not whole."""
+    return gzip.open(path, "rt", encoding="utf-8", newline="\n")
+
+
+def manifest_in(path: Path) -> Manifest:
+    """The manifest in a file.
+
+    Raises:
+        ArchiveError: it is not there or no manifest.
+    """
+    try:
+        manifest = Manifest(**json.loads(path.read_text()))
+        order_of(manifest.first_id), order_of(manifest.last_id)
+        return manifest
+    except FileNotFoundError as error:
+        raise ArchiveError(f"{path.name} is missing") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise ArchiveError(f"{path.name} is no manifest: {error}") from error
+
+
+def stamp_of(line: str) -> str:
+    """The id of a record's line.
+
+    Raises:
+        ValueError: it does not begin as one.
+    """
+    stamp = line[7 : line.index('"', 7)] if line.startswith('{"id":"') else ""
+    order_of(stamp)
+    return stamp
+
+
+def _write_sealed(file: gzip.GzipFile, bodies: Iterable[tuple[str, str]], end: Link) -> tuple[str, str, Link]:
+    first = newest = ""
+    for newest, body in bodies:
+        line, end = seal(body, end)
+        file.write(line.encode() + b"\n")
+        first = first or newest
+    if not newest:
+        raise ArchiveError("there are no records to archive: somebody else has archived them meanwhile")
+    return first, newest, end
+
+
+def _sieve(wanted: Filter) -> Callable[[str], bool]:
+    """A quick look at a line that lets all that are wanted through."""
+    words = [json.dumps(word)[1:-1].lower() for word in wanted.words]
+
+    def may_be_wanted(line: str) -> bool:
+        lower = line.lower()
+        return all(word in lower for word in words)
+
+    return may_be_wanted if words else lambda line: True
+
+
+__all__ = ["Archive", "Manifest", "Unsealed", "manifest_in", "opened", "stamp_of"]
