@@ -18,7 +18,7 @@ from app.coordination.connection import Client
 from app.coordination.errors import StoreError
 from app.coordination.scripts import translated
 from app.coordination.unresolved import Unresolved
-from app.jobs import CATCH_UP, RECONCILE, RESOLVE, WATCH, queues_of
+from app.jobs import ARCHIVE, CATCH_UP, RECONCILE, RESOLVE, WATCH, queues_of
 from app.services import Services, make_services
 from app.settings import Settings
 from workers.lease import Lease
@@ -36,6 +36,9 @@ ATTEND_EVERY = timedelta(seconds=2)
 
 #: How often batches of webhooks are looked at for gaps.
 GAPS_EVERY = timedelta(seconds=10)
+
+#: How often it is looked whether a day of the timeline is old enough for the archive.
+ARCHIVE_EVERY = timedelta(hours=1)
 
 #: Nothing of a batch having come for so long, no more of it will: Octopus waits 30 s for an answer and sends on.
 QUIET_MS = 40_000
@@ -109,6 +112,10 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
             board.note("gap", batch=gap.batch_id, came=gap.came, total=gap.total)
             services.request(CATCH_UP)
 
+    def archive() -> None:
+        if services.retention.is_due(board.now_ms()):
+            services.request(ARCHIVE)
+
     def seconds(number: int) -> timedelta:
         return timedelta(seconds=number)
 
@@ -120,6 +127,7 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
             "reconcile", seconds(settings.reconcile_seconds), lambda: active.anybody() and services.request(RECONCILE)
         ),
         Entry("gaps", GAPS_EVERY, gaps),
+        Entry("archive", ARCHIVE_EVERY, archive),
         Entry("catch up", seconds(settings.catch_up_seconds), lambda: services.request(CATCH_UP)),
     ]
 

@@ -13,7 +13,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -32,6 +32,9 @@ SKIPPED = 10
 
 #: A directory that changed less than this ago may change again without another time of change, seconds.
 _UNSETTLED = 2.0
+
+#: How names of files begin that are being written, and after how many seconds nobody does so any longer.
+_DRAFT, _DRAFT_SECONDS = ".draft-", 86_400
 
 #: What reading a damaged file raises.
 DAMAGED = (OSError, EOFError, zlib.error, ValueError)
@@ -56,6 +59,10 @@ class Manifest:
     @property
     def end(self) -> Link:
         return Link(self.first_seq + self.count - 1, self.hash)
+
+
+class _Raced(Exception):
+    """Somebody else has written the same day."""
 
 
 class Archive:
@@ -140,22 +147,37 @@ class Archive:
         """
         last = next(reversed(self.manifests()), None)
         begin = last.end if last else Link()
+        manifest_path = self.directory / f"{day}.json"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
+            self._forget_drafts()
             with self._draft(self.path(day)) as draft:
                 with gzip.GzipFile("", "wb", fileobj=draft, mtime=0) as file:
                     first, newest, end = _write_sealed(file, bodies, begin)
+                if not newest and not manifest_path.exists():
+                    raise ArchiveError(f"{day}: there are no records to archive")
+                if manifest_path.exists():
+                    raise _Raced  # And the stream may have been trimmed while it was read.
             manifest = Manifest(day, first, newest, begin.seq + 1, end.seq - begin.seq, begin.hash, end.hash)
-            with self._draft(self.directory / f"{day}.json") as draft:
+            with self._draft(manifest_path) as draft:
                 draft.write(json.dumps(asdict(manifest), indent=2).encode() + b"\n")
+        except _Raced:
+            return manifest_in(manifest_path)
         except OSError as error:
             raise ArchiveError(f"{self.directory}: cannot be written ({error})") from error
         return manifest
 
+    def _forget_drafts(self) -> None:
+        """Remove what somebody who died has left."""
+        for path in self.directory.glob(f"{_DRAFT}*"):
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _DRAFT_SECONDS:
+                    path.unlink()
+
     @contextmanager
     def _draft(self, path: Path) -> Iterator[IO[bytes]]:
         """A file that appears as *path*, whole and on the disk, or not at all."""
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+        draft = path.with_name(f"{_DRAFT}{path.name}.{uuid.uuid4().hex}")
         try:
             with open(draft, "xb") as file:
                 yield file
@@ -209,8 +231,6 @@ def _write_sealed(file: gzip.GzipFile, bodies: Iterable[tuple[str, str]], end: L
         line, end = seal(body, end)
         file.write(line.encode() + b"\n")
         first = first or newest
-    if not newest:
-        raise ArchiveError("there are no records to archive: somebody else has archived them meanwhile")
     return first, newest, end
 
 

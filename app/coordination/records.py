@@ -132,7 +132,8 @@ class Written:
     def row(self) -> list[str]:
         """As `Stored.row`."""
         record = self.record
-        detail = json.dumps(record.detail, separators=(",", ":")) if record.detail else ""
+        # The last field, as it was written: the quotes of what stands before it are escaped.
+        detail = self.line.partition(',"detail":')[2][:-1] if record.detail else ""
         fields = {**record.__dict__, "machines": ",".join(record.machines), "detail": detail}
         return ["" if fields[column] is None else str(fields[column]) for column in COLUMNS]
 

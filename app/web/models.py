@@ -264,6 +264,29 @@ class Requested(BaseModel):
     outcome: Literal["requested"]
 
 
+class ArchivedDay(BaseModel):
+    """The records of one day (UTC) in one file; *hash* is that of its last line, and goes on in the next file."""
+
+    day: str
+    first_id: str
+    last_id: str
+    first_seq: int
+    count: int
+    previous: str
+    hash: str
+
+
+class ArchiveState(BaseModel):
+    """The files that the web process sees, oldest first, and *head*, the last day that was archived."""
+
+    days: list[ArchivedDay]
+    head: ArchivedDay | None
+
+
+class ArchiveRequest(Input):
+    begin_anew: Annotated[bool, Field(description="Expect no earlier files: they are lost.")] = False
+
+
 class RebuildRequest(Input):
     reason: Reason
     open: Annotated[bool, Field(description="Grant again at once, without asking Octopus.")] = False

@@ -239,7 +239,9 @@ def test_runbook_run_whose_machines_nobody_names_stays_unresolved_and_says_so(bo
         resolve_all(context)
 
     assert context.unresolved.tasks() == [TASK]
-    assert [entry["task"] for entry in logs if "RunbookRuns-5 names neither machines" in entry.get("error", "")] == [TASK]
+    assert [entry["task"] for entry in logs if "RunbookRuns-5 names neither machines" in entry.get("error", "")] == [
+        TASK
+    ]
 
 
 def test_run_that_ended_meanwhile_is_ended_by_the_reconciler(board, octopus, context, timeline):
