@@ -18,6 +18,7 @@ from app.coordination.connection import connect
 from app.coordination.errors import StoreError
 from app.coordination.feed import Feed
 from app.coordination.kept import Kept
+from app.coordination.measured import Measured, Tally
 from app.coordination.retention import Retention
 from app.coordination.snapshot import Snapshot, take
 from app.coordination.timeline import Timeline
@@ -42,6 +43,9 @@ class Services:
     kept: Kept
     #: Jobs that failed.
     dead: Kept
+    measured: Measured
+    #: What this process counts.
+    tally: Tally
     #: A webhook was refused because it could not be stored.
     has_missed: threading.Event = field(default_factory=threading.Event)
 
@@ -147,7 +151,9 @@ def make_services(settings: Settings) -> Services:
     blocking = connect(settings.redis_url, blocking=True)
     board = Board(client, namespace=settings.namespace, policy=policy_of(settings), blocking=blocking)
     timeline = Timeline(client, board.keys, Archive(settings.archive_directory))
+    measured = Measured(client, board.keys)
     return Services(
         settings=settings, board=board, timeline=timeline, wakes=Wakes(blocking, board.keys),
         feed=Feed(timeline, blocking), kept=Kept(client, board.keys), dead=Kept(client, board.keys, "dead"),
+        measured=measured, tally=Tally(measured),
     )  # fmt: skip

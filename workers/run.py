@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from rq import SimpleWorker
 from rq.exceptions import StopRequested
+from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
@@ -17,6 +18,7 @@ from app.coordination.connection import connect
 from app.coordination.errors import StoreError
 from app.coordination.scripts import translated
 from app.jobs import queues_of
+from app.measures import JOB
 from app.octopus.ask import make_client
 from app.services import make_services
 from app.settings import Settings
@@ -49,6 +51,20 @@ class Worker(SimpleWorker):
             super().execute_job(job, queue)
         finally:
             current.reset(token)
+
+    def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
+        began = time.monotonic()
+        is_done = super().perform_job(job, queue, execution)
+        self._count(str(job.func_name).split(".")[1], is_done, time.monotonic() - began)
+        return is_done
+
+    def _count(self, name: str, is_done: bool, seconds: float) -> None:
+        tally = self._context.services.tally
+        tally.add(JOB.observe(round(seconds * 1000), name, "done" if is_done else "failed"))
+        try:
+            tally.flush()
+        except StoreError as error:
+            log.warning("worker: what was counted is written after the next job", error=str(error))
 
     def request_stop(self, signum: Any, frame: Any) -> None:
         self.is_stopping = True

@@ -22,6 +22,7 @@ from app.jobs import ARCHIVE, CATCH_UP, RECONCILE, RESOLVE, WATCH, queues_of
 from app.services import Services, make_services
 from app.settings import Settings
 from workers.lease import Lease
+from workers.measure import measure
 
 log = structlog.get_logger()
 
@@ -36,6 +37,9 @@ ATTEND_EVERY = timedelta(seconds=2)
 
 #: How often batches of webhooks are looked at for gaps.
 GAPS_EVERY = timedelta(seconds=10)
+
+#: How often the timeline is counted for the metrics.
+MEASURE_EVERY = timedelta(seconds=5)
 
 #: How often it is looked whether a day of the timeline is old enough for the archive.
 ARCHIVE_EVERY = timedelta(hours=1)
@@ -127,6 +131,7 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
             "reconcile", seconds(settings.reconcile_seconds), lambda: active.anybody() and services.request(RECONCILE)
         ),
         Entry("gaps", GAPS_EVERY, gaps),
+        Entry("measure", MEASURE_EVERY, lambda: measure(services.measured, services.timeline)),
         Entry("archive", ARCHIVE_EVERY, archive),
         Entry("catch up", seconds(settings.catch_up_seconds), lambda: services.request(CATCH_UP)),
     ]

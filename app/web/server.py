@@ -57,6 +57,7 @@ def _sweep(services: Services) -> None:
         try:
             swept = services.board.sweep(serving=True)
             services.attend(swept)
+            services.tally.flush(blocked=len(services.wakes))
             more = swept.more
         except StoreError as error:
             log.warning("sweep failed, trying again", error=str(error))

@@ -9,6 +9,7 @@ from flask import Blueprint, request
 from app.coordination.errors import StoreError
 from app.domain.events import Unreadable, parse_delivery, redacted
 from app.jobs import CATCH_UP, RESOLVE
+from app.measures import WEBHOOKS
 from app.web.auth import is_webhook_secret
 from app.web.contract import Api, read_body, services
 from app.web.models import Delivered
@@ -30,6 +31,7 @@ def deliver() -> Any:
     secret = gate.settings.webhook_secret
     assert secret
     if not is_webhook_secret(request.headers.get(gate.settings.webhook_header), secret.get_secret_value()):
+        gate.tally.add(WEBHOOKS.count("unauthorized"))
         raise Problem(401, "unauthorized", f"expected the webhook secret in the header {gate.settings.webhook_header}")
     body = read_body()
     try:
@@ -40,6 +42,7 @@ def deliver() -> Any:
         outcome = gate.board.deliver(event)
     except StoreError:
         gate.has_missed.set()
+        gate.tally.add(WEBHOOKS.count("failed"))
         raise
     if outcome == "unlinked":
         gate.request(CATCH_UP)
@@ -49,6 +52,7 @@ def deliver() -> Any:
     if outcome == "unresolved":
         gate.request(RESOLVE)
         outcome = "applied"
+    gate.tally.add(WEBHOOKS.count(outcome))
     return {"event": event.id, "outcome": outcome}, 202
 
 
@@ -56,6 +60,7 @@ def _keep(body: bytes, reason: str, event_id: str | None) -> Any:
     gate = services()
     secret = gate.settings.webhook_secret
     assert secret
+    gate.tally.add(WEBHOOKS.count("kept"))
     text = redacted(body, (secret.get_secret_value(),), MOST_KEPT)
     gate.kept.keep(body=text, reason=reason, **({"event": event_id} if event_id else {}))
     return {"event": event_id, "outcome": "kept"}, 202
