@@ -23,6 +23,7 @@ from app.octopus.ask import make_client
 from app.services import make_services
 from app.settings import Settings
 from workers.context import Context, current
+from workers.notify import targets_of
 
 log = structlog.get_logger()
 
@@ -77,6 +78,8 @@ def run_worker(settings: Settings) -> None:
     Args:
         settings: With ``redis_url`` set.
     """
+    if settings.notify_urls:
+        targets_of(settings)  # A bad one stops the start.
     services = make_services(settings)
     context = Context(services, make_client(settings, services.budget))
     if context.octopus is None:

@@ -16,9 +16,10 @@ from rq.cron import CronJob, CronScheduler
 from app.coordination.active import Active
 from app.coordination.connection import Client
 from app.coordination.errors import StoreError
+from app.coordination.outbox import Outbox
 from app.coordination.scripts import translated
 from app.coordination.unresolved import Unresolved
-from app.jobs import ARCHIVE, CATCH_UP, RECONCILE, RESOLVE, WATCH, queues_of
+from app.jobs import ARCHIVE, CATCH_UP, NOTIFY, RECONCILE, RESOLVE, WATCH, queues_of
 from app.services import Services, make_services
 from app.settings import Settings
 from workers.lease import Lease
@@ -40,6 +41,9 @@ GAPS_EVERY = timedelta(seconds=10)
 
 #: How often the timeline is counted for the metrics.
 MEASURE_EVERY = timedelta(seconds=5)
+
+#: How often it is looked whether people are to be told of something.
+NOTIFY_EVERY = timedelta(seconds=10)
 
 #: How often it is looked whether a day of the timeline is old enough for the archive.
 ARCHIVE_EVERY = timedelta(hours=1)
@@ -110,6 +114,7 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
     """The schedule. Each entry looks first whether there is anything to do, so that an idle gate asks for nothing."""
     settings, board = services.settings, services.board
     active, unresolved = Active(board.client, board.keys), Unresolved(board.client, board.keys)
+    outbox = Outbox(board.client, board.keys)
 
     def gaps() -> None:
         for gap in active.take_gaps(quiet_ms=QUIET_MS, now_ms=board.now_ms()):
@@ -119,6 +124,12 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
     def archive() -> None:
         if services.retention.is_due(board.now_ms()):
             services.request(ARCHIVE)
+
+    def notify() -> None:
+        if not settings.notify_urls:
+            outbox.end()
+        elif not outbox.is_idle(services.timeline.last_id(), board.now_ms()):
+            services.request(NOTIFY)
 
     def seconds(number: int) -> timedelta:
         return timedelta(seconds=number)
@@ -132,6 +143,7 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
         ),
         Entry("gaps", GAPS_EVERY, gaps),
         Entry("measure", MEASURE_EVERY, lambda: measure(services.measured, services.timeline)),
+        Entry("notify", NOTIFY_EVERY, notify),
         Entry("archive", ARCHIVE_EVERY, archive),
         Entry("catch up", seconds(settings.catch_up_seconds), lambda: services.request(CATCH_UP)),
     ]
