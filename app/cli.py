@@ -158,7 +158,7 @@ def _process_settings() -> Iterator[Settings]:
     from app.logs import configure_logs
 
     settings = with_secrets(load_settings())
-    configure_logs(settings.log_format)
+    configure_logs(settings.log_format, level=settings.log_level, secrets=settings.secrets)
     if settings.redis_url:
         yield settings
         return

@@ -79,6 +79,12 @@ def _url(text: str | None) -> str | None:
     return text.rstrip("/") if text else None
 
 
+def _parts(address: str) -> list[str]:
+    """What of an address of Apprise may be a secret by itself: a password, a token in its path."""
+    password = urlsplit(address).netloc.rpartition("@")[0].partition(":")[2]
+    return [unquote(password), *(part for part in re.split(r"[/?&=@:]+", address) if len(part) >= 16)]
+
+
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Positive
 Url = Annotated[str | None, AfterValidator(_url)]
@@ -160,6 +166,7 @@ class Settings(BaseSettings):
         hidden = [self.webhook_secret, self.octopus_api_key, *self.notify_urls]
         return tuple(filter(None, (
             *(secret.get_secret_value() for secret in hidden if secret), *(token.secret for token in self.tokens),
+            *(part for secret in self.notify_urls for part in _parts(secret.get_secret_value())),
             unquote(parts.netloc.rpartition("@")[0].partition(":")[2]), *query.get("sentinel_password", ()),
         )))  # fmt: skip
 

@@ -13,6 +13,7 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
+from structlog.contextvars import bound_contextvars
 
 from app.coordination.connection import connect
 from app.coordination.errors import StoreError
@@ -49,7 +50,8 @@ class Worker(SimpleWorker):
     def execute_job(self, job: Job, queue: Queue) -> None:
         token = current.set(self._context)
         try:
-            super().execute_job(job, queue)
+            with bound_contextvars(job=str(job.func_name).split(".")[1], job_id=job.id):
+                super().execute_job(job, queue)
         finally:
             current.reset(token)
 

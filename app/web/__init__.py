@@ -6,7 +6,7 @@ from flask import Flask, Request, Response, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from app.services import Services
-from app.web import archive, health, metrics, problems, reading, repairs, waits, webhook
+from app.web import archive, health, metrics, problems, reading, repairs, request_log, waits, webhook
 from app.web.auth import Tokens, session_key
 from app.web.blocking import Blocking
 from app.web.contract import document
@@ -47,6 +47,7 @@ def create_app(services: Services) -> Flask:
         app.register_blueprint(api.blueprint)
     app.register_blueprint(pages)
     problems.install(app)
+    request_log.install(app)
 
     @app.get("/openapi.json")
     def openapi() -> dict[str, object]:

@@ -16,6 +16,7 @@ from flask import Blueprint, current_app, request
 from gunicorn.http.errors import ParseException
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
+from structlog.contextvars import bind_contextvars
 
 from app import __version__
 from app.services import Services
@@ -25,6 +26,9 @@ from app.web.models import ProblemDetails
 from app.web.problems import Problem
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
+
+#: Machines of a request that each of its lines in the log names.
+MOST_LOGGED = 20
 
 View = Callable[..., Any]
 
@@ -79,7 +83,9 @@ def _checked(operation: Operation, view: View) -> View:
         if operation.query:
             arguments["query"] = _parsed(operation.query, dict(request.args), "query")
         if operation.body:
-            arguments["body"] = _parsed_body(operation.body)
+            body = arguments["body"] = _parsed_body(operation.body)
+            if machines := getattr(body, "machines", None):
+                bind_contextvars(machines=machines[:MOST_LOGGED])
         return view(**arguments)
 
     return checked

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger as GunicornLog
 from gunicorn.workers.ggevent import GeventWorker
 
 from app.services import Services, make_services
@@ -65,6 +66,15 @@ def _sweep(services: Services) -> None:
         gevent.sleep(0 if more else SWEEP_SECONDS)
 
 
+class Log(GunicornLog):  # type: ignore[misc]
+    """Has what gunicorn says written like everything else."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
 class _Server(BaseApplication):  # type: ignore[misc]
     def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
         self._settings = settings
@@ -97,6 +107,7 @@ def serve(settings: Settings) -> None:
             "graceful_timeout": 5,
             "timeout": 30,
             "loglevel": "warning",
+            "logger_class": "app.web.server.Log",
             "proc_name": "octowait",
             "control_socket_disable": True,
         },

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, request
+from structlog.contextvars import bind_contextvars
 
 from app.coordination.errors import StoreError
 from app.domain.events import Unreadable, parse_delivery, redacted
@@ -38,6 +39,7 @@ def deliver() -> Any:
         event = parse_delivery(body)
     except Unreadable as unreadable:
         return _keep(body, str(unreadable), None)
+    bind_contextvars(event_id=event.id, **({"task": event.task_id} if event.task_id else {}))
     try:
         outcome = gate.board.deliver(event)
     except StoreError:
