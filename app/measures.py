@@ -82,9 +82,10 @@ LATENESS = Measure(
     "octowait_repair_lateness_seconds", "From when it occurred, by Octopus's clock, until it was found out.",
     {"kind": ("reconciled", "catch_up", "rebuild")}, (1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21600.0),
 )  # fmt: skip
+# Prometheus has a label "job" of its own.
 JOB = Measure(
     "octowait_job_seconds", "How long jobs of the workers took.",
-    {"job": tuple(job.name for job in JOBS), "outcome": ("done", "failed")},
+    {"name": tuple(job.name for job in JOBS), "outcome": ("done", "failed")},
     (0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 180.0),
 )  # fmt: skip
 

@@ -353,7 +353,7 @@ def test_real_processes_tell(make_service, one):
     processes = [service.spawn(name) for name in ("worker", "scheduler")]
     try:
         # It has begun once the place is there; what comes then is told.
-        eventually(lambda: "octowait_job_seconds_count{job=\"notify\",outcome=\"done\"} 1.0" in
+        eventually(lambda: "octowait_job_seconds_count{name=\"notify\",outcome=\"done\"} 1.0" in
                    service.call("GET", "/metrics")[1], timeout=40)  # fmt: skip
         service.call("PUT", "/api/machines/Machines-7/reservation", {"note": "disk swap"})
         assert eventually(lambda: one.titles, timeout=40) == ["Machines-7 is reserved"]

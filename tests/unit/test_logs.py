@@ -66,7 +66,7 @@ form, secret, *secrets = sys.argv[1:]
 configure_logs(form, secrets=secrets)
 log.warning(f"in the event {secret}", value=f"in a value {secret}", inside={"deep": [secret]})
 other.error("by others: %s", secret)
-local = f"{'x' * 90} {secret}"
+a_local_variable = f"{'x' * 90} {secret}"
 try:
     raise ValueError(f"in an error {secret}")
 except ValueError:
@@ -76,7 +76,7 @@ except ValueError:
     text = said(code, log_format, secret, *SECRETS)
 
     assert text.count("[redacted]") >= 6
-    assert "local" not in text
+    assert "a_local_variable" not in text
     assert not any(spelling in text for spelling in (secret, json.dumps(secret)[1:-1], repr(secret)[1:-1]))
 
 
