@@ -399,7 +399,8 @@ def _archive_head() -> Manifest | None:
     from app.gate import CannotReach, Refused
 
     try:
-        head = _find_gate(None, None, None).call("GET", "/api/archive")["head"]
+        gate = _find_gate(os.environ.get("OCTOWAIT_URL"), os.environ.get("OCTOWAIT_TOKEN"), None)
+        head = gate.call("GET", "/api/archive")["head"]
     except (BadSettings, CannotReach, Refused, StoreError) as error:
         click.echo(f"octowait cannot be asked how the archive ended: {error}", err=True)
         return None

@@ -51,7 +51,7 @@ RECORDS = Measure(
     {"kind": (
         "joined", "granted", "released", "left", "expired", "timed_out", "refused", "observed", "ended", "overlapped",
         "prioritized", "reserved", "unreserved", "event", "outage_ended", "closed", "opened", "resumed", "not_resumed",
-        "abandoned", "caught_up", "gap", "job_failed",
+        "abandoned", "caught_up", "gap", "job_failed", "archive_lost",
     )},
 )  # fmt: skip
 WAIT = Measure(

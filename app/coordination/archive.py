@@ -7,12 +7,15 @@ The file counts once its manifest is there, and neither changes after that.
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
+import re
+import sys
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +25,7 @@ import structlog
 
 from app.coordination.errors import ArchiveError
 from app.coordination.records import Entry, Filter, Order, Written, order_of
-from app.domain.chain import Link, Unsealed, body_of, seal
+from app.domain.chain import Link, body_of, seal
 
 log = structlog.get_logger()
 
@@ -35,6 +38,11 @@ _UNSETTLED = 2.0
 
 #: How names of files begin that are being written, and after how many seconds nobody does so any longer.
 _DRAFT, _DRAFT_SECONDS = ".draft-", 86_400
+
+_STAMP = re.compile(r'\{"id":"([0-9]+-[0-9]+)"')
+
+#: Characters that are unpacked at once.
+_READ_AT_ONCE = 1 << 18
 
 #: What reading a damaged file raises.
 DAMAGED = (OSError, EOFError, zlib.error, ValueError)
@@ -104,20 +112,32 @@ class Archive:
 
         What is damaged is logged, and what lies behind it in its file is left out.
         """
-        may_be_wanted, skipped = _sieve(wanted), 0
-        to_ms = float("inf") if wanted.to_ms is None else wanted.to_ms
         for manifest in self.manifests():
-            if order_of(manifest.last_id) <= at or order_of(manifest.first_id)[0] >= to_ms:
+            first, last = order_of(manifest.first_id), order_of(manifest.last_id)
+            if last <= at or (wanted.to_ms is not None and first[0] >= wanted.to_ms):
                 continue
-            for stamp, line in self._lines(manifest.day):
-                if order_of(stamp) <= at or order_of(stamp)[0] >= to_ms:
-                    continue
-                entry = Written(body_of(line)) if may_be_wanted(line) else None
-                if entry and wanted.words and not wanted.accepts(entry.record):
-                    entry = None
-                skipped += entry is None
-                if entry or skipped % SKIPPED == 0:
+            # Most files are wanted as a whole, and most lines of a search are not.
+            is_whole = first > at and (wanted.to_ms is None or last[0] < wanted.to_ms)
+            to_ms = sys.maxsize if wanted.to_ms is None else wanted.to_ms
+            for stamp, entry in self._wanted(manifest.day, wanted):
+                if is_whole or (at < (order := order_of(stamp)) and order[0] < to_ms):
                     yield stamp, entry
+
+    def _wanted(self, day: str, wanted: Filter) -> Iterator[tuple[str, Entry | None]]:
+        """The records of a day that are wanted, and one in `SKIPPED` of the others."""
+        words, skipped = [json.dumps(word)[1:-1].lower() for word in wanted.words], 0
+        with self._reading(day) as file:
+            for line in file:
+                # A quick look at the text leaves most out; what it lets through is looked at closely.
+                if words and not (
+                    all(map(line.lower().__contains__, words))
+                    and wanted.accepts(Written(body_of(line.rstrip())).record)
+                ):
+                    skipped += 1
+                    if skipped % SKIPPED == 0:
+                        yield stamp_of(line), None
+                    continue
+                yield stamp_of(line), Written(body_of(line.rstrip()))
 
     def find(self, stamps: Collection[str]) -> dict[str, Written]:
         """Those records of these ids that are in the archive."""
@@ -126,14 +146,17 @@ class Archive:
             first, last = order_of(manifest.first_id), order_of(manifest.last_id)
             inside = {stamp for stamp in stamps if first <= order_of(stamp) <= last}
             if inside:
-                found |= {stamp: Written(body_of(line)) for stamp, line in self._lines(manifest.day) if stamp in inside}
+                with self._reading(manifest.day) as file:
+                    found |= {
+                        stamp: Written(body_of(line.rstrip())) for line in file if (stamp := stamp_of(line)) in inside
+                    }
         return found
 
-    def _lines(self, day: str) -> Iterator[tuple[str, str]]:
+    @contextmanager
+    def _reading(self, day: str) -> Iterator[IO[str]]:
         try:
             with opened(self.path(day)) as file:
-                for line in file:
-                    yield stamp_of(line), line.rstrip("\n")
+                yield file
         except DAMAGED as error:
             log.error("archive: a file is damaged; 'octowait timeline verify' says more", day=day, error=str(error))
 
@@ -195,7 +218,8 @@ class Archive:
 
 def opened(path: Path) -> IO[str]:
     """The lines of a compressed file; reading raises one of `DAMAGED` where it is not whole."""
-    return gzip.open(path, "rt", encoding="utf-8", newline="\n")
+    whole = io.BufferedReader(gzip.open(path, "rb"), _READ_AT_ONCE)
+    return io.TextIOWrapper(whole, encoding="utf-8", newline="\n")
 
 
 def manifest_in(path: Path) -> Manifest:
@@ -220,9 +244,10 @@ def stamp_of(line: str) -> str:
     Raises:
         ValueError: it does not begin as one.
     """
-    stamp = line[7 : line.index('"', 7)] if line.startswith('{"id":"') else ""
-    order_of(stamp)
-    return stamp
+    found = _STAMP.match(line)
+    if not found:
+        raise ValueError(f"{line[:50]!r} does not begin with the id of a record")
+    return found[1]
 
 
 def _write_sealed(file: gzip.GzipFile, bodies: Iterable[tuple[str, str]], end: Link) -> tuple[str, str, Link]:
@@ -232,17 +257,3 @@ def _write_sealed(file: gzip.GzipFile, bodies: Iterable[tuple[str, str]], end: L
         file.write(line.encode() + b"\n")
         first = first or newest
     return first, newest, end
-
-
-def _sieve(wanted: Filter) -> Callable[[str], bool]:
-    """A quick look at a line that lets all that are wanted through."""
-    words = [json.dumps(word)[1:-1].lower() for word in wanted.words]
-
-    def may_be_wanted(line: str) -> bool:
-        lower = line.lower()
-        return all(word in lower for word in words)
-
-    return may_be_wanted if words else lambda line: True
-
-
-__all__ = ["Archive", "Manifest", "Unsealed", "manifest_in", "opened", "stamp_of"]

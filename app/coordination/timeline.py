@@ -129,10 +129,10 @@ class Timeline:
         at = max((wanted.from_ms or 0, -1), order_of(after) if after else (0, -1))
         size = first_chunk
         while True:
-            for stamp, entry in self._archived(wanted, at):
-                at = order_of(stamp)
-                yield stamp, entry
-            at = max(at, self._archived_until())
+            last = ""
+            for last, entry in self._archived(wanted, at):
+                yield last, entry
+            at = max(at, self._archived_until(), order_of(last) if last else at)
             found = self._chunk(wanted, at, size)
             if self._archived_until() > at:
                 continue  # What was read may have been trimmed before; it is in the files now.

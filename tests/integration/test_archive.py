@@ -379,6 +379,22 @@ def test_file_that_was_written_anew_with_a_chain_of_its_own_is_found(files, rete
     assert found(files, retention)
 
 
+def test_damaged_file_is_left_out_of_what_is_read(files, timeline):
+    files[1].write_bytes(b"nothing of it")
+    kinds = [record.kind for record in timeline.read(Filter())]
+
+    assert kinds.count("joined") == 6
+    assert kinds[-1] == "reserved"
+
+
+def test_unreadable_manifest_is_left_out_of_what_is_read_and_found(files, timeline, retention):
+    day = files[1].name[:10]
+    files[1].with_name(f"{day}.json").write_text('{"day": 1}')
+
+    assert [record.kind for record in timeline.read(Filter())].count("joined") == 6
+    assert any(f"{day}.json is no manifest" in finding for finding in found(files, retention))
+
+
 # The job
 
 
