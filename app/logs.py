@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
+
+#: Tells more about what is being done here, for a line of the log; asked only when one is written.
+about: ContextVar[Callable[[], Mapping[str, Any]]] = ContextVar("about")
 
 #: What stands where a secret stood.
 REDACTED = "[redacted]"
@@ -27,6 +31,7 @@ def configure_logs(log_format: str, *, level: str = "info", secrets: Collection[
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _with_facts,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -49,6 +54,11 @@ def configure_logs(log_format: str, *, level: str = "info", secrets: Collection[
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def _with_facts(logger: Any, name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    tell = about.get(None)
+    return {**tell(), **event} if tell else event
 
 
 def _without(secrets: Collection[str], renderer: Callable[..., Any]) -> structlog.typing.Processor:

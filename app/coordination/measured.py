@@ -126,7 +126,8 @@ class Tally:
 
     def add(self, increments: Mapping[str, int]) -> None:
         with self._lock:
-            self._waiting.update(increments)
+            for name, amount in increments.items():
+                self._waiting[name] += amount
 
     def flush(self, *, blocked: int | None = None) -> None:
         """Write what was counted, and how many requests block in this process.

@@ -47,7 +47,7 @@ def create_app(services: Services) -> Flask:
         app.register_blueprint(api.blueprint)
     app.register_blueprint(pages)
     problems.install(app)
-    request_log.install(app)
+    request_log.install(app, is_verbose=settings.log_level == "debug")
 
     @app.get("/openapi.json")
     def openapi() -> dict[str, object]:

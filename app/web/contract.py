@@ -16,7 +16,6 @@ from flask import Blueprint, current_app, request
 from gunicorn.http.errors import ParseException
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
-from structlog.contextvars import bind_contextvars
 
 from app import __version__
 from app.services import Services
@@ -24,11 +23,9 @@ from app.settings import Token
 from app.web.auth import require
 from app.web.models import ProblemDetails
 from app.web.problems import Problem
+from app.web.request_log import name_in_log
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
-
-#: Machines of a request that each of its lines in the log names.
-MOST_LOGGED = 20
 
 View = Callable[..., Any]
 
@@ -85,7 +82,7 @@ def _checked(operation: Operation, view: View) -> View:
         if operation.body:
             body = arguments["body"] = _parsed_body(operation.body)
             if machines := getattr(body, "machines", None):
-                bind_contextvars(machines=machines[:MOST_LOGGED])
+                name_in_log(machines=machines)
         return view(**arguments)
 
     return checked
