@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from app import __version__
 from app.settings import ADDRESS_FILE, PREFIX, BadSettings, Settings, load_settings, read_secrets, with_secrets
 
 if TYPE_CHECKING:
+    from app.coordination.archive import Manifest
     from app.gate import Gate
     from app.subscription import Outcome
 
@@ -32,6 +34,10 @@ class _Command(click.Command):
             with formatter.section("Example" if "\n" not in self.epilog else "Examples"):
                 for line in self.epilog.splitlines():
                     formatter.write(f"  {line}\n")
+
+
+class _Group(_Command, click.Group):
+    """A command that has others under it, and does something without them too."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -94,7 +100,8 @@ def _with_gate(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @click.pass_context
     def run(ctx: click.Context, /, url: str | None, token: str | None, redis_url: str | None, **rest: Any) -> None:
-        ctx.invoke(command, gate=_find_gate(url, token, redis_url), **rest)
+        if ctx.invoked_subcommand is None:
+            ctx.invoke(command, gate=_find_gate(url, token, redis_url), **rest)
 
     run.__doc__ = command.__doc__
     run.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
@@ -151,7 +158,7 @@ def _process_settings() -> Iterator[Settings]:
     from app.logs import configure_logs
 
     settings = with_secrets(load_settings())
-    configure_logs(settings.log_format)
+    configure_logs(settings.log_format, level=settings.log_level, secrets=settings.secrets)
     if settings.redis_url:
         yield settings
         return
@@ -312,12 +319,16 @@ def run(gate: Gate, task: str, as_json: bool) -> None:
     _print_table(timeline_table(answer["timeline"]))
 
 
-@_command(
-    "timeline", "octowait timeline --machine Machines-7 --since 24h\noctowait timeline --format csv > timeline.csv"
+@cli.group(
+    "timeline",
+    cls=_Group,
+    invoke_without_command=True,
+    epilog="octowait timeline --machine Machines-7 --since 24h\noctowait timeline --format csv > timeline.csv",
 )
 @click.option("--machine", help="Only this machine.")
 @click.option("--task", help="Only this server task.")
 @click.option("--project", help="Only this project id.")
+@click.option("--environment", help="Only this environment id.")
 @click.option("--kind", help="Only this kind, e.g. granted.")
 @click.option("--since", help="From then on: 30m, 24h, 7d ago, or ISO 8601.")
 @click.option("--until", help="Before then: 30m, 24h, 7d ago, or ISO 8601.")
@@ -326,21 +337,26 @@ def run(gate: Gate, task: str, as_json: bool) -> None:
 @as_json
 @_with_gate
 def timeline(
-    gate: Gate, machine: str | None, task: str | None, project: str | None, kind: str | None, since: str | None,
-    until: str | None, limit: int, form: str, as_json: bool,
+    gate: Gate, machine: str | None, task: str | None, project: str | None, environment: str | None,
+    kind: str | None, since: str | None, until: str | None, limit: int, form: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Show what happened, oldest first; csv and ndjson stream all of it."""
+    """Show what happened, oldest first, from the archive on; csv and ndjson stream all of it."""
     from app.tables import timeline_table
 
     query: dict[str, object] = {
-        "machine_id": machine, "task_id": task, "project_id": project, "kind": kind, "limit": limit,
-        "from_ms": _moment(since, ago=True), "to_ms": _moment(until, ago=True),
+        "machine_id": machine, "task_id": task, "project_id": project, "environment_id": environment,
+        "kind": kind, "limit": limit, "from_ms": _moment(since, ago=True), "to_ms": _moment(until, ago=True),
     }  # fmt: skip
     if form != "table" and not as_json:
         for line in gate.lines("/api/timeline", query={**query, "format": form}):
             sys.stdout.write(line)
         return
     answer = gate.call("GET", "/api/timeline", query=query)
+    while answer["next_cursor"] and len(answer["records"]) < limit:
+        # A page ends where much was looked at in vain, e.g. a long archive.
+        rest = {**query, "limit": limit - len(answer["records"]), "cursor": answer["next_cursor"]}
+        more = gate.call("GET", "/api/timeline", query=rest)
+        answer = {"records": answer["records"] + more["records"], "next_cursor": more["next_cursor"]}
     if as_json:
         _print_json(answer)
         return
@@ -349,6 +365,56 @@ def timeline(
         click.echo(
             f"The first {limit} are shown: narrow it with --since, or stream all with --format ndjson.", err=True
         )
+
+
+@timeline.command(
+    "verify", cls=_Command, epilog="octowait timeline verify\noctowait timeline verify archive/2026-08-*.ndjson.gz"
+)
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@as_json
+def timeline_verify(files: tuple[Path, ...], as_json: bool) -> None:
+    """Check the archive: every record is there, as it was written and where it was.
+
+    Without FILES it checks all of OCTOWAIT_ARCHIVE_DIR, up to the end that octowait remembers if it can be reached.
+    Exit status 1 means that something was changed or is missing.
+    """
+    from app.coordination.verify import verify_directory, verify_files
+
+    found = verify_files(files) if files else verify_directory(load_settings().archive_directory, _archive_head())
+    if as_json:
+        _print_json({**asdict(found), "end": asdict(found.end)})
+    else:
+        _print_lines(found.findings)
+        click.echo(
+            f"{found.files} files, {found.records} records, last hash {found.end.hash}: "
+            f"{f'{len(found.findings)} findings' if found.findings else 'nothing was changed'}"
+        )
+    sys.exit(REFUSED if found.findings else 0)
+
+
+def _archive_head() -> Manifest | None:
+    """How the archive ended when it was written last, as octowait remembers it; None where it cannot be asked."""
+    from app.coordination.archive import Manifest
+    from app.coordination.errors import StoreError
+    from app.gate import CannotReach, Refused
+
+    try:
+        gate = _find_gate(os.environ.get("OCTOWAIT_URL"), os.environ.get("OCTOWAIT_TOKEN"), None)
+        head = gate.call("GET", "/api/archive")["head"]
+    except (BadSettings, CannotReach, Refused, StoreError) as error:
+        click.echo(f"octowait cannot be asked how the archive ended: {error}", err=True)
+        return None
+    return Manifest(**head) if head else None
+
+
+@_command("archive", "octowait archive\noctowait archive --begin-anew")
+@click.option("--begin-anew", is_flag=True, help="Expect no earlier files: they are lost for good.")
+@as_json
+@_with_gate
+def archive(gate: Gate, begin_anew: bool, as_json: bool) -> None:
+    """Have a worker move what is old enough of the timeline into files; it does so by itself every hour."""
+    answer = gate.call("POST", "/api/archive", body={"begin_anew": begin_anew})
+    _print_json(answer) if as_json else click.echo("a worker archives what is older than the retention")
 
 
 @_command("kept", "octowait kept\noctowait kept --json > kept.json && octowait replay kept.json")

@@ -30,6 +30,8 @@ class Job:
     timeout_seconds: int
     #: Somebody waits for what it does, so it goes before the others.
     is_urgent: bool = False
+    #: Without an API key there is nothing for it to do.
+    needs_octopus: bool = True
 
     @property
     def function(self) -> str:
@@ -42,8 +44,10 @@ WATCH = Job("watch", 30, is_urgent=True)
 RESUME = Job("resume", 60, is_urgent=True)
 REBUILD = Job("rebuild", 180, is_urgent=True)
 CATCH_UP = Job("catch_up", 180)
+ARCHIVE = Job("archive", 180, needs_octopus=False)
+NOTIFY = Job("notify", 120, needs_octopus=False)
 
-JOBS = (RESOLVE, RECONCILE, WATCH, RESUME, REBUILD, CATCH_UP)
+JOBS = (RESOLVE, RECONCILE, WATCH, RESUME, REBUILD, CATCH_UP, ARCHIVE, NOTIFY)
 
 
 def queues_of(client: Client, settings: Settings) -> list[Queue]:

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import structlog
 
+from app.coordination.archive import Archive
 from app.coordination.board import Board, Policy, Swept
 from app.coordination.budget import Budget
 from app.coordination.connection import connect
@@ -18,7 +19,9 @@ from app.coordination.errors import StoreError
 from app.coordination.feed import Feed
 from app.coordination.foresight import Foresight
 from app.coordination.kept import Kept
+from app.coordination.measured import Measured, Tally
 from app.coordination.past import Past
+from app.coordination.retention import Retention
 from app.coordination.snapshot import Snapshot, take
 from app.coordination.timeline import Timeline
 from app.coordination.wakes import Wakes
@@ -44,6 +47,9 @@ class Services:
     kept: Kept
     #: Jobs that failed.
     dead: Kept
+    measured: Measured
+    #: What this process counts.
+    tally: Tally
     #: A webhook was refused because it could not be stored.
     has_missed: threading.Event = field(default_factory=threading.Event)
 
@@ -65,7 +71,7 @@ class Services:
         """Have a worker do *job*: whether it was not on its way already. What there is to do stays marked if nobody can
         be asked for it.
         """
-        if self.knows_octopus:
+        if self.knows_octopus or not job.needs_octopus:
             try:
                 return enqueue(self.board.client, self.settings, job)
             except StoreError as error:
@@ -107,6 +113,17 @@ class Services:
         return task_is_running(self.settings, self.budget, place.task_id, space_id)
 
     @property
+    def archive(self) -> Archive:
+        """The files of what the timeline has no longer."""
+        return Archive(self.settings.archive_directory)
+
+    @property
+    def retention(self) -> Retention:
+        """Moves what is old into the archive."""
+        keep = timedelta(days=self.settings.timeline_retention_days)
+        return Retention(self.board.client, self.board.keys, self.archive, keep)
+
+    @property
     def budget(self) -> Budget:
         """What Octopus may be asked, shared with the other processes."""
         return Budget(self.board.client, self.board.keys, self.settings.octopus_rpm)
@@ -119,7 +136,8 @@ def policy_of(settings: Settings) -> Policy:
         max_hold=timedelta(seconds=settings.max_hold_seconds) if settings.max_hold_seconds else None,
         paused_holds=settings.paused_holds,
         clock_tolerance=timedelta(seconds=settings.clock_tolerance_seconds),
-        retention=timedelta(days=settings.timeline_retention_days),
+        # A run is remembered until all its records are in the archive, which takes whole days.
+        retention=timedelta(days=settings.timeline_retention_days + 2),
         task_cap=settings.task_cap,
         task_cap_reserve=settings.task_cap_reserve,
         abandoned_grace=timedelta(seconds=settings.abandoned_grace_seconds),
@@ -136,10 +154,12 @@ def make_services(settings: Settings) -> Services:
     client = connect(settings.redis_url, max_connections=3)
     blocking = connect(settings.redis_url, blocking=True)
     board = Board(client, namespace=settings.namespace, policy=policy_of(settings), blocking=blocking)
-    timeline = Timeline(client, board.keys)
+    timeline = Timeline(client, board.keys, Archive(settings.archive_directory))
+    measured = Measured(client, board.keys)
     return Services(
         settings=settings, board=board, timeline=timeline, wakes=Wakes(blocking, board.keys),
         feed=Feed(timeline, blocking), past=Past(client, board.keys),
         foresight=Foresight(client, board.keys, board.place), kept=Kept(client, board.keys),
         dead=Kept(client, board.keys, "dead"),
+        measured=measured, tally=Tally(measured),
     )  # fmt: skip

@@ -11,6 +11,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -55,6 +56,16 @@ def _names(text: object) -> object:
     return tuple(filter(None, (part.strip() for part in text.split(",")))) if isinstance(text, str) else text
 
 
+def _targets(text: object) -> object:
+    """The addresses of a list; one can have commas in it, so a comma ends one only where another begins."""
+    if not isinstance(text, str):
+        return text
+    addresses = [part.strip() for part in re.split(r"[,\s]+(?=[A-Za-z][A-Za-z0-9+.-]*://)", text.strip().strip(","))]
+    if any(not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://\S+\Z", address) for address in filter(None, addresses)):
+        raise ValueError("expected addresses of Apprise, comma separated, such as slack://…, mailto://… or json://…")
+    return tuple(SecretStr(address) for address in addresses if address)
+
+
 def _bind(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdigit() or int(port) > 65535:
@@ -66,6 +77,12 @@ def _url(text: str | None) -> str | None:
     if text and not re.match(r"https?://[^/\s]+", text):
         raise ValueError("expected an address such as https://octopus.example.com")
     return text.rstrip("/") if text else None
+
+
+def _parts(address: str) -> list[str]:
+    """What of an address of Apprise may be a secret by itself: a password, a token in its path."""
+    password = urlsplit(address).netloc.rpartition("@")[0].partition(":")[2]
+    return [unquote(password), *(part for part in re.split(r"[/?&=@:]+", address) if len(part) >= 16)]
 
 
 Positive = Annotated[int, Field(gt=0)]
@@ -110,9 +127,17 @@ class Settings(BaseSettings):
     catch_up_seconds: Seconds = 300
     timeline_retention_days: Positive = 90
     max_body_kib: Positive = 256
+    #: Where people are told that something needs them: addresses of Apprise.
+    notify_urls: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_targets)] = ()
+    #: A wait of so long is told of.
+    notify_wait_seconds: Seconds = 900
     log_format: Literal["text", "json"] = "text"
+    #: ``debug`` also says one line for each request.
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     #: Where the embedded server keeps its data and `Secrets` its file.
     data_dir: Path = Path(".octowait")
+    #: Where the timeline's archive is; empty: in DATA_DIR.
+    archive_dir: Path | None = None
     #: Web processes.
     web_processes: Annotated[int, Field(gt=0, le=64)] = 2
 
@@ -127,6 +152,23 @@ class Settings(BaseSettings):
     @property
     def waiter_ttl(self) -> timedelta:
         return timedelta(seconds=self.waiter_ttl_seconds)
+
+    @property
+    def archive_directory(self) -> Path:
+        """Where the timeline's archive is."""
+        return self.archive_dir or self.data_dir / "archive"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown."""
+        parts = urlsplit(self.redis_url.removeprefix("unix:"))
+        query = parse_qs(parts.query)
+        hidden = [self.webhook_secret, self.octopus_api_key, *self.notify_urls]
+        return tuple(filter(None, (
+            *(secret.get_secret_value() for secret in hidden if secret), *(token.secret for token in self.tokens),
+            *(part for secret in self.notify_urls for part in _parts(secret.get_secret_value())),
+            unquote(parts.netloc.rpartition("@")[0].partition(":")[2]), *query.get("sentinel_password", ()),
+        )))  # fmt: skip
 
     @property
     def is_loopback(self) -> bool:
@@ -171,7 +213,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 def _complaint(problem: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     name = str(problem["loc"][0])
-    secret = name in ("tokens", "webhook_secret", "octopus_api_key", "redis_url")
+    secret = name in ("tokens", "webhook_secret", "octopus_api_key", "redis_url", "notify_urls")
     shown = "(not shown)" if secret else repr(given.get(name))
     return f"{PREFIX}{name.upper()}={shown}: {problem['msg'].removeprefix('Value error, ')}"
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 from rq.job import Job as RqJob
+from structlog.contextvars import bound_contextvars, unbind_contextvars
 
 from app.coordination.active import Active
 from app.coordination.board import Board
 from app.coordination.unresolved import Unresolved
+from app.domain.place import Place
 from app.jobs import Job, begin_round
 from app.octopus.client import OctopusClient
 from app.services import Services
@@ -49,6 +53,21 @@ class Context:
     def begin(self, job: Job) -> None:
         """Let *job* be asked for once more; the first thing it does."""
         begin_round(self.board.client, self.settings, job)
+
+
+def about(place: Place) -> AbstractContextManager[None]:
+    """Name the run and its machines in every line of the log."""
+    return bound_contextvars(task=place.task_id, machines=[machine.id for machine in place.machines])
+
+
+@contextmanager
+def about_task(task_id: str) -> Iterator[None]:
+    """The same of a run whose machines will be known, and bound, only later."""
+    with bound_contextvars(task=task_id):
+        try:
+            yield
+        finally:
+            unbind_contextvars("machines")
 
 
 current: ContextVar[Context] = ContextVar("current")

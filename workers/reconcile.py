@@ -11,7 +11,7 @@ from app.jobs import RECONCILE
 from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import OctopusError, OctopusMissing
 from app.octopus.values import Task
-from workers.context import Context, current
+from workers.context import Context, about, current
 from workers.intervention import see_override
 
 log = structlog.get_logger()
@@ -50,7 +50,8 @@ def reconcile(context: Context, octopus: OctopusClient, task_ids: list[str], *, 
     tasks = octopus.tasks([place.task_id for place in seen.values()], spaces=spaces)
     missing = seen.keys() - {task.id.lower() for task in tasks}
     for task in [*tasks, *_one_by_one(octopus, [seen[key] for key in sorted(missing)[:MOST_SINGLE]])]:
-        _compare(context, octopus, seen[task.id.lower()], task)
+        with about(seen[task.id.lower()]):
+            _compare(context, octopus, seen[task.id.lower()], task)
 
 
 def _compare(context: Context, octopus: OctopusClient, place: Place, task: Task) -> None:

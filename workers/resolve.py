@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from rq.timeouts import JobTimeoutException
+from structlog.contextvars import bind_contextvars
 
 from app.coordination.board import info_of
 from app.coordination.errors import StoreError
@@ -18,7 +19,7 @@ from app.jobs import RESOLVE, enqueue
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusBusy, OctopusDenied, OctopusError, OctopusUnreachable
 from app.octopus.values import Deployment, Machine, RunbookRun, Task
-from workers.context import Context, current
+from workers.context import Context, about_task, current
 
 log = structlog.get_logger()
 
@@ -100,6 +101,10 @@ class Resolver:
         Raises:
             StoreError: Redis does not answer; the claim then ends by itself.
         """
+        with about_task(task_id):
+            return self._attempt(task_id)
+
+    def _attempt(self, task_id: str) -> str:
         try:
             outcome = self.resolve(task_id)
         except (StoreError, JobTimeoutException):
@@ -139,6 +144,7 @@ class Resolver:
             return self._end(task_id, place)
         facts = self.facts(place, task)
         machines = [{"id": machine.id, "name": machine.name} for machine in facts.machines]
+        bind_contextvars(machines=[machine.id for machine in facts.machines])
         return self._board.observe(task_id, machines, info=facts.info)
 
     def facts(self, place: Place, task: Task) -> Facts:

@@ -13,7 +13,7 @@ from app.domain.place import Place
 from app.jobs import RESUME, enqueue
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusError
-from workers.context import Context, current
+from workers.context import Context, about, current
 from workers.intervention import find, note_by_hand
 
 log = structlog.get_logger()
@@ -63,6 +63,12 @@ def attempt(context: Context, octopus: OctopusClient, task_id: str) -> None:
     place = context.board.place(task_id)
     if place is None:
         return
+    with about(place):
+        _attempt(context, octopus, place)
+
+
+def _attempt(context: Context, octopus: OctopusClient, place: Place) -> None:
+    task_id = place.task_id
     try:
         answer(context, octopus, place)
     except (NotYet, OctopusError) as error:

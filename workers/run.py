@@ -9,18 +9,22 @@ from typing import Any
 import structlog
 from rq import SimpleWorker
 from rq.exceptions import StopRequested
+from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
+from structlog.contextvars import bound_contextvars
 
 from app.coordination.connection import connect
 from app.coordination.errors import StoreError
 from app.coordination.scripts import translated
 from app.jobs import queues_of
+from app.measures import JOB
 from app.octopus.ask import make_client
 from app.services import make_services
 from app.settings import Settings
 from workers.context import Context, current
+from workers.notify import targets_of
 
 log = structlog.get_logger()
 
@@ -46,9 +50,24 @@ class Worker(SimpleWorker):
     def execute_job(self, job: Job, queue: Queue) -> None:
         token = current.set(self._context)
         try:
-            super().execute_job(job, queue)
+            with bound_contextvars(job=str(job.func_name).split(".")[1], job_id=job.id):
+                super().execute_job(job, queue)
         finally:
             current.reset(token)
+
+    def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
+        began = time.monotonic()
+        is_done = super().perform_job(job, queue, execution)
+        self._count(str(job.func_name).split(".")[1], is_done, time.monotonic() - began)
+        return is_done
+
+    def _count(self, name: str, is_done: bool, seconds: float) -> None:
+        tally = self._context.services.tally
+        tally.add(JOB.observe(round(seconds * 1000), name, "done" if is_done else "failed"))
+        try:
+            tally.flush()
+        except StoreError as error:
+            log.warning("worker: what was counted is written after the next job", error=str(error))
 
     def request_stop(self, signum: Any, frame: Any) -> None:
         self.is_stopping = True
@@ -61,6 +80,8 @@ def run_worker(settings: Settings) -> None:
     Args:
         settings: With ``redis_url`` set.
     """
+    if settings.notify_urls:
+        targets_of(settings)  # A bad one stops the start.
     services = make_services(settings)
     context = Context(services, make_client(settings, services.budget))
     if context.octopus is None:

@@ -16,12 +16,14 @@ from rq.cron import CronJob, CronScheduler
 from app.coordination.active import Active
 from app.coordination.connection import Client
 from app.coordination.errors import StoreError
+from app.coordination.outbox import Outbox
 from app.coordination.scripts import translated
 from app.coordination.unresolved import Unresolved
-from app.jobs import CATCH_UP, RECONCILE, RESOLVE, WATCH, queues_of
+from app.jobs import ARCHIVE, CATCH_UP, NOTIFY, RECONCILE, RESOLVE, WATCH, queues_of
 from app.services import Services, make_services
 from app.settings import Settings
 from workers.lease import Lease
+from workers.measure import measure
 
 log = structlog.get_logger()
 
@@ -36,6 +38,15 @@ ATTEND_EVERY = timedelta(seconds=2)
 
 #: How often batches of webhooks are looked at for gaps.
 GAPS_EVERY = timedelta(seconds=10)
+
+#: How often the timeline is counted for the metrics.
+MEASURE_EVERY = timedelta(seconds=5)
+
+#: How often it is looked whether people are to be told of something.
+NOTIFY_EVERY = timedelta(seconds=10)
+
+#: How often it is looked whether a day of the timeline is old enough for the archive.
+ARCHIVE_EVERY = timedelta(hours=1)
 
 #: Nothing of a batch having come for so long, no more of it will: Octopus waits 30 s for an answer and sends on.
 QUIET_MS = 40_000
@@ -103,11 +114,22 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
     """The schedule. Each entry looks first whether there is anything to do, so that an idle gate asks for nothing."""
     settings, board = services.settings, services.board
     active, unresolved = Active(board.client, board.keys), Unresolved(board.client, board.keys)
+    outbox = Outbox(board.client, board.keys)
 
     def gaps() -> None:
         for gap in active.take_gaps(quiet_ms=QUIET_MS, now_ms=board.now_ms()):
             board.note("gap", batch=gap.batch_id, came=gap.came, total=gap.total)
             services.request(CATCH_UP)
+
+    def archive() -> None:
+        if services.retention.is_due(board.now_ms()):
+            services.request(ARCHIVE)
+
+    def notify() -> None:
+        if not settings.notify_urls:
+            outbox.end()
+        elif not outbox.is_idle(services.timeline.last_id(), board.now_ms()):
+            services.request(NOTIFY)
 
     def seconds(number: int) -> timedelta:
         return timedelta(seconds=number)
@@ -120,6 +142,9 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
             "reconcile", seconds(settings.reconcile_seconds), lambda: active.anybody() and services.request(RECONCILE)
         ),
         Entry("gaps", GAPS_EVERY, gaps),
+        Entry("measure", MEASURE_EVERY, lambda: measure(services.measured, services.timeline)),
+        Entry("notify", NOTIFY_EVERY, notify),
+        Entry("archive", ARCHIVE_EVERY, archive),
         Entry("catch up", seconds(settings.catch_up_seconds), lambda: services.request(CATCH_UP)),
     ]
 

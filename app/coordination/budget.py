@@ -96,6 +96,17 @@ class Budget:
             with translated():
                 self._pause(self._keys[1:2], [self.offset_ms, pause_ms])
 
+    def left(self) -> int:
+        """How many requests may go out now, by those who are urgent; 0 while Octopus wants everybody to hold back."""
+        with translated():
+            permits: list[Any] = self._client.lrange(self._keys[0], 0, -1)
+            paused_until: Any = self._client.get(self._keys[1])
+            seconds, micros = self._client.time()
+        now_ms = seconds * 1000 + micros // 1000 + self.offset_ms
+        if int(paused_until or 0) > now_ms:
+            return 0
+        return max(0, self._most[True] - sum(int(at_ms) > now_ms - WINDOW_MS for at_ms in permits))
+
     def calls(self) -> dict[str, int]:
         """How many requests were permitted since the store is new, by kind, e.g. ``{"tasks": 12, "events": 3}``."""
         with translated():

@@ -2,7 +2,8 @@
 
 StoreError
 ├── StoreUnreachable   Redis does not answer; trying again can help
-└── BadStoreAddress    the address is not one that Redis clients understand
+├── BadStoreAddress    the address is not one that Redis clients understand
+└── ArchiveError       the archive's files cannot be written, or are not what they must be
 """
 
 from __future__ import annotations
@@ -18,3 +19,7 @@ class StoreUnreachable(StoreError):
 
 class BadStoreAddress(StoreError):
     """The address is not one that Redis clients understand."""
+
+
+class ArchiveError(StoreError):
+    """The archive's files cannot be written, or are not what they must be; nothing was trimmed."""

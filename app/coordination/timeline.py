@@ -1,16 +1,18 @@
-"""The timeline: every change, in order, as the scripts wrote it."""
+"""The timeline: every change, in order, as the scripts wrote it; what is old is read from the archive's files."""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from app.coordination.archive import Archive
 from app.coordination.connection import Client
 from app.coordination.keys import Keys
+from app.coordination.records import Entry, Filter, Order, Record, Stored, order_of
 from app.coordination.scripts import translated
+
+__all__ = ["CHUNK", "MOST_SCANNED", "Filter", "Record", "Timeline"]
 
 #: Records read from Redis at once; a page or a stream is built from such chunks, at constant memory.
 CHUNK = 500
@@ -18,60 +20,48 @@ CHUNK = 500
 #: Records that one page looks at before it answers with what it has and a cursor, however few match.
 MOST_SCANNED = 20_000
 
+#: Records that one script looks up by their ids: Redis serves nobody else meanwhile.
+LOOKED_UP = 100
 
-@dataclass(frozen=True)
-class Record:
-    """One change. *id* is ``<ms>-<number>``, *at_ms* its first part: the Redis server's clock."""
-
-    id: str
-    at_ms: int
-    kind: str
-    task_id: str | None = None
-    run: int | None = None
-    machines: tuple[str, ...] = ()
-    project_id: str | None = None
-    environment_id: str | None = None
-    cause: str | None = None
-    detail: Mapping[str, Any] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        """The record as the API shows it."""
-        return {**self.__dict__, "machines": list(self.machines), "detail": dict(self.detail)}
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which records: all that are set must agree; ids compare without regard to letter case; *to_ms* is exclusive."""
-
-    machine_id: str | None = None
-    task_id: str | None = None
-    project_id: str | None = None
-    kind: str | None = None
-    from_ms: int | None = None
-    to_ms: int | None = None
-
-    def accepts(self, record: Record) -> bool:
-        """Whether the record is one of those, its time aside."""
-        return (
-            (self.machine_id is None or self.machine_id.lower() in {m.lower() for m in record.machines})
-            and (self.task_id is None or (record.task_id or "").lower() == self.task_id.lower())
-            and (self.project_id is None or (record.project_id or "").lower() == self.project_id.lower())
-            and (self.kind is None or record.kind == self.kind)
-        )
+_LOOK_UP = """
+local found = {}
+for n, id in ipairs(ARGV) do
+    found[n] = redis.call('XRANGE', KEYS[1], id, id)
+end
+return found
+"""
 
 
 class Timeline:
-    """Reads the timeline; `Board` writes it."""
+    """Reads the timeline; `Board` writes it. All methods raise `StoreError`.
 
-    def __init__(self, client: Client, keys: Keys) -> None:
+    Args:
+        archive: Where records are that the stream has no longer; None: they are not read.
+    """
+
+    def __init__(self, client: Client, keys: Keys, archive: Archive | None = None) -> None:
         self._client = client
         self._keys = keys
+        self._archive = archive
+        self._look_up = client.register_script(_LOOK_UP)
 
     def read(self, wanted: Filter, *, after: str | None = None) -> Iterator[Record]:
         """The records of *wanted*, oldest first, from behind the record *after*; reads on as it is consumed."""
-        for _, record in self._scan(wanted, after):
-            if record is not None:
-                yield record
+        for _, entry in self._scan(wanted, after):
+            if entry is not None:
+                yield entry.record
+
+    def lines(self, wanted: Filter, *, after: str | None = None) -> Iterator[str]:
+        """The same as lines of JSON, without their ends."""
+        for _, entry in self._scan(wanted, after):
+            if entry is not None:
+                yield entry.line
+
+    def rows(self, wanted: Filter, *, after: str | None = None) -> Iterator[list[str]]:
+        """The same as rows under `records.COLUMNS`."""
+        for _, entry in self._scan(wanted, after):
+            if entry is not None:
+                yield entry.row
 
     def page(self, wanted: Filter, *, limit: int, after: str | None = None) -> tuple[list[Record], str | None]:
         """At most *limit* records, and where to go on, or None when these were the last.
@@ -80,24 +70,30 @@ class Timeline:
         """
         page: list[Record] = []
         scanned = 0
-        for stamp, record in self._scan(wanted, after):
+        for stamp, entry in self._scan(wanted, after, first_chunk=min(limit + 1, CHUNK)):
             if len(page) == limit or scanned == MOST_SCANNED:
                 return page, after
             scanned += 1
             after = stamp
-            if record is not None:
-                page.append(record)
+            if entry is not None:
+                page.append(entry.record)
         return page, None
 
     def newest(self, wanted: Filter, *, limit: int) -> list[Record]:
-        """The last *limit* records of one machine, run or project, oldest first."""
+        """The last *limit* records of one machine, run, project or environment, oldest first.
+
+        Those of a run are looked for in the archive too; of the others it is what the stream still has.
+        """
         with translated():
             if wanted.task_id is not None:
                 stamps: Any = self._client.lrange(self._source(wanted), -limit, -1)
             else:
-                entries: Any = self._client.xrevrange(self._source(wanted), count=limit)
-                stamps = [stamp for stamp, _ in reversed(entries)]
-        return [record for record in self._fetch(stamps) if record]
+                newest: Any = self._client.xrevrange(self._source(wanted), count=limit)
+                stamps = [stamp for stamp, _ in reversed(newest)]
+        found = self._fetch(stamps)
+        old = self._old([stamp for stamp, entry in zip(stamps, found, strict=True) if entry is None])
+        entries = [entry or old.get(stamp.decode()) for stamp, entry in zip(stamps, found, strict=True)]
+        return [entry.record for entry in entries if entry]
 
     def last_id(self) -> str:
         """The id of the newest record, ``0-0`` if there is none."""
@@ -112,72 +108,80 @@ class Timeline:
         if not answer:
             return []
         entries = next(iter(answer.values()))[0] if isinstance(answer, dict) else answer[0][1]
-        return [_record(stamp, fields) for stamp, fields in entries]
+        return [Stored(stamp, fields).record for stamp, fields in entries]
 
     def _source(self, wanted: Filter) -> str:
         """Where the fewest records stand that have all of *wanted*: a list for a run, else a stream."""
-        for kind, value in (("run", wanted.task_id), ("machine", wanted.machine_id), ("project", wanted.project_id)):
+        for kind, value in (
+            ("run", wanted.task_id), ("machine", wanted.machine_id), ("project", wanted.project_id),
+            ("environment", wanted.environment_id),
+        ):  # fmt: skip
             if value is not None:
                 return self._keys.index(kind, value)
         return self._keys.timeline
 
-    def _scan(self, wanted: Filter, after: str | None) -> Iterator[tuple[str, Record | None]]:
+    def _scan(
+        self, wanted: Filter, after: str | None, *, first_chunk: int = CHUNK
+    ) -> Iterator[tuple[str, Entry | None]]:
         """Every record of the source in range: its id, and the record where *wanted* accepts it."""
         if wanted.to_ms is not None and wanted.to_ms <= 0:
             return  # Redis knows no record before 0-0 and takes the question for an error.
-        source = self._source(wanted)
-        start = f"({after}" if after else str(max(0, wanted.from_ms or 0))
-        end = f"({wanted.to_ms}-0" if wanted.to_ms is not None else "+"
-        for chunk in self._run_chunks(source, wanted, after) if wanted.task_id else self._chunks(source, start, end):
-            whole = source == self._keys.timeline
-            records = [_record(*entry) for entry in chunk] if whole else self._fetch([stamp for stamp, _ in chunk])
-            for (stamp, _), record in zip(chunk, records, strict=True):
-                yield stamp.decode(), record if record and wanted.accepts(record) else None
-
-    def _chunks(self, source: str, start: str, end: str) -> Iterator[list[Any]]:
+        at = max((wanted.from_ms or 0, -1), order_of(after) if after else (0, -1))
+        size = first_chunk
         while True:
-            with translated():
-                entries: Any = self._client.xrange(source, start, end, count=CHUNK)
-            yield entries
-            if len(entries) < CHUNK:
+            last = ""
+            for last, entry in self._archived(wanted, at):
+                yield last, entry
+            at = max(at, self._archived_until(), order_of(last) if last else at)
+            found = self._chunk(wanted, at, size)
+            if self._archived_until() > at:
+                continue  # What was read may have been trimmed before; it is in the files now.
+            for stamp, stored in found:
+                yield stamp, stored if stored and (not wanted.words or wanted.accepts(stored.record)) else None
+            if len(found) < size:
                 return
-            start = f"({entries[-1][0].decode()}"
+            at, size = order_of(found[-1][0]), CHUNK
 
-    def _run_chunks(self, source: str, wanted: Filter, after: str | None) -> Iterator[list[Any]]:
+    def _archived_until(self) -> Order:
+        return self._archive.until() if self._archive else (0, -1)
+
+    def _archived(self, wanted: Filter, at: Order) -> Iterator[tuple[str, Entry | None]]:
+        return self._archive.read(wanted, at) if self._archive else iter(())
+
+    def _old(self, stamps: list[bytes]) -> Mapping[str, Entry]:
+        return self._archive.find([stamp.decode() for stamp in stamps]) if self._archive and stamps else {}
+
+    def _chunk(self, wanted: Filter, at: Order, size: int) -> Sequence[tuple[str, Stored | None]]:
+        """At most *size* records of the source behind *at*; None for one that has been trimmed."""
+        source = self._source(wanted)
+        if wanted.task_id is not None:
+            stamps = self._of_run(source, wanted, at)[:size]
+        else:
+            start = f"({at[0]}-{at[1]}" if at[1] >= 0 else str(max(0, at[0]))
+            end = f"({wanted.to_ms}-0" if wanted.to_ms is not None else "+"
+            with translated():
+                entries: Any = self._client.xrange(source, start, end, count=size)
+            if source == self._keys.timeline:
+                return [(stamp.decode(), Stored(stamp, fields)) for stamp, fields in entries]
+            stamps = [stamp for stamp, _ in entries]
+        return [(stamp.decode(), entry) for stamp, entry in zip(stamps, self._fetch(stamps), strict=True)]
+
+    def _of_run(self, source: str, wanted: Filter, at: Order) -> list[bytes]:
         """The same of a run, whose few record ids are a list."""
         with translated():
             stamps: Any = self._client.lrange(source, 0, -1)
-        first = _order(after.encode()) if after else (max(0, wanted.from_ms or 0), -1)
         last = (wanted.to_ms, -1) if wanted.to_ms is not None else (sys.maxsize, 0)
-        inside: list[Any] = [(stamp, {}) for stamp in stamps if first < _order(stamp) <= last]
-        for begin in range(0, len(inside), CHUNK):
-            yield inside[begin : begin + CHUNK]
+        return [stamp for stamp in stamps if at < order_of(stamp.decode()) <= last]
 
-    def _fetch(self, stamps: list[bytes]) -> list[Record | None]:
-        with translated(), self._client.pipeline(transaction=False) as pipe:
-            for stamp in stamps:
-                pipe.xrange(self._keys.timeline, stamp, stamp)
-            answers = pipe.execute()
-        return [_record(*answer[0]) if answer else None for answer in answers]
-
-
-def _order(stamp: bytes) -> tuple[int, int]:
-    ms, _, number = stamp.partition(b"-")
-    return int(ms), int(number)
+    def _fetch(self, stamps: Sequence[bytes]) -> list[Stored | None]:
+        """The records of those ids; None for one that has been trimmed."""
+        found: list[Stored | None] = []
+        for begin in range(0, len(stamps), LOOKED_UP):
+            with translated():
+                answers: Any = self._look_up([self._keys.timeline], stamps[begin : begin + LOOKED_UP])
+            found += [_stored(*answer[0]) if answer else None for answer in answers]
+        return found
 
 
-def _record(stamp: bytes, fields: Mapping[bytes, bytes]) -> Record:
-    text = {name.decode(): value.decode() for name, value in fields.items()}
-    machines = text.get("machines")
-    return Record(
-        id=stamp.decode(),
-        at_ms=int(stamp.split(b"-")[0]),
-        kind=text["kind"],
-        task_id=text.get("task"),
-        run=int(text["run"]) if "run" in text else None,
-        machines=tuple(machines.split(",")) if machines else (),
-        project_id=text.get("project"),
-        environment_id=text.get("environment"),
-        cause=text.get("cause"),
-        detail=json.loads(text["detail"]) if "detail" in text else {},
-    )
+def _stored(stamp: bytes, fields: list[bytes]) -> Stored:
+    return Stored(stamp, dict(zip(fields[::2], fields[1::2], strict=True)))

@@ -23,6 +23,7 @@ from app.settings import Token
 from app.web.auth import require
 from app.web.models import ProblemDetails
 from app.web.problems import Problem
+from app.web.request_log import name_in_log
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
@@ -79,7 +80,9 @@ def _checked(operation: Operation, view: View) -> View:
         if operation.query:
             arguments["query"] = _parsed(operation.query, dict(request.args), "query")
         if operation.body:
-            arguments["body"] = _parsed_body(operation.body)
+            body = arguments["body"] = _parsed_body(operation.body)
+            if machines := getattr(body, "machines", None):
+                name_in_log(machines=machines)
         return view(**arguments)
 
     return checked

@@ -232,6 +232,7 @@ class TimelineQuery(Input):
     machine_id: Id | None = None
     task_id: Id | None = None
     project_id: Id | None = None
+    environment_id: Id | None = None
     kind: Annotated[str, Field(pattern=r"^[a-z_]+$")] | None = None
     from_ms: Ms | None = None
     to_ms: Annotated[Ms | None, Field(description="Exclusive.")] = None
@@ -261,6 +262,29 @@ class Kept(BaseModel):
 
 class Requested(BaseModel):
     outcome: Literal["requested"]
+
+
+class ArchivedDay(BaseModel):
+    """The records of one day (UTC) in one file; *hash* is that of its last line, and goes on in the next file."""
+
+    day: str
+    first_id: str
+    last_id: str
+    first_seq: int
+    count: int
+    previous: str
+    hash: str
+
+
+class ArchiveState(BaseModel):
+    """The files that the web process sees, oldest first, and *head*, the last day that was archived."""
+
+    days: list[ArchivedDay]
+    head: ArchivedDay | None
+
+
+class ArchiveRequest(Input):
+    begin_anew: Annotated[bool, Field(description="Expect no earlier files: they are lost.")] = False
 
 
 class RebuildRequest(Input):

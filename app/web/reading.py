@@ -8,11 +8,12 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Blueprint, Response, request, stream_with_context
 
-from app.coordination.timeline import Filter, Record
+from app.coordination.records import COLUMNS
+from app.coordination.timeline import Filter
 from app.domain.errors import UnknownRun
 from app.settings import Token
 from app.web.contract import Api, services
@@ -36,11 +37,13 @@ api = Api(Blueprint("reading", __name__))
 #: Seconds between two signs of life on a stream that has nothing to say; load balancers cut silent ones, often at 60.
 PING_SECONDS = 15.0
 
-STREAM_ID = re.compile(r"^[0-9]{1,15}-[0-9]{1,15}\Z")
+T = TypeVar("T")
 
-CSV_COLUMNS = (
-    "id", "at_ms", "kind", "task_id", "run", "machines", "project_id", "environment_id", "cause", "detail",
-)  # fmt: skip
+#: What a spreadsheet takes for the beginning of a formula, and where what others wrote may begin with it.
+_FORMULA = frozenset("=+-@\t")
+_TEXTS = [COLUMNS.index(name) for name in ("task_id", "machines", "project_id", "environment_id", "cause")]
+
+STREAM_ID = re.compile(r"^[0-9]{1,15}-[0-9]{1,15}\Z")
 
 
 @api.route("GET", "/api/machines", role="viewer", answers={200: Machines})
@@ -96,16 +99,18 @@ def timeline(query: TimelineQuery, caller: Token) -> Any:
     `json` answers pages; `ndjson` and `csv` stream all that match and ignore *limit*.
     """
     wanted = Filter(
-        machine_id=query.machine_id, task_id=query.task_id, project_id=query.project_id, kind=query.kind,
-        from_ms=query.from_ms, to_ms=query.to_ms,
+        machine_id=query.machine_id, task_id=query.task_id, project_id=query.project_id,
+        environment_id=query.environment_id, kind=query.kind, from_ms=query.from_ms, to_ms=query.to_ms,
     )  # fmt: skip
     records = services().timeline
     if query.format == "json":
         page, cursor = records.page(wanted, limit=query.limit, after=query.cursor)
         return {"records": [record.as_json() for record in page], "next_cursor": cursor}
-    lines = {"ndjson": as_ndjson, "csv": as_csv}[query.format]
-    kind = {"ndjson": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}[query.format]
-    return Response(stream_with_context(lines(records.read(wanted, after=query.cursor))), content_type=kind)
+    if query.format == "ndjson":
+        text, kind = as_ndjson(records.lines(wanted, after=query.cursor)), "application/x-ndjson"
+    else:
+        text, kind = as_csv(records.rows(wanted, after=query.cursor)), "text/csv; charset=utf-8"
+    return Response(stream_with_context(text), content_type=kind)
 
 
 @api.route("GET", "/api/stream", role="viewer", answers={200: None}, media=("text/event-stream",))
@@ -144,29 +149,22 @@ def forget_kept(kept_id: str, caller: Token) -> Any:
     return {"outcome": "forgotten"}
 
 
-def as_ndjson(records: Iterable[Record]) -> Iterator[str]:
+def as_ndjson(lines: Iterable[str]) -> Iterator[str]:
     """One JSON object a line, many lines a piece."""
-    for some in _batches(records):
-        yield "".join(json.dumps(record.as_json(), separators=(",", ":")) + "\n" for record in some)
+    for some in _batches(lines):
+        yield "\n".join(some) + "\n"
 
 
-def as_csv(records: Iterable[Record]) -> Iterator[str]:
-    """A header and one line a record, many lines a piece; *detail* is JSON."""
-    yield ",".join(CSV_COLUMNS) + "\r\n"
-    for some in _batches(records):
+def as_csv(rows: Iterable[list[str]]) -> Iterator[str]:
+    """A header and one line a row, many lines a piece."""
+    yield ",".join(COLUMNS) + "\r\n"
+    for some in _batches(rows):
         buffer = io.StringIO()
-        csv.writer(buffer).writerows(map(_row, some))
+        csv.writer(buffer).writerows(map(_plain, some))
         yield buffer.getvalue()
 
 
-def _row(record: Record) -> list[object]:
-    fields = record.as_json()
-    fields["machines"] = ",".join(record.machines)
-    fields["detail"] = json.dumps(record.detail) if record.detail else ""
-    return [plain(fields[column]) for column in CSV_COLUMNS]
-
-
-def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+def _batches(records: Iterable[T]) -> Iterator[list[T]]:
     # One piece is one write to the client; a write for each record would cost more than the record.
     left = iter(records)
     while some := list(itertools.islice(left, 500)):
@@ -175,4 +173,12 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
 
 def plain(value: object) -> object:
     """*value* so that no spreadsheet takes a text for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t") else value
+    return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA else value
+
+
+def _plain(row: list[str]) -> list[str]:
+    """*row* so that no spreadsheet takes a text for a formula."""
+    for at in _TEXTS:
+        if row[at][:1] in _FORMULA:
+            row[at] = f"'{row[at]}"
+    return row

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger as GunicornLog
 from gunicorn.workers.ggevent import GeventWorker
 
 from app.services import Services, make_services
@@ -57,11 +58,21 @@ def _sweep(services: Services) -> None:
         try:
             swept = services.board.sweep(serving=True)
             services.attend(swept)
+            services.tally.flush(blocked=len(services.wakes))
             more = swept.more
         except StoreError as error:
             log.warning("sweep failed, trying again", error=str(error))
             more = False
         gevent.sleep(0 if more else SWEEP_SECONDS)
+
+
+class Log(GunicornLog):  # type: ignore[misc]
+    """Has what gunicorn says written like everything else."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -96,6 +107,7 @@ def serve(settings: Settings) -> None:
             "graceful_timeout": 5,
             "timeout": 30,
             "loglevel": "warning",
+            "logger_class": "app.web.server.Log",
             "proc_name": "octowait",
             "control_socket_disable": True,
         },

@@ -9,12 +9,17 @@ from flask import Blueprint, request
 from app.coordination.errors import StoreError
 from app.domain.events import Unreadable, parse_delivery, redacted
 from app.jobs import CATCH_UP, RESOLVE
+from app.measures import WEBHOOKS
 from app.web.auth import is_webhook_secret
 from app.web.contract import Api, read_body, services
 from app.web.models import Delivered
 from app.web.problems import Problem
+from app.web.request_log import name_in_log
 
 api = Api(Blueprint("webhook", __name__))
+
+#: What each outcome adds to what is measured.
+COUNTED = {outcome: WEBHOOKS.count(outcome) for outcome in WEBHOOKS.labels["outcome"]}
 
 #: Characters of an unreadable body that are kept.
 MOST_KEPT = 65_536
@@ -30,16 +35,19 @@ def deliver() -> Any:
     secret = gate.settings.webhook_secret
     assert secret
     if not is_webhook_secret(request.headers.get(gate.settings.webhook_header), secret.get_secret_value()):
+        gate.tally.add(COUNTED["unauthorized"])
         raise Problem(401, "unauthorized", f"expected the webhook secret in the header {gate.settings.webhook_header}")
     body = read_body()
     try:
         event = parse_delivery(body)
     except Unreadable as unreadable:
         return _keep(body, str(unreadable), None)
+    name_in_log(event_id=event.id, task=event.task_id)
     try:
         outcome = gate.board.deliver(event)
     except StoreError:
         gate.has_missed.set()
+        gate.tally.add(COUNTED["failed"])
         raise
     if outcome == "unlinked":
         gate.request(CATCH_UP)
@@ -49,6 +57,7 @@ def deliver() -> Any:
     if outcome == "unresolved":
         gate.request(RESOLVE)
         outcome = "applied"
+    gate.tally.add(COUNTED[outcome])
     return {"event": event.id, "outcome": outcome}, 202
 
 
@@ -56,6 +65,7 @@ def _keep(body: bytes, reason: str, event_id: str | None) -> Any:
     gate = services()
     secret = gate.settings.webhook_secret
     assert secret
+    gate.tally.add(COUNTED["kept"])
     text = redacted(body, (secret.get_secret_value(),), MOST_KEPT)
     gate.kept.keep(body=text, reason=reason, **({"event": event_id} if event_id else {}))
     return {"event": event_id, "outcome": "kept"}, 202

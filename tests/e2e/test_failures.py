@@ -66,7 +66,7 @@ def line_up(service: Service, count: int, grants: list[tuple[int, int]]) -> list
 
 def blocked(service: Service) -> float:
     try:
-        text = str(service.call("GET", "/metrics", role=None)[1])
+        text = str(service.call("GET", "/metrics", role="viewer")[1])
     except OSError:
         return -1.0
     return next((float(ln.split()[1]) for ln in text.splitlines() if ln.startswith("octowait_blocked_requests ")), -1.0)

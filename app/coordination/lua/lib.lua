@@ -16,7 +16,7 @@
 -- KEYS[10]  unresolved    zset    task id -> ms; observed runs whose machines are not known yet
 -- KEYS[11]  ended         zset    task id (lower-case) -> ms it ended; what retention reads
 -- KEYS[12]  timeline      stream  every change
--- KEYS[13]  index         prefix  of the record ids by run: (lists), machine: and project: (streams), and the id
+-- KEYS[13]  index         prefix  of the record ids by run: (lists), machine:, project: and environment: (streams)
 -- KEYS[14]  wake          prefix  of the wake list of a run
 -- KEYS[15]  wakes         channel the task id of a run that waits no longer
 -- KEYS[16]  blocking      set     task id of each waiter whose step blocks a task slot of Octopus (rule 12)
@@ -109,7 +109,8 @@ local function record(kind, run, machines, cause, detail)
     add("machines", machines and table.concat(machines, ","))
     local project = id_of(run and run.info, "project")
     add("project", project)
-    add("environment", id_of(run and run.info, "environment"))
+    local environment = id_of(run and run.info, "environment")
+    add("environment", environment)
     add("cause", cause)
     add("detail", detail and next(detail) and cjson.encode(detail))
     local stamp = next_stamp()
@@ -119,6 +120,9 @@ local function record(kind, run, machines, cause, detail)
         call("RPUSH", INDEX .. "run:" .. lower(run.id), stamp)
         if project then
             call("XADD", INDEX .. "project:" .. lower(project), stamp, "", "")
+        end
+        if environment then
+            call("XADD", INDEX .. "environment:" .. lower(environment), stamp, "", "")
         end
     end
     for _, machine in ipairs(machines or {}) do

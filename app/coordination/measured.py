@@ -1,0 +1,147 @@
+"""What was measured, in Redis, so that every process tells the same and none that ends takes it along."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from app.coordination.connection import Client
+from app.coordination.errors import StoreError
+from app.coordination.keys import Keys
+from app.coordination.scripts import translated
+
+#: Milliseconds after which a process that has not said how many requests it blocks is gone.
+SILENT_MS = 10_000
+
+# Nothing is added unless the place that was read from is still the one that counts: who comes second reads anew.
+_ADVANCE = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
+    return 0
+end
+redis.call('SET', KEYS[1], ARGV[2])
+local additions = tonumber(ARGV[3])
+for n = 4, 3 + 2 * additions, 2 do
+    redis.call('HINCRBY', KEYS[2], ARGV[n], ARGV[n + 1])
+end
+for n = 4 + 2 * additions, #ARGV, 2 do
+    if ARGV[n + 1] == '' then
+        redis.call('HDEL', KEYS[3], ARGV[n])
+    else
+        redis.call('HSET', KEYS[3], ARGV[n], ARGV[n + 1])
+    end
+end
+return 1
+"""
+
+_PUBLISH = """
+local time = redis.call('TIME')
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. time[1] * 1000 + math.floor(time[2] / 1000))
+return 0
+"""
+
+
+class Measured:
+    """Counts, under the fields that `app.measures` makes. All methods raise `StoreError`."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._place, self._values, self._freed, self._blocked = (
+            keys.named(name) for name in ("measured-to", "measured", "measured-freed", "blocked-requests")
+        )
+        self._counters = keys.counters
+        self._advance = client.register_script(_ADVANCE)
+        self._publish = client.register_script(_PUBLISH)
+
+    def place(self) -> str:
+        """The id of the last record that was counted; "" if none was."""
+        with translated():
+            raw: Any = self._client.get(self._place)
+        return raw.decode() if raw else ""
+
+    def freed(self, machines: list[str]) -> dict[str, int]:
+        """Since when those of *machines* (lower-case ids) are free that are known to be, ms."""
+        if not machines:
+            return {}
+        with translated():
+            found: list[Any] = self._client.hmget(self._freed, machines)
+        return {machine: int(ms) for machine, ms in zip(machines, found, strict=True) if ms}
+
+    def advance(self, seen: str, to: str, increments: Mapping[str, int], freed: Mapping[str, int | None]) -> bool:
+        """Add what the records behind *seen* up to *to* make; False, and nothing added, if somebody else was first."""
+        additions = [part for pair in increments.items() for part in pair]
+        changes = [part for machine, ms in freed.items() for part in (machine, "" if ms is None else ms)]
+        with translated():
+            arguments = [seen, to, len(increments), *additions, *changes]
+            return bool(self._advance([self._place, self._values, self._freed], arguments))
+
+    def add(self, increments: Mapping[str, int]) -> None:
+        """Add what no record says."""
+        with translated(), self._client.pipeline(transaction=True) as pipe:
+            for name, amount in increments.items():
+                pipe.hincrby(self._values, name, amount)
+            pipe.execute()
+
+    def values(self) -> dict[str, int]:
+        """All fields."""
+        with translated():
+            fields: dict[Any, Any] = self._client.hgetall(self._values)
+        return {name.decode(): int(amount) for name, amount in fields.items()}
+
+    def heard_at_ms(self) -> int | None:
+        """When the last webhook of Octopus came; None if none has."""
+        with translated():
+            raw: Any = self._client.hget(self._counters, "event_at")
+        return int(raw) if raw else None
+
+    def publish_blocked(self, process: str, blocked: int) -> None:
+        """Say how many requests block in a process."""
+        with translated():
+            self._publish([self._blocked], [process, blocked])
+
+    def blocked(self) -> int:
+        """How many requests block in all processes; those that are silent count no longer."""
+        with translated():
+            (seconds, _), said = self._client.time(), self._client.hgetall(self._blocked)
+            facts = {process: [int(part) for part in raw.split()] for process, raw in said.items()}
+            gone = [process for process, (_, at_ms) in facts.items() if at_ms < seconds * 1000 - SILENT_MS]
+            if gone:
+                self._client.hdel(self._blocked, *gone)
+        return sum(count for process, (count, _) in facts.items() if process not in gone)
+
+
+class Tally:
+    """What a process counts between two writes to Redis, so that counting costs a request nothing.
+
+    What was not written yet is lost when the process is killed: a second of it, in a web process.
+    """
+
+    def __init__(self, measured: Measured) -> None:
+        self._measured = measured
+        self._waiting: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._process = uuid.uuid4().hex
+
+    def add(self, increments: Mapping[str, int]) -> None:
+        with self._lock:
+            for name, amount in increments.items():
+                self._waiting[name] += amount
+
+    def flush(self, *, blocked: int | None = None) -> None:
+        """Write what was counted, and how many requests block in this process.
+
+        Raises:
+            StoreError: Redis does not answer; what was counted is kept for the next time.
+        """
+        with self._lock:
+            writing, self._waiting = self._waiting, Counter()
+        try:
+            if writing:
+                self._measured.add(writing)
+        except StoreError:
+            self.add(writing)
+            raise
+        if blocked is not None:
+            self._measured.publish_blocked(self._process, blocked)

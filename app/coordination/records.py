@@ -1,0 +1,151 @@
+"""A record of the timeline, as an object and as it is exported: a line of JSON or a row; and which ones are wanted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Any
+
+#: A moment in the timeline: the milliseconds of an id and its number. ``(ms, -1)`` is before everything of that ms.
+Order = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One change. *id* is ``<ms>-<number>``, *at_ms* its first part: the Redis server's clock."""
+
+    id: str
+    at_ms: int
+    kind: str
+    task_id: str | None = None
+    run: int | None = None
+    machines: tuple[str, ...] = ()
+    project_id: str | None = None
+    environment_id: str | None = None
+    cause: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as the API shows it."""
+        return {**self.__dict__, "machines": list(self.machines), "detail": dict(self.detail)}
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which records: all that are set must agree; ids compare without regard to letter case; *to_ms* is exclusive."""
+
+    machine_id: str | None = None
+    task_id: str | None = None
+    project_id: str | None = None
+    environment_id: str | None = None
+    kind: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a record must say, its time aside."""
+        return tuple(filter(None, (self.machine_id, self.task_id, self.project_id, self.environment_id, self.kind)))
+
+    def accepts(self, record: Record) -> bool:
+        """Whether the record is one of those, its time aside."""
+        return (
+            (self.machine_id is None or self.machine_id.lower() in {m.lower() for m in record.machines})
+            and (self.task_id is None or (record.task_id or "").lower() == self.task_id.lower())
+            and (self.project_id is None or (record.project_id or "").lower() == self.project_id.lower())
+            and (self.environment_id is None or (record.environment_id or "").lower() == self.environment_id.lower())
+            and (self.kind is None or record.kind == self.kind)
+        )
+
+
+#: The columns of a row.
+COLUMNS = (
+    "id", "at_ms", "kind", "task_id", "run", "machines", "project_id", "environment_id", "cause", "detail",
+)  # fmt: skip
+
+#: The same as the stream calls them, from the third on.
+_NAMES = (b"kind", b"task", b"run", b"machines", b"project", b"environment", b"cause", b"detail")
+
+
+class Stored:
+    """A record as the stream has it: *stamp* is its id, *fields* are those of ``record`` in lua/lib.lua."""
+
+    __slots__ = ("stamp", "fields")
+
+    def __init__(self, stamp: bytes, fields: Mapping[bytes, bytes]) -> None:
+        self.stamp = stamp
+        self.fields = fields
+
+    @property
+    def record(self) -> Record:
+        text = {name.decode(): value.decode() for name, value in self.fields.items()}
+        machines = text.get("machines")
+        return Record(
+            id=self.stamp.decode(),
+            at_ms=int(self.stamp.split(b"-")[0]),
+            kind=text["kind"],
+            task_id=text.get("task"),
+            run=int(text["run"]) if "run" in text else None,
+            machines=tuple(machines.split(",")) if machines else (),
+            project_id=text.get("project"),
+            environment_id=text.get("environment"),
+            cause=text.get("cause"),
+            detail=json.loads(text["detail"]) if "detail" in text else {},
+        )
+
+    @property
+    def line(self) -> str:
+        """`Record.as_json` as one line, without building either: an export is a million of these."""
+        get, stamp = self.fields.get, self.stamp.decode()
+        machines = get(b"machines")
+        return (
+            f'{{"id":"{stamp}","at_ms":{stamp.partition("-")[0]},"kind":{_text(get(b"kind"))},'
+            f'"task_id":{_text(get(b"task"))},"run":{(get(b"run") or b"null").decode()},'
+            f'"machines":[{",".join(quoted(m) for m in machines.decode().split(",")) if machines else ""}],'
+            f'"project_id":{_text(get(b"project"))},"environment_id":{_text(get(b"environment"))},'
+            f'"cause":{_text(get(b"cause"))},"detail":{get(b"detail", b"{}").decode()}}}'
+        )
+
+    @property
+    def row(self) -> list[str]:
+        """The record under `COLUMNS`; machines with commas, *detail* as JSON, and nothing for what it has not."""
+        stamp = self.stamp.decode()
+        return [stamp, stamp.partition("-")[0], *(self.fields.get(name, b"").decode() for name in _NAMES)]
+
+
+class Written:
+    """A record as a line of JSON has it."""
+
+    __slots__ = ("line",)
+
+    def __init__(self, line: str) -> None:
+        self.line = line
+
+    @property
+    def record(self) -> Record:
+        fields = json.loads(self.line)
+        return Record(**{**fields, "machines": tuple(fields["machines"])})
+
+    @property
+    def row(self) -> list[str]:
+        """As `Stored.row`."""
+        record = self.record
+        # The last field, as it was written: the quotes of what stands before it are escaped.
+        detail = self.line.partition(',"detail":')[2][:-1] if record.detail else ""
+        fields = {**record.__dict__, "machines": ",".join(record.machines), "detail": detail}
+        return ["" if fields[column] is None else str(fields[column]) for column in COLUMNS]
+
+
+Entry = Stored | Written
+
+
+def order_of(stamp: str) -> Order:
+    """Where ``<ms>-<number>`` stands."""
+    ms, _, number = stamp.partition("-")
+    return int(ms), int(number)
+
+
+def _text(value: bytes | None) -> str:
+    return "null" if value is None else quoted(value.decode())

@@ -1,0 +1,100 @@
+"""Whether the archive is what was written: which record was changed, is missing or moved, and which file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.coordination.archive import DAMAGED, Manifest, manifest_in, opened, stamp_of
+from app.coordination.errors import ArchiveError
+from app.domain.chain import Checker, Link
+
+_DATA, _MANIFEST = ".ndjson.gz", ".json"
+
+
+@dataclass
+class Verified:
+    """What was found. *end* is the end of the chain: who keeps it elsewhere can tell whether all of it was replaced."""
+
+    files: int = 0
+    records: int = 0
+    end: Link = Link()
+    findings: list[str] = field(default_factory=list)
+
+
+def verify_directory(directory: Path, head: Manifest | None) -> Verified:
+    """All of the archive, from its first record to the end that octowait remembers, where *head* is given."""
+    days = {
+        path.name[:10] for pattern in ("????-??-??.json", "????-??-??.ndjson.gz") for path in directory.glob(pattern)
+    }
+    found, manifests = _verify([directory / day for day in sorted(days)])
+    if manifests and manifests[0].first_seq != 1:
+        before = manifests[0].first_seq - 1
+        found.findings.insert(0, f"{manifests[0].day}: older files are missing, with the records 1 to {before}")
+    if head:
+        _compare_ends(found, manifests, head)
+    return found
+
+
+def verify_files(files: Sequence[Path]) -> Verified:
+    """These files of the archive, and that they go on from one another; a file is given by itself or its manifest."""
+    stems = {path.with_name(path.name.removesuffix(_DATA).removesuffix(_MANIFEST)) for path in files}
+    return _verify(sorted(stems, key=lambda stem: stem.name))[0]
+
+
+def _verify(stems: Sequence[Path]) -> tuple[Verified, list[Manifest]]:
+    found, manifests = Verified(), list[Manifest]()
+    for stem in stems:
+        found.files += 1
+        try:
+            manifest = manifest_in(stem.with_name(stem.name + _MANIFEST))
+        except ArchiveError as error:
+            found.findings.append(f"{stem.name}: {error}")
+            continue
+        if manifests and manifest.begin != manifests[-1].end:
+            found.findings.append(_break(manifests[-1], manifest))
+        found.findings += [f"{stem.name}: {finding}" for finding in _check(stem.with_name(stem.name + _DATA), manifest)]
+        found.records += manifest.count
+        found.end = manifest.end
+        manifests.append(manifest)
+    return found, manifests
+
+
+def _check(path: Path, manifest: Manifest) -> list[str]:
+    checker, name, findings = Checker(manifest.begin), "", []
+    try:
+        with opened(path) as file:
+            for number, line in enumerate(file, start=1):
+                name = _name(line, number)
+                checker.feed(line.rstrip("\n"), name)
+    except FileNotFoundError:
+        return [f"{path.name} is missing"]
+    except DAMAGED as error:
+        findings.append(
+            f"{path.name} is damaged or cut off {f'behind {name}' if name else 'at its beginning'}: {error}"
+        )
+    return findings + checker.finish(manifest.end)
+
+
+def _name(line: str, number: int) -> str:
+    try:
+        return f"record {stamp_of(line)} (line {number})"
+    except ValueError:
+        return f"line {number}"
+
+
+def _break(before: Manifest, after: Manifest) -> str:
+    first, last = before.end.seq + 1, after.begin.seq
+    if first <= last:
+        return f"{after.day}: a file is missing between {before.day} and it, with the records {first} to {last}"
+    return f"{after.day}: does not go on from {before.day}: one of the two was replaced"
+
+
+def _compare_ends(found: Verified, manifests: Sequence[Manifest], head: Manifest) -> None:
+    if found.end.seq < head.end.seq:
+        found.findings.append(
+            f"{head.day}: the archive ended with this day and record {head.end.seq}, now with record {found.end.seq}"
+        )
+    elif not any(manifest == head for manifest in manifests):
+        found.findings.append(f"{head.day}: is not the file that octowait wrote: its manifest says something else")

@@ -1,0 +1,137 @@
+"""What people are told of: which records make which notice, in words."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from app.coordination.records import Record
+from app.domain.durations import words
+from app.domain.place import Place, describe_info
+
+#: A webhook comes 10 to 50 s after the event. What was found out sooner than this was not lost.
+LATE_MS = 120_000
+
+#: A job that fails every few seconds, for the same reason, is told of once in so long.
+SAME_FAILURE = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """*cause* is what it is told once for, within *once_in*; *path* is the page that shows more."""
+
+    cause: str
+    title: str
+    body: str
+    path: str = "/"
+    level: Literal["info", "warning", "failure"] = "warning"
+    once_in: timedelta = timedelta(days=30)
+
+
+def notice_of(record: Record) -> Notice | None:
+    """The notice of a record; None for most."""
+    make = _MAKERS.get(record.kind)
+    return make(record) if make else None
+
+
+def notice_of_wait(place: Place) -> Notice:
+    """The notice of a run that has waited for long, whatever the reason."""
+    requested_ms = place.run["requested_at_ms"]
+    name = f"{place.task_id}{describe_info(place.run.get('info') or {})}"
+    return Notice(
+        f"wait {place.task_id} {place.run['run']} {requested_ms}", f"{place.task_id} waits for long",
+        f"{name} has waited for {words(place.now_ms - requested_ms)}. {place.message}", f"/runs/{place.task_id}",
+    )  # fmt: skip
+
+
+def _overlapped(record: Record) -> Notice:
+    other = record.detail.get("with")
+    return Notice(
+        f"overlap {record.task_id} {record.run} {other}", f"Two runs on {_machines(record)} at once",
+        f"{record.task_id} was found on {_machines(record)} while {other} runs there; it had not asked octowait.",
+        f"/runs/{record.task_id}", "failure",
+    )  # fmt: skip
+
+
+def _reserved(record: Record) -> Notice:
+    who, note = record.detail.get("by"), record.detail.get("note")
+    machine = _machines(record)
+    return Notice(
+        f"reserved {record.id}", f"{machine} is reserved", f"{who} has reserved {machine}: {note}",
+        f"/machines/{machine}", "info",
+    )  # fmt: skip
+
+
+def _ended(record: Record) -> Notice | None:
+    """Of an end only what was forced, or found out so late that its webhook must have been lost."""
+    where, late_ms = f"/runs/{record.task_id}", record.detail.get("late_ms", 0)
+    if record.cause == "forced":
+        did = "was taken out of its lines" if record.kind == "left" else f"was made to give back {_machines(record)}"
+        who, reason = record.detail.get("by"), record.detail.get("reason")
+        return Notice(
+            f"forced {record.id}", f"{record.task_id} was ended by force", f"{record.task_id} {did} by {who}: {reason}",
+            where,
+        )  # fmt: skip
+    if record.cause == "reconciled" and late_ms > LATE_MS:
+        return Notice(
+            f"repair {record.id}", f"The end of {record.task_id} was found out late",
+            f"{record.task_id} had ended {words(late_ms)} before Octopus was asked; no webhook had told.", where,
+        )  # fmt: skip
+    return None
+
+
+def _gap(record: Record) -> Notice:
+    came, total = record.detail.get("came"), record.detail.get("total")
+    return Notice(
+        f"gap {record.detail.get('batch')}", "Webhooks are missing",
+        f"{came} of the {total} webhooks of a batch have come: Octopus drops the rest of a batch after one that "
+        "failed. The events are read from Octopus now.",
+    )  # fmt: skip
+
+
+def _caught_up(record: Record) -> Notice:
+    missed, latest_ms = record.detail.get("missed"), int(record.detail.get("latest_ms", 0))
+    return Notice(
+        f"repair {record.id}", "Webhooks had been lost",
+        f"{missed} events that no webhook had brought were read from Octopus, the latest {words(latest_ms)} after it "
+        "occurred.",
+    )  # fmt: skip
+
+
+def _closed(record: Record) -> Notice:
+    why = "Redis was empty" if record.cause == "empty" else f"{record.detail.get('by')} has asked for it"
+    return Notice(
+        f"closed {record.id}", "Nobody is granted",
+        f"{why}: no machine is granted until Octopus has said who runs where.", level="failure",
+    )  # fmt: skip
+
+
+def _opened(record: Record) -> Notice:
+    after = words(int(record.detail.get("closed_ms", 0)))
+    return Notice(
+        f"opened {record.id}", "Machines are granted again", f"Machines are granted again, after {after}.", level="info"
+    )
+
+
+def _job_failed(record: Record) -> Notice | None:
+    job, error = str(record.detail.get("job")), str(record.detail.get("error"))
+    if job == "notify":
+        return None  # That nobody could be told of something is nothing that anybody could be told of.
+    same = hashlib.sha256(error.encode()).hexdigest()[:16]
+    return Notice(
+        f"failed {job} {same}", f"The job {job} failed", f"{error}. 'octowait dead-letters' lists what failed.",
+        level="failure", once_in=SAME_FAILURE,
+    )  # fmt: skip
+
+
+def _machines(record: Record) -> str:
+    return ", ".join(record.machines) or "no machine"
+
+
+_MAKERS: dict[str, Callable[[Record], Notice | None]] = {
+    "overlapped": _overlapped, "reserved": _reserved, "released": _ended, "left": _ended, "ended": _ended, "gap": _gap,
+    "caught_up": _caught_up, "closed": _closed, "opened": _opened, "job_failed": _job_failed,
+}  # fmt: skip

@@ -1,0 +1,155 @@
+"""The job that tells people, through Apprise, that something needs them: each cause once, with a link.
+
+A target that has taken a notice is noted at once; a worker that is killed in between sends that one again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from app.coordination.outbox import Letter, Outbox
+from app.coordination.timeline import Filter
+from app.jobs import NOTIFY, enqueue
+from app.notices import Notice, notice_of, notice_of_wait
+from app.settings import PREFIX, BadSettings, Settings
+from workers.context import Context, current
+
+if TYPE_CHECKING:
+    from apprise import Apprise
+
+log = structlog.get_logger()
+
+#: Records read at once.
+CHUNK = 2_000
+
+#: How long one job goes on to the next letter; the rest is another job's.
+PASS_SECONDS = 45.0
+
+#: How long a letter is this worker's: longer than a target is waited for.
+CLAIM = timedelta(minutes=2)
+
+#: Seconds that one target is waited for.
+PATIENCE_SECONDS = 20.0
+
+#: Pauses after the first failure and at most, doubled in between; and after how many tries a letter is dead.
+PAUSES = (timedelta(seconds=10), timedelta(minutes=10))
+MOST_TRIES = 8
+
+
+def run() -> None:
+    """What RQ calls."""
+    context = current.get()
+    context.begin(NOTIFY)
+    if context.settings.notify_urls and Notifier(context).run():
+        enqueue(context.board.client, context.settings, NOTIFY)
+
+
+def targets_of(settings: Settings) -> dict[str, tuple[str, Apprise]]:
+    """The targets by what they are known by in Redis, which tells nothing of their addresses: a name, and who sends.
+
+    Raises:
+        BadSettings: Apprise does not know what an address means.
+    """
+    # Imported where it is called for: a worker that tells nobody is smaller.
+    from apprise import Apprise, AppriseAsset
+
+    asset, targets = AppriseAsset(app_id="octowait", app_desc="octowait", app_url=settings.base_url), {}
+    for number, secret in enumerate(settings.notify_urls, start=1):
+        address = secret.get_secret_value()
+        scheme, sender = address.partition("://")[0], Apprise(asset=asset)
+        if not sender.add(address):
+            raise BadSettings(f"{PREFIX}NOTIFY_URLS: address {number} ({scheme}://…): expected one that Apprise knows")
+        targets[hashlib.sha256(address.encode()).hexdigest()[:16]] = (f"target {number} ({scheme})", sender)
+    return targets
+
+
+class Notifier:
+    """One pass: read what happened, look who waits, send what is due."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._board = context.board
+        self._timeline = context.services.timeline
+        self._outbox = Outbox(self._board.client, self._board.keys)
+        self._targets = targets_of(context.settings)
+
+    def run(self) -> bool:
+        """Whether time ran out before everything that is due was tried.
+
+        Raises:
+            StoreError: Redis does not answer; nothing is lost.
+        """
+        ends_at = time.monotonic() + PASS_SECONDS
+        place, since_ms = self._outbox.begin(self._timeline.last_id(), self._board.now_ms())
+        while time.monotonic() < ends_at and (read_to := self._read(place)):
+            place = read_to
+        self._look_who_waits(since_ms)
+        while letter := self._outbox.claim(self._board.now_ms(), CLAIM):
+            self._send(letter)
+            if time.monotonic() > ends_at:
+                return True
+        return False
+
+    def _read(self, place: str) -> str | None:
+        """Where the next records go on; None behind the last, or if somebody else has read these."""
+        records = list(itertools.islice(self._timeline.read(Filter(), after=place), CHUNK))
+        if not records:
+            return None
+        notices = [notice for record in records if (notice := notice_of(record))]
+        return records[-1].id if self._put(notices, seen=place, to=records[-1].id) else None
+
+    def _look_who_waits(self, since_ms: int) -> None:
+        """Those who had waited for long before people wanted to be told are the past."""
+        threshold_ms = self._context.settings.notify_wait_seconds * 1000
+        now_ms = self._board.now_ms()
+        tasks = self._outbox.waiting_since(now_ms - threshold_ms, since_ms - threshold_ms)
+        places = [place for task in tasks if (place := self._board.place(task)) and place.is_waiting]
+        self._put([notice_of_wait(place) for place in places])
+
+    def _put(self, notices: list[Notice], *, seen: str = "", to: str = "") -> bool:
+        entries = [(notice.cause, notice.once_in, self._content(notice)) for notice in notices]
+        return self._outbox.put(entries, self._targets, self._board.now_ms(), seen=seen, to=to)
+
+    def _content(self, notice: Notice) -> dict[str, str]:
+        link = f"{self._context.settings.base_url}{notice.path}"
+        return {"title": f"octowait: {notice.title}", "body": f"{notice.body}\n{link}", "level": notice.level}
+
+    def _send(self, letter: Letter) -> None:
+        if letter.target not in self._targets or not letter.notice:
+            self._outbox.settle(letter)  # An address that is no longer among the settings.
+            return
+        name, sender = self._targets[letter.target]
+        title = letter.notice["title"]
+        if _notify(sender, letter.notice):
+            self._outbox.settle(letter)
+            log.info("notify: sent", notice=title, target=name)
+        elif letter.tries < MOST_TRIES:
+            pause = min(PAUSES[0] * 2 ** (letter.tries - 1), PAUSES[1])
+            self._outbox.put_off(letter, self._board.now_ms() + pause // timedelta(milliseconds=1))
+            log.warning("notify: not taken, trying again", notice=title, target=name, tries=letter.tries)
+        else:
+            self._give_up(letter, f"{name} has not taken {title!r} in {letter.tries} tries")
+
+    def _give_up(self, letter: Letter, error: str) -> None:
+        log.error("notify: given up", error=error)
+        self._context.services.dead.keep(job=NOTIFY.name, error=error)
+        self._board.note("job_failed", job=NOTIFY.name, error=error)
+        self._outbox.settle(letter)
+
+
+def _notify(sender: Apprise, notice: dict[str, Any]) -> bool:
+    try:
+        return bool(
+            sender.notify(
+                title=notice["title"], body=notice["body"], notify_type=notice["level"], timeout=PATIENCE_SECONDS
+            )
+        )
+    except (TypeError, ValueError, OSError) as error:
+        log.warning("notify: the target could not be asked", error=type(error).__name__)
+        return False
