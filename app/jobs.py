@@ -46,8 +46,9 @@ REBUILD = Job("rebuild", 180, is_urgent=True)
 CATCH_UP = Job("catch_up", 180)
 ARCHIVE = Job("archive", 180, needs_octopus=False)
 NOTIFY = Job("notify", 120, needs_octopus=False)
+LEARN = Job("learn", 60, needs_octopus=False)
 
-JOBS = (RESOLVE, RECONCILE, WATCH, RESUME, REBUILD, CATCH_UP, ARCHIVE, NOTIFY)
+JOBS = (RESOLVE, RECONCILE, WATCH, RESUME, REBUILD, CATCH_UP, ARCHIVE, NOTIFY, LEARN)
 
 
 def queues_of(client: Client, settings: Settings) -> list[Queue]:

@@ -19,7 +19,7 @@ from app.coordination.errors import StoreError
 from app.coordination.outbox import Outbox
 from app.coordination.scripts import translated
 from app.coordination.unresolved import Unresolved
-from app.jobs import ARCHIVE, CATCH_UP, NOTIFY, RECONCILE, RESOLVE, WATCH, queues_of
+from app.jobs import ARCHIVE, CATCH_UP, LEARN, NOTIFY, RECONCILE, RESOLVE, WATCH, queues_of
 from app.services import Services, make_services
 from app.settings import Settings
 from workers.lease import Lease
@@ -41,6 +41,9 @@ GAPS_EVERY = timedelta(seconds=10)
 
 #: How often the timeline is counted for the metrics.
 MEASURE_EVERY = timedelta(seconds=5)
+
+#: How often is learned from what has happened since.
+LEARN_EVERY = timedelta(seconds=5)
 
 #: How often it is looked whether people are to be told of something.
 NOTIFY_EVERY = timedelta(seconds=10)
@@ -131,6 +134,14 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
         elif not outbox.is_idle(services.timeline.last_id(), board.now_ms()):
             services.request(NOTIFY)
 
+    learned = "0-0"
+
+    def learn() -> None:
+        nonlocal learned
+        newest = services.timeline.last_id()
+        if newest != learned and services.request(LEARN):
+            learned = newest
+
     def seconds(number: int) -> timedelta:
         return timedelta(seconds=number)
 
@@ -143,6 +154,7 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
         ),
         Entry("gaps", GAPS_EVERY, gaps),
         Entry("measure", MEASURE_EVERY, lambda: measure(services.measured, services.timeline)),
+        Entry("learn", LEARN_EVERY, learn),
         Entry("notify", NOTIFY_EVERY, notify),
         Entry("archive", ARCHIVE_EVERY, archive),
         Entry("catch up", seconds(settings.catch_up_seconds), lambda: services.request(CATCH_UP)),

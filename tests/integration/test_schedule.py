@@ -178,9 +178,10 @@ def forget(queue: Queue, board: Board, name: str) -> None:
 def test_of_two_schedulers_one_enqueues(board, queue, start_scheduler):
     hears_of_a_start(board)
     first = start_scheduler("60", HOUR)
-    eventually(lambda: asked_for(queue, "resolve") and asked_for(queue, "catch_up"))
-    forget(queue, board, "resolve")
-    forget(queue, board, "catch_up")
+    names = ("resolve", "learn", "catch_up")
+    eventually(lambda: all(asked_for(queue, name) for name in names))
+    for name in names:
+        forget(queue, board, name)
 
     second = start_scheduler("60", HOUR)
     eventually(lambda: "stands by" in second.output)
@@ -264,6 +265,14 @@ def test_scheduler_has_the_answer_of_a_parked_run_submitted(board, settings, a_r
     start_scheduler("60", HOUR)
 
     assert eventually(lambda: asked_for(urgent, "resume")) == 1
+
+
+def test_scheduler_has_learned_from_what_happened_also_without_an_api_key(board, queue, spawn, a_run):
+    board.join(a_run(), {"Machines-7"})
+
+    spawn(SCHEDULER, "60", HOUR)
+
+    assert eventually(lambda: asked_for(queue, "learn")) == 1
 
 
 def test_scheduler_has_a_closed_board_rebuilt(board, settings, start_scheduler):

@@ -52,7 +52,8 @@ FAULTS = {
 #: Keys that may be left when everybody has gone: history, and what a process remembers of it.
 HISTORY = re.compile(
     r"octowait:\{[^}]+\}:(runs|machines|counters|events|aliases|ended|timeline|index:.*|asked|caught-up-to|batches"
-    r"|event-categories|octopus-.*|scheduler|.*-round|resolve-failures:.*|resolving:.*|wake:.*|kept|dead|names.*)$"
+    r"|event-categories|octopus-.*|scheduler|.*-round|resolve-failures:.*|resolving:.*|wake:.*|kept|dead|past:.*"
+    r"|measured.*|archived|notify-.*)$"
 )
 
 
