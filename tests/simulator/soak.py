@@ -53,7 +53,7 @@ FAULTS = {
 HISTORY = re.compile(
     r"octowait:\{[^}]+\}:(runs|machines|counters|events|aliases|ended|timeline|index:.*|asked|caught-up-to|batches"
     r"|event-categories|octopus-.*|scheduler|.*-round|resolve-failures:.*|resolving:.*|wake:.*|kept|dead|past:.*"
-    r"|measured.*|archived|notify-.*)$"
+    r"|measured.*|blocked-requests|archived|archiving|notify-.*)$"
 )
 
 
