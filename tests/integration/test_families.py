@@ -299,3 +299,18 @@ def test_dead_child_leaves_its_family_no_trace(board, join, clock):
     assert state(board, 2) == "expired"
     assert not board.client.exists(board.keys.children)
     assert not board.client.exists(board.keys.blocking)
+
+
+def test_circle_is_found_in_time_behind_thousands(board, join):
+    """It took more than a second behind a thousand, and nobody else was served meanwhile."""
+    join(1, {A})
+    join(8, {B})
+    for number in range(100, 1300):
+        join(number, {B}, parked=True)
+    join(9, {A, B}, parked=True)
+    board.client.config_resetstat()
+
+    assert str(join(2, {B}, of=1, parked=True).state) == "refused"
+    assert join(3, {A}, of=1, parked=True).is_granted
+
+    assert board.client.info("commandstats")["cmdstat_evalsha"]["usec"] < 500_000

@@ -232,18 +232,21 @@ local function waiting_children(family)
 end
 
 -- Whom a run waits for, as {to, machine, how = holder|ahead|child}. A holder waits for the children that it started.
-local function waits_for(run)
+-- *searched*: up to which order the lines have been told of; who is told of once is found, so a line costs its length.
+local function waits_for(run, searched)
     local edges = {}
     for _, machine in ipairs(run.state == "waiting" and run.machines or {}) do
         local m = lower(machine)
-        local from = span(m)
-        if not is_shared(run, m) then
-            for _, other in ipairs(busy_with(m)) do
+        local before = searched[m]
+        if not (before and run.order <= before) and not is_shared(run, m) then
+            for _, other in ipairs(before and {} or busy_with(m)) do
                 edges[#edges + 1] = { to = other[2], machine = machine, how = "holder" }
             end
+            local from = before and "[" .. m .. "\0" .. before or span(m)
             for _, member in ipairs(call("ZRANGEBYLEX", LINES, from, "(" .. line_member(run, machine))) do
                 edges[#edges + 1] = { to = string.sub(member, #m + 29), machine = machine, how = "ahead" }
             end
+            searched[m] = run.order
         end
     end
     for _, child in ipairs(run.state ~= "waiting" and run.family and waiting_children(run.family) or {}) do
@@ -252,15 +255,26 @@ local function waits_for(run)
     return edges
 end
 
+-- Whether anybody may wait for a waiting run: somebody behind it, or its family.
+local function is_waited_for(run)
+    for _, machine in ipairs(run.machines) do
+        local _, to = span(lower(machine))
+        if call("ZRANGEBYLEX", LINES, "(" .. line_member(run, machine), to, "LIMIT", 0, 1)[1] then
+            return true
+        end
+    end
+    return run.family ~= nil
+end
+
 -- Rule 10: the circle in which the run waits for itself, as edges {from, to, machine, how}, or nil. Only a family closes
--- one, for all others take all or none; so it costs nothing while no child waits.
+-- one, for all others take all or none; so it costs nothing while no child waits, nor for who joins at the end.
 local function circle_of(run)
-    local came_by, queue, at = {}, { run }, 1
-    if call("ZCARD", CHILDREN) == 0 then
+    local came_by, queue, at, searched = {}, { run }, 1, {}
+    if call("ZCARD", CHILDREN) == 0 or not is_waited_for(run) then
         return nil
     end
     while queue[at] and #queue < MOST_SEARCHED do
-        for _, edge in ipairs(waits_for(queue[at])) do
+        for _, edge in ipairs(waits_for(queue[at], searched)) do
             edge.from = queue[at].id
             if edge.to == run.id then
                 local circle = { edge }
