@@ -143,3 +143,15 @@ def test_board_of_another_namespace_is_closed_for_itself(board):
 
     assert other.join(Run("ServerTasks-1"), {"Machines-7"}).is_waiting
     assert board.join(Run("ServerTasks-1"), {"Machines-7"}).is_granted
+
+
+def test_child_behind_others_goes_on_when_the_board_opens(board):
+    """Its parent waits for it, and they wait for its parent."""
+    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(Run("ServerTasks-9"), {"Machines-7"})
+    board.close(by="ann")
+    assert board.join(Run("ServerTasks-2", on_behalf_of="ServerTasks-1"), {"Machines-7"}).is_waiting
+
+    board.open("operator")
+
+    assert board.place("ServerTasks-2").is_granted

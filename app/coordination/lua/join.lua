@@ -120,10 +120,6 @@ record("joined", run, run.machines, run.after, {
 
 grant_heads(touched)
 run = load_run(run.id)
-if run.state == "waiting" and may_start(run) then
-    -- A child need not be first where its family holds.
-    grant(run)
-end
 local circle = run.state == "waiting" and circle_of(run)
 if circle then
     refuse_circle(run, circle)

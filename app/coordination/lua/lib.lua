@@ -325,10 +325,42 @@ local function grant(run)
     tell_parked(run)
 end
 
--- While the due are ended, the machines to grant afterwards: the next in line may be due as well.
-local freed
+-- The numbers of the families that hold one of the machines; none while no child waits.
+local function families_on(machines)
+    local families, seen = {}, {}
+    for _, machine in ipairs(call("ZCARD", CHILDREN) > 0 and machines or {}) do
+        for _, other in ipairs(busy_with(lower(machine))) do
+            local family = load_run(other[2]).family
+            if family and not seen[family] then
+                seen[family] = true
+                families[#families + 1] = family
+            end
+        end
+    end
+    return families
+end
 
--- One pass is enough: a grant takes machines away, so it can make nobody else ready.
+-- Rule 10: a child need not be first where its family holds. What one is granted its siblings share.
+local function grant_children(machines)
+    for _, family in ipairs(families_on(machines)) do
+        local again = true
+        while again do
+            again = false
+            for _, task in ipairs(waiting_children(family)) do
+                local child = load_run(task)
+                if may_start(child) then
+                    grant(child)
+                    again = true
+                end
+            end
+        end
+    end
+end
+
+-- While the due are ended, the machines to grant and the families to review afterwards: the next in line may be due as well.
+local freed, bereaved
+
+-- One pass over the heads is enough: a grant takes machines away, so it can make nobody else ready but its family.
 local function grant_heads(machines)
     local seen = {}
     if freed then
@@ -347,7 +379,10 @@ local function grant_heads(machines)
             end
         end
     end
+    grant_children(machines)
 end
+
+local refuse_circles
 
 -- Ends of a parked run that its Octopus task does not know of yet: it is still paused for its intervention.
 local UNTOLD = { timeout = true, forced = true, task_cap = true, circle = true, max_hold = true }
@@ -384,20 +419,27 @@ local function finish(run, state, cause, detail)
         wake(run)
     end
     grant_heads(machines)
+    if run.family and was ~= "waiting" then
+        -- What it shared with its family they wait for by now, behind whoever came before them.
+        refuse_circles(run.family)
+    end
 end
 
 local function refuse_circle(run, circle)
     finish(run, "refused", "circle", { refusal = { circle = circle } })
 end
 
--- A child that waited may share what its family turned out to hold, or turns out to wait for itself.
-local function review_children(run)
-    for _, task in ipairs(run.family and waiting_children(run.family) or {}) do
+-- The waiting children of a family may turn out to wait for themselves when it holds less, or is known to hold more.
+function refuse_circles(family)
+    if bereaved then
+        bereaved[#bereaved + 1] = family
+        return
+    end
+    for _, task in ipairs(waiting_children(family)) do
         local child = load_run(task)
-        local circle = circle_of(child)
-        if may_start(child) then
-            grant(child)
-        elseif circle then
+        -- Another one's refusal may have ended its wait.
+        local circle = child.state == "waiting" and circle_of(child)
+        if circle then
             refuse_circle(child, circle)
         end
     end
@@ -424,7 +466,10 @@ local function observe(run, cause)
     for task, machines in pairs(others) do
         record("overlapped", run, machines, cause, { with = task })
     end
-    review_children(run)
+    grant_children(run.machines or {})
+    if run.family then
+        refuse_circles(run.family)
+    end
 end
 
 -- Rule 11: the intervention of a parked run has been answered. Where somebody did that before its turn, it runs all the same.
@@ -521,16 +566,19 @@ local function expire_due()
             record("closed", nil, nil, "empty", nil)
         end
     end
-    freed = {}
+    freed, bereaved = {}, {}
     for _, member in ipairs(call("ZRANGEBYSCORE", DEADLINES, "-inf", NOW, "LIMIT", 0, 100)) do
         -- An earlier one of this round may have ended it: one run can have two deadlines.
         if call("ZSCORE", DEADLINES, member) then
             expire(string.match(member, "^(%a+)%z(.*)$"))
         end
     end
-    local machines = freed
-    freed = nil
+    local machines, families = freed, bereaved
+    freed, bereaved = nil, nil
     grant_heads(machines)
+    for _, family in ipairs(families) do
+        refuse_circles(family)
+    end
 end
 
 -- A run as its step sees it, behind *word*: {word, run JSON, now, {machine, place, {kind, holder JSON, ...}, {task ahead, ...}}, ...}.

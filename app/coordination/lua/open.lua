@@ -15,7 +15,9 @@ end
 local runs, seen, machines = {}, {}, {}
 for _, member in ipairs(call("ZRANGE", LINES, 0, -1)) do
     local machine, task = string.match(member, "^(.-)%z.-%z(.*)$")
-    machines[#machines + 1] = machine
+    if machines[#machines] ~= machine then
+        machines[#machines + 1] = machine
+    end
     if not seen[task] then
         seen[task] = true
         runs[#runs + 1] = load_run(task)
@@ -49,4 +51,13 @@ call("HSET", COUNTERS, "opened_at", NOW)
 IS_OPEN = true
 record("opened", nil, nil, ARGV[2], detail)
 grant_heads(machines)
+local family
+for _, member in ipairs(call("ZRANGE", CHILDREN, 0, -1)) do
+    local number = tonumber(string.sub(member, 1, 16))
+    if number ~= family then
+        family = number
+        -- They stand in another order now.
+        refuse_circles(family)
+    end
+end
 return { "opened" }
