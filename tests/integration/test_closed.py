@@ -155,3 +155,14 @@ def test_child_behind_others_goes_on_when_the_board_opens(board):
     board.open("operator")
 
     assert board.place("ServerTasks-2").is_granted
+
+
+def test_family_finds_together_after_a_loss(empty):
+    """The parent's lease is lost, and its child comes back before Octopus has said that the parent runs."""
+    octopus = Octopus(empty, Clock(empty))
+    assert empty.join(Run("ServerTasks-2", on_behalf_of="ServerTasks-1"), {"Machines-7"}).is_waiting
+    octopus.runs("ServerTasks-1", WEB)
+
+    empty.open("rebuilt")
+
+    assert empty.place("ServerTasks-2").is_granted

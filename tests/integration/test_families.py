@@ -373,3 +373,24 @@ def test_child_goes_on_when_the_stranger_on_its_familys_machine_has_ended(board,
     octopus.tells(Effect.ENDED, "ServerTasks-7")
 
     assert state(board, 2) == "granted"
+
+
+def test_child_whose_parent_is_heard_of_later_shares_with_it(board, join, octopus):
+    """Octopus holds the event of the parent's start back for half a minute."""
+    join(8, {A})
+    assert join(2, {A}, of=1).is_waiting
+
+    octopus.runs("ServerTasks-1", [{"id": A, "name": "web-01"}])
+    board.release("ServerTasks-8")
+
+    assert state(board, 2) == "granted"
+    assert board.place("ServerTasks-1").run["family"] == board.place("ServerTasks-2").run["family"]
+
+
+def test_parent_that_nobody_ever_hears_of_is_forgotten(board, join, clock):
+    join(2, {A}, of=1)
+
+    clock.advance(timedelta(days=91))
+    board.sweep()
+
+    assert board.place("ServerTasks-1") is None

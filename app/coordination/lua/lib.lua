@@ -231,17 +231,22 @@ local function waiting_children(family)
     return children
 end
 
--- Whom a run waits for, as {to, machine, how = holder|ahead|child}. A holder waits for the children that it started.
+-- Whom a run waits for, as {to, machine, how = holder|ahead|child}. A holder waits for the children that it started; a
+-- child waits where its family holds for strangers only, whoever is ahead there.
 -- *searched*: up to which order the lines have been told of; who is told of once is found, so a line costs its length.
 local function waits_for(run, searched)
     local edges = {}
     for _, machine in ipairs(run.state == "waiting" and run.machines or {}) do
         local m = lower(machine)
-        local before = searched[m]
-        if not (before and run.order <= before) and not is_shared(run, m) then
-            for _, other in ipairs(before and {} or busy_with(m)) do
+        local before, is_familys = searched[m], false
+        for _, other in ipairs(before and not run.family and {} or busy_with(m)) do
+            if run.family and load_run(other[2]).family == run.family then
+                is_familys = true
+            else
                 edges[#edges + 1] = { to = other[2], machine = machine, how = "holder" }
             end
+        end
+        if not is_familys and not (before and run.order <= before) then
             local from = before and "[" .. m .. "\0" .. before or span(m)
             for _, member in ipairs(call("ZRANGEBYLEX", LINES, from, "(" .. line_member(run, machine))) do
                 edges[#edges + 1] = { to = string.sub(member, #m + 29), machine = machine, how = "ahead" }
