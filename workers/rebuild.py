@@ -45,8 +45,11 @@ def rebuild(context: Context, octopus: OctopusClient) -> bool:
         StoreError: Redis does not answer.
     """
     board = context.board
+    # The first look at an empty Redis notes since when it is closed.
+    board.sweep()
+    closed_ms = board.closed_since_ms()
     found = [task for task in octopus.active_tasks(spaces=context.settings.octopus_spaces) if _is_under_way(task)]
-    settled_ms = (board.closed_since_ms() or 0) + context.settings.waiter_ttl_seconds * 500
+    settled_ms = (closed_ms or 0) + context.settings.waiter_ttl_seconds * 500
     if found and board.now_ms() < settled_ms:
         log.info("rebuild: waiting for waiters to come back", running=len(found))
         return False
@@ -59,7 +62,9 @@ def rebuild(context: Context, octopus: OctopusClient) -> bool:
     if unanswered:
         log.warning("rebuild: Octopus has not answered about some runs, trying again", tasks=unanswered)
         return False
-    board.open("rebuilt", found=len(found))
+    if not board.open("rebuilt", found=len(found), closed_ms=closed_ms):
+        # Redis was lost once more, or an operator opened it meanwhile.
+        return board.closed_since_ms() is None
     log.warning("rebuild: done, granting again", running=len(found))
     enqueue(board.client, context.settings, CATCH_UP)
     return True

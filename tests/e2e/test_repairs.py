@@ -436,6 +436,33 @@ def test_board_stays_closed_while_the_machines_of_a_run_may_yet_be_told(make_con
     assert board.closed_since_ms()
 
 
+def test_board_stays_closed_when_redis_is_lost_again_during_the_rebuild(make_context, redis_url, namespace, octopus):
+    from app.coordination.connection import connect
+
+    board = Board(connect(redis_url), namespace=namespace)
+    context, clock = make_context(board), Clock(board)
+    one = deploys(octopus, "Web")
+    board.sweep()
+    clock.advance(timedelta(minutes=1))
+
+    class Lost:
+        """Octopus as it is; after its last answer Redis is empty."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(context.octopus, name)
+
+        def name(self, *args: Any, **options: Any) -> str | None:
+            for key in board.client.keys(f"octowait:{{{namespace}}}:*"):
+                board.client.delete(key)
+            return context.octopus.name(*args, **options)
+
+    assert not rebuild.rebuild(context, Lost())
+    assert board.closed_since_ms()
+    clock.advance(timedelta(minutes=1))
+    do_in(context, rebuild)
+    assert state(board, one) == "observed"
+
+
 def test_parked_waiters_are_put_back_in_line(make_context, redis_url, namespace, octopus):
     from app.coordination.connection import connect
 

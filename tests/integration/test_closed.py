@@ -166,3 +166,31 @@ def test_family_finds_together_after_a_loss(empty):
     empty.open("rebuilt")
 
     assert empty.place("ServerTasks-2").is_granted
+
+
+def test_who_waited_before_the_board_was_closed_keeps_the_order(board):
+    """Octopus started them in another order than they came to their wait steps (rule 3)."""
+    octopus = Octopus(board, Clock(board))
+    for number in (1, 2, 3):
+        board.join(Run(f"ServerTasks-{number}"), {"Machines-7"})
+        octopus.tells(Effect.STARTED, f"ServerTasks-{number}", ago=timedelta(minutes=number))
+    board.close(by="ann")
+    board.join(Run("ServerTasks-4"), {"Machines-7"})
+    octopus.tells(Effect.STARTED, "ServerTasks-4", ago=timedelta(minutes=60))
+
+    board.open("operator")
+
+    assert [board.place(f"ServerTasks-{number}").place for number in (2, 3, 4)] == [1, 2, 3]
+
+
+def test_rebuild_of_what_was_lost_again_does_not_open(board):
+    """Redis loses its data once more between what the rebuild found and its end."""
+    board.close(by="ann")
+    closed_ms = board.closed_since_ms()
+    for key in board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"):
+        board.client.delete(key)
+
+    assert not board.open("rebuilt", found=3, closed_ms=closed_ms)
+
+    assert board.closed_since_ms()
+    assert board.join(Run("ServerTasks-1"), {"Machines-7"}).is_waiting
