@@ -14,7 +14,7 @@ from app.jobs import CATCH_UP, REBUILD, enqueue
 from app.octopus.client import OctopusClient
 from app.octopus.values import Task
 from workers.context import Context, current
-from workers.intervention import MARK
+from workers.intervention import is_ours
 from workers.resolve import Resolver
 
 log = structlog.get_logger()
@@ -95,7 +95,7 @@ def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task) -> bool
     if place is None or place.state is not State.STARTED:
         return place is not None and place.is_waiting
     pending = octopus.interruptions(task.id, pending_only=True, space=task.space_id)
-    if not any(MARK in interruption.text.lower() for interruption in pending):
+    if not any(map(is_ours, pending)):
         return False
     facts = Resolver(context, octopus).facts(place, task)
     if facts.machines:
