@@ -280,7 +280,7 @@ class Board:
             detail: *result* (``Proceed`` or ``Abort``; not where the task has ended), *interruption*, *by*.
 
         Returns:
-            ``answered``, ``overridden`` when somebody let it go on before its turn: it is observed now, or ``late``.
+            ``answered``, ``overridden`` when it was let go on without a lease: it is observed now, or ``late``.
 
         Source: lua/answered.lua.
         """

@@ -477,16 +477,20 @@ local function observe(run, cause)
     end
 end
 
--- Rule 11: the intervention of a parked run has been answered. Where somebody did that before its turn, it runs all the same.
+-- Rule 11: the intervention of a parked run has been answered. Where that was before its turn, or after its turn was
+-- over while its task waited on, it runs all the same.
 local function answered(run, cause, detail)
-    local is_early = run.state == "waiting" and detail.result == "Proceed"
+    local is_over = FINISHED[run.state] and UNTOLD[run.cause] and not run.end_seen
+    local is_unasked = detail.result == "Proceed" and (run.state == "waiting" or is_over)
     call("ZREM", RESUMES, run.id)
-    if is_early then
+    if is_unasked and is_over then
+        call("ZREM", ENDED, lower(run.id))
+    elseif is_unasked then
         stop_waiting(run)
     end
     record(detail.result and "resumed" or "not_resumed", run, run.machines, cause, detail)
-    if is_early then
-        observe(run, "by_hand")
+    if is_unasked then
+        observe(run, cause)
         return "overridden"
     end
     return "answered"
