@@ -15,6 +15,12 @@ MARK = "octowait"
 SETTLE_MS = 30_000
 
 
+def is_ours(interruption: Interruption) -> bool:
+    """Whether it is octowait's to answer: no guided failure of a step called so, no child's shown at its parent."""
+    is_manual = interruption.type.lower() == "manualintervention"
+    return is_manual and not interruption.is_linked and MARK in interruption.text.lower()
+
+
 def find(context: Context, octopus: OctopusClient, place: Place) -> Interruption | None:
     """The newest of octowait's interventions of this run, pending or not; None if it has not been raised yet.
 
@@ -28,7 +34,7 @@ def find(context: Context, octopus: OctopusClient, place: Place) -> Interruption
     ours = [
         found
         for found in octopus.interruptions(place.task_id, pending_only=False, space=space)
-        if MARK in found.text.lower() and not found.is_linked and (found.created_ms or first_ms) >= first_ms
+        if is_ours(found) and (found.created_ms or first_ms) >= first_ms
     ]
     return max(ours, key=lambda found: found.created_ms or 0, default=None)
 

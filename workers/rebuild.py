@@ -14,7 +14,7 @@ from app.jobs import CATCH_UP, REBUILD, enqueue
 from app.octopus.client import OctopusClient
 from app.octopus.values import Task
 from workers.context import Context, current
-from workers.intervention import MARK
+from workers.intervention import is_ours
 from workers.resolve import Resolver
 
 log = structlog.get_logger()
@@ -45,8 +45,11 @@ def rebuild(context: Context, octopus: OctopusClient) -> bool:
         StoreError: Redis does not answer.
     """
     board = context.board
+    # The first look at an empty Redis notes since when it is closed.
+    board.sweep()
+    closed_ms = board.closed_since_ms()
     found = [task for task in octopus.active_tasks(spaces=context.settings.octopus_spaces) if _is_under_way(task)]
-    settled_ms = (board.closed_since_ms() or 0) + context.settings.waiter_ttl_seconds * 500
+    settled_ms = (closed_ms or 0) + context.settings.waiter_ttl_seconds * 500
     if found and board.now_ms() < settled_ms:
         log.info("rebuild: waiting for waiters to come back", running=len(found))
         return False
@@ -59,7 +62,9 @@ def rebuild(context: Context, octopus: OctopusClient) -> bool:
     if unanswered:
         log.warning("rebuild: Octopus has not answered about some runs, trying again", tasks=unanswered)
         return False
-    board.open("rebuilt", found=len(found))
+    if not board.open("rebuilt", found=len(found), closed_ms=closed_ms):
+        # Redis was lost once more, or an operator opened it meanwhile.
+        return board.closed_since_ms() is None
     log.warning("rebuild: done, granting again", running=len(found))
     enqueue(board.client, context.settings, CATCH_UP)
     return True
@@ -90,7 +95,7 @@ def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task) -> bool
     if place is None or place.state is not State.STARTED:
         return place is not None and place.is_waiting
     pending = octopus.interruptions(task.id, pending_only=True, space=task.space_id)
-    if not any(MARK in interruption.text.lower() for interruption in pending):
+    if not any(map(is_ours, pending)):
         return False
     facts = Resolver(context, octopus).facts(place, task)
     if facts.machines:

@@ -249,17 +249,24 @@ class Board:
             )
         return _place(rest)
 
-    def open(self, cause: str, *, by: str | None = None, reason: str | None = None, found: int | None = None) -> bool:
-        """Grant again, waiters in the order in which Octopus started them (rule 15); False if it was open.
+    def open(
+        self, cause: str, *, by: str | None = None, reason: str | None = None, found: int | None = None,
+        closed_ms: int | None = None,
+    ) -> bool:  # fmt: skip
+        """Grant again, those who came since it was closed in the order in which Octopus started them (rule 15).
 
         Args:
             cause: ``rebuilt``, ``no_api_key``, ``operator`` or ``test``.
             found: Runs that the rebuild found.
+            closed_ms: `closed_since_ms` before the rebuild began; if it was closed anew since, nothing happens.
+
+        Returns:
+            False if it was open, or has been closed anew.
 
         Source: lua/open.lua.
         """
         detail = {k: v for k, v in (("by", by), ("reason", reason), ("found", found)) if v is not None}
-        return self._word("open", cause, _json(detail)) == "opened"
+        return self._word("open", cause, _json(detail), "" if closed_ms is None else closed_ms) == "opened"
 
     def close(self, *, by: str, reason: str | None = None) -> bool:
         """Grant nobody until `open`; False if it was closed. Source: lua/close.lua."""
@@ -273,7 +280,7 @@ class Board:
             detail: *result* (``Proceed`` or ``Abort``; not where the task has ended), *interruption*, *by*.
 
         Returns:
-            ``answered``, ``overridden`` when somebody let it go on before its turn: it is observed now, or ``late``.
+            ``answered``, ``overridden`` when it was let go on without a lease: it is observed now, or ``late``.
 
         Source: lua/answered.lua.
         """

@@ -436,6 +436,33 @@ def test_board_stays_closed_while_the_machines_of_a_run_may_yet_be_told(make_con
     assert board.closed_since_ms()
 
 
+def test_board_stays_closed_when_redis_is_lost_again_during_the_rebuild(make_context, redis_url, namespace, octopus):
+    from app.coordination.connection import connect
+
+    board = Board(connect(redis_url), namespace=namespace)
+    context, clock = make_context(board), Clock(board)
+    one = deploys(octopus, "Web")
+    board.sweep()
+    clock.advance(timedelta(minutes=1))
+
+    class Lost:
+        """Octopus as it is; after its last answer Redis is empty."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(context.octopus, name)
+
+        def name(self, *args: Any, **options: Any) -> str | None:
+            for key in board.client.keys(f"octowait:{{{namespace}}}:*"):
+                board.client.delete(key)
+            return context.octopus.name(*args, **options)
+
+    assert not rebuild.rebuild(context, Lost())
+    assert board.closed_since_ms()
+    clock.advance(timedelta(minutes=1))
+    do_in(context, rebuild)
+    assert state(board, one) == "observed"
+
+
 def test_parked_waiters_are_put_back_in_line(make_context, redis_url, namespace, octopus):
     from app.coordination.connection import connect
 
@@ -460,7 +487,62 @@ def test_parked_waiters_are_put_back_in_line(make_context, redis_url, namespace,
     assert state(board, holder) == "observed"
 
 
+def test_only_its_own_interventions_tell_the_rebuild_of_a_parked_waiter(
+    make_context, redis_url, namespace, octopus, claimed_by_others
+):
+    """A run at work that is taken for a waiter does not make its machines busy."""
+    from app.coordination.connection import connect
+
+    board = Board(connect(redis_url), namespace=namespace)
+    context, clock = make_context(board), Clock(board)
+    at_work, client = claimed_by_others(context)
+    board.sweep()
+    clock.advance(timedelta(minutes=1))
+
+    assert rebuild.rebuild(context, client)
+
+    assert state(board, at_work) == "observed"
+
+
 # Resume
+
+
+@pytest.fixture(params=["guided failure of a step of that name", "linked to that of its child"])
+def claimed_by_others(request, octopus):
+    """A run at work whose pending interruption mentions octowait and is not octowait's, and Octopus as it shows it."""
+    guided = request.param.startswith("guided")
+    failing = work("octowait release", machines=["web-01"], seconds=0.1, fails=-1)
+    asking = [manual("octowait", instructions=MARKED), work("deploy", machines=["web-01"])]
+
+    def make(context: Context) -> tuple[Deployment, Any]:
+        one = deploys(octopus, "Web", steps=[failing] if guided else asking, use_guided_failure=guided)
+        octopus.wait_for(one, is_paused=True)
+
+        class Linked:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(context.octopus, name)
+
+            def interruptions(self, *args: Any, **options: Any) -> Any:
+                found = context.octopus.interruptions(*args, **options)
+                return tuple(replace(each, is_linked=not guided) for each in found)
+
+        return one, Linked()
+
+    return make
+
+
+def test_intervention_that_is_not_its_own_is_not_answered(board, octopus, context, holder, claimed_by_others):
+    one, client = claimed_by_others(context)
+    board.join(Run(one.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
+    board.release(holder)
+    # Raised after it had asked.
+    place = board.place(one.task_id)
+    place.run["requested_at_ms"] -= 60_000
+
+    with pytest.raises(resume.NotYet):
+        resume.answer(context, client, place)
+
+    assert octopus.pending(one)
 
 
 @pytest.fixture

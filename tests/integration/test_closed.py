@@ -143,3 +143,54 @@ def test_board_of_another_namespace_is_closed_for_itself(board):
 
     assert other.join(Run("ServerTasks-1"), {"Machines-7"}).is_waiting
     assert board.join(Run("ServerTasks-1"), {"Machines-7"}).is_granted
+
+
+def test_child_behind_others_goes_on_when_the_board_opens(board):
+    """Its parent waits for it, and they wait for its parent."""
+    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(Run("ServerTasks-9"), {"Machines-7"})
+    board.close(by="ann")
+    assert board.join(Run("ServerTasks-2", on_behalf_of="ServerTasks-1"), {"Machines-7"}).is_waiting
+
+    board.open("operator")
+
+    assert board.place("ServerTasks-2").is_granted
+
+
+def test_family_finds_together_after_a_loss(empty):
+    """The parent's lease is lost, and its child comes back before Octopus has said that the parent runs."""
+    octopus = Octopus(empty, Clock(empty))
+    assert empty.join(Run("ServerTasks-2", on_behalf_of="ServerTasks-1"), {"Machines-7"}).is_waiting
+    octopus.runs("ServerTasks-1", WEB)
+
+    empty.open("rebuilt")
+
+    assert empty.place("ServerTasks-2").is_granted
+
+
+def test_who_waited_before_the_board_was_closed_keeps_the_order(board):
+    """Octopus started them in another order than they came to their wait steps (rule 3)."""
+    octopus = Octopus(board, Clock(board))
+    for number in (1, 2, 3):
+        board.join(Run(f"ServerTasks-{number}"), {"Machines-7"})
+        octopus.tells(Effect.STARTED, f"ServerTasks-{number}", ago=timedelta(minutes=number))
+    board.close(by="ann")
+    board.join(Run("ServerTasks-4"), {"Machines-7"})
+    octopus.tells(Effect.STARTED, "ServerTasks-4", ago=timedelta(minutes=60))
+
+    board.open("operator")
+
+    assert [board.place(f"ServerTasks-{number}").place for number in (2, 3, 4)] == [1, 2, 3]
+
+
+def test_rebuild_of_what_was_lost_again_does_not_open(board):
+    """Redis loses its data once more between what the rebuild found and its end."""
+    board.close(by="ann")
+    closed_ms = board.closed_since_ms()
+    for key in board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"):
+        board.client.delete(key)
+
+    assert not board.open("rebuilt", found=3, closed_ms=closed_ms)
+
+    assert board.closed_since_ms()
+    assert board.join(Run("ServerTasks-1"), {"Machines-7"}).is_waiting

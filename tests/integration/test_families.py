@@ -10,7 +10,7 @@ from app.domain.events import Effect
 from app.domain.run import Run
 from tests.integration.octopus_tells import Octopus
 
-A, B = "Machines-1", "Machines-2"
+A, B, C = "Machines-1", "Machines-2", "Machines-3"
 
 
 @pytest.fixture
@@ -299,3 +299,98 @@ def test_dead_child_leaves_its_family_no_trace(board, join, clock):
     assert state(board, 2) == "expired"
     assert not board.client.exists(board.keys.children)
     assert not board.client.exists(board.keys.blocking)
+
+
+def test_circle_is_found_in_time_behind_thousands(board, join):
+    """It took more than a second behind a thousand, and nobody else was served meanwhile."""
+    join(1, {A})
+    join(8, {B})
+    for number in range(100, 1300):
+        join(number, {B}, parked=True)
+    join(9, {A, B}, parked=True)
+    board.client.config_resetstat()
+
+    assert str(join(2, {B}, of=1, parked=True).state) == "refused"
+    assert join(3, {A}, of=1, parked=True).is_granted
+
+    assert board.client.info("commandstats")["cmdstat_evalsha"]["usec"] < 500_000
+
+
+def test_child_that_is_left_by_its_sibling_does_not_wait_in_a_circle(board, join):
+    """What the sibling held it shared; from its end on it would wait there for who waits for its parent."""
+    join(1, {A})
+    join(2, {B}, of=1)
+    join(9, {A, B})
+    join(8, {C})
+    assert join(3, {B, C}, of=1).is_waiting
+
+    board.release("ServerTasks-2")
+
+    assert state(board, 3) == "refused"
+    assert (
+        "behind ServerTasks-9, which waits for Machines-1, held by ServerTasks-1"
+        in board.place("ServerTasks-3").message
+    )
+
+
+def test_child_that_is_left_by_a_dead_sibling_does_not_wait_in_a_circle(board, join, clock):
+    join(1, {A})
+    board.join(Run("ServerTasks-7", parked=True), {B})
+    join(2, {B}, of=1, parked=True)
+    board.release("ServerTasks-7")
+    assert state(board, 2) == "granted"
+    join(9, {A, B}, parked=True)
+    board.join(Run("ServerTasks-8", parked=True), {C})
+    join(3, {B, C}, of=1, parked=True)
+
+    board.release("ServerTasks-2", cause="forced", by="ann", reason="stuck")
+
+    assert state(board, 3) == "refused"
+
+
+def test_child_shares_what_its_sibling_is_granted(board, join):
+    join(1, {A})
+    join(8, {B})
+    join(2, {A, B}, of=1)
+    join(9, {B})
+    join(3, {B}, of=1)
+
+    board.release("ServerTasks-8")
+
+    assert [state(board, number) for number in (2, 3, 9)] == ["granted", "granted", "waiting"]
+
+
+def test_child_goes_on_when_the_stranger_on_its_familys_machine_has_ended(board, join, octopus):
+    """It is not first there, for who waits for its family came before it."""
+    join(1, {A})
+    join(9, {A})
+    join(8, {B})
+    join(2, {A, B}, of=1)
+    octopus.runs("ServerTasks-7", [{"id": A, "name": "web-01"}])
+    board.release("ServerTasks-8")
+    assert state(board, 2) == "waiting"
+
+    octopus.tells(Effect.ENDED, "ServerTasks-7")
+
+    assert state(board, 2) == "granted"
+
+
+def test_child_whose_parent_is_heard_of_later_shares_with_it(board, join, octopus):
+    """Octopus holds the event of the parent's start back for half a minute."""
+    join(8, {A})
+    assert join(2, {A}, of=1).is_waiting
+
+    octopus.runs("ServerTasks-1", [{"id": A, "name": "web-01"}])
+    board.release("ServerTasks-8")
+
+    assert state(board, 2) == "granted"
+    assert board.place("ServerTasks-1").run["family"] == board.place("ServerTasks-2").run["family"]
+
+
+def test_parent_that_nobody_ever_hears_of_is_forgotten(board, join, clock):
+    join(2, {A}, of=1)
+
+    clock.advance(timedelta(days=91))
+    board.sweep()
+
+    assert board.place("ServerTasks-1") is None

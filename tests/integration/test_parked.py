@@ -220,6 +220,63 @@ def test_decision_on_what_has_changed_since_is_late(board):
     assert state(board, 2) == "granted"
 
 
+@pytest.mark.parametrize("end", ["timed out", "forced"])
+def test_run_that_a_person_lets_go_on_after_its_turn_was_over_is_observed(board, clock, timeline, end):
+    """It is on its machines, whoever holds them by now."""
+    board.join(Run("ServerTasks-1"), {A})
+    park(board, 2, timeout=seconds(60))
+    if end == "forced":
+        board.release("ServerTasks-1")
+        board.release("ServerTasks-2", cause="forced", by="ann", reason="not today")
+    else:
+        clock.advance(seconds(61))
+        board.sweep()
+
+    assert board.answered("ServerTasks-2", "by_hand", result="Proceed", by="Users-7") == "overridden"
+
+    assert state(board, 2) == "observed"
+    board.release("ServerTasks-1")
+    assert board.join(Run("ServerTasks-3"), {A}).is_waiting
+
+
+def test_run_that_is_forced_while_it_is_resumed_is_observed(board, due, timeline):
+    """The worker has decided to proceed, and says so to Octopus while the operator takes the lease away."""
+    board.join(Run("ServerTasks-1"), {A})
+    park(board, 2)
+    park(board, 3)
+    board.release("ServerTasks-1")
+    board.release("ServerTasks-2", cause="forced", by="ann", reason="stuck")
+    assert state(board, 3) == "granted"
+
+    board.answered("ServerTasks-2", "octowait", result="Proceed")
+
+    assert state(board, 2) == "observed"
+    assert "ServerTasks-2" not in due()
+    assert [r.detail["with"] for r in timeline.read(Filter(kind="overlapped"))] == ["ServerTasks-3"]
+
+
+def test_run_that_was_resumed_and_gave_back_before_that_was_noted_is_not_observed(board):
+    board.join(Run("ServerTasks-1"), {A})
+    park(board, 2)
+    board.release("ServerTasks-1")
+    board.release("ServerTasks-2")
+
+    assert board.answered("ServerTasks-2", "octowait", result="Proceed") == "answered"
+
+    assert state(board, 2) == "released"
+
+
+def test_run_whose_task_has_ended_is_not_observed_for_an_answer(board, octopus):
+    board.join(Run("ServerTasks-1"), {A})
+    park(board, 2)
+    board.release("ServerTasks-2", cause="forced", by="ann", reason="stuck")
+    octopus.tells(Effect.ENDED, "ServerTasks-2")
+
+    assert board.answered("ServerTasks-2", "by_hand", result="Proceed") == "answered"
+
+    assert state(board, 2) == "left"
+
+
 def test_event_that_it_goes_on_is_an_answer_by_hand(board, clock, octopus):
     board.join(Run("ServerTasks-1"), {A})
     park(board, 2)
@@ -251,10 +308,37 @@ def test_pause_of_a_parked_run_does_not_take_its_lease(make_board, a_run):
 
     board.deliver(pause)
     assert state(board, 2) == "granted"
+    board.answered("ServerTasks-2", "octowait", result="Proceed")
     clock.advance(seconds(60))
     octopus.tells(Effect.PAUSED, "ServerTasks-2")
 
     assert state(board, 2) == "released", "a later pause is one of its work"
+
+
+def test_pause_that_it_is_parked_in_does_not_take_its_lease_however_late_it_is_raised(make_board):
+    """Octopus raises the intervention some seconds after the grant, and nobody would answer it any more."""
+    board = make_board(Policy(paused_holds=False))
+    clock = Clock(board)
+    board.join(Run("ServerTasks-1"), {A})
+    park(board, 2)
+    board.release("ServerTasks-1")
+    clock.advance(seconds(20))
+
+    Octopus(board, clock).tells(Effect.PAUSED, "ServerTasks-2")
+
+    assert state(board, 2) == "granted"
+    assert board.sweep().resumes
+
+
+def test_run_anew_has_no_intervention_of_the_run_before(board, clock, due, octopus):
+    board.join(Run("ServerTasks-1"), {A})
+    park(board, 2)
+    board.release("ServerTasks-2", cause="forced", by="ann", reason="stuck")
+    clock.advance(seconds(60))
+
+    octopus.tells(Effect.STARTED, "ServerTasks-2")
+
+    assert due() == []
 
 
 # Rule 12: the task cap

@@ -95,6 +95,7 @@ local function started()
         return "applied"
     end
     call("ZREM", ENDED, lower(run.id))
+    call("ZREM", RESUMES, run.id)
     if FINISHED[run.state] then
         run = { id = run.id, run = run.run + 1, v = run.v, info = run.info, started_oct_ms = occurred }
     end
@@ -159,8 +160,10 @@ local function paused()
     run.paused = true
     run.paused_oct_ms = math.max(run.paused_oct_ms or 0, occurred)
     note("applied")
-    -- The pause that a parked run waits in is not one of its work, even when its grant was faster than the event.
-    local is_parking = run.parked and occurred <= (run.granted_at_ms or 0) + tolerance
+    -- The pause that a parked run waits in is not one of its work, even when its grant was faster than the event. Until
+    -- its intervention is answered every pause is that one.
+    local is_parking = run.parked
+        and (occurred <= (run.granted_at_ms or 0) + tolerance or call("ZSCORE", RESUMES, run.id))
     if ARGV[5] ~= "1" and not is_parking and (run.state == "granted" or run.state == "observed") then
         run.gave_way = true
         finish(run, run.state == "granted" and "released" or "ended", "paused", { event = event.id })

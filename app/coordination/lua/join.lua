@@ -50,10 +50,17 @@ if before.state == "observed" then
     end
 end
 
--- Rule 10: the number of the family of a run that holds, or runs on machines that nobody knows yet.
+-- Rule 10: the number of the family of a run that holds, or runs on machines that nobody knows yet, or of whose start
+-- nobody has told: Octopus is late, or all was lost. A run that waits or has ended has none.
 local function family_of(task)
-    local parent = lower(task) ~= asking and load_run(task)
-    if not parent or not ({ granted = true, observed = true, started = true })[parent.state] then
+    if lower(task) == asking then
+        return nil
+    end
+    local parent = load_run(task)
+    if not parent then
+        parent = { id = task, run = 1, state = "known", info = {} }
+        call("ZADD", ENDED, NOW, lower(task))
+    elseif not ({ granted = true, observed = true, started = true, known = true })[parent.state] then
         return nil
     end
     if not parent.family then
@@ -120,10 +127,6 @@ record("joined", run, run.machines, run.after, {
 
 grant_heads(touched)
 run = load_run(run.id)
-if run.state == "waiting" and may_start(run) then
-    -- A child need not be first where its family holds.
-    grant(run)
-end
 local circle = run.state == "waiting" and circle_of(run)
 if circle then
     refuse_circle(run, circle)

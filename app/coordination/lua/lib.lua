@@ -235,19 +235,27 @@ local function waiting_children(family)
     return children
 end
 
--- Whom a run waits for, as {to, machine, how = holder|ahead|child}. A holder waits for the children that it started.
-local function waits_for(run)
+-- Whom a run waits for, as {to, machine, how = holder|ahead|child}. A holder waits for the children that it started; a
+-- child waits where its family holds for strangers only, whoever is ahead there.
+-- *searched*: up to which order the lines have been told of; who is told of once is found, so a line costs its length.
+local function waits_for(run, searched)
     local edges = {}
     for _, machine in ipairs(run.state == "waiting" and run.machines or {}) do
         local m = lower(machine)
-        local from = span(m)
-        if not is_shared(run, m) then
-            for _, other in ipairs(busy_with(m)) do
+        local before, is_familys = searched[m], false
+        for _, other in ipairs(before and not run.family and {} or busy_with(m)) do
+            if run.family and load_run(other[2]).family == run.family then
+                is_familys = true
+            else
                 edges[#edges + 1] = { to = other[2], machine = machine, how = "holder" }
             end
+        end
+        if not is_familys and not (before and run.order <= before) then
+            local from = before and "[" .. m .. "\0" .. before or span(m)
             for _, member in ipairs(call("ZRANGEBYLEX", LINES, from, "(" .. line_member(run, machine))) do
                 edges[#edges + 1] = { to = string.sub(member, #m + 29), machine = machine, how = "ahead" }
             end
+            searched[m] = run.order
         end
     end
     for _, child in ipairs(run.state ~= "waiting" and run.family and waiting_children(run.family) or {}) do
@@ -256,15 +264,26 @@ local function waits_for(run)
     return edges
 end
 
+-- Whether anybody may wait for a waiting run: somebody behind it, or its family.
+local function is_waited_for(run)
+    for _, machine in ipairs(run.machines) do
+        local _, to = span(lower(machine))
+        if call("ZRANGEBYLEX", LINES, "(" .. line_member(run, machine), to, "LIMIT", 0, 1)[1] then
+            return true
+        end
+    end
+    return run.family ~= nil
+end
+
 -- Rule 10: the circle in which the run waits for itself, as edges {from, to, machine, how}, or nil. Only a family closes
--- one, for all others take all or none; so it costs nothing while no child waits.
+-- one, for all others take all or none; so it costs nothing while no child waits, nor for who joins at the end.
 local function circle_of(run)
-    local came_by, queue, at = {}, { run }, 1
-    if call("ZCARD", CHILDREN) == 0 then
+    local came_by, queue, at, searched = {}, { run }, 1, {}
+    if call("ZCARD", CHILDREN) == 0 or not is_waited_for(run) then
         return nil
     end
     while queue[at] and #queue < MOST_SEARCHED do
-        for _, edge in ipairs(waits_for(queue[at])) do
+        for _, edge in ipairs(waits_for(queue[at], searched)) do
             edge.from = queue[at].id
             if edge.to == run.id then
                 local circle = { edge }
@@ -315,10 +334,42 @@ local function grant(run)
     tell_parked(run)
 end
 
--- While the due are ended, the machines to grant afterwards: the next in line may be due as well.
-local freed
+-- The numbers of the families that hold one of the machines; none while no child waits.
+local function families_on(machines)
+    local families, seen = {}, {}
+    for _, machine in ipairs(call("ZCARD", CHILDREN) > 0 and machines or {}) do
+        for _, other in ipairs(busy_with(lower(machine))) do
+            local family = load_run(other[2]).family
+            if family and not seen[family] then
+                seen[family] = true
+                families[#families + 1] = family
+            end
+        end
+    end
+    return families
+end
 
--- One pass is enough: a grant takes machines away, so it can make nobody else ready.
+-- Rule 10: a child need not be first where its family holds. What one is granted its siblings share.
+local function grant_children(machines)
+    for _, family in ipairs(families_on(machines)) do
+        local again = true
+        while again do
+            again = false
+            for _, task in ipairs(waiting_children(family)) do
+                local child = load_run(task)
+                if may_start(child) then
+                    grant(child)
+                    again = true
+                end
+            end
+        end
+    end
+end
+
+-- While the due are ended, the machines to grant and the families to review afterwards: the next in line may be due as well.
+local freed, bereaved
+
+-- One pass over the heads is enough: a grant takes machines away, so it can make nobody else ready but its family.
 local function grant_heads(machines)
     local seen = {}
     if freed then
@@ -337,7 +388,10 @@ local function grant_heads(machines)
             end
         end
     end
+    grant_children(machines)
 end
+
+local refuse_circles
 
 -- Ends of a parked run that its Octopus task does not know of yet: it is still paused for its intervention.
 local UNTOLD = { timeout = true, forced = true, task_cap = true, circle = true, max_hold = true }
@@ -374,20 +428,27 @@ local function finish(run, state, cause, detail)
         wake(run)
     end
     grant_heads(machines)
+    if run.family and was ~= "waiting" then
+        -- What it shared with its family they wait for by now, behind whoever came before them.
+        refuse_circles(run.family)
+    end
 end
 
 local function refuse_circle(run, circle)
     finish(run, "refused", "circle", { refusal = { circle = circle } })
 end
 
--- A child that waited may share what its family turned out to hold, or turns out to wait for itself.
-local function review_children(run)
-    for _, task in ipairs(run.family and waiting_children(run.family) or {}) do
+-- The waiting children of a family may turn out to wait for themselves when it holds less, or is known to hold more.
+function refuse_circles(family)
+    if bereaved then
+        bereaved[#bereaved + 1] = family
+        return
+    end
+    for _, task in ipairs(waiting_children(family)) do
         local child = load_run(task)
-        local circle = circle_of(child)
-        if may_start(child) then
-            grant(child)
-        elseif circle then
+        -- Another one's refusal may have ended its wait.
+        local circle = child.state == "waiting" and circle_of(child)
+        if circle then
             refuse_circle(child, circle)
         end
     end
@@ -414,19 +475,26 @@ local function observe(run, cause)
     for task, machines in pairs(others) do
         record("overlapped", run, machines, cause, { with = task })
     end
-    review_children(run)
+    grant_children(run.machines or {})
+    if run.family then
+        refuse_circles(run.family)
+    end
 end
 
--- Rule 11: the intervention of a parked run has been answered. Where somebody did that before its turn, it runs all the same.
+-- Rule 11: the intervention of a parked run has been answered. Where that was before its turn, or after its turn was
+-- over while its task waited on, it runs all the same.
 local function answered(run, cause, detail)
-    local is_early = run.state == "waiting" and detail.result == "Proceed"
+    local is_over = FINISHED[run.state] and UNTOLD[run.cause] and not run.end_seen
+    local is_unasked = detail.result == "Proceed" and (run.state == "waiting" or is_over)
     call("ZREM", RESUMES, run.id)
-    if is_early then
+    if is_unasked and is_over then
+        call("ZREM", ENDED, lower(run.id))
+    elseif is_unasked then
         stop_waiting(run)
     end
     record(detail.result and "resumed" or "not_resumed", run, run.machines, cause, detail)
-    if is_early then
-        observe(run, "by_hand")
+    if is_unasked then
+        observe(run, cause)
         return "overridden"
     end
     return "answered"
@@ -511,16 +579,19 @@ local function expire_due()
             record("closed", nil, nil, "empty", nil)
         end
     end
-    freed = {}
+    freed, bereaved = {}, {}
     for _, member in ipairs(call("ZRANGEBYSCORE", DEADLINES, "-inf", NOW, "LIMIT", 0, 100)) do
         -- An earlier one of this round may have ended it: one run can have two deadlines.
         if call("ZSCORE", DEADLINES, member) then
             expire(string.match(member, "^(%a+)%z(.*)$"))
         end
     end
-    local machines = freed
-    freed = nil
+    local machines, families = freed, bereaved
+    freed, bereaved = nil, nil
     grant_heads(machines)
+    for _, family in ipairs(families) do
+        refuse_circles(family)
+    end
 end
 
 -- A run as its step sees it, behind *word*: {word, run JSON, now, {machine, place, {kind, holder JSON, ...}, {task ahead, ...}}, ...}.

@@ -1,28 +1,35 @@
 -- open.lua: grant again, now that it is known who runs where (rule 15).
 --
--- The waiters joined anew in the order in which they happened to ask; they start in the order in which Octopus started
--- them. This costs what there are waiters, once after a loss.
+-- Who joined while it was closed did so in the order in which they happened to ask again; they start in the order in which
+-- Octopus started them, behind those who waited before. This costs what there are waiters, once after a loss.
 --
 -- ARGV[2]  cause   rebuilt | no_api_key | operator | test
 -- ARGV[3]  detail  JSON: by, reason, and what else the record shall say
+-- ARGV[4]  closed  ms since when it was closed as the caller knows it, or "": whenever that was
 --
--- Returns {"opened"}, or {"already"}.
+-- Returns {"opened"}, {"already"}, or {"late"} when it was closed anew since: what was found out may be lost.
 
 expire_due()
 if IS_OPEN then
     return { "already" }
 end
+local closed_ms = tonumber(call("HGET", COUNTERS, "closed_at"))
+if ARGV[4] ~= "" and tonumber(ARGV[4]) ~= closed_ms then
+    return { "late" }
+end
 local runs, seen, machines = {}, {}, {}
 for _, member in ipairs(call("ZRANGE", LINES, 0, -1)) do
     local machine, task = string.match(member, "^(.-)%z.-%z(.*)$")
-    machines[#machines + 1] = machine
+    if machines[#machines] ~= machine then
+        machines[#machines + 1] = machine
+    end
     if not seen[task] then
         seen[task] = true
         runs[#runs + 1] = load_run(task)
     end
 end
 local function began(run)
-    return run.started_oct_ms or run.requested_at_ms
+    return run.requested_at_ms >= closed_ms and (run.started_oct_ms or run.requested_at_ms) or 0
 end
 table.sort(runs, function(one, other)
     if began(one) ~= began(other) then
@@ -49,10 +56,19 @@ if #runs > 0 then
         detail.order[number] = run.id
     end
 end
-detail.closed_ms = NOW - tonumber(call("HGET", COUNTERS, "closed_at"))
+detail.closed_ms = NOW - closed_ms
 call("HDEL", COUNTERS, "closed_at")
 call("HSET", COUNTERS, "opened_at", NOW)
 IS_OPEN = true
 record("opened", nil, nil, ARGV[2], detail)
 grant_heads(machines)
+local family
+for _, member in ipairs(call("ZRANGE", CHILDREN, 0, -1)) do
+    local number = tonumber(string.sub(member, 1, 16))
+    if number ~= family then
+        family = number
+        -- They stand in another order now.
+        refuse_circles(family)
+    end
+end
 return { "opened" }
