@@ -1,0 +1,209 @@
+"""The past: waits with whom they waited for, and holds, replayed from the timeline.
+
+A replay begins at the last checkpoint before its range, which `Learner` writes, or at the first record if there is none.
+So it costs the records of the range and at most `CHECKPOINT_EVERY` (or, while very many wait, `PER_PRESENT` times as many
+as wait) before it; the past of one run reads only the records of its machines there.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from app.coordination.connection import Client
+from app.coordination.keys import Keys
+from app.coordination.scripts import translated
+from app.coordination.timeline import Filter, Record, Timeline
+from app.domain.replay import WITHOUT_EFFECT, Change, Hold, Replay, Wait
+
+#: Records between two checkpoints.
+CHECKPOINT_EVERY = 5_000
+
+#: With many runs present a checkpoint is large, so there are this many records between two for each of them.
+PER_PRESENT = 10
+
+#: Records read from Redis at once.
+CHUNK = 2_000
+
+#: Names of keys: the newest checkpoint, and a stream of all, each under the id of its record.
+HEAD, CHECKPOINTS = "past:head", "past:checkpoints"
+
+#: Kinds after which a run does not wait as it did before.
+_TURNS = frozenset({"joined", "granted", "observed", "left", "expired", "timed_out", "refused", "released", "ended"})
+
+_WHOLE_BOARD = frozenset({b"closed", b"opened"})
+
+#: No millisecond has a record of a larger number.
+_LAST = 2**64 - 1
+
+_SKIPPED = frozenset(kind.encode() for kind in WITHOUT_EFFECT)
+
+
+class _Change(NamedTuple):
+    """A record as `Replay` needs it; made a hundred thousand times a second."""
+
+    id: str
+    at_ms: int
+    kind: str
+    task_id: str | None
+    run: int | None
+    machines: tuple[str, ...]
+    project_id: str | None
+    environment_id: str | None
+    cause: str | None
+    detail: Mapping[str, Any]
+
+
+class Checkpoint(NamedTuple):
+    """The state behind the record *id*; ``0-0`` and nothing where there is none."""
+
+    id: str
+    state: Mapping[str, Any] | None
+
+    def packed(self) -> bytes:
+        return zlib.compress(json.dumps({"id": self.id, "state": self.state}, separators=(",", ":")).encode(), 1)
+
+    @classmethod
+    def unpacked(cls, raw: bytes | None) -> Checkpoint:
+        if raw is None:
+            return cls("0-0", None)
+        kept = json.loads(zlib.decompress(raw))
+        return cls(kept["id"], kept["state"])
+
+
+class Past:
+    """Reads what was; all raise `StoreError` when Redis cannot do it."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._timeline = Timeline(client, keys)
+
+    def told(self, *, from_ms: int, to_ms: int) -> Iterator[Wait | Hold]:
+        """The waits and holds that ended in the range, in order, then the waits that went on at its end.
+
+        Stretches begin at *from_ms* at the earliest and end before *to_ms*.
+        """
+        at = self._checkpoint(from_ms)
+        replay = Replay(at.state, from_ms=from_ms)
+        for change in self.changes(after=at.id, to_ms=to_ms):
+            ended = replay.apply(change)
+            if ended and change.at_ms >= from_ms:
+                yield ended
+        yield from replay.waiting(to_ms)
+
+    def waits_of(self, task_id: str, *, now_ms: int) -> list[Wait]:
+        """All waits of a task, oldest first, the last one perhaps still going on; reads its machines' records only."""
+        records = list(self._timeline.read(Filter(task_id=task_id)))
+        waits = []
+        for number, begin in enumerate(records):
+            if begin.kind == "joined":
+                end = next((record for record in records[number + 1 :] if record.kind in _TURNS), None)
+                waits.append(self._wait(begin, end.at_ms + 1 if end else now_ms))
+        return [wait for wait in waits if wait]
+
+    def _wait(self, begin: Record, to_ms: int) -> Wait | None:
+        """The wait that began with that record."""
+        at = self._checkpoint(begin.at_ms)
+        replay = Replay(at.state, from_ms=begin.at_ms)
+        for change in self._around(begin, at, to_ms):
+            ended = replay.apply(change)
+            if isinstance(ended, Wait) and _is_of(ended, begin):
+                return ended
+        return next((wait for wait in replay.waiting(to_ms) if _is_of(wait, begin)), None)
+
+    def _around(self, begin: Record, at: Checkpoint, to_ms: int) -> list[Change]:
+        """The records that matter to a wait: of its machines, and of the whole board."""
+        machines = {machine.lower() for machine in begin.machines}
+        sources = [self._timeline.read(Filter(machine_id=m, to_ms=to_ms), after=at.id) for m in begin.machines]
+        found: dict[str, Change] = {record.id: record for source in sources for record in source}
+        # A run without a lease gives its machines up when it joins, and that record may name other ones.
+        there = Replay(at.state).present.values() if at.state else ()
+        observed = {
+            run.task_id for run in there if run.kind == "observed" and machines & set(map(str.lower, run.machines))
+        }
+        observed |= {change.task_id for change in found.values() if change.kind == "observed" and change.task_id}
+        for task in observed:
+            found |= {
+                record.id: record for record in self._timeline.read(Filter(task_id=task, to_ms=to_ms), after=at.id)
+            }
+        found |= {change.id: change for change in self._of_the_board(at.id, to_ms)}
+        return [found[stamp] for stamp in sorted(found, key=order_of)]
+
+    def _of_the_board(self, after: str, to_ms: int) -> Iterator[_Change]:
+        """When the board was closed and opened; no index has these records, but the head knows their times."""
+        head = self.head()
+        begin = order_of(after)
+        for times in head.state["closures"] if head.state else ():
+            for at_ms in times:
+                if at_ms is not None and begin[0] <= at_ms < to_ms:
+                    found = self.changes(after=f"{at_ms - 1}-{_LAST}", to_ms=at_ms + 1, only=_WHOLE_BOARD)
+                    yield from (change for change in found if begin < order_of(change.id) <= order_of(head.id))
+        yield from self.changes(after=max(after, head.id, key=order_of), to_ms=to_ms, only=_WHOLE_BOARD)
+
+    def head(self) -> Checkpoint:
+        """The newest checkpoint."""
+        with translated():
+            raw: Any = self._client.get(self._keys.named(HEAD))
+        return Checkpoint.unpacked(raw)
+
+    def _checkpoint(self, before_ms: int) -> Checkpoint:
+        """The last checkpoint whose record is from before that time."""
+        head = self.head()
+        if order_of(head.id)[0] < before_ms:
+            return head
+        with translated():
+            found: Any = self._client.xrevrange(
+                self._keys.named(CHECKPOINTS), f"({max(before_ms, 1)}-0", "-", count=1
+            )  # fmt: skip
+        return Checkpoint.unpacked(found[0][1][b"packed"] if found else None)
+
+    def changes(
+        self, *, after: str, to_ms: int | None = None, only: frozenset[bytes] | None = None, most: int | None = None
+    ) -> Iterator[_Change]:
+        """The records behind the id *after* that change the board, oldest first."""
+        start, end = f"({after}", f"({to_ms}-0" if to_ms is not None else "+"
+        seen = 0
+        while True:
+            count = CHUNK if most is None else min(CHUNK, most - seen)
+            with translated():
+                entries: Any = self._client.xrange(self._keys.timeline, start, end, count=count)
+            for stamp, fields in entries:
+                kind = fields[b"kind"]
+                if kind not in _SKIPPED if only is None else kind in only:
+                    yield _change(stamp, fields)
+            seen += len(entries)
+            if len(entries) < count or seen == most:
+                return
+            start = f"({entries[-1][0].decode()}"
+
+
+def order_of(stamp: str) -> tuple[int, int]:
+    """What record ids sort by."""
+    ms, _, number = stamp.partition("-")
+    return int(ms), int(number)
+
+
+def _is_of(wait: Wait, begin: Record) -> bool:
+    return wait.task_id == begin.task_id and wait.from_ms == begin.at_ms
+
+
+def _change(stamp: bytes, fields: Mapping[bytes, bytes]) -> _Change:
+    get = fields.get
+    task, run, machines, detail = get(b"task"), get(b"run"), get(b"machines"), get(b"detail")
+    project, environment, cause = get(b"project"), get(b"environment"), get(b"cause")
+    name = stamp.decode()
+    return _Change(
+        name,
+        int(name.partition("-")[0]),
+        fields[b"kind"].decode(),
+        task.decode() if task else None,
+        int(run) if run else None,
+        tuple(machines.decode().split(",")) if machines else (),
+        project.decode() if project else None,
+        environment.decode() if environment else None,
+        cause.decode() if cause else None,
+        json.loads(detail) if detail else {},
+    )

@@ -1,0 +1,383 @@
+"""The board as it was: the records of the timeline, applied one after another.
+
+A replay of all records says of each wait, when it ends, whom it waited for, and of each hold how long it took. A replay
+that begins in the middle begins with the state that an earlier one had there (`Replay.dump`).
+"""
+
+from __future__ import annotations
+
+import sys
+from bisect import insort
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from app.domain.stretches import Blocker, Front, Fronts, Reason, Stretch, stretches
+
+#: Kinds that change nothing on the board; a replay may leave them out.
+WITHOUT_EFFECT = frozenset({"event", "overlapped", "outage_ended", "resumed", "not_resumed", "repaired", "caught_up"})
+
+#: Kinds that end a wait or a hold.
+_ENDS = frozenset({"released", "ended", "left", "expired", "timed_out", "refused"})
+
+#: A replay from then on only makes the state.
+NEVER = sys.maxsize
+
+#: Of the times when the board was closed, how many are remembered.
+_MOST_CLOSURES = 100
+
+
+class Change(Protocol):
+    """A record of the timeline, as much of it as is needed here."""
+
+    @property
+    def at_ms(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def task_id(self) -> str | None: ...
+    @property
+    def run(self) -> int | None: ...
+    @property
+    def machines(self) -> Sequence[str]: ...
+    @property
+    def project_id(self) -> str | None: ...
+    @property
+    def environment_id(self) -> str | None: ...
+    @property
+    def cause(self) -> str | None: ...
+    @property
+    def detail(self) -> Mapping[str, Any]: ...
+
+
+class Wait(NamedTuple):
+    """A wait that is over, or that goes on (*outcome* is ``waiting``) at the end of the range.
+
+    *stretches* cover what of it lies in the range of the replay. *outcome* is the kind of the record that ended it;
+    ``observed`` when a person let the run go on, ``lost`` when its end is not on record.
+    """
+
+    task_id: str
+    run: int
+    machines: tuple[str, ...]
+    project_id: str | None
+    environment_id: str | None
+    from_ms: int
+    to_ms: int
+    outcome: str
+    cause: str | None
+    parked: bool
+    stretches: tuple[Stretch, ...]
+
+    @property
+    def waited_ms(self) -> int:
+        """From the request to the end of the wait, wherever the range begins."""
+        return self.to_ms - self.from_ms
+
+    @property
+    def lost_ms(self) -> int:
+        """What of it lies in the range."""
+        return self.stretches[-1].to_ms - self.stretches[0].from_ms if self.stretches else 0
+
+
+class Hold(NamedTuple):
+    """A hold that is over. *waited_ms* is how long the run had waited for it; None if it had no lease."""
+
+    task_id: str
+    run: int
+    machines: tuple[str, ...]
+    project_id: str | None
+    environment_id: str | None
+    from_ms: int
+    to_ms: int
+    outcome: str
+    cause: str | None
+    waited_ms: int | None
+
+    @property
+    def held_ms(self) -> int:
+        return self.to_ms - self.from_ms
+
+
+@dataclass(slots=True)
+class Present:
+    """A run that waits or holds. *kind* is ``waiting``, ``lease`` or ``observed``, *since_ms* when that began."""
+
+    task_id: str
+    run: int
+    machines: tuple[str, ...]
+    project_id: str | None
+    environment_id: str | None
+    since_ms: int
+    kind: str = "waiting"
+    family: int | None = None
+    priority: int = 0
+    arrival: int = 0
+    parked: bool = False
+    waited_ms: int | None = None
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return (-self.priority, self.arrival)
+
+    def blocker(self) -> Blocker:
+        reason = Reason.AHEAD if self.kind == "waiting" else Reason.HOLDER
+        rank = self.order if self.kind == "waiting" else (self.since_ms, 0)
+        return Blocker(reason, self.task_id, self.project_id, self.environment_id, rank, self.family)
+
+
+@dataclass(slots=True)
+class Spot:
+    """One machine: its holders by task (a reservation by the empty name), its line, and its past."""
+
+    id: str
+    holders: dict[str, Blocker] = field(default_factory=dict)
+    line: list[tuple[int, int, str]] = field(default_factory=list)
+    past: Fronts = field(default_factory=Fronts)
+
+
+class Replay:
+    """Applies records in order. Starts with an empty board, or with what `dump` gave.
+
+    Args:
+        from_ms: Waits are told from then on; what was before only makes the state.
+    """
+
+    def __init__(self, state: Mapping[str, Any] | None = None, *, from_ms: int = 0) -> None:
+        self.from_ms = from_ms
+        self.present: dict[str, Present] = {}
+        self.spots: dict[str, Spot] = {}
+        self.families: dict[str, int] = {}
+        self.closures: list[tuple[int, int | None]] = []
+        self._arrivals = 0
+        self._is_telling = from_ms == 0
+        if state:
+            self._load(state)
+
+    def apply(self, change: Change) -> Wait | Hold | None:
+        """Apply one record: the wait or the hold that it ended, if it ended one."""
+        if not self._is_telling and change.at_ms >= self.from_ms:
+            self._begin_telling()
+        kind = change.kind
+        if kind == "joined":
+            return self._joined(change)
+        if kind == "granted":
+            return self._granted(change)
+        if kind in _ENDS:
+            return self._leave(change, change.kind)
+        if kind == "observed":
+            return self._observed(change)
+        if kind == "prioritized":
+            self._prioritized(change)
+        elif kind in ("reserved", "unreserved"):
+            self._reservation(change)
+        elif kind == "closed":
+            self.closures = [*self.closures[1 - _MOST_CLOSURES :], (change.at_ms, None)]
+        elif kind == "opened":
+            self._opened(change)
+        return None
+
+    def waiting(self, to_ms: int) -> Iterator[Wait]:
+        """The waits that go on, as they stand at *to_ms*, by arrival."""
+        if not self._is_telling:
+            self._begin_telling()
+        for run in sorted((r for r in self.present.values() if r.kind == "waiting"), key=lambda r: r.arrival):
+            yield self._told(run, to_ms, "waiting", None)
+
+    # How a record changes the board
+
+    def _joined(self, change: Change) -> Wait | Hold | None:
+        ended = self._leave(change, "lost")
+        self._arrivals += 1
+        detail = change.detail
+        run = self._new(change, "waiting", detail.get("family"))
+        run.priority, run.arrival = detail.get("priority", 0), self._arrivals
+        run.parked = bool(detail.get("parked"))
+        parent = detail.get("on_behalf_of")
+        if parent and run.family is not None:
+            self._adopt(str(parent).lower(), run.family, change.at_ms)
+        self._enter(run, change.at_ms)
+        return ended
+
+    def _granted(self, change: Change) -> Wait | Hold | None:
+        before = self.present.get(_key(change))
+        if before is None or before.kind != "waiting":
+            # Its request is older than all that is on record.
+            before = self._new(change, "waiting", change.detail.get("family"))
+            before.since_ms = change.at_ms - change.detail.get("waited_ms", 0)
+        ended = self._told(before, change.at_ms, "granted", change.cause)
+        self._remove(before, change.at_ms)
+        run = self._new(change, "lease", change.detail.get("family", before.family))
+        run.waited_ms = ended.waited_ms
+        self._enter(run, change.at_ms)
+        return ended
+
+    def _observed(self, change: Change) -> Wait | Hold | None:
+        family = self.families.get(_key(change))
+        ended = self._leave(change, "observed")
+        self._enter(self._new(change, "observed", family), change.at_ms)
+        return ended
+
+    def _leave(self, change: Change, outcome: str) -> Wait | Hold | None:
+        key = _key(change)
+        self.families.pop(key, None)
+        run = self.present.get(key)
+        if run is None:
+            return None
+        told: Wait | Hold
+        if run.kind == "waiting":
+            told = self._told(run, change.at_ms, outcome, change.cause)
+        else:
+            told = Hold(
+                run.task_id, run.run, run.machines, run.project_id, run.environment_id, run.since_ms, change.at_ms,
+                outcome, change.cause, run.waited_ms,
+            )  # fmt: skip
+        self._remove(run, change.at_ms)
+        return told
+
+    def _prioritized(self, change: Change) -> None:
+        run = self.present.get(_key(change))
+        if run and run.kind == "waiting":
+            self._remove(run, change.at_ms)
+            run.priority = change.detail.get("to", run.priority)
+            self._enter(run, change.at_ms)
+
+    def _reservation(self, change: Change) -> None:
+        for machine in change.machines:
+            spot = self._spot(machine)
+            if change.kind == "unreserved":
+                spot.holders.pop("", None)
+            else:
+                before = spot.holders.get("")
+                note = f"{change.detail.get('note')}, by {change.detail.get('by')}"
+                rank = before.rank if before else (change.at_ms, 0)
+                spot.holders[""] = Blocker(Reason.RESERVATION, None, None, None, rank, None, note)
+            self._note(spot, change.at_ms)
+
+    def _opened(self, change: Change) -> None:
+        if self.closures and self.closures[-1][1] is None:
+            self.closures = [*self.closures[:-1], (self.closures[-1][0], change.at_ms)]
+        # Those who waited are put in the order in which Octopus started them.
+        for task in change.detail.get("order", ()):
+            run = self.present.get(str(task).lower())
+            if run and run.kind == "waiting":
+                self._remove(run, change.at_ms)
+                self._arrivals += 1
+                run.arrival = self._arrivals
+                self._enter(run, change.at_ms)
+
+    def _adopt(self, parent: str, family: int, at_ms: int) -> None:
+        """Make a run that holds, or may turn out to hold, one of the family that its child began."""
+        self.families[parent] = family
+        run = self.present.get(parent)
+        if run and run.kind != "waiting" and run.family != family:
+            run.family = family
+            self._enter(run, at_ms)
+
+    # Runs on machines
+
+    def _new(self, change: Change, kind: str, family: int | None) -> Present:
+        assert change.task_id
+        if family is not None:
+            self.families[change.task_id.lower()] = family
+        return Present(
+            change.task_id, change.run or 1, tuple(change.machines), change.project_id, change.environment_id,
+            change.at_ms, kind, family,
+        )  # fmt: skip
+
+    def _enter(self, run: Present, at_ms: int) -> None:
+        key = run.task_id.lower()
+        self.present[key] = run
+        for machine in run.machines:
+            spot = self._spot(machine)
+            if run.kind == "waiting":
+                insort(spot.line, (*run.order, key))
+            else:
+                spot.holders[key] = run.blocker()
+            self._note(spot, at_ms)
+
+    def _remove(self, run: Present, at_ms: int) -> None:
+        key = run.task_id.lower()
+        self.present.pop(key, None)
+        for machine in run.machines:
+            spot = self._spot(machine)
+            if run.kind != "waiting":
+                spot.holders.pop(key, None)
+            elif (place := (*run.order, key)) in spot.line:
+                spot.line.remove(place)
+            self._note(spot, at_ms)
+
+    def _spot(self, machine: str) -> Spot:
+        spot = self.spots.get(machine.lower())
+        if spot is None:
+            spot = self.spots[machine.lower()] = Spot(machine)
+            spot.past.add(self.from_ms, Front((), None))
+        return spot
+
+    # What is told
+
+    def _note(self, spot: Spot, at_ms: int) -> None:
+        if not self._is_telling:
+            return
+        past = spot.past
+        past.add(at_ms, self._front(spot))
+        if past.is_long:
+            waits = [self.present[key].since_ms for _, _, key in spot.line if key in self.present]
+            past.forget(min(waits) if waits else None)
+
+    def _front(self, spot: Spot) -> Front:
+        held = tuple(spot.holders.values())
+        if len(held) > 1:
+            held = tuple(sorted(held, key=lambda blocker: blocker.rank))
+        head = self.present.get(spot.line[0][2]) if spot.line else None
+        return Front(held, head.blocker() if head else None)
+
+    def _begin_telling(self) -> None:
+        self._is_telling = True
+        for spot in self.spots.values():
+            spot.past = Fronts()
+            spot.past.add(self.from_ms, self._front(spot))
+
+    def _told(self, run: Present, at_ms: int, outcome: str, cause: str | None) -> Wait:
+        span = (max(run.since_ms, self.from_ms), at_ms)
+        parts: tuple[Stretch, ...] = ()
+        if self._is_telling and span[0] < span[1]:
+            machines = [(machine, self._spot(machine).past) for machine in run.machines]
+            parts = stretches(run.task_id, run.family, machines, self.closures, span)
+        return Wait(
+            run.task_id, run.run, run.machines, run.project_id, run.environment_id, run.since_ms, at_ms, outcome,
+            cause, run.parked, parts,
+        )  # fmt: skip
+
+    # The state between two records
+
+    def dump(self) -> dict[str, Any]:
+        """The state as JSON; it costs what there are runs that wait or hold."""
+        return {
+            "present": [[getattr(run, name) for name in Present.__slots__] for run in self.present.values()],
+            "reserved": [
+                [spot.id, held.rank[0], held.note]
+                for spot in self.spots.values()
+                if (held := spot.holders.get(""))
+            ],
+            "families": self.families,
+            "closures": self.closures,
+            "arrivals": self._arrivals,
+        }  # fmt: skip
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        self._arrivals = state["arrivals"]
+        self.families = dict(state["families"])
+        self.closures = [(closed, opened) for closed, opened in state["closures"]]
+        for values in state["present"]:
+            fields = dict(zip(Present.__slots__, values, strict=True))
+            self._enter(Present(**{**fields, "machines": tuple(fields["machines"])}), 0)
+        for machine, since_ms, note in state["reserved"]:
+            blocker = Blocker(Reason.RESERVATION, None, None, None, (since_ms, 0), None, note)
+            spot = self._spot(machine)
+            spot.holders[""] = blocker
+            self._note(spot, 0)
+
+
+def _key(change: Change) -> str:
+    return (change.task_id or "").lower()
