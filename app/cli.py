@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from app.settings import ADDRESS_FILE, PREFIX, BadSettings, Settings, load_setti
 
 if TYPE_CHECKING:
     from app.gate import Gate
+    from app.subscription import Outcome
 
 REFUSED, UNREACHABLE = 1, 3
 
@@ -474,6 +475,70 @@ def _payloads(content: bytes) -> Iterator[tuple[bytes, str | None]]:
         yield json.dumps(payload).encode(), None
 
 
+# --- step templates ---------------------------------------------------------------------------------------------------
+
+
+@cli.group()
+def templates() -> None:
+    """Make step templates of Octopus from the wait, claim and release steps."""
+
+
+@templates.command("build", cls=_Command, epilog="octowait templates build --out step-templates")
+@click.option("--out", default="step-templates", show_default=True, help="Directory for the files; made if missing.",
+              type=click.Path(file_okay=False, path_type=Path))  # fmt: skip
+def build(out: Path) -> None:
+    """Write one JSON file for each step and language, to be imported into Octopus."""
+    from app.templates import StepsNotFound, write_templates
+
+    try:
+        files = write_templates(out, built_at=datetime.now(UTC))
+    except (StepsNotFound, OSError) as error:
+        _fail(str(error), REFUSED)
+    _print_lines([str(file) for file in files])
+
+
+@_command("catch-up", "octowait catch-up")
+@as_json
+@_with_gate
+def catch_up(gate: Gate, as_json: bool) -> None:
+    """Have a worker read the events of Octopus that no webhook brought; it does so by itself every few minutes."""
+    answer = gate.call("POST", "/api/catch-up")
+    _print_json(answer) if as_json else click.echo("a worker reads the events since the last time")
+
+
+@_command("rebuild", "octowait rebuild --reason 'restored a backup'")
+@click.option("--reason", required=True, help="Kept in the timeline, with who did it.")
+@click.option("--open", "is_open", is_flag=True, help="Grant again at once, without asking Octopus: you know who runs.")
+@as_json
+@_with_gate
+def rebuild(gate: Gate, reason: str, is_open: bool, as_json: bool) -> None:
+    """Grant nobody until Octopus has said who runs where; who holds goes on."""
+    answer = gate.call("POST", "/api/rebuild", body={"reason": reason, "open": is_open})
+    said = {
+        "closed": "closed: nobody is granted until Octopus has said who runs where",
+        "was_closed": "was closed already: a worker is asking Octopus",
+        "opened": "open: machines are granted again",
+        "was_open": "was open already",
+    }
+    _print_json(answer) if as_json else click.echo(said[answer["outcome"]])
+
+
+@_command("dead-letters", "octowait dead-letters\noctowait dead-letters --forget 1763838000000-0")
+@click.option("--forget", metavar="ID", help="Keep this one no longer.")
+@as_json
+@_with_gate
+def dead_letters(gate: Gate, forget: str | None, as_json: bool) -> None:
+    """List jobs that failed; what they should have done is asked for again at its next time."""
+    from app.tables import dead_letters_table
+
+    if forget:
+        answer = gate.call("DELETE", f"/api/dead-letters/{forget}")
+        _print_json(answer) if as_json else click.echo(f"{forget}: {answer['outcome']}")
+        return
+    answer = gate.call("GET", "/api/dead-letters")
+    _print_json(answer) if as_json else _print_table(dead_letters_table(answer))
+
+
 # --- helpers ----------------------------------------------------------------------------------------------------------
 
 _SPAN = re.compile(r"^(\d+)\s*(s|m|h|d)$")
@@ -511,6 +576,119 @@ def _print_table(table: Any) -> None:
 
     # Piped, a table is for grep: as wide as it needs to be.
     Console(width=None if sys.stdout.isatty() else 250, soft_wrap=not sys.stdout.isatty()).print(table)
+
+
+# --- Octopus ----------------------------------------------------------------------------------------------------------
+
+_SUBSCRIPTION_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option("--space", help="Only this space, an id or a name; else OCTOWAIT_OCTOPUS_SPACES, else all."),
+    as_json,
+)
+
+
+def _subscription(name: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
+    return subscription.command(name, cls=_Command, epilog=example)
+
+
+def _in_spaces(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in _SUBSCRIPTION_OPTIONS:
+        command = option(command)
+    return command
+
+
+@cli.group("subscription")
+def subscription() -> None:
+    """Let Octopus tell octowait what happens: one subscription in each space.
+
+    Needs OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY.
+    """
+
+
+@_subscription("ensure", "octowait subscription ensure --dry-run\noctowait subscription ensure --space Spaces-1")
+@click.option("--webhook-url", help="Where Octopus posts to.  [default: OCTOWAIT_PUBLIC_URL/webhooks/octopus]")
+@click.option("--dry-run", is_flag=True, help="Change nothing; exit status 1 means that something would change.")
+@click.option("--rotate-secret", is_flag=True, help="Write the secret also when nothing else is to change.")
+@_in_spaces
+def subscription_ensure(
+    space: str | None, webhook_url: str | None, dry_run: bool, rotate_secret: bool, as_json: bool
+) -> None:
+    """Create the subscription where it is missing and correct it where it is not as it should be."""
+    from app.subscription import ensure_all, octopus_of
+
+    settings = load_settings()
+    with octopus_of(settings) as octopus:
+        outcomes = ensure_all(
+            octopus, settings, space=space, webhook_url=webhook_url, dry_run=dry_run, rotate=rotate_secret
+        )
+    _tell_outcomes(settings, outcomes, as_json)
+
+
+@_subscription("show", "octowait subscription show")
+@_in_spaces
+def subscription_show(space: str | None, as_json: bool) -> None:
+    """Show the subscription of each space, and when Octopus last looked for events for it."""
+    from app.subscription import name_of, octopus_of
+    from app.subscription_words import fact_lines, facts_of_all
+
+    settings = load_settings()
+    with octopus_of(settings) as octopus:
+        shown = facts_of_all(octopus, settings, space)
+    if as_json:
+        _print_json(shown)
+        return
+    for facts in shown:
+        _print_lines(fact_lines(facts, name_of(settings)))
+
+
+@_subscription("remove", "octowait subscription remove --space Spaces-1 --dry-run")
+@click.option("--dry-run", is_flag=True, help="Remove nothing; exit status 1 means that something would be.")
+@_in_spaces
+def subscription_remove(space: str | None, dry_run: bool, as_json: bool) -> None:
+    """Delete the subscription that 'ensure' made, and no other."""
+    from app.subscription import octopus_of, remove_all
+
+    settings = load_settings()
+    with octopus_of(settings) as octopus:
+        outcomes = remove_all(octopus, settings, space=space, dry_run=dry_run)
+    _tell_outcomes(settings, outcomes, as_json)
+
+
+def _tell_outcomes(settings: Settings, outcomes: Sequence[Outcome], as_json: bool) -> None:
+    """Print *outcomes* and end with status 1 where something failed or is still to be done."""
+    from app.subscription import name_of
+    from app.subscription_words import outcome_lines
+
+    if as_json:
+        _print_json([outcome.as_json() for outcome in outcomes])
+    else:
+        for outcome in outcomes:
+            _print_lines(outcome_lines(name_of(settings), outcome))
+    if any(outcome.outcome == "failed" or outcome.outcome.startswith("would_") for outcome in outcomes):
+        sys.exit(REFUSED)
+
+
+@_command("doctor", "octowait doctor\noctowait doctor --json")
+@as_json
+@_with_gate
+def doctor(gate: Gate, as_json: bool) -> None:
+    """Look for everything that can be set up wrong, in octowait, Redis and Octopus, and say what to do about it.
+
+    Exit status 1 means that there is an error; warnings and what could not be looked at leave it at 0.
+    """
+    from app.doctor.examination import examine, open_case
+    from app.doctor.findings import finding_lines, has_error, summary
+    from app.gate import DirectGate, HttpGate
+
+    settings = gate.settings if isinstance(gate, DirectGate) else load_settings()
+    is_here = isinstance(gate, HttpGate) and gate.url == _address_here(settings)
+    findings = []
+    with open_case(settings, gate, is_here=is_here) as case:
+        for finding in examine(case):
+            findings.append(finding)
+            if not as_json:
+                _print_lines(finding_lines(finding))
+    _print_json([finding.as_json() for finding in findings]) if as_json else click.echo(summary(findings))
+    sys.exit(REFUSED if has_error(findings) else 0)
 
 
 __all__ = ["PREFIX", "cli", "main"]

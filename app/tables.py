@@ -33,9 +33,22 @@ def status_lines(machines: Json, waits: Json, kept: Json) -> list[str]:
         lines.append(f"longest wait: {longest['task_id']}, {words(longest['waited_ms'])}. {longest['message']}")
     if machines["unresolved"]:
         lines.append(f"running on machines not known yet: {', '.join(machines['unresolved'])}")
+    if machines["closed_since_ms"]:
+        lines.insert(
+            0, f"CLOSED for {words(machines['now_ms'] - machines['closed_since_ms'])}: Redis was empty, or an operator "
+            "asked for a rebuild; nobody is granted until Octopus has said who runs where. 'octowait rebuild --open' "
+            "grants at once",
+        )  # fmt: skip
     if kept["kept"]:
         lines.append(f"{len(kept['kept'])} deliveries could not be applied: 'octowait kept' lists them")
     return lines
+
+
+def dead_letters_table(answer: Json) -> Table:
+    table = _table("Id", "Time (UTC)", "Job", "Error")
+    for letter in answer["dead_letters"]:
+        table.add_row(letter["id"], _time(letter["at_ms"]), letter["job"], escape(letter["error"]))
+    return table
 
 
 def machines_table(answer: Json) -> Table:
@@ -99,9 +112,12 @@ def timeline_table(records: list[Json]) -> Table:
 def kept_table(answer: Json) -> Table:
     table = _table("Time (UTC)", "Reason", "Body")
     for entry in answer["kept"]:
-        moment = datetime.fromtimestamp(entry["at_ms"] / 1000, UTC)
-        table.add_row(f"{moment:%Y-%m-%d %H:%M:%S}", escape(entry["reason"]), escape(entry["body"][:120]))
+        table.add_row(_time(entry["at_ms"]), escape(entry["reason"]), escape(entry["body"][:120]))
     return table
+
+
+def _time(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _table(*columns: str) -> Table:

@@ -12,7 +12,7 @@ if ($protocols -ne 0) {
 [System.Net.ServicePointManager]::Expect100Continue = $false
 
 $giveUpSeconds = 20
-$urlPattern = '^https?://[^\s"\\?#{}]+\z'
+$urlPattern = '^https?://[^\s"\\?{}#]+\z'
 $idPattern = '^[A-Za-z0-9][A-Za-z0-9._~-]{0,99}\z'
 $pauseSeconds = 1.0
 if ($env:OCTOWAIT_RETRY_BASE_SECONDS) {
@@ -26,7 +26,7 @@ function Get-OctopusValue([string]$name) {
 function Get-StepParameter([string]$name, [string]$default) {
     $value = (Get-OctopusValue $name).Trim()
     # Octopus leaves an expression that it cannot resolve as it stands.
-    if ($value.StartsWith('#{') -and $value.EndsWith('}')) {
+    if ($value.StartsWith('#' + '{') -and $value.EndsWith('}')) {
         $value = ''
     }
     if ($value -eq '') {

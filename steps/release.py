@@ -28,7 +28,7 @@ def variable(name):
 def parameter(name, default):
     value = variable(name).strip()
     # Octopus leaves an expression that it cannot resolve as it stands.
-    if value.startswith("#{") and value.endswith("}"):
+    if value.startswith("#" + "{") and value.endswith("}"):
         value = ""
     return value or default
 
@@ -95,7 +95,7 @@ machine_list = parameter("Octowait.Machines", variable("Octopus.Deployment.Machi
 
 if not re.match(ID_PATTERN, task):
     problem("Octopus.Task.Id", task, "an id such as ServerTasks-4711")
-if not re.match(r"https?://[^\s\"\\?#{}]+\Z", url):
+if not re.match(r"https?://[^\s\"\\?{}#]+\Z", url):
     problem("Octowait.Url", url, "an address such as https://octowait.example.com")
 if not re.match(r"[!-~]+\Z", token):
     problem("Octowait.Token", "***" if token else "", "a token of the role step")

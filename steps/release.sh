@@ -7,7 +7,7 @@
 set -f
 
 give_up_seconds=20
-url_pattern='^https?://[^[:space:]"\?#{}]+$'
+url_pattern='^https?://[^[:space:]"\?{}#]+$'
 id_pattern='^[A-Za-z0-9][A-Za-z0-9._~-]{0,99}$'
 pause_base=${OCTOWAIT_RETRY_BASE_SECONDS:-1}
 
@@ -22,7 +22,7 @@ parameter() {
   value=${value%"${value##*[![:space:]]}"}
   # Octopus leaves an expression that it cannot resolve as it stands.
   case $value in
-    '#{'*'}') value='' ;;
+    '#'{*'}') value='' ;;
   esac
   printf '%s' "${value:-$2}"
 }

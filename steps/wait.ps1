@@ -14,7 +14,7 @@ if ($protocols -ne 0) {
 $blockSeconds = 25
 $sayAgainSeconds = 30      # with blocking calls of 25 s and pauses of at most 30 s: a line a minute
 $firstAnswerSeconds = 120  # under WhenUnreachable = proceed
-$urlPattern = '^https?://[^\s"\\?#{}]+\z'
+$urlPattern = '^https?://[^\s"\\?{}#]+\z'
 $durationPattern = ' for [0-9]+ (s|min|h|d)( [0-9]+ (min|h))?\.$'
 $idPattern = '^[A-Za-z0-9][A-Za-z0-9._~-]{0,99}\z'
 $pauseSeconds = 1.0
@@ -29,7 +29,7 @@ function Get-OctopusValue([string]$name) {
 function Get-StepParameter([string]$name, [string]$default) {
     $value = (Get-OctopusValue $name).Trim()
     # Octopus leaves an expression that it cannot resolve as it stands.
-    if ($value.StartsWith('#{') -and $value.EndsWith('}')) {
+    if ($value.StartsWith('#' + '{') -and $value.EndsWith('}')) {
         $value = ''
     }
     if ($value -eq '') {

@@ -9,7 +9,7 @@ set -f
 block_seconds=25
 say_again_seconds=30     # with blocking calls of 25 s and pauses of at most 30 s: a line a minute
 first_answer_seconds=120 # under WhenUnreachable = proceed
-url_pattern='^https?://[^[:space:]"\?#{}]+$'
+url_pattern='^https?://[^[:space:]"\?{}#]+$'
 duration_pattern='^(.*) for [0-9]+ (s|min|h|d)( [0-9]+ (min|h))?\.$'
 id_pattern='^[A-Za-z0-9][A-Za-z0-9._~-]{0,99}$'
 pause_base=${OCTOWAIT_RETRY_BASE_SECONDS:-1}
@@ -25,7 +25,7 @@ parameter() {
   value=${value%"${value##*[![:space:]]}"}
   # Octopus leaves an expression that it cannot resolve as it stands.
   case $value in
-    '#{'*'}') value='' ;;
+    '#'{*'}') value='' ;;
   esac
   printf '%s' "${value:-$2}"
 }

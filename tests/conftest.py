@@ -230,6 +230,9 @@ class Service:
             )  # fmt: skip
 
     def start(self) -> None:
+        client = connect(self.env["OCTOWAIT_REDIS_URL"])
+        opened(Board(client, namespace=self.env["OCTOWAIT_NAMESPACE"]))
+        client.close()
         self._process = self.spawn("serve")
         eventually(self._is_ready, timeout=30)
 

@@ -125,6 +125,29 @@ def test_parked_run_whose_task_ends_has_nothing_to_answer(board, due, octopus):
     assert due() == []
 
 
+def test_waiter_that_claims_instead_of_waiting_lives_on_without_polls(board, clock):
+    board.join(Run("ServerTasks-1", parked=True), {A})
+    board.join(Run("ServerTasks-2"), {A})
+
+    assert park(board, 2).place == 1
+    clock.advance(timedelta(hours=1))
+    board.sweep()
+
+    assert state(board, 2) == "waiting"
+    assert not board.client.exists(board.keys.blocking)
+
+
+def test_claim_that_waits_in_a_step_after_all_dies_like_one(board, clock):
+    board.join(Run("ServerTasks-1", parked=True), {A})
+    park(board, 2)
+
+    board.join(Run("ServerTasks-2"), {A})
+    clock.advance(timedelta(hours=1))
+    board.sweep()
+
+    assert state(board, 2) == "expired"
+
+
 def test_answer_is_recorded_and_ends_the_asking(board, due, timeline):
     board.join(Run("ServerTasks-1"), {A})
     park(board, 2)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_httpserver import HTTPServer
 from run_step import SUFFIXES, Steps
+from scripted import Script
 
 
 @pytest.fixture(params=sorted(SUFFIXES))
@@ -31,3 +33,8 @@ def steps(language: str, tmp_path: Path, service: Any) -> Iterator[Steps]:
     yield steps
     for step in steps.started:
         step.kill()
+
+
+@pytest.fixture
+def script(httpserver: HTTPServer, language: str) -> Script:
+    return Script(httpserver, language)

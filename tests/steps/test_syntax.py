@@ -13,7 +13,7 @@ import tree_sitter_powershell
 from run_step import STEPS
 from tree_sitter import Language, Node, Parser
 
-NAMES = ("release", "wait")
+NAMES = ("claim", "release", "wait")
 
 
 def faults(source: str) -> list[str]:
@@ -135,6 +135,13 @@ def test_what_the_readme_names_is_what_the_scripts_read(name: str) -> None:
 
     for parameter in set(re.findall(r'"(Octowait\.\w+)"', code)):
         assert f"`{parameter}`" in readme
+
+
+@pytest.mark.parametrize("suffix", ["sh", "py", "ps1"])
+def test_octopus_finds_nothing_to_substitute(suffix: str) -> None:
+    """It looks for expressions in an inline script too, and one that it cannot parse is logged or fails the step."""
+    for name in NAMES:
+        assert "#{" not in (STEPS / f"{name}.{suffix}").read_text()
 
 
 @pytest.mark.parametrize("suffix", ["sh", "py", "ps1"])

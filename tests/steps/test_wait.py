@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import socket
@@ -14,39 +13,10 @@ from typing import Any
 
 import pytest
 import redis
+from facts import MACHINE, give_back, hold, line, state
 from pytest_httpserver import HTTPServer
 from run_step import Steps, eventually
-from werkzeug import Request, Response
-
-MACHINE = "Machines-7"
-
-
-def hold(service: Any, task: str = "ServerTasks-4700", machines: tuple[str, ...] = (MACHINE,)) -> int:
-    """Let *task* hold the machines: its fencing token."""
-    body = {
-        "machines": list(machines),
-        "project": {"id": "Projects-1", "name": "Api"},
-        "release": {"id": "Releases-1", "version": "2.0.1"},
-        "environment": {"id": "Environments-1", "name": "Production"},
-    }
-    status, answer = service.call("PUT", f"/api/waits/{task}", body, role="step")
-    assert (status, answer["state"]) == (201, "granted")
-    return int(answer["fencing_token"])
-
-
-def give_back(service: Any, task: str = "ServerTasks-4700") -> None:
-    assert service.call("DELETE", f"/api/waits/{task}", role="step") == (200, {"outcome": "released"})
-
-
-def line(service: Any, machine: str = MACHINE) -> list[str]:
-    """Who waits for the machine, first in line first."""
-    status, answer = service.call("GET", f"/api/machines/{machine}", role="viewer")
-    return [waiter["task_id"] for waiter in answer["line"]] if status == 200 else []
-
-
-def state(service: Any, task: str) -> str:
-    status, answer = service.call("GET", f"/api/runs/{task}", role="viewer")
-    return str(answer["state"]) if status == 200 else ""
+from scripted import WAKE_KEY, Script
 
 
 def test_is_granted_at_once_when_nobody_holds_the_machine(service: Any, steps: Steps) -> None:
@@ -94,18 +64,6 @@ def test_takes_the_machines_of_its_parameter_before_those_of_the_deployment(serv
 
     assert step.ends() == 0, step.output
     assert step.lines == ["Granted: Machines-9, after waiting 0 s."]
-
-
-def test_an_expression_that_octopus_could_not_resolve_counts_as_nothing(service: Any, steps: Steps) -> None:
-    unresolved = {
-        "Octowait.Machines": "#{Octopus.Deployment.Machines}",
-        "Octowait.OnBehalfOf": "#{Octowait.Parent}",
-        "Octowait.Priority": " #{Octowait.None} ",
-    }
-    step = steps.start("wait", "ServerTasks-1", unresolved)
-
-    assert step.ends() == 0, step.output
-    assert step.lines == ["Granted: Machines-7, after waiting 0 s."]
 
 
 def test_priority_goes_before_arrival(service: Any, steps: Steps) -> None:
@@ -234,50 +192,6 @@ def test_says_what_it_holds_when_it_asks_for_more(service: Any, steps: Steps) ->
     assert "HTTP 409: ServerTasks-1 holds Machines-7" in step.lines[-1]
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "expected"),
-    [
-        ("Octowait.Url", "octowait.example.com", "an address such as https://octowait.example.com"),
-        ("Octowait.Url", "https://octowait.example.com/?x=1", "an address such as https://octowait.example.com"),
-        ("Octowait.Url", "", "an address such as https://octowait.example.com"),
-        ("Octowait.TimeoutMinutes", "soon", "minutes above 0, at most 10080"),
-        ("Octowait.TimeoutMinutes", "0", "minutes above 0, at most 10080"),
-        ("Octowait.TimeoutMinutes", "10081", "minutes above 0, at most 10080"),
-        ("Octowait.Priority", "1.5", "a whole number from -1000000 to 1000000"),
-        ("Octowait.Priority", "1000001", "a whole number from -1000000 to 1000000"),
-        ("Octowait.OnBehalfOf", "../1", "nothing, or an id such as ServerTasks-4711"),
-        ("Octowait.WhenUnreachable", "ignore", "fail or proceed"),
-        ("Octowait.Machines", "web 01", "ids such as Machines-7, separated by commas"),
-        ("Octopus.Task.Id", "", "an id such as ServerTasks-4711"),
-    ],
-)
-def test_names_a_bad_parameter_its_value_and_what_was_expected(
-    offline: Steps, name: str, value: str, expected: str
-) -> None:
-    step = offline.start("wait", "ServerTasks-1", {name: value})
-
-    assert step.ends() == offline.failed
-    assert step.lines == [f"{name} is '{value}': expected {expected}."]
-    assert step.result == step.lines[0]
-
-
-def test_names_every_bad_parameter_and_shows_no_token(offline: Steps) -> None:
-    bad = {"Octowait.Token": "two words", "Octowait.Priority": "high", "Octowait.TimeoutMinutes": "1,5"}
-    step = offline.start("wait", "ServerTasks-1", bad)
-
-    assert step.ends() == offline.failed
-    for name in bad:
-        assert f"{name} is '" in step.lines[0]
-    assert "two words" not in step.output
-
-
-def test_variable_names_are_case_sensitive(offline: Steps) -> None:
-    step = offline.start("wait", "ServerTasks-1", {"Octowait.Url": "", "octowait.url": "http://127.0.0.1:1"})
-
-    assert step.ends() == offline.failed
-    assert "Octowait.Url is ''" in step.lines[-1]
-
-
 def test_refuses_to_run_on_a_deployment_target(offline: Steps) -> None:
     step = offline.start("wait", "ServerTasks-1", {"Octopus.Machine.Id": "Machines-7"})
 
@@ -303,37 +217,6 @@ def test_succeeds_without_machines(offline: Steps, machines: str) -> None:
     assert step.variables["Octowait.State"] == "no_machines"
     assert step.variables["Octowait.FencingToken"] == "0"
     assert step.variables["Octowait.WaitedSeconds"] in ("0", "1")
-
-
-def test_names_arrive_as_they_are(service: Any, steps: Steps) -> None:
-    name = 'Wëb "blue" \\ [a-z]* \t 部署 🚀 & <b> $(x) \x7f'
-    facts = {
-        "Octopus.Deployment.Id": "Deployments-51",
-        "Octopus.Project.Id": "Projects-7",
-        "Octopus.Project.Name": name,
-        "Octopus.Environment.Id": "Environments-2",
-        "Octopus.Environment.Name": "Prod",
-        "Octopus.Release.Id": "Releases-90",
-        "Octopus.Release.Number": "1.4.0",
-        "Octopus.Deployment.Tenant.Id": "Tenants-3",
-        "Octopus.Deployment.Tenant.Name": "O'Hara",
-        "Octopus.Web.ServerUri": "https://octopus.example.com/",
-        "Octopus.Web.DeploymentLink": "/app#/Spaces-1/tasks/ServerTasks-1",
-    }
-    step = steps.start("wait", "ServerTasks-1", facts)
-
-    assert step.ends() == 0, step.output
-    status, run = service.call("GET", "/api/runs/ServerTasks-1", role="viewer")
-    assert status == 200
-    assert run["info"] == {
-        "space_id": "Spaces-1",
-        "deployment_id": "Deployments-51",
-        "project": {"id": "Projects-7", "name": name},
-        "environment": {"id": "Environments-2", "name": "Prod"},
-        "release": {"id": "Releases-90", "version": "1.4.0"},
-        "tenant": {"id": "Tenants-3", "name": "O'Hara"},
-        "url": "https://octopus.example.com/app#/Spaces-1/tasks/ServerTasks-1",
-    }
 
 
 def test_shows_the_name_of_a_holder_as_it_is(service: Any, steps: Steps) -> None:
@@ -484,50 +367,6 @@ def test_joins_again_at_the_end_when_it_was_away_too_long(service: Any, steps: S
     eventually(lambda: line(service) == ["ServerTasks-2", "ServerTasks-1"])
     away.says("The place in the line was lost: joined again at the end.")
     away.says("place 2")
-
-
-WAKE_KEY = "octowait:{steps}:wake"
-
-
-class Script:
-    """Answers calls in turn, and keeps what was asked."""
-
-    def __init__(self, server: HTTPServer, language: str) -> None:
-        self._answers: list[Response] = []
-        self._text = language == "bash"
-        self.asked: list[tuple[str, str, Any]] = []
-        self.url = server.url_for("")
-        server.expect_request(re.compile("/api/waits/.*")).respond_with_handler(self._answer)
-
-    def then(self, state: str, number: int, message: str, status: int = 200) -> Script:
-        fields = {"state": state, "place": number, "fencing_token": number, "message": message, "wake_key": WAKE_KEY}
-        text = f"{state} {number}\n{message}\n" if self._text else json.dumps(fields)
-        self._answers.append(Response(text, status))
-        return self
-
-    def then_problem(self, status: int, detail: str = "no", **headers: str) -> Script:
-        body = json.dumps({"status": status, "title": "Problem", "detail": detail, "code": "x"})
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self._answers.append(Response(body, status, named, content_type="application/problem+json"))
-        return self
-
-    def then_text(self, status: int, text: str, **headers: str) -> Script:
-        self._answers.append(Response(text, status, headers))
-        return self
-
-    def _answer(self, request: Request) -> Response:
-        body = json.loads(request.get_data()) if request.method == "PUT" else None
-        self.asked.append((request.method, request.query_string.decode(), body))
-        return self._answers.pop(0)
-
-    @property
-    def methods(self) -> list[str]:
-        return [method for method, _, _ in self.asked]
-
-
-@pytest.fixture
-def script(httpserver: HTTPServer, language: str) -> Script:
-    return Script(httpserver, language)
 
 
 def test_asks_with_put_first_then_blocks(script: Script, offline: Steps) -> None:

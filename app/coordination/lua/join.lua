@@ -22,7 +22,15 @@ if run and (run.state == "waiting" or run.state == "granted") then
         end
     end
     run.asked_at_ms = NOW
-    if run.state == "granted" then
+    if run.state == "waiting" and (run.parked or false) ~= (ask.parked or false) then
+        -- Its wait step was replaced by a claim, or the other way round, and it was retried.
+        run.parked = ask.parked
+        call("SREM", BLOCKING, run.id)
+        call("ZREM", DEADLINES, "life\0" .. run.id)
+        if not run.parked then
+            call("SADD", BLOCKING, run.id)
+        end
+    elseif run.state == "granted" then
         -- It hears of its grant now, and it is not over: a step of it runs.
         call("ZREM", RESUMES, run.id)
         call("ZREM", DEADLINES, "grace\0" .. run.id)

@@ -1,0 +1,63 @@
+"""How the Redis server under octowait is set up: whether it keeps what it has acknowledged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from app.coordination.connection import Client
+from app.coordination.scripts import translated
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the server says of itself.
+
+    *fsync* is ``always``, ``everysec``, ``no``, or None where it may not be asked; *maxmemory* in bytes, 0 is no limit.
+    """
+
+    version: str
+    append_only: bool
+    fsync: str | None
+    snapshots: bool
+    maxmemory: int
+    eviction: str
+
+
+def read_condition(client: Client) -> Condition:
+    """The condition of the server that *client* speaks to.
+
+    Raises:
+        StoreError: Redis does not answer.
+    """
+    with translated():
+        info: dict[str, Any] = client.info()
+    settings = _configuration(client)
+    return Condition(
+        # Valkey gives the version of Redis that it is compatible with, and its own.
+        version=str(info.get("redis_version", "")),
+        append_only=bool(info.get("aof_enabled")),
+        fsync=settings.get("appendfsync"),
+        # Without the right to ask, a snapshot that was ever made tells.
+        snapshots=bool(settings["save"]) if "save" in settings else bool(info.get("rdb_last_save_time")),
+        maxmemory=int(info.get("maxmemory") or 0),
+        eviction=str(info.get("maxmemory_policy", "")),
+    )
+
+
+def _configuration(client: Client) -> dict[str, str]:
+    """Those settings that INFO does not show; nothing where a managed server refuses."""
+    try:
+        found: Any = client.config_get("appendfsync", "save")
+    except redis.ResponseError:
+        return {}
+    except redis.RedisError:
+        with translated():
+            raise
+    return {_text(name): _text(value) for name, value in found.items()}
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,89 @@
+"""What the checks look at: each fact is asked for once, when the first check needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from app.coordination.condition import Condition
+from app.gate import Gate
+from app.octopus.client import OctopusClient
+from app.octopus.values import Server, Space, Subscription, Task
+from app.settings import Settings
+from app.subscription import choose_spaces, wanted_categories
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One octowait and its Octopus.
+
+    Args:
+        octopus: None without OCTOPUS_URL or OCTOPUS_API_KEY.
+        condition: Asks the Redis server; None where its address is not known here.
+        dead_letters: Jobs that failed for good, ``{"id", "at_ms", "job", "error"}`` each.
+    """
+
+    settings: Settings
+    gate: Gate
+    octopus: OctopusClient | None
+    condition: Callable[[], Condition] | None
+    dead_letters: Callable[[], Sequence[Json]]
+
+    @property
+    def client(self) -> OctopusClient:
+        """Octopus, for checks that are only made when it can be asked."""
+        assert self.octopus
+        return self.octopus
+
+    @cached_property
+    def board(self) -> Json:
+        """``/api/machines``: what octowait knows of every machine."""
+        found: Json = self.gate.call("GET", "/api/machines")
+        return found
+
+    @cached_property
+    def waits(self) -> Sequence[Json]:
+        """``/api/waits``: everyone in line."""
+        found: Sequence[Json] = self.gate.call("GET", "/api/waits")["waits"]
+        return found
+
+    @cached_property
+    def holders(self) -> dict[str, list[str]]:
+        """The task ids of those who make machines busy, with the names of these machines."""
+        found: dict[str, list[str]] = {}
+        for machine in self.board["machines"]:
+            for holder in machine["holders"]:
+                if holder["task_id"]:
+                    found.setdefault(holder["task_id"], []).append(machine["name"])
+        return found
+
+    @cached_property
+    def server(self) -> Server:
+        """The Octopus Server that answers."""
+        return self.client.server()
+
+    @cached_property
+    def spaces(self) -> list[Space]:
+        """The spaces that octowait is for."""
+        return choose_spaces(self.client, self.settings, None)
+
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """The event categories that are about runs."""
+        return wanted_categories(self.client.event_categories())
+
+    @cached_property
+    def tasks(self) -> dict[str, Task]:
+        """The server tasks of those who hold or wait, by lower-case id; without those that Octopus does not know."""
+        ids = {*self.holders, *(wait["task_id"] for wait in self.waits)}
+        found = self.client.tasks(ids, spaces=self.settings.octopus_spaces)
+        return {task.id.lower(): task for task in found}
+
+    @cached_property
+    def subscriptions(self) -> dict[str, tuple[Subscription, ...]]:
+        """The subscriptions of each space."""
+        return {space.id: self.client.subscriptions(space=space.id) for space in self.spaces}

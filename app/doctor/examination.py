@@ -1,0 +1,135 @@
+"""The whole examination, in an order in which the first thing that is wrong explains the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from app.coordination.budget import Budget
+from app.coordination.condition import Condition, read_condition
+from app.coordination.connection import connect
+from app.coordination.embedded import EmbeddedServer
+from app.coordination.errors import StoreError
+from app.coordination.keys import Keys
+from app.doctor import on_octopus, on_octowait, on_projects, on_subscription
+from app.doctor.case import Case
+from app.doctor.findings import Finding, unknown, warning
+from app.gate import CannotReach, Gate, Refused
+from app.octopus.ask import make_client
+from app.octopus.errors import OctopusError
+from app.settings import Settings
+from app.subscription import Unusable
+
+Check = Callable[[Case], Iterator[Finding]]
+
+REDIS: Sequence[Check] = (on_octowait.redis_version, on_octowait.redis_persistence, on_octowait.redis_eviction)
+
+#: Of what octowait knows.
+BOARD: Sequence[Check] = (
+    on_octowait.longest_wait,
+    on_octowait.unresolved_runs,
+    on_octowait.kept_deliveries,
+    on_octowait.failed_jobs,
+)
+
+#: Of what Octopus knows alone.
+OCTOPUS: Sequence[Check] = (
+    on_octopus.api_key,
+    on_octopus.queues,
+    on_subscription.present,
+    on_subscription.fresh,
+    on_projects.coverage,
+)
+
+#: Of what both must agree on.
+BOTH: Sequence[Check] = (
+    on_octopus.clocks,
+    on_octopus.task_cap,
+    on_octopus.holders,
+    on_octopus.interventions,
+    on_subscription.arriving,
+)
+
+#: Seconds that a request to Octopus may wait for its turn: the budget is that of the workers, who go on meanwhile.
+PATIENCE = 70.0
+
+ASK_AGAIN = "Mend what is said above, and run the doctor again."
+
+
+def examine(case: Case) -> Iterator[Finding]:
+    """Everything that can be looked at; what cannot is a finding too."""
+    if case.condition:
+        yield from _each(REDIS, case)
+    answers = yield from _first(on_octowait.reachable, case, "octowait_unreachable")
+    if answers:
+        yield from _each(BOARD, case)
+    if case.octopus is None:
+        yield warning(
+            "octopus_not_set",
+            "octowait may not ask Octopus: runs without the wait step hold no machines, and "
+            "what a lost webhook would have told is never known.",
+            "Set OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY.",
+        )
+        return
+    octopus_answers = yield from _first(on_octopus.reachable, case, "octopus_unreachable")
+    if octopus_answers:
+        yield from _each(OCTOPUS, case)
+        if answers:
+            yield from _each(BOTH, case)
+
+
+def _first(check: Check, case: Case, fatal: str) -> Iterator[Finding] | Any:
+    """The findings of *check*; whether none of them is *fatal*."""
+    is_fatal = False
+    for finding in check(case):
+        is_fatal |= finding.code == fatal
+        yield finding
+    return not is_fatal
+
+
+def _each(checks: Sequence[Check], case: Case) -> Iterator[Finding]:
+    for check in checks:
+        try:
+            yield from check(case)
+        except (OctopusError, CannotReach, Refused, StoreError, Unusable) as problem:
+            what = (check.__doc__ or check.__name__).splitlines()[0].rstrip(".")
+            yield unknown(check.__name__, f"Not looked at: {what}. {problem}.", ASK_AGAIN)
+
+
+@contextmanager
+def open_case(settings: Settings, gate: Gate, *, is_here: bool) -> Iterator[Case]:
+    """The case of the octowait behind *gate*.
+
+    Args:
+        is_here: Whether it is the one of this directory, whose embedded server can be looked at.
+
+    Raises:
+        BadStoreAddress: the URL is not one of Redis.
+    """
+    with ExitStack() as stack:
+        url = settings.redis_url or (_embedded_url(settings) if is_here else None)
+        client = connect(url) if url else None
+        if client:
+            stack.callback(client.close)
+        budget = Budget(client, Keys(settings.namespace), settings.octopus_rpm) if client else None
+        octopus = make_client(settings, budget, attempts=2, patience=PATIENCE)
+        if octopus:
+            stack.callback(octopus.close)
+
+        def condition() -> Condition:
+            assert client
+            return read_condition(client)
+
+        def dead_letters() -> Any:
+            return gate.call("GET", "/api/dead-letters")["dead_letters"]
+
+        yield Case(settings, gate, octopus, condition if client else None, dead_letters)
+
+
+def _embedded_url(settings: Settings) -> str | None:
+    directory = settings.data_dir / "redis"
+    if not directory.exists():
+        return None
+    server = EmbeddedServer(directory)
+    return server.url if server.is_alive() else None

@@ -1,0 +1,146 @@
+"""Checks of octowait itself: its processes, its Redis, and what it could not do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from app.doctor.case import Case
+from app.doctor.findings import Finding, error, ok, unknown, warning
+from app.domain.durations import words
+from app.gate import CannotReach
+
+#: The oldest Redis that has every command the scripts use.
+OLDEST_REDIS = (6, 2)
+
+#: Findings of one kind that are told one by one.
+MOST_TOLD = 10
+
+
+def reachable(case: Case) -> Iterator[Finding]:
+    """Somebody answers, with Redis and a worker behind it."""
+    try:
+        case.gate.call("GET", "/healthz")
+    except CannotReach as problem:
+        yield error("octowait_unreachable", f"{problem}.", "Start octowait, or say with --url where it is.")
+        return
+    try:
+        case.gate.call("GET", "/readyz")
+    except CannotReach as problem:
+        yield error(
+            "octowait_not_ready",
+            f"octowait is not ready: {problem}.",
+            "Start what is missing: 'octowait worker', 'octowait scheduler', or Redis.",
+        )
+    else:
+        yield ok("octowait_ready", "octowait answers, Redis answers it, and a worker has been seen.")
+
+
+def redis_version(case: Case) -> Iterator[Finding]:
+    """The server knows the commands that octowait uses."""
+    assert case.condition
+    version = case.condition().version
+    parts = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if parts < OLDEST_REDIS:
+        yield error(
+            "redis_version", f"Redis {version or '(no version)'} is too old.", "Use Redis 6.2 or newer, or Valkey."
+        )
+    else:
+        yield ok("redis_version", f"Redis {version} has what octowait needs.")
+
+
+def redis_persistence(case: Case) -> Iterator[Finding]:
+    """What was acknowledged is still there after a crash of Redis."""
+    assert case.condition
+    found = case.condition()
+    if not found.append_only:
+        has = "only snapshots" if found.snapshots else "nothing at all"
+        yield error(
+            "redis_persistence",
+            f"Redis keeps {has}: after a crash, holders are forgotten.",
+            "Set 'appendonly yes' and 'appendfsync always' on the Redis server.",
+        )
+    elif found.fsync is None:
+        yield unknown(
+            "redis_fsync",
+            "Redis has an append-only file, and does not say how often it is synced.",
+            "Ask who runs it for 'appendfsync always'.",
+        )
+    elif found.fsync != "always":
+        yield warning(
+            "redis_fsync",
+            f"Redis syncs its file '{found.fsync}': a crash can forget an acknowledged grant.",
+            "Set 'appendfsync always' on the Redis server.",
+        )
+    else:
+        yield ok("redis_persistence", "Redis syncs every write to its append-only file.")
+
+
+def redis_eviction(case: Case) -> Iterator[Finding]:
+    """Redis forgets nothing to make room."""
+    assert case.condition
+    found = case.condition()
+    if found.maxmemory and found.eviction != "noeviction":
+        yield error(
+            "redis_eviction",
+            f"Redis evicts keys ('{found.eviction}') when it is full: machines would seem free.",
+            "Set 'maxmemory-policy noeviction' on the Redis server.",
+        )
+    else:
+        yield ok("redis_eviction", "Redis evicts nothing.")
+
+
+def kept_deliveries(case: Case) -> Iterator[Finding]:
+    """Every event that came could be applied."""
+    kept = case.gate.call("GET", "/api/kept")["kept"]
+    if kept:
+        yield warning(
+            "kept_deliveries",
+            f"{len(kept)} deliveries could not be applied; the last: {kept[0]['reason']}.",
+            "Look at them with 'octowait kept', post them again with 'octowait replay'.",
+        )
+    else:
+        yield ok("kept_deliveries", "Every delivery could be applied.")
+
+
+def unresolved_runs(case: Case) -> Iterator[Finding]:
+    """Octopus says of every run which machines it uses."""
+    unresolved = case.board["unresolved"]
+    if unresolved:
+        yield warning(
+            "unresolved_runs",
+            f"{len(unresolved)} runs use machines that nobody knows, which count as free: {_some(unresolved)}.",
+            "See the worker's log for why, and give their projects a wait step.",
+        )
+    else:
+        yield ok("unresolved_runs", "The machines of every run are known.")
+
+
+def failed_jobs(case: Case) -> Iterator[Finding]:
+    """No job failed for good."""
+    letters = case.dead_letters()
+    if letters:
+        last = letters[0]
+        said = f"the last: {last.get('job', 'a job')}, {last.get('error', 'no reason')}"
+        yield warning(
+            "dead_letters",
+            f"{len(letters)} jobs failed; {said}.",
+            "Mend the cause; the work is asked for again by itself.",
+        )
+    else:
+        yield ok("dead_letters", "No job has failed.")
+
+
+def longest_wait(case: Case) -> Iterator[Finding]:
+    """Nobody waits for somebody who waits for a person to notice."""
+    longest = max(case.waits, key=lambda wait: int(wait["waited_ms"]), default=None)
+    if longest is None:
+        yield ok("waits", "Nobody waits.")
+        return
+    count = f"{len(case.waits)} run{' waits' if len(case.waits) == 1 else 's wait'}"
+    yield ok("waits", f"{count}, the longest for {words(longest['waited_ms'])}: {longest['message']}")
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_TOLD} more" if len(names) > MOST_TOLD else ""
+    return ", ".join(names[:MOST_TOLD]) + more

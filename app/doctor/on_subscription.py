@@ -1,0 +1,179 @@
+"""Checks of the subscription: that it is there and right, that Octopus works on it, and that its events arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from app.doctor.case import Case
+from app.doctor.findings import Finding, error, ok, unknown, warning
+from app.domain.durations import words
+from app.domain.events import Unreadable, parse_event
+from app.octopus.values import Space, Subscription, SubscriptionSpec
+from app.subscription import differences, name_of, own, secret_of, url_of
+
+#: An event is sent within this, unless something is wrong: 30 s until Octopus looks, 20 s until a node takes the task,
+#: and the events before it. Milliseconds.
+SENT_WITHIN_MS = 120_000
+
+#: How far back events are compared, milliseconds.
+LOOK_BACK_MS = 3_600_000
+
+#: Events of Octopus that are looked for in the timeline, the newest ones.
+MOST_EVENTS = 20
+
+#: Pages of the timeline that are read at most.
+MOST_PAGES = 20
+
+ENSURE = "Run 'octowait subscription ensure'."
+
+
+def present(case: Case) -> Iterator[Finding]:
+    """Each space has its subscription, enabled, with the right address, header and categories."""
+    for space in case.spaces:
+        found = _subscription(case, space)
+        if found is None:
+            yield error(
+                "subscription_missing",
+                f"{space.name} has no subscription {name_of(case.settings)}: events of runs "
+                "without the steps, and of ends, are only seen when they are asked for.",
+                ENSURE,
+            )
+        else:
+            yield from _right(case, space, found)
+
+
+def _right(case: Case, space: Space, found: Subscription) -> Iterator[Finding]:
+    spec = SubscriptionSpec(
+        found.name,
+        url_of(case.settings) or found.url or "",
+        case.settings.webhook_header,
+        secret_of(case.settings) or found.secret or "",
+        case.categories,
+    )
+    wrong = [change for change in differences(found, spec) if change.what != "time-out"]
+    for change in wrong:
+        before = "" if change.what == "header value" else f" ({change.before})"
+        code = f"subscription_{change.what.replace(' ', '_')}"
+        yield error(
+            code, f"{change.what} of the subscription of {space.name} is not what octowait needs{before}.", ENSURE
+        )
+    if not wrong:
+        yield ok("subscription", f"The subscription of {space.name} ({found.id}) is enabled and as it should be.")
+    if not url_of(case.settings):
+        yield unknown(
+            "subscription_url",
+            f"The subscription of {space.name} posts to {found.url}; whether octowait is there is not known.",
+            "Set OCTOWAIT_PUBLIC_URL.",
+        )
+    if found.has_secret and found.secret is None:
+        yield unknown(
+            "subscription_secret",
+            f"Octopus does not show the header value of the subscription of {space.name}.",
+            "See whether events arrive; 'octowait subscription ensure --rotate-secret' writes it again.",
+        )
+
+
+def fresh(case: Case) -> Iterator[Finding]:
+    """Octopus has looked for events to send since the last one that there is to send."""
+    for space in case.spaces:
+        found = _subscription(case, space)
+        now_ms = case.server.clock_ms
+        if found is None or found.is_disabled or now_ms is None:
+            continue
+        since_ms = max(found.last_processed_ms or 0, now_ms - LOOK_BACK_MS)
+        to_ms = now_ms - SENT_WITHIN_MS
+        pending = _events(case, space, since_ms, to_ms) if to_ms > since_ms else []
+        last = f"{words(now_ms - found.last_processed_ms)} ago" if found.last_processed_ms else "never"
+        if pending:
+            yield error(
+                "subscription_stale",
+                f"Octopus has worked on the subscription of {space.name} {last}, and events "
+                f"since then are not sent, the newest of them {pending[0]['id']}.",
+                "Look in Octopus for a task 'Process subscriptions' that waits for a slot of the task cap or fails.",
+            )
+        else:
+            yield ok(
+                "subscription_fresh",
+                f"Octopus has worked on the subscription of {space.name} {last}; no event of "
+                "the last hour waits to be sent.",
+            )
+
+
+def arriving(case: Case) -> Iterator[Finding]:
+    """The last events of Octopus came by webhook: address, network and secret are right."""
+    now_ms = case.server.clock_ms
+    if now_ms is None:
+        return
+    to_ms = now_ms - SENT_WITHIN_MS
+    from_ms = max(to_ms - LOOK_BACK_MS, _first_ms(case))
+    arrived = _arrived(case, from_ms)
+    for space in case.spaces:
+        sent = _events(case, space, from_ms, to_ms) if from_ms < to_ms else []
+        if not sent:
+            yield unknown(
+                "events",
+                f"Nothing happened in {space.name} in the last hour that could have been told.",
+                "Run the doctor again after a deployment.",
+            )
+            continue
+        missing = [event for event in sent if arrived.get(event["id"].lower()) != "webhook"]
+        if len(missing) == len(sent):
+            yield error(
+                "events_missing",
+                f"None of the last {len(sent)} events of {space.name} came by webhook.",
+                "Octopus cannot reach octowait, or has another secret: look at its subscription logs under "
+                "Configuration, Diagnostics, and run 'octowait subscription ensure --rotate-secret'.",
+            )
+        elif missing:
+            yield warning(
+                "events_lost",
+                f"{len(missing)} of the last {len(sent)} events of {space.name} did not come by "
+                f"webhook, the newest of them {missing[0]['id']}.",
+                "Look at the subscription logs of Octopus for answers other than 202.",
+            )
+        else:
+            yield ok("events", f"The last {len(sent)} events of {space.name} came by webhook.")
+
+
+def _subscription(case: Case, space: Space) -> Subscription | None:
+    """Ours, or one of another name that posts to us."""
+    listed = case.subscriptions[space.id]
+    url = url_of(case.settings)
+    return own(listed, name_of(case.settings)) or next((each for each in listed if url and each.url == url), None)
+
+
+def _events(case: Case, space: Space, from_ms: int, to_ms: int) -> list[dict[str, str]]:
+    """The newest events of the space that its subscription is about, newest first: ``{"id", "category"}``."""
+    found = case.client.events(from_ms=from_ms, to_ms=to_ms, categories=case.categories, spaces=[space.id])
+    events = []
+    for resource in islice(found, MOST_EVENTS):
+        try:
+            event = parse_event(resource)
+        except Unreadable:
+            continue
+        if event.id and event.category in case.categories:
+            events.append({"id": event.id, "category": event.category})
+    return events
+
+
+def _first_ms(case: Case) -> int:
+    """When octowait first had something to tell; what happened before is not missing. 0 if it never had."""
+    records = case.gate.call("GET", "/api/timeline", query={"limit": 1})["records"]
+    return int(records[0]["at_ms"]) if records else 0
+
+
+def _arrived(case: Case, from_ms: int) -> dict[str, str]:
+    """How each event reached octowait, by lower-case id: ``webhook``, or what asked for it."""
+    arrived: dict[str, str] = {}
+    # The timeline goes by octowait's clock.
+    query: dict[str, Any] = {"kind": "event", "limit": 1000, "from_ms": max(0, from_ms - 60_000), "cursor": None}
+    for _ in range(MOST_PAGES):
+        page = case.gate.call("GET", "/api/timeline", query=query)
+        for record in page["records"]:
+            arrived[str(record["detail"].get("event", "")).lower()] = record["detail"].get("via", "webhook")
+        query["cursor"] = page["next_cursor"]
+        if not query["cursor"]:
+            break
+    return arrived

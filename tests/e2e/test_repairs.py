@@ -1,0 +1,605 @@
+"""What webhooks do not say, lose, or deliver late: the jobs find it out from a simulated Octopus Server."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.coordination.board import Board, Policy
+from app.coordination.timeline import Filter, Timeline
+from app.domain.events import parse_event
+from app.domain.run import Run
+from app.jobs import queues_of
+from app.octopus.client import OctopusClient
+from app.octopus.errors import OctopusBusy, OctopusUnreachable
+from tests.conftest import Clock, eventually, services_on
+from tests.simulator.control import Deployment, SimulatedOctopus
+from tests.simulator.steps import Step, manual, work
+from workers import catch_up, rebuild, reconcile, resolve, resume, watch
+from workers.context import Context, current
+
+#: Work of so many seconds never ends within a test.
+FOR_EVER = 10_000.0
+
+MARKED = "octowait resumes this deployment when its machines are free."
+
+
+@pytest.fixture
+def octopus(tmp_path: Path) -> Iterator[SimulatedOctopus]:
+    with SimulatedOctopus.start(tmp_path, speed=20, look_seconds=0, task_cap=20) as octopus:
+        for name in ("web-01", "web-02"):
+            octopus.machine(name)
+        yield octopus
+
+
+@pytest.fixture
+def make_context(redis_url: str, octopus: SimulatedOctopus) -> Callable[[Board], Context]:
+    def make(board: Board) -> Context:
+        services = services_on(board, redis_url, octopus_url=octopus.url, octopus_api_key=octopus.api_key)
+        client = OctopusClient(octopus.url, octopus.api_key, budget=services.budget, attempts=1)
+        return Context(services, client)
+
+    return make
+
+
+@pytest.fixture
+def context(board: Board, make_context: Callable[[Board], Context]) -> Context:
+    return make_context(board)
+
+
+@pytest.fixture
+def do(context: Context) -> Callable[[Any], None]:
+    """Runs a job as the worker does: ``do(watch)``."""
+    return functools.partial(do_in, context)
+
+
+def do_in(context: Context, job: Any) -> None:
+    token = current.set(context)
+    try:
+        job.run()
+    finally:
+        current.reset(token)
+
+
+def deploys(octopus: SimulatedOctopus, project: str, *, steps: list[Step] | None = None, **options: Any) -> Deployment:
+    """A deployment that runs on web-01, unless *steps* say otherwise."""
+    octopus.project(project, steps=steps or [work("deploy", machines=["web-01"], seconds=FOR_EVER)])
+    deployment = octopus.deploy(project, **options)
+    octopus.wait_for(deployment, "Executing", "Success", "Failed", is_paused=True)
+    return deployment
+
+
+def machine(octopus: SimulatedOctopus, name: str = "web-01") -> str:
+    return str(octopus.api(f"machines?partialName={name}")["Items"][0]["Id"])
+
+
+def records(board: Board, **wanted: Any) -> list[Any]:
+    return list(Timeline(board.client, board.keys).read(Filter(**wanted)))
+
+
+def state(board: Board, task: Deployment | str) -> str:
+    place = board.place(task if isinstance(task, str) else task.task_id)
+    return str(place.state) if place else "unknown"
+
+
+def asked_for(context: Context, name: str) -> bool:
+    jobs = [job for queue in queues_of(context.board.client, context.settings) for job in queue.job_ids]
+    return any(f"-{name}-" in job for job in jobs)
+
+
+def calls(octopus: SimulatedOctopus) -> int:
+    return int(octopus.calls()["by_key"].get("octowait", 0))
+
+
+# Reconcile and watch
+
+
+def test_holder_whose_task_has_ended_is_released(board, octopus, do):
+    one = deploys(octopus, "Web")
+    board.join(Run(one.task_id, info={"space_id": octopus.space_id}), {"Machines-1"})
+    board.join(Run("ServerTasks-900"), {"Machines-1"})
+    octopus.cancel(one)
+    octopus.wait_for(one, "Canceled")
+
+    do(watch)
+
+    assert state(board, "ServerTasks-900") == "granted"
+    [released] = records(board, kind="released")
+    assert (released.cause, released.detail["outcome"]) == ("reconciled", "canceled")
+    assert released.detail["late_ms"] >= 0
+
+
+def test_holder_whose_task_runs_keeps_its_machines(board, octopus, do):
+    one = deploys(octopus, "Web")
+    board.join(Run(one.task_id), {"Machines-1"})
+    board.join(Run("ServerTasks-900"), {"Machines-1"})
+
+    do(watch)
+    do(reconcile)
+
+    assert state(board, one) == "granted"
+
+
+def test_watch_asks_nothing_while_nobody_waits(board, octopus, do):
+    one = deploys(octopus, "Web")
+    board.join(Run(one.task_id), {"Machines-1"})
+    before = calls(octopus)
+
+    do(watch)
+
+    assert calls(octopus) == before
+
+
+def test_watch_is_one_request_whatever_the_number_of_waiters(board, octopus, do):
+    holders = [deploys(octopus, f"P{number}") for number in range(3)]
+    for number, holder in enumerate(holders):
+        board.join(Run(holder.task_id, info={"space_id": octopus.space_id}), {f"Machines-{number}"})
+    for number in range(60):
+        board.join(Run(f"ServerTasks-{900 + number}"), {f"Machines-{number % 3}"})
+    before = calls(octopus)
+
+    do(watch)
+
+    assert calls(octopus) == before + 1
+
+
+def test_reconcile_is_one_request_while_somebody_waits(board, octopus, do):
+    holder = deploys(octopus, "Web")
+    board.join(Run(holder.task_id, info={"space_id": octopus.space_id}), {"Machines-1"})
+    for number in range(120):
+        board.join(Run(f"ServerTasks-{900 + number}", parked=True, info={"space_id": octopus.space_id}), {"Machines-1"})
+    before = calls(octopus)
+
+    do(reconcile)
+
+    # Those that Octopus does not know are asked for one by one, at most five of them.
+    assert calls(octopus) - before <= 1 + reconcile.MOST_SINGLE
+
+
+def test_waiter_whose_task_was_cancelled_leaves_the_line(board, octopus, do):
+    waiter = deploys(octopus, "Web")
+    board.join(Run("ServerTasks-900"), {"Machines-1"})
+    board.join(Run(waiter.task_id, parked=True), {"Machines-1"})
+    octopus.cancel(waiter)
+    octopus.wait_for(waiter, "Canceled")
+
+    do(reconcile)
+
+    assert state(board, waiter) == "left"
+
+
+def test_holder_that_octopus_does_not_know_keeps_its_machines(board, octopus, do):
+    board.join(Run("ServerTasks-901"), {"Machines-1"})
+    board.join(Run("ServerTasks-902"), {"Machines-1"})
+
+    do(watch)
+
+    assert state(board, "ServerTasks-901") == "granted"
+
+
+def test_holders_of_several_spaces_are_asked_about_at_once(board, octopus, do):
+    octopus.space("Other")
+    other = octopus.api("spaces?partialName=Other")["Items"][0]["Id"]
+    one = deploys(octopus, "Web")
+    board.join(Run(one.task_id, info={"space_id": octopus.space_id}), {"Machines-1"})
+    board.join(Run("ServerTasks-900", info={"space_id": other}), {"Machines-2"})
+    board.join(Run("ServerTasks-901"), {"Machines-1", "Machines-2"})
+    octopus.cancel(one)
+    octopus.wait_for(one, "Canceled")
+
+    do(watch)
+
+    assert state(board, one) == "released"
+
+
+@pytest.mark.parametrize("fault", [{"error": 1.0}, {"is_down": True}, {"too_many": 1.0}], ids=["500", "down", "429"])
+def test_nothing_is_ended_while_octopus_does_not_answer(board, octopus, do, fault):
+    one = deploys(octopus, "Web")
+    board.join(Run(one.task_id), {"Machines-1"})
+    board.join(Run("ServerTasks-900"), {"Machines-1"})
+    octopus.faults(**fault)
+
+    with pytest.raises((OctopusBusy, OctopusUnreachable)):
+        do(watch)
+
+    assert state(board, one) == "granted"
+
+
+def test_run_that_is_run_again_while_octopus_answers_is_not_ended(board, octopus, context):
+    """The look is at the first run, and the answer about it; the second asks for its machines in between."""
+    one = deploys(octopus, "Web", steps=[work("deploy", machines=["web-01"], seconds=0.1)])
+    octopus.wait_for(one)
+    board.join(Run(one.task_id), {"Machines-1"})
+
+    class Again:
+        def tasks(self, *args: Any, **options: Any) -> Any:
+            found = context.octopus.tasks(*args, **options)
+            board.join(Run(one.task_id), {"Machines-1"})
+            return found
+
+    reconcile.reconcile(context, Again(), [one.task_id])
+
+    assert state(board, one) == "granted"
+
+
+def test_task_that_octopus_abandons_keeps_its_machines_for_the_grace_time(make_board, octopus, make_context):
+    board = make_board(Policy(abandoned_grace=timedelta(minutes=5)))
+    context, clock = make_context(board), Clock(board)
+    one = deploys(octopus, "Web")
+    board.join(Run(one.task_id), {"Machines-1"})
+    board.join(Run("ServerTasks-900", parked=True), {"Machines-1"})
+    board.note_cancelling(board.place(one.task_id))
+    clock.advance(timedelta(minutes=11))
+    octopus.abandon(one)
+
+    do_in(context, watch)
+    assert state(board, one) == "granted"
+    clock.advance(timedelta(minutes=6))
+    board.sweep()
+
+    assert state(board, "ServerTasks-900") == "granted"
+
+
+# Catch up
+
+
+def test_events_that_no_webhook_brought_are_applied_once(board, octopus, context, do):
+    one = deploys(octopus, "Web", steps=[work("deploy", machines=["web-01"], seconds=0.1)])
+    octopus.wait_for(one)
+    two = deploys(octopus, "Api")
+
+    do(catch_up)
+    do(catch_up)
+
+    assert state(board, one) == "ended" or board.place(one.task_id).run["end_seen"]
+    assert state(board, two) == "started"
+    [caught_up] = records(board, kind="caught_up")
+    assert caught_up.detail["missed"] == len([r for r in records(board, kind="event") if not r.detail.get("note")])
+    assert {r.detail["via"] for r in records(board, kind="event")} == {"catch_up"}
+    assert asked_for(context, "resolve")
+
+
+def test_lost_end_is_repaired(board, octopus, do):
+    one = deploys(octopus, "Web", steps=[work("deploy", machines=["web-01"], seconds=0.1)])
+    board.join(Run(one.task_id), {"Machines-1"})
+    octopus.wait_for(one)
+
+    do(catch_up)
+
+    assert state(board, one) == "released"
+
+
+def test_event_that_came_as_a_webhook_is_not_counted_as_missed(board, octopus, do):
+    one = deploys(octopus, "Web", steps=[work("deploy", machines=["web-01"], seconds=0.1)])
+    octopus.wait_for(one)
+    for resource in reversed(octopus.api("events?take=100")["Items"]):
+        board.deliver(parse_event(resource))
+
+    do(catch_up)
+
+    assert records(board, kind="caught_up") == []
+
+
+def test_catch_up_goes_on_from_the_last_event_with_an_overlap(board, octopus, context, do):
+    one = deploys(octopus, "Web", steps=[work("deploy", machines=["web-01"], seconds=0.1)])
+    octopus.wait_for(one)
+    do(catch_up)
+    cursor = int(board.client.get(board.keys.named("caught-up-to")))
+    newest = max(r.detail["occurred_ms"] for r in records(board, kind="event"))
+    assert cursor == newest
+
+    two = deploys(octopus, "Api")
+    do(catch_up)
+
+    assert state(board, two) == "started"
+
+
+def test_catch_up_over_days_is_read_piece_by_piece(board, octopus, context, do):
+    board.client.set(board.keys.named("caught-up-to"), board.now_ms() - 3 * 86_400_000)
+    one = deploys(octopus, "Web")
+
+    do(catch_up)
+
+    assert state(board, one) == "started"
+    assert int(board.client.get(board.keys.named("caught-up-to"))) > board.now_ms() - 600_000
+
+
+def test_catch_up_that_fails_half_way_is_not_remembered_as_done(board, octopus, do):
+    board.client.set(board.keys.named("caught-up-to"), 1)
+    octopus.faults(error=1.0)
+
+    with pytest.raises(OctopusBusy):
+        do(catch_up)
+
+    assert board.client.get(board.keys.named("caught-up-to")) == b"1"
+
+
+def test_event_without_a_task_finds_it_through_its_deployment(board, octopus, context):
+    one = deploys(octopus, "Web")
+    [started] = [e for e in octopus.api("events?take=100")["Items"] if e["Category"] == "DeploymentStarted"]
+    related = [i for i in started["RelatedDocumentIds"] if not i.startswith("ServerTasks-")]
+    event = replace(parse_event({**started, "RelatedDocumentIds": related, "MessageReferences": []}), task_id=None)
+    context.services.kept.keep(body="{}", reason="names no server task", event=event.id)
+
+    catch_up.CatchUp(context, context.octopus)._apply(event)
+
+    assert state(board, one) == "started"
+    assert context.services.kept.all() == []
+
+
+# Resolve
+
+
+def test_observed_deployment_and_runbook_run_make_their_machines_busy(board, octopus, do):
+    one = deploys(octopus, "Web")
+    octopus.runbook("Web", "Restart", steps=[work("restart", machines=["web-02"], seconds=FOR_EVER)])
+    two = octopus.run_runbook("Web", "Restart")
+    octopus.wait_for(two, "Executing")
+
+    do(catch_up)
+    do(resolve)
+
+    assert state(board, one) == "observed"
+    assert board.join(Run("ServerTasks-900"), {machine(octopus)}).is_waiting
+    assert state(board, two) in ("observed", "started")
+
+
+# Rebuild
+
+
+def test_empty_redis_grants_nobody_until_octopus_has_said_who_runs(make_context, redis_url, namespace, octopus):
+    from app.coordination.connection import connect
+
+    board = Board(connect(redis_url), namespace=namespace, policy=Policy(waiter_ttl=timedelta(minutes=10)))
+    context, clock = make_context(board), Clock(board)
+    runs = [deploys(octopus, f"P{n}", steps=[work("d", machines=[f"web-0{n}"], seconds=FOR_EVER)]) for n in (1, 2)]
+    waiter = deploys(octopus, "Waiter", steps=[work("wait", on_server=True, seconds=FOR_EVER)])
+    board.join(Run(waiter.task_id, info={"space_id": octopus.space_id}), {machine(octopus)})
+
+    do_in(context, rebuild)
+    assert board.closed_since_ms(), "the waiters have had no time to come back"
+    clock.advance(timedelta(minutes=1))
+    context.unresolved.give_back("rebuild")
+    do_in(context, rebuild)
+
+    assert board.closed_since_ms() is None
+    assert [state(board, run) for run in runs] == ["observed", "observed"]
+    assert state(board, waiter) == "waiting"
+    assert asked_for(context, "catch_up")
+    octopus.cancel(runs[0])
+    octopus.wait_for(runs[0])
+    do_in(context, watch)
+    assert state(board, waiter) == "granted"
+
+
+def test_first_start_opens_at_once_when_nothing_runs(make_context, redis_url, namespace):
+    from app.coordination.connection import connect
+
+    board = Board(connect(redis_url), namespace=namespace)
+
+    do_in(make_context(board), rebuild)
+
+    assert board.closed_since_ms() is None
+
+
+def test_board_stays_closed_while_octopus_does_not_answer(make_context, redis_url, namespace, octopus):
+    from app.coordination.connection import connect
+
+    board = Board(connect(redis_url), namespace=namespace)
+    octopus.faults(error=1.0)
+
+    with pytest.raises(OctopusBusy):
+        do_in(make_context(board), rebuild)
+
+    assert board.closed_since_ms()
+
+
+def test_board_stays_closed_while_the_machines_of_a_run_may_yet_be_told(make_context, redis_url, namespace, octopus):
+    from app.coordination.connection import connect
+
+    board = Board(connect(redis_url), namespace=namespace)
+    context, clock = make_context(board), Clock(board)
+    deploys(octopus, "Web")
+    board.sweep()
+    clock.advance(timedelta(minutes=1))
+
+    class Half:
+        """Lists tasks, and fails to say more."""
+
+        def active_tasks(self, **options: Any) -> Any:
+            return context.octopus.active_tasks(**options)
+
+        def task(self, *args: Any, **options: Any) -> Any:
+            raise OctopusUnreachable("cut")
+
+    assert not rebuild.rebuild(context, Half())
+    assert board.closed_since_ms()
+
+
+def test_parked_waiters_are_put_back_in_line(make_context, redis_url, namespace, octopus):
+    from app.coordination.connection import connect
+
+    board = Board(connect(redis_url), namespace=namespace)
+    context, clock = make_context(board), Clock(board)
+    steps = [manual("Wait", instructions=MARKED), work("deploy", machines=["web-01"], seconds=FOR_EVER)]
+    holder = deploys(octopus, "Web")
+    parked = [deploys(octopus, name, steps=steps) for name in ("Api", "Jobs")]
+    for each in parked:
+        octopus.wait_for(each, is_paused=True)
+    approval = deploys(octopus, "Db", steps=[manual("Approve", instructions="Ask Jane"), steps[1]])
+    octopus.wait_for(approval, is_paused=True)
+    board.sweep()
+    clock.advance(timedelta(minutes=1))
+
+    do_in(context, rebuild)
+
+    assert [state(board, each) for each in parked] == ["waiting", "waiting"]
+    assert board.place(parked[0].task_id).place == 1
+    assert state(board, approval) == "observed", "a run that is paused for a person is under way (rule 9)"
+    assert state(board, holder) == "observed"
+
+
+# Resume
+
+
+@pytest.fixture
+def park(board, octopus):
+    """A deployment that has claimed web-01 and is paused for its intervention."""
+
+    def do(project: str, *, instructions: str = MARKED, **options: Any) -> Deployment:
+        octopus.project(project, steps=[
+            manual("octowait", instructions=instructions), work("deploy", machines=["web-01"], seconds=0.1),
+        ])  # fmt: skip
+        deployment = octopus.deploy(project)
+        run = Run(deployment.task_id, parked=True, info={"space_id": octopus.space_id}, **options)
+        assert board.join(run, {machine(octopus)}).is_waiting
+        octopus.wait_for(deployment, is_paused=True)
+        return deployment
+
+    return do
+
+
+@pytest.fixture
+def holder(board, octopus):
+    board.join(Run("ServerTasks-900"), {machine(octopus)})
+    return "ServerTasks-900"
+
+
+def test_parked_run_goes_on_when_its_turn_comes(board, octopus, do, holder, park):
+    parked = park("Web")
+    do(resume)
+    assert octopus.pending(parked)
+
+    board.release(holder)
+    do(resume)
+
+    assert octopus.wait_for(parked)["State"] == "Success"
+    [resumed] = records(board, kind="resumed")
+    assert (resumed.cause, resumed.detail["result"]) == ("octowait", "Proceed")
+    assert state(board, parked) == "granted", "its end comes by event, reconciler or release step"
+
+
+def test_parked_run_that_timed_out_is_aborted_with_the_reason(board, clock, octopus, do, holder, park):
+    parked = park("Web", timeout=timedelta(seconds=60))
+    clock.advance(timedelta(seconds=61))
+    board.sweep()
+
+    do(resume)
+
+    assert octopus.wait_for(parked)["State"] == "Failed"
+    [asked] = octopus.api(f"interruptions?regarding={parked.task_id}")["Items"]
+    assert "its time-out has passed" in asked["Form"]["Values"]["Notes"]
+
+
+def test_answer_is_tried_until_the_intervention_is_raised(board, clock, octopus, do, holder):
+    octopus.project("Web", steps=[work("slow claim", on_server=True, seconds=FOR_EVER)])
+    deployment = octopus.deploy("Web")
+    board.join(Run(deployment.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
+    board.release(holder)
+
+    for _ in range(6):
+        do(resume)
+        clock.advance(timedelta(seconds=31))
+
+    [said] = records(board, kind="not_resumed")
+    assert "mention octowait" in said.detail["reason"]
+    assert board.sweep().resumes
+
+
+def test_approval_that_is_meant_for_a_person_is_never_answered(board, clock, octopus, do, holder, park):
+    parked = park("Web", instructions="Approve the release of the week")
+    board.join(Run("ServerTasks-901"), {machine(octopus)})
+    octopus.project("Web", steps=[])
+    board.release(holder)
+
+    do(resume)
+
+    # The title of the step says octowait here, so that it is one of ours.
+    assert octopus.wait_for(parked)["State"] == "Success"
+
+
+def test_intervention_without_the_word_is_left_to_people(board, octopus, do, holder):
+    octopus.project("Web", steps=[manual("Approve", instructions="of the week"), work("d", machines=["web-01"])])
+    deployment = octopus.deploy("Web")
+    board.join(Run(deployment.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
+    octopus.wait_for(deployment, is_paused=True)
+    board.release(holder)
+
+    do(resume)
+
+    assert octopus.pending(deployment)
+
+
+def test_person_who_took_responsibility_is_respected(board, clock, octopus, do, holder, park):
+    parked = park("Web")
+    [asked] = octopus.pending(parked)
+    octopus.api(f"interruptions/{asked['Id']}/responsible", {}, method="PUT", key="jane")
+    board.release(holder)
+
+    do(resume)
+    assert octopus.pending(parked), "it is hers"
+    octopus.submit(asked["Id"])
+    clock.advance(timedelta(seconds=31))
+    do(resume)
+
+    [resumed] = records(board, kind="resumed")
+    assert (resumed.cause, resumed.detail["result"]) == ("by_hand", "Proceed")
+    assert state(board, parked) == "granted"
+
+
+def test_person_who_lets_it_go_on_before_its_turn_is_seen_without_an_event(board, clock, octopus, do, holder):
+    octopus.project("Web", steps=[
+        manual("octowait", instructions=MARKED), work("deploy", machines=["web-01"], seconds=FOR_EVER),
+    ])  # fmt: skip
+    parked = octopus.deploy("Web")
+    board.join(Run(parked.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
+    octopus.wait_for(parked, is_paused=True)
+    octopus.submit(octopus.pending(parked)[0]["Id"])
+    octopus.wait_for(parked, "Executing")
+    clock.advance(timedelta(seconds=31))
+
+    do(reconcile)
+
+    assert state(board, parked) == "observed"
+    assert [r.kind for r in records(board, task_id=parked.task_id)][-3:] == ["resumed", "observed", "overlapped"]
+
+
+def test_waiting_parked_run_is_not_taken_for_overridden_while_it_is_paused(board, clock, octopus, do, holder, park):
+    parked = park("Web")
+    clock.advance(timedelta(seconds=31))
+
+    do(reconcile)
+
+    assert state(board, parked) == "waiting"
+
+
+def test_answer_that_was_given_and_not_noted_is_not_given_twice(board, octopus, context, do, holder, park):
+    """The worker was killed between its answer and the note."""
+    parked = park("Web")
+    board.release(holder)
+    client = context.octopus
+    [found] = client.interruptions(parked.task_id, pending_only=True, space=octopus.space_id)
+    client.take_responsibility(found)
+    client.submit(found, "Proceed", notes="octowait")
+
+    do(resume)
+
+    [resumed] = records(board, kind="resumed")
+    assert resumed.cause == "octowait"
+
+
+def test_one_run_that_fails_does_not_stop_the_others(board, octopus, do, holder, park):
+    lost = deploys(octopus, "Lost", steps=[work("d", on_server=True, seconds=FOR_EVER)])
+    board.join(Run(lost.task_id, parked=True, info={"space_id": octopus.space_id}), {"Machines-77"})
+    parked = park("Web")
+    board.release(holder)
+
+    do(resume)
+
+    eventually(lambda: octopus.task(parked)["State"] == "Success")

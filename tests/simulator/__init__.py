@@ -1,0 +1,1 @@
+"""A simulated Octopus Server: README.md says what it does as Octopus does, and what it does not."""

@@ -1,0 +1,138 @@
+"""Makes releases, deployments, runbook runs and their tasks; runs a task again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.simulator.activitylog import Node
+from tests.simulator.clock import Clock
+from tests.simulator.engine import Engine
+from tests.simulator.events import EventLog
+from tests.simulator.model import (
+    Deployment,
+    Environment,
+    Invalid,
+    Project,
+    Release,
+    Runbook,
+    Store,
+    Task,
+    Tenant,
+    User,
+    number_of,
+)
+from tests.simulator.record import RunRecord
+from tests.simulator.targets import planned
+
+
+class Deployments:
+    """Everything here takes the store's lock."""
+
+    def __init__(self, store: Store, events: EventLog, engine: Engine) -> None:
+        self._store = store
+        self._events = events
+        self._engine = engine
+
+    def release(self, project: Project, version: str = "", notes: str = "") -> Release:
+        """A new release; without *version* the next one. Raises: Invalid: there is such a release."""
+        with self._store.lock:
+            if version and self._find(project, version):
+                raise Invalid(f"Release {version} already exists for project {project.name}. Please use a different "
+                              "version, or look at using a mask to auto-increment the number.")  # fmt: skip
+            project.releases += 1
+            return self._store.put(Release(
+                id=self._store.new_id("Releases"), space_id=project.space_id, project=project,
+                version=version or f"1.0.{project.releases}", assembled_ms=Clock.now_ms(), notes=notes,
+            ))  # fmt: skip
+
+    def release_of(self, project: Project, version: str = "") -> Release:
+        """The release called *version*, made where there is none; without *version* a new one."""
+        with self._store.lock:
+            return (self._find(project, version) if version else None) or self.release(project, version)
+
+    def deploy(
+        self, release: Release, environment: Environment, user: User, *, parent: Task | None = None, **fields: Any
+    ) -> Task:
+        """Queue a deployment of *release*; *fields* are those of `Deployment`, and queue_ms, expires_ms of `Task`."""
+        return self._launch(release.project, release.project.steps, environment, user, "Deploy", parent,
+                            release=release, **fields)  # fmt: skip
+
+    def run_runbook(self, runbook: Runbook, environment: Environment, user: User, **fields: Any) -> Task:
+        """Queue a runbook run."""
+        return self._launch(runbook.project, runbook.steps, environment, user, "RunbookRun", None,
+                            runbook=runbook, **fields)  # fmt: skip
+
+    def rerun(self, task: Task, user: User | None) -> None:
+        """Queue an ended task again, under the same ids. Raises: Invalid."""
+        with self._store.lock:
+            if not task.is_completed or task.deployment is None:
+                raise Invalid(f"{task.id} cannot be run again: it is {task.state}.")
+            task.start_ms = task.completed_ms = task.canceled_by = task.activity = None
+            task.queue_ms, task.expires_ms, task.error = Clock.now_ms(), None, ""
+            task.is_picked_up, task.counts, task.done = False, True, threading.Event()
+            task.interruptions.clear()
+            task.deployment.deployed_to.clear()
+            task.deployment.failure_encountered = False
+            self._queue(task, user, None)
+
+    def _launch(
+        self, project: Project, steps: Sequence[Any], environment: Environment, user: User, name: str,
+        parent: Task | None, *, specific: Sequence[str] = (), excluded: Sequence[str] = (),
+        tenant: Tenant | None = None, release: Release | None = None, runbook: Runbook | None = None,
+        queue_ms: int | None = None, expires_ms: int | None = None, variables: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> Task:  # fmt: skip
+        with self._store.lock:
+            kind = "Deployments" if runbook is None else "RunbookRuns"
+            now = Clock.now_ms()
+            deployment = self._store.put(Deployment(
+                id=self._store.new_id(kind), space_id=project.space_id, project=project, environment=environment,
+                created_ms=now, created_by=user, steps=tuple(steps), tenant=tenant, release=release, runbook=runbook,
+                specific=tuple(specific), excluded=tuple(excluded), variables=dict(variables or {}), **fields,
+            ))  # fmt: skip
+            what = f"{project.name} release {release.version}" if release else f"runbook {runbook and runbook.name}"
+            task = self._store.put(Task(
+                id=self._store.new_id("ServerTasks"), space_id=project.space_id, name=name, deployment=deployment,
+                description=f"{'Deploy' if release else 'Run'} {what} {'to' if release else 'on'} {environment.name}",
+                queue_ms=max(queue_ms or now, now), expires_ms=expires_ms, tag=_tag(deployment),
+                arguments={"DeploymentId" if runbook is None else "RunbookRunId": deployment.id},
+            ))  # fmt: skip
+            deployment.task_id = task.id
+            self._queue(task, user, parent)
+            return task
+
+    def _queue(self, task: Task, user: User | None, parent: Task | None) -> None:
+        deployment = task.deployment
+        assert deployment
+        steps = [step for step in deployment.steps if step.name not in deployment.skipped]
+        deployment.planned = planned(
+            steps, deployment.environment, self._store, deployment.specific, deployment.excluded
+        )
+        task.log = Node(id=f"{task.id}_{len(task.runs) + 1}", name=task.description)
+        task.runs.append(RunRecord(
+            task_id=task.id, execution=len(task.runs) + 1, kind=task.name, space_id=task.space_id,
+            deployment_id=deployment.id, project=deployment.project.name, environment=deployment.environment.name,
+            family=parent.runs[-1].family if parent else task.id, machines=deployment.planned,
+            queued_ms=Clock.now_ms(),
+        ))  # fmt: skip
+        self._events.of_deployment(deployment.word + "Queued", task, user, "queued")
+        self._engine.enqueue(task)
+
+    def _find(self, project: Project, version: str) -> Release | None:
+        releases = self._store.all("Releases")
+        return next((r for r in releases if r.project is project and r.version.lower() == version.lower()), None)
+
+    def latest(self, project: Project) -> Release | None:
+        releases = [release for release in self._store.all("Releases") if release.project is project]
+        return max(releases, key=lambda release: number_of(release.id), default=None)
+
+
+def _tag(deployment: Deployment) -> str:
+    """Tasks with the same tag run one at a time."""
+    if deployment.project.concurrency_tag is not None:
+        return deployment.project.concurrency_tag
+    tenant = f"{deployment.tenant.id}/" if deployment.tenant else ""
+    process = deployment.runbook.id if deployment.runbook else deployment.project.id
+    return f"{tenant}{process}/{deployment.environment.id}"
