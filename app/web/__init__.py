@@ -6,7 +6,7 @@ from flask import Flask, Request, Response, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from app.services import Services
-from app.web import health, problems, reading, repairs, waits, webhook
+from app.web import actions, health, problems, reading, repairs, waits, webhook
 from app.web.auth import Tokens, session_key
 from app.web.blocking import Blocking
 from app.web.contract import document

@@ -172,10 +172,13 @@ class _Chart:
         for row, number in ((row, number) for number, row in enumerate(rows)):
             for wait in row:
                 self._waits_at[wait.task_id.lower()] = self._y + number * (WAIT + GAP) + WAIT // 2
-        for row in rows:
-            for wait in row:
+        # From below, so that a line up to a holder passes behind the bars above its own.
+        top = self._y
+        for number in reversed(range(len(rows))):
+            self._y = top + number * (WAIT + GAP)
+            for wait in rows[number]:
                 yield self._wait(wait)
-            self._y += WAIT + GAP
+        self._y = top + len(rows) * (WAIT + GAP)
 
     def _wait(self, wait: Wait) -> Markup:
         going_on = wait.outcome == "waiting"
@@ -270,8 +273,8 @@ class _Chart:
         width = round(self._window.x(to_ms) - x, 3)
         if width < LABELLED:
             return Markup("")
-        return Markup('<svg x="{}%" width="{}%" y="{}" height="{}"><text x="5" y="{}">{}</text></svg>').format(
-            x, width, y, height, height // 2 + 4, text
+        return Markup('<svg class="{}" x="{}%" width="{}%" y="{}" height="{}"><text x="5" y="{}">{}</text></svg>').format(
+            "clipped" if width < 10 else "", x, width, y, height, height // 2 + 4, text
         )
 
     def _text(self, at_ms: int, y: int, name: str, text: str) -> Markup:

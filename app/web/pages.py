@@ -1,4 +1,4 @@
-"""The pages: the dashboard, a machine, a run, the document of the API, signing in and out."""
+"""What all pages share, the dashboard, the document of the API, signing in and out."""
 
 from __future__ import annotations
 
@@ -25,22 +25,17 @@ from markupsafe import Markup, escape
 from werkzeug.exceptions import HTTPException, NotFound
 
 from app.coordination.snapshot import Snapshot
-from app.coordination.timeline import Filter
 from app.domain.durations import words
-from app.domain.place import describe_info
-from app.services import Services
 from app.web.auth import ALLOWS, Tokens, caller, digest
 from app.web.contract import document, services
+from app.web.forms import form_token
 from app.web.problems import Problem, problem_of
-from app.web.views import last_runs, machine_json, run_of
+from app.web.views import machine_json
 
 blueprint = Blueprint("pages", __name__)
 
-#: Waiters of one machine that the dashboard shows, and that the machine's own page shows.
-LINE_ON_DASHBOARD, LINE_ON_PAGE = 20, 500
-
-#: Machines whose timelines are searched for whom a run waited for, and earlier holders that its page names.
-SEARCHED_MACHINES, NAMED_HOLDERS = 10, 5
+#: Waiters of one machine that the dashboard shows.
+LINE_ON_DASHBOARD = 20
 
 #: Bytes from which a page is compressed: 500 machines are 800 KB of much the same.
 COMPRESSED_FROM = 4096
@@ -49,6 +44,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
     "Vary": "Cookie, Authorization, Accept-Encoding",
@@ -132,43 +128,12 @@ def dashboard() -> Any:
         last_id=last_id,
         now_ms=snapshot.now_ms,
         summary=_summary(snapshot),
+        closed_since_ms=snapshot.closed_since_ms,
         most=LINE_ON_DASHBOARD,
         query=request.args.get("q", "")[:200],
         show=request.args.get("show", "all"),
         base_url=gate.settings.public_url or request.host_url.rstrip("/"),
         webhook_header=gate.settings.webhook_header,
-    )
-
-
-@blueprint.get("/machines/<machine_id>")
-def machine(machine_id: str) -> Any:
-    gate = services()
-    snapshot = gate.snapshot()
-    found = snapshot.machine(machine_id)
-    if found is None:
-        raise Problem(404, "unknown_machine", f"{machine_id[:100]} is unknown: no run ever asked for it")
-    return render_template(
-        "_machine.html" if "fragment" in request.args else "machine.html",
-        machine=machine_json(found),
-        runs=last_runs(gate, found.id),
-        now_ms=snapshot.now_ms,
-        most=LINE_ON_PAGE,
-    )
-
-
-@blueprint.get("/runs/<task_id>")
-def run(task_id: str) -> Any:
-    gate = services()
-    found = run_of(gate, task_id)
-    if found is None:
-        raise Problem(404, "unknown_run", f"{task_id[:100]} is unknown: no step and no event ever named it")
-    return render_template(
-        "_run.html" if "fragment" in request.args else "run.html",
-        run=found,
-        label=describe_info(found["info"]).strip(" ()"),
-        names={m["id"].lower(): m["name"] for m in found["machines"]},
-        waited_for=_waited_for(gate, found),
-        now_ms=gate.board.place(found["task_id"]).now_ms,  # type: ignore[union-attr]
     )
 
 
@@ -221,21 +186,9 @@ def _summary(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _waited_for(gate: Services, run: dict[str, Any]) -> dict[str, str]:
-    """Who had to give a machine back before *run* was granted: its task (empty: a reservation), and what it was."""
-    if not run["granted_at_ms"] or not run["waited_ms"]:
-        return {}
-    holders: dict[str, str] = {}
-    for machine in run["machines"][:SEARCHED_MACHINES]:
-        span = Filter(machine_id=machine["id"], from_ms=run["requested_at_ms"], to_ms=run["granted_at_ms"] + 1)
-        for record in gate.timeline.page(span, limit=500)[0]:
-            gave_back = record.kind in ("released", "ended", "unreserved") or record.cause == "uncollected"
-            if gave_back and record.task_id != run["task_id"] and len(holders) < NAMED_HOLDERS:
-                holders.setdefault(record.task_id or "", "")
-    for task_id in filter(None, holders):
-        place = gate.board.place(task_id)
-        holders[task_id] = describe_info(place.run.get("info") or {}).strip(" ()") if place else ""
-    return holders
+@blueprint.context_processor
+def _for_forms() -> dict[str, Any]:
+    return {"form_token": form_token}
 
 
 @blueprint.app_template_filter("words")
