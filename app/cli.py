@@ -691,4 +691,63 @@ def doctor(gate: Gate, as_json: bool) -> None:
     sys.exit(REFUSED if has_error(findings) else 0)
 
 
+# --- looking back -----------------------------------------------------------------------------------------------------
+
+
+@_command("ledger", "octowait ledger --since 30d --by blocker\noctowait ledger --by week --format csv > ledger.csv")
+@click.option("--by", type=click.Choice(["machine", "project", "blocker", "environment", "week"]), default="machine",
+              show_default=True, help="The blocker is the project of the run in the way.")  # fmt: skip
+@click.option("--machine", help="Only what was lost at this machine.")
+@click.option("--project", help="Only what runs of this project id lost.")
+@click.option("--since", default="30d", show_default=True, help="From then on: 24h, 7d ago, or ISO 8601.")
+@click.option("--until", help="Before then: 24h, 7d ago, or ISO 8601.")
+@click.option("--format", "form", type=click.Choice(["table", "csv"]), default="table", show_default=True)
+@as_json
+@_with_gate
+def ledger(
+    gate: Gate, by: str, machine: str | None, project: str | None, since: str, until: str | None, form: str,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Show how much time was lost by waiting, where, by whom and to whom, and the longest waits."""
+    from app.insight_tables import ledger_lines, ledger_table
+
+    query: dict[str, object] = {
+        "by": by, "machine_id": machine, "project_id": project,
+        "from_ms": _moment(since, ago=True), "to_ms": _moment(until, ago=True),
+    }  # fmt: skip
+    if form == "csv" and not as_json:
+        for line in gate.lines("/api/ledger", query={**query, "format": "csv"}):
+            sys.stdout.write(line)
+        return
+    answer = gate.call("GET", "/api/ledger", query=query)
+    if as_json:
+        _print_json(answer)
+        return
+    _print_table(ledger_table(answer))
+    _print_lines(ledger_lines(answer))
+
+
+@_command("explain", "octowait explain ServerTasks-4711")
+@click.argument("task")
+@as_json
+@_with_gate
+def explain(gate: Gate, task: str, as_json: bool) -> None:
+    """Say why a run does not start: who is in its way, what would let it go, what would change that."""
+    from app.insight_tables import explain_lines
+
+    answer = gate.call("GET", f"/api/waits/{task}/explain")
+    _print_json(answer) if as_json else _print_lines(explain_lines(answer))
+
+
+@_command("eta-report", "octowait eta-report")
+@as_json
+@_with_gate
+def eta_report(gate: Gate, as_json: bool) -> None:
+    """Show how often waits took no longer than was foretold when they began."""
+    from app.insight_tables import accuracy_table
+
+    answer = gate.call("GET", "/api/eta-report")
+    _print_json(answer) if as_json else _print_table(accuracy_table(answer))
+
+
 __all__ = ["PREFIX", "cli", "main"]

@@ -16,7 +16,9 @@ from app.coordination.budget import Budget
 from app.coordination.connection import connect
 from app.coordination.errors import StoreError
 from app.coordination.feed import Feed
+from app.coordination.foresight import Foresight
 from app.coordination.kept import Kept
+from app.coordination.past import Past
 from app.coordination.snapshot import Snapshot, take
 from app.coordination.timeline import Timeline
 from app.coordination.wakes import Wakes
@@ -36,6 +38,8 @@ class Services:
     timeline: Timeline
     wakes: Wakes
     feed: Feed
+    past: Past
+    foresight: Foresight
     #: Deliveries that could not be applied.
     kept: Kept
     #: Jobs that failed.
@@ -136,4 +140,5 @@ def make_services(settings: Settings) -> Services:
     return Services(
         settings=settings, board=board, timeline=timeline, wakes=Wakes(blocking, board.keys),
         feed=Feed(timeline, blocking), kept=Kept(client, board.keys), dead=Kept(client, board.keys, "dead"),
+        past=Past(client, board.keys), foresight=Foresight(client, board.keys, board.place),
     )  # fmt: skip

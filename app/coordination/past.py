@@ -1,8 +1,8 @@
 """The past: waits with whom they waited for, and holds, replayed from the timeline.
 
-A replay begins at the last checkpoint before its range, which `Learner` writes, or at the first record if there is none.
-So it costs the records of the range and at most `CHECKPOINT_EVERY` (or, while very many wait, `PER_PRESENT` times as many
-as wait) before it; the past of one run reads only the records of its machines there.
+A replay begins at the last checkpoint before its range, which `Learner` writes, or at the first record if there is
+none. So it costs the records of the range and at most `CHECKPOINT_EVERY` (or, while very many wait, `PER_PRESENT` times
+as many as wait) before it; the past of one run reads only the records of its machines there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from app.coordination.connection import Client
 from app.coordination.keys import Keys
 from app.coordination.scripts import translated
 from app.coordination.timeline import Filter, Record, Timeline
-from app.domain.replay import WITHOUT_EFFECT, Change, Hold, Replay, Wait
+from app.domain.replay import WITHOUT_EFFECT, Hold, Replay, Wait
 
 #: Records between two checkpoints.
 CHECKPOINT_EVERY = 5_000
@@ -25,7 +25,7 @@ CHECKPOINT_EVERY = 5_000
 PER_PRESENT = 10
 
 #: Records read from Redis at once.
-CHUNK = 2_000
+CHUNK = 1_000
 
 #: Names of keys: the newest checkpoint, and a stream of all, each under the id of its record.
 HEAD, CHECKPOINTS = "past:head", "past:checkpoints"
@@ -41,19 +41,50 @@ _LAST = 2**64 - 1
 _SKIPPED = frozenset(kind.encode() for kind in WITHOUT_EFFECT)
 
 
-class _Change(NamedTuple):
-    """A record as `Replay` needs it; made a hundred thousand times a second."""
+class RecordedChange:
+    """A record as `Replay` needs it. Most fields of most records are never asked for, so each is read when it is."""
 
-    id: str
-    at_ms: int
-    kind: str
-    task_id: str | None
-    run: int | None
-    machines: tuple[str, ...]
-    project_id: str | None
-    environment_id: str | None
-    cause: str | None
-    detail: Mapping[str, Any]
+    __slots__ = ("_fields", "at_ms", "id", "kind")
+
+    def __init__(self, stamp: bytes, fields: Mapping[bytes, bytes]) -> None:
+        self.id = stamp.decode()
+        self.at_ms = int(stamp[: stamp.index(b"-")])
+        self.kind = fields[b"kind"].decode()
+        self._fields = fields
+
+    def _text(self, name: bytes) -> str | None:
+        value = self._fields.get(name)
+        return value.decode() if value else None
+
+    @property
+    def task_id(self) -> str | None:
+        return self._text(b"task")
+
+    @property
+    def run(self) -> int | None:
+        return int(self._fields.get(b"run", 0)) or None
+
+    @property
+    def machines(self) -> list[str]:
+        machines = self._text(b"machines")
+        return machines.split(",") if machines else []
+
+    @property
+    def project_id(self) -> str | None:
+        return self._text(b"project")
+
+    @property
+    def environment_id(self) -> str | None:
+        return self._text(b"environment")
+
+    @property
+    def cause(self) -> str | None:
+        return self._text(b"cause")
+
+    @property
+    def detail(self) -> Mapping[str, Any]:
+        detail = self._fields.get(b"detail")
+        return json.loads(detail) if detail else {}
 
 
 class Checkpoint(NamedTuple):
@@ -94,14 +125,18 @@ class Past:
                 yield ended
         yield from replay.waiting(to_ms)
 
-    def waits_of(self, task_id: str, *, now_ms: int) -> list[Wait]:
-        """All waits of a task, oldest first, the last one perhaps still going on; reads its machines' records only."""
-        records = list(self._timeline.read(Filter(task_id=task_id)))
-        waits = []
-        for number, begin in enumerate(records):
-            if begin.kind == "joined":
-                end = next((record for record in records[number + 1 :] if record.kind in _TURNS), None)
-                waits.append(self._wait(begin, end.at_ms + 1 if end else now_ms))
+    def now_ms(self) -> int:
+        """The Redis server's clock."""
+        with translated():
+            seconds, micros = self._client.time()
+        return int(seconds * 1000 + micros // 1000)
+
+    def waits_of(self, task_id: str, *, now_ms: int, most: int = 20) -> list[Wait]:
+        """The last waits of a task, oldest first, one perhaps still going on; reads its machines' records only."""
+        turns = [record for record in self._timeline.read(Filter(task_id=task_id)) if record.kind in _TURNS]
+        ends = [*(record.at_ms + 1 for record in turns[1:]), now_ms]
+        begun = [(begin, end) for begin, end in zip(turns, ends, strict=True) if begin.kind == "joined"]
+        waits = [self._wait(begin, end) for begin, end in begun[-most:]]
         return [wait for wait in waits if wait]
 
     def _wait(self, begin: Record, to_ms: int) -> Wait | None:
@@ -114,11 +149,11 @@ class Past:
                 return ended
         return next((wait for wait in replay.waiting(to_ms) if _is_of(wait, begin)), None)
 
-    def _around(self, begin: Record, at: Checkpoint, to_ms: int) -> list[Change]:
+    def _around(self, begin: Record, at: Checkpoint, to_ms: int) -> list[Record | RecordedChange]:
         """The records that matter to a wait: of its machines, and of the whole board."""
         machines = {machine.lower() for machine in begin.machines}
         sources = [self._timeline.read(Filter(machine_id=m, to_ms=to_ms), after=at.id) for m in begin.machines]
-        found: dict[str, Change] = {record.id: record for source in sources for record in source}
+        found: dict[str, Record | RecordedChange] = {record.id: record for source in sources for record in source}
         # A run without a lease gives its machines up when it joins, and that record may name other ones.
         there = Replay(at.state).present.values() if at.state else ()
         observed = {
@@ -132,7 +167,7 @@ class Past:
         found |= {change.id: change for change in self._of_the_board(at.id, to_ms)}
         return [found[stamp] for stamp in sorted(found, key=order_of)]
 
-    def _of_the_board(self, after: str, to_ms: int) -> Iterator[_Change]:
+    def _of_the_board(self, after: str, to_ms: int) -> Iterator[RecordedChange]:
         """When the board was closed and opened; no index has these records, but the head knows their times."""
         head = self.head()
         begin = order_of(after)
@@ -161,23 +196,27 @@ class Past:
         return Checkpoint.unpacked(found[0][1][b"packed"] if found else None)
 
     def changes(
-        self, *, after: str, to_ms: int | None = None, only: frozenset[bytes] | None = None, most: int | None = None
-    ) -> Iterator[_Change]:
-        """The records behind the id *after* that change the board, oldest first."""
-        start, end = f"({after}", f"({to_ms}-0" if to_ms is not None else "+"
-        seen = 0
+        self, *, after: str, to_ms: int | None = None, only: frozenset[bytes] | None = None
+    ) -> Iterator[RecordedChange]:
+        """The records behind the id *after* that change the board, or those of the kinds *only*; oldest first."""
+        end = f"({to_ms}-0" if to_ms is not None else "+"
         while True:
-            count = CHUNK if most is None else min(CHUNK, most - seen)
-            with translated():
-                entries: Any = self._client.xrange(self._keys.timeline, start, end, count=count)
+            entries = self._entries(after, end, CHUNK)
             for stamp, fields in entries:
                 kind = fields[b"kind"]
                 if kind not in _SKIPPED if only is None else kind in only:
-                    yield _change(stamp, fields)
-            seen += len(entries)
-            if len(entries) < count or seen == most:
+                    yield RecordedChange(stamp, fields)
+            if len(entries) < CHUNK:
                 return
-            start = f"({entries[-1][0].decode()}"
+            after = entries[-1][0].decode()
+
+    def next_changes(self, after: str, count: int) -> list[RecordedChange]:
+        """The next *count* records of any kind behind the id *after*."""
+        return [RecordedChange(stamp, fields) for stamp, fields in self._entries(after, "+", count)]
+
+    def _entries(self, after: str, end: str, count: int) -> Any:
+        with translated():
+            return self._client.xrange(self._keys.timeline, f"({after}", end, count=count)
 
 
 def order_of(stamp: str) -> tuple[int, int]:
@@ -188,22 +227,3 @@ def order_of(stamp: str) -> tuple[int, int]:
 
 def _is_of(wait: Wait, begin: Record) -> bool:
     return wait.task_id == begin.task_id and wait.from_ms == begin.at_ms
-
-
-def _change(stamp: bytes, fields: Mapping[bytes, bytes]) -> _Change:
-    get = fields.get
-    task, run, machines, detail = get(b"task"), get(b"run"), get(b"machines"), get(b"detail")
-    project, environment, cause = get(b"project"), get(b"environment"), get(b"cause")
-    name = stamp.decode()
-    return _Change(
-        name,
-        int(name.partition("-")[0]),
-        fields[b"kind"].decode(),
-        task.decode() if task else None,
-        int(run) if run else None,
-        tuple(machines.decode().split(",")) if machines else (),
-        project.decode() if project else None,
-        environment.decode() if environment else None,
-        cause.decode() if cause else None,
-        json.loads(detail) if detail else {},
-    )

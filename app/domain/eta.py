@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
-from statistics import NormalDist, fmean, pstdev
+from statistics import NormalDist
 
 from app.domain.durations import words
 
@@ -92,15 +92,18 @@ def likely(levels: Sequence[str], history: History, *, elapsed_ms: int = 0) -> V
 
 
 def spread(sample: Sequence[int]) -> Vector:
-    """The sample as `SCENARIOS` values, from its shortest to its longest."""
+    """The sample as `SCENARIOS` values, from its shortest to its longest.
+
+    Each is one that was; values between two of them would make the long ones, which p90 is about, shorter.
+    """
     ordered = sorted(sample)
-    return tuple(quantile(ordered, (number + 0.5) / SCENARIOS) for number in range(SCENARIOS))
+    return tuple(float(ordered[(2 * number + 1) * len(ordered) // (2 * SCENARIOS)]) for number in range(SCENARIOS))
 
 
-def many(sample: Sequence[int], count: int) -> Vector:
-    """The sum of *count* durations like those of the sample, for lines too long to look at each."""
-    mean, deviation = count * fmean(sample), math.sqrt(count) * pstdev(sample)
-    return tuple(max(0.0, mean + z * deviation) for z in _NORMAL)
+def many(mean: float, deviation: float, count: int) -> Vector:
+    """The sum of *count* durations, for lines too long to look at each."""
+    whole, spread_of_whole = count * mean, math.sqrt(count) * deviation
+    return tuple(max(0.0, whole + z * spread_of_whole) for z in _NORMAL)
 
 
 def one_after_another(parts: Sequence[Vector]) -> Vector:
@@ -145,29 +148,40 @@ def _draws(number: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """How often waits took no longer than was foretold when they began."""
+class Prediction:
+    """What was foretold of a wait when it began; kept to be compared with the truth."""
 
-    waits: int = 0
-    within_p50: int = 0
-    within_p90: int = 0
-    without_eta: int = 0
-    off_by_ms: int = 0
+    eta: Eta
 
-    def as_json(self) -> dict[str, float | int | None]:
-        """*mean_error_ms* is how far the truth was from p50, either way, on average; shares are None without waits."""
-        share = (lambda part: part / self.waits) if self.waits else lambda part: None
+    def __str__(self) -> str:
+        return f"{self.eta.p50} {self.eta.p90}"
+
+    @classmethod
+    def parsed(cls, text: bytes) -> Prediction:
+        p50, p90 = text.split()
+        return cls(Eta(int(p50), int(p90)))
+
+    def judged(self, waited_ms: int) -> dict[str, int]:
+        """What the wait adds to each count of an accuracy."""
         return {
-            "waits": self.waits,
-            "without_eta": self.without_eta,
-            "within_p50": self.within_p50,
-            "within_p90": self.within_p90,
-            "share_within_p50": share(self.within_p50),
-            "share_within_p90": share(self.within_p90),
-            "mean_error_ms": round(self.off_by_ms / self.waits) if self.waits else None,
+            "waits": 1,
+            "within_p50": int(waited_ms <= self.eta.p50),
+            "within_p90": int(waited_ms <= self.eta.p90),
+            "error_ms": abs(waited_ms - self.eta.p50),
         }
 
 
-def judged(predicted: Mapping[str, int], waited_ms: int) -> tuple[bool, bool, int]:
-    """Whether the truth is within p50, within p90, and how far from p50 it is, ms."""
-    return waited_ms <= predicted["p50"], waited_ms <= predicted["p90"], abs(waited_ms - predicted["p50"])
+def accuracy(counts: Mapping[str, int]) -> dict[str, float | int | None]:
+    """How often waits took no longer than was foretold when they began, as the API shows it.
+
+    *mean_error_ms* is how far the truth was from p50, either way, on average. Shares are None without any such wait.
+    """
+    waits = counts.get("waits", 0)
+    within = {name: counts.get(name, 0) for name in ("within_p50", "within_p90")}
+    return {
+        "waits": waits,
+        "without_eta": counts.get("without_eta", 0),
+        **within,
+        **{f"share_{name}": round(count / waits, 4) if waits else None for name, count in within.items()},
+        "mean_error_ms": round(counts.get("error_ms", 0) / waits) if waits else None,
+    }

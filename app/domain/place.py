@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.domain.durations import words
+from app.domain.eta import Eta
 
 
 class State(StrEnum):
@@ -102,6 +103,7 @@ class Place:
     now_ms: int
     machines: tuple[MachinePlace, ...] = field(default=())
     is_new: bool = False
+    eta: Eta | None = None
 
     @property
     def is_granted(self) -> bool:
@@ -149,7 +151,7 @@ class Place:
             "granted_at_ms": self.run.get("granted_at_ms"),
             "waited_ms": self.waited_ms,
             "machines": [machine.as_json() for machine in self.machines],
-            "eta_ms": None,
+            "eta_ms": self.eta.as_json() if self.eta else None,
             "reason": self.reason,
             "wake_key": wake_key,
             "message": self.message,
@@ -238,7 +240,8 @@ def _reason(place: Place) -> str | None:
 
 def _message(place: Place) -> str:
     if place.state is State.WAITING:
-        return f"Waiting for {_blockers(place)}"
+        eta = f" {place.eta.message}" if place.eta else ""
+        return f"Waiting for {_blockers(place)}{eta}"
     if place.state is State.GRANTED:
         names = ", ".join(machine.name for machine in place.machines)
         return f"Granted: {names}, after waiting {words(place.waited_ms)}."

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from app.domain.stretches import Blocker, Front, Fronts, Reason, Stretch, stretches
+from app.domain.stretches import EMPTY, Blocker, Front, Fronts, Reason, Stretch, stretches
 
 #: Kinds that change nothing on the board; a replay may leave them out.
 WITHOUT_EFFECT = frozenset({"event", "overlapped", "outage_ended", "resumed", "not_resumed", "repaired", "caught_up"})
@@ -115,15 +115,20 @@ class Present:
     arrival: int = 0
     parked: bool = False
     waited_ms: int | None = None
+    blocker: Blocker | None = None
 
     @property
     def order(self) -> tuple[int, int]:
         return (-self.priority, self.arrival)
 
-    def blocker(self) -> Blocker:
+    def as_blocker(self) -> Blocker:
         reason = Reason.AHEAD if self.kind == "waiting" else Reason.HOLDER
         rank = self.order if self.kind == "waiting" else (self.since_ms, 0)
         return Blocker(reason, self.task_id, self.project_id, self.environment_id, rank, self.family)
+
+
+#: What of a run is part of the state.
+_KEPT = tuple(name for name in Present.__slots__ if name != "blocker")
 
 
 @dataclass(slots=True)
@@ -151,6 +156,8 @@ class Replay:
         self.closures: list[tuple[int, int | None]] = []
         self._arrivals = 0
         self._is_telling = from_ms == 0
+        self._touched: dict[str, Spot] = {}
+        self._touched_ms = 0
         if state:
             self._load(state)
 
@@ -158,6 +165,8 @@ class Replay:
         """Apply one record: the wait or the hold that it ended, if it ended one."""
         if not self._is_telling and change.at_ms >= self.from_ms:
             self._begin_telling()
+        if self._touched and change.at_ms > self._touched_ms:
+            self._remember()
         kind = change.kind
         if kind == "joined":
             return self._joined(change)
@@ -181,6 +190,7 @@ class Replay:
         """The waits that go on, as they stand at *to_ms*, by arrival."""
         if not self._is_telling:
             self._begin_telling()
+        self._remember()
         for run in sorted((r for r in self.present.values() if r.kind == "waiting"), key=lambda r: r.arrival):
             yield self._told(run, to_ms, "waiting", None)
 
@@ -200,15 +210,14 @@ class Replay:
         return ended
 
     def _granted(self, change: Change) -> Wait | Hold | None:
-        before = self.present.get(_key(change))
-        if before is None or before.kind != "waiting":
+        run = self.present.get(_key(change))
+        if run is None or run.kind != "waiting":
             # Its request is older than all that is on record.
-            before = self._new(change, "waiting", change.detail.get("family"))
-            before.since_ms = change.at_ms - change.detail.get("waited_ms", 0)
-        ended = self._told(before, change.at_ms, "granted", change.cause)
-        self._remove(before, change.at_ms)
-        run = self._new(change, "lease", change.detail.get("family", before.family))
-        run.waited_ms = ended.waited_ms
+            run = self._new(change, "waiting", change.detail.get("family"))
+            run.since_ms = change.at_ms - change.detail.get("waited_ms", 0)
+        ended = self._told(run, change.at_ms, "granted", None)
+        self._remove(run, change.at_ms)
+        run.kind, run.since_ms, run.waited_ms = "lease", change.at_ms, ended.waited_ms
         self._enter(run, change.at_ms)
         return ended
 
@@ -288,12 +297,13 @@ class Replay:
     def _enter(self, run: Present, at_ms: int) -> None:
         key = run.task_id.lower()
         self.present[key] = run
+        run.blocker = run.as_blocker()
         for machine in run.machines:
             spot = self._spot(machine)
             if run.kind == "waiting":
                 insort(spot.line, (*run.order, key))
             else:
-                spot.holders[key] = run.blocker()
+                spot.holders[key] = run.blocker
             self._note(spot, at_ms)
 
     def _remove(self, run: Present, at_ms: int) -> None:
@@ -311,26 +321,32 @@ class Replay:
         spot = self.spots.get(machine.lower())
         if spot is None:
             spot = self.spots[machine.lower()] = Spot(machine)
-            spot.past.add(self.from_ms, Front((), None))
+            spot.past.add(self.from_ms, EMPTY)
         return spot
 
     # What is told
 
     def _note(self, spot: Spot, at_ms: int) -> None:
-        if not self._is_telling:
-            return
-        past = spot.past
-        past.add(at_ms, self._front(spot))
-        if past.is_long:
-            waits = [self.present[key].since_ms for _, _, key in spot.line if key in self.present]
-            past.forget(min(waits) if waits else None)
+        # A release and the grants after it are of one millisecond: the front is looked at once, behind them.
+        if self._is_telling:
+            self._touched[spot.id] = spot
+            self._touched_ms = at_ms
+
+    def _remember(self) -> None:
+        for spot in self._touched.values():
+            past = spot.past
+            past.add(self._touched_ms, self._front(spot))
+            if past.is_long:
+                waits = [self.present[key].since_ms for _, _, key in spot.line]
+                past.forget(min(waits) if waits else None)
+        self._touched.clear()
 
     def _front(self, spot: Spot) -> Front:
         held = tuple(spot.holders.values())
         if len(held) > 1:
             held = tuple(sorted(held, key=lambda blocker: blocker.rank))
-        head = self.present.get(spot.line[0][2]) if spot.line else None
-        return Front(held, head.blocker() if head else None)
+        first = self.present[spot.line[0][2]].blocker if spot.line else None
+        return Front(held, first, held[0] if held else first)
 
     def _begin_telling(self) -> None:
         self._is_telling = True
@@ -354,7 +370,7 @@ class Replay:
     def dump(self) -> dict[str, Any]:
         """The state as JSON; it costs what there are runs that wait or hold."""
         return {
-            "present": [[getattr(run, name) for name in Present.__slots__] for run in self.present.values()],
+            "present": [[getattr(run, name) for name in _KEPT] for run in self.present.values()],
             "reserved": [
                 [spot.id, held.rank[0], held.note]
                 for spot in self.spots.values()
@@ -370,7 +386,7 @@ class Replay:
         self.families = dict(state["families"])
         self.closures = [(closed, opened) for closed, opened in state["closures"]]
         for values in state["present"]:
-            fields = dict(zip(Present.__slots__, values, strict=True))
+            fields = dict(zip(_KEPT, values, strict=True))
             self._enter(Present(**{**fields, "machines": tuple(fields["machines"])}), 0)
         for machine, since_ms, note in state["reserved"]:
             blocker = Blocker(Reason.RESERVATION, None, None, None, (since_ms, 0), None, note)

@@ -62,13 +62,18 @@ class Stretch(NamedTuple):
 
 
 class Front(NamedTuple):
-    """What the waiters of a machine see: its holders, the longest first, and the first in line."""
+    """What the waiters of a machine see: its holders, the longest first, and the first in line.
+
+    Args:
+        first: Whom a run without a family waits for here, unless that is itself.
+    """
 
     holders: tuple[Blocker, ...]
     head: Blocker | None
+    first: Blocker | None
 
 
-EMPTY = Front((), None)
+EMPTY = Front((), None, None)
 
 
 class Fronts:
@@ -133,25 +138,26 @@ def stretches(
         machines: The ids of the machines it wanted, in its order, each with its past.
         closures: When the board was closed, oldest first; None is "still".
     """
-    parts = _of_one(task_id, family, *machines[0], span) if len(machines) == 1 else None
+    is_one = len(machines) == 1
+    parts = _of_one(task_id, family, *machines[0], span) if is_one else _of_many(task_id, family, machines, span)
+    if closures:
+        parts = (piece for part in parts for piece in _closed_or(part, closures))
     merged: list[Stretch] = []
-    for part in parts if parts is not None else _of_many(task_id, family, machines, span):
-        for piece in _closed_or(part, closures) if closures else (part,):
-            _append(merged, piece)
+    last: Stretch | None = None
+    for part in parts:
+        if last and last.task_id == part.task_id and last.reason is part.reason and last.machine_id == part.machine_id:
+            last = merged[-1] = last._replace(to_ms=part.to_ms, note=part.note)
+        else:
+            merged.append(last := part)
     return tuple(merged)
-
-
-def _append(merged: list[Stretch], part: Stretch) -> None:
-    last = merged[-1] if merged else None
-    if last and last.task_id == part.task_id and last.reason == part.reason and last.machine_id == part.machine_id:
-        merged[-1] = last._replace(to_ms=part.to_ms, note=part.note)
-    else:
-        merged.append(part)
 
 
 def _of_one(task_id: str, family: int | None, machine: str, past: Fronts, span: tuple[int, int]) -> Iterator[Stretch]:
     for begin, end, front in past.between(*span):
-        yield _stretch(begin, end, machine, holder_of(front, task_id, family) or ahead_of(front, task_id, family))
+        blocker = front.first
+        if family is not None or (blocker and blocker.task_id == task_id):
+            blocker = holder_of(front, task_id, family) or ahead_of(front, task_id, family)
+        yield _stretch(begin, end, machine, blocker)
 
 
 def _of_many(

@@ -163,7 +163,7 @@ def _row(record: Record) -> list[object]:
     fields = record.as_json()
     fields["machines"] = ",".join(record.machines)
     fields["detail"] = json.dumps(record.detail) if record.detail else ""
-    return [_plain(fields[column]) for column in CSV_COLUMNS]
+    return [plain(fields[column]) for column in CSV_COLUMNS]
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
@@ -173,6 +173,6 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
         yield some
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """*value* so that no spreadsheet takes a text for a formula."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t") else value

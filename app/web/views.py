@@ -20,7 +20,7 @@ LAST_RUNS = 20
 
 def wait_json(gate: Services, place: Place) -> dict[str, Any]:
     """The answer about a wait."""
-    return place.as_json(gate.board.keys.wake(place.task_id))
+    return gate.foresight.foreseen(place).as_json(gate.board.keys.wake(place.task_id))
 
 
 def waiting_places(snapshot: Snapshot) -> Iterator[Place]:

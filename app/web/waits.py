@@ -115,7 +115,7 @@ def _answer(place: Place, status: int) -> Any:
     if not _wants_text():
         return wait_json(services(), place), status
     number = place.fencing_token if place.is_granted else place.place
-    return _text(f"{place.state} {number or 0}", place.message, status)
+    return _text(f"{place.state} {number or 0}", services().foresight.foreseen(place).message, status)
 
 
 def _outcome(task_id: str, outcome: str) -> Any:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT, Service, a_delivery, eventually
 
-READING = ["status", "machines", "waits", "run", "timeline", "kept"]
+READING = ["status", "machines", "waits", "run", "timeline", "kept", "ledger", "explain", "eta-report"]
 COMMANDS = [
     *READING, "up", "serve", "worker", "scheduler", "wait", "release", "reserve", "unreserve", "force-release",
     "prioritize", "replay",
@@ -77,7 +77,7 @@ def test_every_reading_command_prints_a_table_and_json(octowait: Cli) -> None:
     octowait("wait", "ServerTasks-1", "-m", "Machines-7", "--project", "Web [x]", "--release", "1.4.0")
 
     for command in READING:
-        words = [command, "ServerTasks-1"] if command == "run" else [command]
+        words = [command, "ServerTasks-1"] if command in ("run", "explain") else [command]
         assert isinstance(json.loads(octowait(*words, "--json")), dict)
         shown = octowait(*words)
         if command in ("machines", "run", "timeline"):

@@ -2,13 +2,18 @@
 
 import os
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import pytest
+import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.coordination.board import Board
 from app.coordination.connection import connect
+from app.coordination.foresight import Foresight
+from app.coordination.learner import Learner
 from app.coordination.past import Past
 from app.coordination.snapshot import take
 from app.coordination.timeline import Filter, Timeline
@@ -197,3 +202,204 @@ def test_past_of_one_run_says_what_a_replay_of_everything_says(redis_url, moves)
     for task in {wait.task_id for wait in waits}:
         assert world.past.waits_of(task, now_ms=now_ms) == [wait for wait in waits if wait.task_id == task]
     world.client.close()
+
+
+@playing
+@given(moves=moves, share=st.floats(0, 1), length=st.floats(0, 1), steps=st.sampled_from([1, 7, 1000]))
+def test_a_range_says_the_same_from_a_checkpoint_and_from_the_beginning(redis_url, moves, share, length, steps):
+    world = played(redis_url, moves)
+    now_ms = world.clock.now_ms + 1
+    first_ms = next(world.timeline.read(Filter())).at_ms if world.timeline.last_id() != "0-0" else now_ms
+    from_ms = first_ms + int(share * (now_ms - first_ms))
+    to_ms = from_ms + int(length * (now_ms - from_ms))
+    before = list(world.past.told(from_ms=from_ms, to_ms=to_ms))
+    alone = {task: world.past.waits_of(task, now_ms=now_ms) for task in {told.task_id for told in before}}
+
+    learner = Learner(world.client, world.board.keys, checkpoint_every=3)
+    while learner.learn(most=steps):
+        pass
+
+    assert list(world.past.told(from_ms=from_ms, to_ms=to_ms)) == before
+    assert {task: world.past.waits_of(task, now_ms=now_ms) for task in alone} == alone
+    whole = [told for told in world.told() if isinstance(told, Wait)]
+    clipped = sum(max(0, min(w.to_ms, to_ms) - max(w.from_ms, from_ms)) for w in whole)
+    assert sum(told.lost_ms for told in before if isinstance(told, Wait)) == clipped
+    world.client.close()
+
+
+def test_a_run_that_was_seen_elsewhere_is_not_in_the_way_any_more(board, clock):
+    """Its record of joining other machines is not among those of the machine that it gave up."""
+    board.deliver(Event("e1", "e1", "DeploymentStarted", Effect.STARTED, clock.now_ms, "ServerTasks-1", None))
+    board.observe("ServerTasks-1", [{"id": "Machines-1", "name": "web-01"}], info={})
+    board.reserve("Machines-1", note="disk", by="ann")
+    board.join(Run("ServerTasks-2"), {"Machines-1"}, ttl=timedelta(hours=1))
+    clock.advance(timedelta(minutes=1))
+    board.join(Run("ServerTasks-1"), {"Machines-2"})
+    clock.advance(timedelta(minutes=1))
+    board.unreserve("Machines-1", by="ann")
+
+    [wait] = Past(board.client, board.keys).waits_of("ServerTasks-2", now_ms=clock.now_ms)
+
+    assert [(str(s.reason), s.task_id) for s in wait.stretches] == [("holder", "ServerTasks-1"), ("reservation", None)]
+
+
+class Deployments:
+    """Deployments to one machine, one after another."""
+
+    def __init__(self, board, clock):
+        self.board, self.clock = board, clock
+        self.numbers = iter(range(1, 1000))
+
+    def join(self, project="Projects-1", machines=("Machines-7",)):
+        info = {"project": {"id": project}, "environment": {"id": "Environments-1"}}
+        return self.board.join(Run(f"ServerTasks-{next(self.numbers)}", info), set(machines), ttl=timedelta(days=9))
+
+    def hold(self, minutes, **how):
+        place = self.join(**how)
+        self.clock.advance(timedelta(minutes=minutes))
+        assert self.board.release(place.task_id) == "released"
+
+
+@pytest.fixture
+def deployments(board, clock):
+    return Deployments(board, clock)
+
+
+@pytest.fixture
+def learner(board):
+    return Learner(board.client, board.keys)
+
+
+@pytest.fixture
+def foresee(board):
+    """A place as a process sees it that has cached nothing."""
+    return lambda place: Foresight(board.client, board.keys, board.place).foreseen(place)
+
+
+def test_no_history_no_eta(deployments, foresee):
+    deployments.join()
+    waiting = foresee(deployments.join())
+
+    assert waiting.eta is None
+    assert waiting.as_json("")["eta_ms"] is None
+    assert "xpected" not in waiting.message
+
+
+def test_eta_is_what_such_runs_took_less_what_the_holder_has_taken(deployments, learner, foresee, clock, board):
+    for _ in range(5):
+        deployments.hold(10)
+    learner.learn()
+    deployments.join()
+    clock.advance(timedelta(minutes=4))
+
+    second, third = foresee(deployments.join()), foresee(deployments.join())
+
+    assert second.eta.p50 == pytest.approx(6 * 60_000, abs=2_000)
+    assert third.eta.p50 == pytest.approx(16 * 60_000, abs=2_000)
+    assert third.message.endswith("Expected in about 15 min, in nine of ten cases in at most 15 min.")
+    assert third.as_json("")["eta_ms"] == {"p50": third.eta.p50, "p90": third.eta.p90}
+
+
+def test_slowest_line_decides_and_the_first_of_another_line_is_waited_for(deployments, learner, foresee, board):
+    for _ in range(3):
+        deployments.hold(10)
+        deployments.hold(50, project="Projects-2", machines=("Machines-8",))
+    learner.learn()
+    deployments.join(project="Projects-2", machines=("Machines-8",))
+    deployments.join(machines=("Machines-7", "Machines-8"))
+
+    both, one = foresee(deployments.join(machines=("Machines-7", "Machines-8"))), foresee(deployments.join())
+
+    assert both.eta.p50 == pytest.approx(60 * 60_000, rel=0.05)
+    assert one.eta.p50 == pytest.approx(70 * 60_000, rel=0.05)
+
+
+@pytest.mark.parametrize("until", [None, timedelta(minutes=30)])
+def test_a_reservation_is_foretold_when_it_has_an_end(deployments, learner, foresee, clock, board, until):
+    deployments.hold(10)
+    learner.learn()
+    until_ms = clock.now_ms + until // timedelta(milliseconds=1) if until else None
+    board.reserve("Machines-7", note="disk", by="ann", until_ms=until_ms)
+
+    waiting = foresee(deployments.join())
+
+    assert (waiting.eta and round(waiting.eta.p50 / 60_000)) == (30 if until else None)
+
+
+def test_who_has_held_for_longer_than_anybody_has_no_eta(deployments, learner, foresee, clock):
+    deployments.hold(10)
+    learner.learn()
+    deployments.join()
+    clock.advance(timedelta(minutes=11))
+
+    assert foresee(deployments.join()).eta is None
+
+
+def test_a_long_line_is_foretold_beyond_the_runs_that_are_named(deployments, learner, foresee, board):
+    for _ in range(3):
+        deployments.hold(10)
+    learner.learn()
+    places = [deployments.join() for _ in range(40)]
+
+    last = foresee(board.place(places[-1].task_id))
+
+    assert len(last.machines[0].ahead) == 20 and last.place == 39
+    assert last.eta.p50 == pytest.approx(390 * 60_000, rel=0.02)
+
+
+def test_a_forced_end_teaches_nothing(deployments, learner, foresee, board, clock):
+    forced = deployments.join()
+    clock.advance(timedelta(minutes=10))
+    board.release(forced.task_id, cause="forced", by="ann", reason="stuck")
+    learner.learn()
+    deployments.join()
+
+    assert foresee(deployments.join()).eta is None
+
+
+def test_accuracy_compares_the_first_prediction_with_the_truth(deployments, learner, foresee, board, clock):
+    for _ in range(3):
+        deployments.hold(10)
+    learner.learn()
+    for minutes in (5, 15):
+        holder = deployments.join()
+        foresee(deployments.join())
+        clock.advance(timedelta(minutes=minutes))
+        board.release(holder.task_id)
+        [machine] = take(board.client, board.keys).machines
+        board.release(machine.holders[0].task_id)
+    learner.learn()
+
+    report = Foresight(board.client, board.keys, board.place).accuracy()
+
+    assert (report["waits"], report["within_p50"], report["within_p90"]) == (2, 1, 1)
+    assert report["mean_error_ms"] == pytest.approx(5 * 60_000, abs=2_000)
+    assert [week["waits"] for week in report["weeks"]] == [2]
+    assert not board.client.hlen(board.keys.named("past:predictions"))
+
+
+def test_a_record_is_learned_once_by_however_many(deployments, board, clock):
+    for _ in range(4):
+        deployments.hold(1)
+    learners = [Learner(connect_like(board), board.keys) for _ in range(4)]
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda learner: [learner.learn(most=2) for _ in range(20)], learners))
+
+    kept = board.client.hget(board.keys.named("past:durations"), "all")
+    assert len(kept.split(b",")) == 4
+
+
+def connect_like(board):
+    return redis.Redis(connection_pool=board.client.connection_pool)
+
+
+def test_kinds_that_are_kept_are_bounded(deployments, board, monkeypatch):
+    monkeypatch.setattr("app.coordination.learner.MOST_KINDS", 10)
+    for number in range(12):
+        deployments.hold(1, project=f"Projects-{number}")
+    Learner(board.client, board.keys).learn()
+
+    kept = board.client.hkeys(board.keys.named("past:durations"))
+    assert len(kept) == 9
+    assert b"all" in kept and b"project:projects-11" in kept and b"project:projects-0" not in kept

@@ -1,0 +1,173 @@
+"""Follows the timeline and keeps what is cheap to read later: how long runs held, checkpoints, how true ETAs were.
+
+A job calls `Learner.learn` every few seconds. One step reads on from where the last one ended, and writes that place
+and all that it learned in one transaction: a record counts once, however many learners there are. Nothing but speed and
+ETAs depend on it: what was not learned yet is replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from app.coordination.connection import Client
+from app.coordination.keys import Keys
+from app.coordination.past import CHECKPOINT_EVERY, CHECKPOINTS, HEAD, PER_PRESENT, Checkpoint, Past
+from app.coordination.scripts import translated
+from app.domain.eta import Kind, Prediction
+from app.domain.ledger import week_of
+from app.domain.replay import NEVER, Hold, Replay, Wait
+
+#: Names of keys. Durations are a hash by kind of run, predictions a hash by wait, accuracy a hash of counts by week.
+#: The version changes when durations do.
+DURATIONS, VERSION, PREDICTIONS, ACCURACY = "past:durations", "past:version", "past:predictions", "past:accuracy"
+
+#: The newest durations that are kept of each kind of run.
+SAMPLE = 50
+
+#: Kinds of runs of which durations are kept; the one that ended longest ago is forgotten first.
+MOST_KINDS = 3_000
+
+#: Checkpoints that are kept, the newest.
+MOST_CHECKPOINTS = 2_000
+
+#: Predictions that are kept of waits that go on.
+MOST_PREDICTIONS = 20_000
+
+#: Ends of a hold that say how long such a run takes. One that somebody cut short says nothing of it.
+_NATURAL = frozenset({"step", "event", "reconciled"})
+
+
+def prediction_field(task_id: str, requested_at_ms: int) -> str:
+    """What the prediction of a wait is kept under."""
+    return f"{task_id.lower()} {requested_at_ms}"
+
+
+def durations_of(kept: bytes | None) -> tuple[int, list[int]]:
+    """When the last of them ended, and the durations, the newest first; both ms."""
+    if not kept:
+        return 0, []
+    ended, _, durations = kept.decode().partition(":")
+    return int(ended), [int(duration) for duration in durations.split(",")]
+
+
+@dataclass
+class _Lesson:
+    """What one step learned."""
+
+    durations: dict[str, list[int]] = field(default_factory=dict)
+    ended_ms: dict[str, int] = field(default_factory=dict)
+    waits: list[Wait] = field(default_factory=list)
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+
+    def add(self, told: Wait | Hold) -> None:
+        if isinstance(told, Wait):
+            self.waits.append(told)
+        elif told.cause in _NATURAL:
+            for key in Kind(told.project_id, told.environment_id, told.machines).levels():
+                self.durations.setdefault(key, []).insert(0, told.held_ms)
+                self.ended_ms[key] = told.to_ms
+
+
+class Learner:
+    """Learns from the timeline of one namespace; raises `StoreError` when Redis cannot do it."""
+
+    def __init__(self, client: Client, keys: Keys, *, checkpoint_every: int = CHECKPOINT_EVERY) -> None:
+        self._client = client
+        self._keys = keys
+        self._past = Past(client, keys)
+        self._every = checkpoint_every
+
+    def learn(self, *, most: int = 5_000) -> bool:
+        """Learn from the next *most* records; whether there may be more. Of two at once, one does nothing."""
+        with translated(), self._client.pipeline(transaction=True) as pipe:
+            pipe.watch(self._keys.named(HEAD))  # type: ignore[no-untyped-call]
+            kept: Any = pipe.get(self._keys.named(HEAD))
+            head = Checkpoint.unpacked(kept)
+            changes = self._past.next_changes(head.id, most)
+            if not changes:
+                return False
+            replay, lesson = Replay(head.state, from_ms=NEVER), _Lesson()
+            since = self._study(changes, replay, lesson, (head.state or {}).get("since_checkpoint", 0))
+            durations, counts = self._durations(lesson), self._counts(lesson.waits)
+            pipe.multi()
+            state = {**replay.dump(), "since_checkpoint": since}
+            pipe.set(self._keys.named(HEAD), Checkpoint(changes[-1].id, state).packed())
+            for checkpoint in lesson.checkpoints:
+                name = self._keys.named(CHECKPOINTS)
+                pipe.xadd(name, {"packed": checkpoint.packed()}, id=checkpoint.id, maxlen=MOST_CHECKPOINTS)
+            if durations:
+                pipe.hset(self._keys.named(DURATIONS), mapping=durations)
+                pipe.set(self._keys.named(VERSION), changes[-1].id)
+            for name, count in counts.items():
+                pipe.hincrby(self._keys.named(ACCURACY), name, count)
+            if lesson.waits:
+                pipe.hdel(
+                    self._keys.named(PREDICTIONS), *(prediction_field(w.task_id, w.from_ms) for w in lesson.waits)
+                )
+            try:
+                pipe.execute()
+            except redis.WatchError:
+                return True
+        self._forget(replay)
+        return len(changes) == most
+
+    def _study(self, changes: Iterable[Any], replay: Replay, lesson: _Lesson, since: int) -> int:
+        """Replay them; how many records there are since the last checkpoint."""
+        for change in changes:
+            told = replay.apply(change)
+            if told:
+                lesson.add(told)
+            since += 1
+            if since >= max(self._every, PER_PRESENT * len(replay.present)):
+                since = 0
+                lesson.checkpoints.append(Checkpoint(change.id, replay.dump()))
+        return since
+
+    def _durations(self, lesson: _Lesson) -> dict[Any, Any]:
+        """What is kept of each kind of run from now on."""
+        names = list(lesson.durations)
+        kept: Any = self._client.hmget(self._keys.named(DURATIONS), names) if names else []
+        known = {name: durations_of(raw)[1] for name, raw in zip(names, kept, strict=True)}
+        return {
+            name: f"{lesson.ended_ms[name]}:{','.join(map(str, [*new, *known[name]][:SAMPLE]))}"
+            for name, new in lesson.durations.items()
+        }
+
+    def _counts(self, waits: list[Wait]) -> dict[str, int]:
+        """By how much each count of accuracy grows: ``<week> <name>``."""
+        judged = [wait for wait in waits if wait.outcome == "granted" and wait.waited_ms]
+        fields = [prediction_field(wait.task_id, wait.from_ms) for wait in judged]
+        kept: Any = self._client.hmget(self._keys.named(PREDICTIONS), fields) if fields else []
+        counts: dict[str, int] = {}
+        for wait, raw in zip(judged, kept, strict=True):
+            for name, count in Prediction.parsed(raw).judged(wait.waited_ms).items() if raw else [("without_eta", 1)]:
+                key = f"{week_of(wait.to_ms)} {name}"
+                counts[key] = counts.get(key, 0) + count
+        return counts
+
+    def _forget(self, replay: Replay) -> None:
+        """Keep what is kept bounded."""
+        with translated():
+            if int(self._client.hlen(self._keys.named(PREDICTIONS))) > MOST_PREDICTIONS // 2:
+                self._forget_predictions(replay)
+            if int(self._client.hlen(self._keys.named(DURATIONS))) > MOST_KINDS:
+                self._forget_kinds()
+
+    def _forget_predictions(self, replay: Replay) -> None:
+        # Some were written when their waits had been learned to be over already.
+        name = self._keys.named(PREDICTIONS)
+        present = {prediction_field(run.task_id, run.since_ms) for run in replay.present.values()}
+        fields: Any = self._client.hkeys(name)
+        orphans = [kept for kept in fields if kept.decode() not in present]
+        if orphans:
+            self._client.hdel(name, *orphans)
+
+    def _forget_kinds(self) -> None:
+        name = self._keys.named(DURATIONS)
+        kept: Any = self._client.hgetall(name)
+        oldest = sorted(kept, key=lambda key: durations_of(kept[key])[0])
+        self._client.hdel(name, *oldest[: len(kept) - MOST_KINDS * 9 // 10])

@@ -1,0 +1,40 @@
+"""What people call the things whose ids the timeline has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from app.coordination.board import info_of
+from app.coordination.connection import Client
+from app.coordination.keys import Keys
+from app.coordination.scripts import translated
+from app.domain.place import describe_info, name_of
+from app.domain.story import Names
+
+
+def names_of(client: Client, keys: Keys, *, tasks: Iterable[str], machines: Iterable[str]) -> Names:
+    """The names of these tasks and machines, as far as they are still known.
+
+    Raises:
+        StoreError: Redis could not do it.
+    """
+    runs = _values(client, keys.runs, tasks)
+    infos = {task: info_of(run) for task, run in runs.items()}
+    return Names(
+        runs={task: f"{runs[task]['id']}{describe_info(info)}" for task, info in infos.items()},
+        machines={
+            name: found.get("name") or found["id"] for name, found in _values(client, keys.machines, machines).items()
+        },
+        urls={task: str(info["url"]) for task, info in infos.items() if info.get("url")},
+        projects={task: name for task, info in infos.items() if (name := name_of(info, "project"))},
+        environments={task: name for task, info in infos.items() if (name := name_of(info, "environment"))},
+    )
+
+
+def _values(client: Client, key: str, ids: Iterable[str]) -> dict[str, Any]:
+    wanted = sorted({name.lower() for name in ids})
+    with translated():
+        raws: Any = client.hmget(key, wanted) if wanted else []
+    return {name: json.loads(raw) for name, raw in zip(wanted, raws, strict=True) if raw}

@@ -1,0 +1,225 @@
+"""Why a run does not start: the chain of those in its way, what would let it go, and what would change if."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.domain.durations import words
+from app.domain.eta import Eta
+from app.domain.place import Holder, MachinePlace, Place, describe_info
+
+#: Links of a chain that are shown, and runs ahead that a machine's line is shown with.
+MOST_LINKS = 20
+
+#: A run as it stands, without a sign of life.
+Look = Callable[[str], Place | None]
+
+#: When a run with such a place would start.
+Foretell = Callable[[Place], Eta | None]
+
+
+@dataclass(frozen=True)
+class Link:
+    """One who is in the way of the run before it in the chain.
+
+    *kind* is ``working``, ``paused`` (waits for a person), ``waiting`` (stands before it in line), ``reservation`` or
+    ``rebuilding``; *place* and *eta* are those of one that waits. *remedy* says what lets the next one go.
+    """
+
+    kind: str
+    task_id: str | None
+    label: str
+    machine: MachinePlace
+    since_ms: int
+    url: str | None
+    remedy: str
+    place: int | None = None
+    eta: Eta | None = None
+    note: str | None = None
+    by: str | None = None
+    until_ms: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **{
+                name: getattr(self, name) for name in ("kind", "task_id", "label", "since_ms", "url", "remedy", "place")
+            },
+            **{name: getattr(self, name) for name in ("note", "by", "until_ms")},
+            "eta_ms": self.eta.as_json() if self.eta else None,
+            "machine_id": self.machine.id,
+            "machine": self.machine.name,
+        }
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """How the run would stand otherwise. *passes* is how many it would pass in its longest line."""
+
+    place: int
+    starts_now: bool
+    blocked_by: tuple[str, ...]
+    passes: int
+    eta: Eta | None
+    machine: MachinePlace | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "machine_id": self.machine and self.machine.id,
+            "machine": self.machine and self.machine.name,
+            "place": self.place,
+            "starts_now": self.starts_now,
+            "blocked_by": list(self.blocked_by),
+            "passes": self.passes,
+            "eta_ms": self.eta.as_json() if self.eta else None,
+        }
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Of a waiting run. *is_cut*: the chain goes on behind what is shown."""
+
+    place: Place
+    chain: tuple[Link, ...]
+    is_cut: bool
+    first: Alternative
+    without: tuple[Alternative, ...]
+
+    @property
+    def sentences(self) -> list[str]:
+        """The same in words, the most important first."""
+        said = [self.place.message]
+        said += [_told(link, self.place.now_ms) for link in self.chain]
+        if self.is_cut:
+            said.append(f"The chain is longer than {MOST_LINKS}; the rest is not shown.")
+        if self.chain:
+            said.append(self.chain[-1].remedy)
+        said.append(_alternative("With the highest priority", self.first))
+        said += [_alternative(f"Without {what.machine.name}", what) for what in self.without if what.machine]
+        return said
+
+
+def explain(place: Place, look: Look, foretell: Foretell) -> Explanation:
+    """Why a waiting run does not start. It looks at each run of the chain once, a moment after the one before."""
+    chain, is_cut = _chain(place, look, foretell)
+    wanted = tuple(machine for machine in place.machines if machine.place)
+    first = tuple(replace(machine, place=1, ahead=()) for machine in wanted)
+    without = [(m, tuple(o for o in wanted if o is not m)) for m in wanted] if len(place.machines) > 1 else []
+    return Explanation(
+        place=place,
+        chain=chain,
+        is_cut=is_cut,
+        first=_alternative_of(place, first, foretell),
+        without=tuple(_alternative_of(place, rest, foretell, dropped) for dropped, rest in without),
+    )
+
+
+def _chain(place: Place, look: Look, foretell: Foretell) -> tuple[tuple[Link, ...], bool]:
+    links: list[Link] = []
+    at: Place | None = place
+    seen = {place.task_id}
+    while at is not None and len(links) < MOST_LINKS:
+        held = [(holder, machine) for machine in at.machines if machine.place for holder in machine.holders]
+        if held:
+            # The same as for a stretch: whoever has held one of its machines for the longest.
+            links.append(_of_holder(*min(held, key=lambda pair: pair[0].since_ms)))
+            return tuple(links), False
+        at = _add_head(links, at, look, foretell)
+        if at is None or at.task_id in seen:
+            return tuple(links), False
+        seen.add(at.task_id)
+    return tuple(links), at is not None
+
+
+def _add_head(links: list[Link], place: Place, look: Look, foretell: Foretell) -> Place | None:
+    """Add the first who stands before the run, if anybody does: that one as it stands."""
+    heads = [(look(machine.ahead[0]), machine) for machine in place.machines if machine.place and machine.ahead]
+    waiting = [(head, machine) for head, machine in heads if head and head.is_waiting]
+    if not waiting:
+        return None
+    head, machine = min(waiting, key=lambda pair: str(pair[0].run.get("order")))
+    info = head.run.get("info") or {}
+    label = f"{head.task_id}{describe_info(info)}"
+    links.append(
+        Link(
+            "waiting",
+            head.task_id,
+            label,
+            machine,
+            head.run["requested_at_ms"],
+            info.get("url"),
+            f"{label} goes before it; a higher priority changes that.",
+            head.place,
+            foretell(head),
+        )  # fmt: skip
+    )
+    return head
+
+
+def _of_holder(held: Holder, machine: MachinePlace) -> Link:
+    kind = held.kind if held.task_id is None else "paused" if held.paused else "working"
+    label = "octowait itself" if kind == "rebuilding" else held.label
+    return Link(
+        kind, held.task_id, label, machine, held.since_ms, held.info.get("url"), _remedy(kind, held, machine),
+        note=held.note, by=held.by, until_ms=held.until_ms,
+    )  # fmt: skip
+
+
+def _remedy(kind: str, held: Holder, machine: MachinePlace) -> str:
+    match kind:
+        case "reservation":
+            end = "at the reservation's end, or " if held.until_ms else ""
+            return f"{machine.name} is free {end}with: octowait unreserve {machine.id}"
+        case "rebuilding":
+            return "It grants again as soon as Octopus has told who runs where, or an operator says so."
+        case "paused":
+            return f"Somebody must answer the intervention of {held.task_id} in Octopus."
+    if held.kind == "observed":
+        return f"{machine.name} is free when {held.task_id} has ended in Octopus; it has no release step."
+    return (
+        f"{machine.name} is free when {held.task_id} has ended. "
+        f"If it hangs: octowait force-release {held.task_id} --reason …"
+    )
+
+
+def _alternative_of(
+    place: Place, machines: tuple[MachinePlace, ...], foretell: Foretell, dropped: MachinePlace | None = None
+) -> Alternative:
+    stands = max((machine.place for machine in machines), default=0)
+    blockers: dict[str, None] = {}
+    for machine in machines:
+        blockers |= {held.label: None for held in machine.holders}
+        blockers |= {task: None for task in machine.ahead[:1] if not machine.holders}
+    starts = all(machine.place == 1 and not machine.holders for machine in machines)
+    return Alternative(
+        place=stands,
+        starts_now=starts,
+        blocked_by=tuple(blockers)[:MOST_LINKS],
+        passes=max(0, (place.place or 0) - stands),
+        eta=foretell(replace(place, machines=machines)),
+        machine=dropped,
+    )
+
+
+def _told(link: Link, now_ms: int) -> str:
+    since = words(now_ms - link.since_ms)
+    match link.kind:
+        case "working":
+            return f"{link.label} has worked on {link.machine.name} for {since}."
+        case "paused":
+            return f"{link.label} has held {link.machine.name} for {since} and is paused: it waits for a person."
+        case "reservation":
+            return f"{link.machine.name} has been reserved for {since} by {link.by}: {link.note}."
+        case "rebuilding":
+            return f"octowait has granted nothing for {since}: it is finding out anew who runs where."
+    return f"{link.label} stands before it at {link.machine.name}, at place {link.place} of its own, for {since}."
+
+
+def _alternative(what: str, other: Alternative) -> str:
+    if other.starts_now:
+        return f"{what} it would start at once."
+    eta = f", in about {words(other.eta.p50)}" if other.eta else ""
+    passed = f" and pass {other.passes}" if other.passes else ""
+    blocked = f"; it would wait for {', '.join(other.blocked_by[:3])}" if other.blocked_by else ""
+    return f"{what} it would be at place {other.place}{passed}{blocked}{eta}."

@@ -1,0 +1,66 @@
+"""What ``ledger``, ``explain`` and ``eta-report`` print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from app.domain.durations import words
+
+Json = Mapping[str, Any]
+
+
+def ledger_table(answer: Json) -> Table:
+    table = _table(str(answer["by"]).capitalize(), "Waits", "Lost", "Median", "p90", "Worst", "Of lead time")
+    for row in [*answer["rows"], {**answer["total"], "name": "all"}]:
+        table.add_row(
+            escape(_name(row)), str(row["waits"]), words(row["lost_ms"]), words(row["median_ms"]),
+            words(row["p90_ms"]), words(row["worst_ms"]), _percent(row["share"]),
+        )  # fmt: skip
+    return table
+
+
+def ledger_lines(answer: Json) -> list[str]:
+    """The longest waits, each with its story."""
+    lines = ["", "The longest waits:"] if answer["longest"] else []
+    for wait in answer["longest"]:
+        lines.append(f"  {words(wait['waited_ms'])}  {wait['label']}")
+        lines += [f"    {sentence}" for sentence in wait["story"]]
+    return lines
+
+
+def explain_lines(answer: Json) -> list[str]:
+    lines = list(answer["sentences"])
+    links = [answer, *answer["chain"]]
+    lines += [f"{link['task_id']}: {link['url']}" for link in links if link["url"]]
+    return lines
+
+
+def accuracy_table(answer: Json) -> Table:
+    table = _table("Week", "Waits", "Within p50", "Within p90", "Off by, on average", "Without ETA")
+    for row in [*answer["weeks"], {**answer, "week": "all"}]:
+        error = row["mean_error_ms"]
+        table.add_row(
+            row["week"], str(row["waits"]), _percent(row["share_within_p50"]), _percent(row["share_within_p90"]),
+            "" if error is None else words(error), str(row["without_eta"]),
+        )  # fmt: skip
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _name(row: Json) -> str:
+    name, key = row["name"], row["key"]
+    return f"{name} ({key})" if name and key and name != key else str(name or key or "unknown")
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"
