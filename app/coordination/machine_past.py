@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.coordination.connection import Client
-from app.coordination.keys import Keys
 from app.coordination.past import Past, order_of
-from app.coordination.scripts import translated
 from app.coordination.timeline import Filter, Record, Timeline
 from app.domain.replay import Replay
 from app.domain.scenes import Told, scenes
@@ -22,11 +18,9 @@ MOST_OTHERS = 20
 class MachinePast:
     """Reads what charts show; all methods raise `StoreError`."""
 
-    def __init__(self, client: Client, keys: Keys, timeline: Timeline) -> None:
-        self._client = client
-        self._keys = keys
+    def __init__(self, past: Past, timeline: Timeline) -> None:
+        self._past = past
         self._timeline = timeline
-        self._past = Past(client, keys)
 
     def of_machine(self, machine_id: str, *, from_ms: int, to_ms: int) -> list[Told]:
         """What *machine_id* saw in the range, in order of its end, then what goes on at *to_ms*.
@@ -51,15 +45,6 @@ class MachinePast:
         """A replay at the beginning of the range, and the records to apply to it, those before the range first."""
         at = self._past._checkpoint(from_ms)
         return Replay(at.state, from_ms=from_ms), self._timeline.read(Filter(to_ms=to_ms), after=at.id)
-
-    def infos(self, tasks: list[str]) -> dict[str, dict[str, Any]]:
-        """What is known of runs, by task id in lower case; those that are forgotten are missing."""
-        if not tasks:
-            return {}
-        names = [task.lower() for task in tasks]
-        with translated():
-            kept: Any = self._client.hmget(self._keys.runs, names)
-        return {name: json.loads(raw).get("info") or {} for name, raw in zip(names, kept, strict=True) if raw}
 
     def _records(self, wanted: Filter, after: str, to_ms: int) -> Iterator[Record]:
         return self._timeline.read(replace(wanted, to_ms=to_ms), after=after)

@@ -6,11 +6,11 @@ from flask import Flask, Request, Response, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from app.services import Services
-from app.web import actions, health, insight, problems, reading, repairs, waits, webhook
+from app.web import health, insight, problems, reading, repairs, waits, webhook
 from app.web.auth import Tokens, session_key
 from app.web.blocking import Blocking
 from app.web.contract import document
-from app.web.pages import blueprint as pages
+from app.web.site import blueprint as pages
 
 
 class _Sessions(SecureCookieSessionInterface):

@@ -9,9 +9,10 @@ from flask import url_for
 from markupsafe import Markup
 
 from app.coordination.machine_past import MachinePast
-from app.domain.place import describe_info
+from app.coordination.names import names_of
 from app.domain.replay import Wait
 from app.domain.scenes import Told
+from app.domain.story import Names as Known
 from app.services import Services
 from app.web.gantt import Track, Window
 from app.web.gantt_svg import Names, chart, said
@@ -23,23 +24,32 @@ MOST_TABLE_ROWS = 200
 MOST_NAMED = 3000
 
 
-def past_of(gate: Services) -> MachinePast:
-    return MachinePast(gate.board.client, gate.board.keys, gate.timeline)
-
-
 def track_of(gate: Services, machine_id: str, window: Window) -> Track:
     """What the machine saw in the window."""
     track = Track(window, machine_id)
-    for told in past_of(gate).of_machine(machine_id, from_ms=window.from_ms, to_ms=window.until_ms):
+    past = MachinePast(gate.past, gate.timeline)
+    for told in past.of_machine(machine_id, from_ms=window.from_ms, to_ms=window.until_ms + 1):
         track.add(told)
     return track
 
 
-def names_for(gate: Services, told: Iterable[Told], machines: dict[str, str]) -> Names:
-    """What everything in *told* is called, with links to its pages."""
-    infos = past_of(gate).infos(sorted(tasks_in(told))[:MOST_NAMED])
-    labels = {task: describe_info(info).strip(" ()") for task, info in infos.items()}
-    return Names(labels, machines, lambda task: url_for("pages.run", task_id=task))
+def names_for(gate: Services, told: Iterable[Told], machines: Iterable[str]) -> Names:
+    """What everything in *told* and the *machines* are called, with links to their pages."""
+    tasks = sorted(tasks_in(told))[:MOST_NAMED]
+    found = names_of(gate.board.client, gate.board.keys, tasks=tasks, machines=machines)
+    return Names(labels_of(found), found.machines, lambda task: url_for("pages.run", task_id=task))
+
+
+def labels_of(names: Known) -> dict[str, str]:
+    """``Web 1.4.0 to Production`` by task; names have it in brackets behind the task."""
+    return {task: name.partition(" (")[2][:-1] for task, name in names.runs.items()}
+
+
+def machines_in(told: Iterable[Told]) -> set[str]:
+    """The machines that *told* names, in lower case."""
+    machines = {name for one in told for name in one.machines}
+    machines |= {p.machine_id for one in told if isinstance(one, Wait) for p in one.stretches if p.machine_id}
+    return {name.lower() for name in machines}
 
 
 def tasks_in(told: Iterable[Told]) -> set[str]:
@@ -66,7 +76,7 @@ def chart_of(track: Track, names: Names) -> Markup:
 def rows_of(track: Track, names: Names) -> list[dict[str, Any]]:
     """The chart as rows of a table, the newest first."""
     waits = {(wait.task_id, wait.to_ms): wait for wait in track.waits}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "task_id": hold.task_id, "label": names.labels.get((hold.task_id or "").lower()), "kind": hold.kind,
             "from_ms": hold.from_ms, "to_ms": None if hold.is_open else hold.to_ms, "note": None,

@@ -12,7 +12,6 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from flask import g, request, session
 
@@ -52,7 +51,9 @@ def require_form() -> None:
     # A request with a token in its header comes from a program: no browser adds that by itself.
     sent = request.form.get(TOKEN, "")
     if "Authorization" not in request.headers and not hmac.compare_digest(sent.encode(), form_token().encode()):
-        raise Problem(403, "cross_site", "this form is not of your session: go back, reload the page, and send it again")
+        raise Problem(
+            403, "cross_site", "this form is not of your session: go back, reload the page, and send it again"
+        )
 
 
 def required(name: str, what: str) -> str:
@@ -97,5 +98,5 @@ def leave_notice(text: str) -> None:
 
 
 def take_notice() -> str | None:
-    found: Any = session.pop("notice", None)
-    return found
+    found = session.pop("notice", None)
+    return str(found) if found else None

@@ -12,7 +12,7 @@ from app.domain.durations import words
 from app.domain.replay import Wait
 from app.domain.scenes import Span
 from app.domain.stretches import Reason, Stretch
-from app.web.gantt import COLUMNS, Clump, Track, Window, ticks
+from app.web.gantt import COLUMNS, Clump, Track, ticks
 
 #: Pixels: the axis, a row of holders, one of waits, the caption of a section, the number of waits over time.
 AXIS, HOLD, WAIT, CAPTION, DEPTH = 20, 24, 16, 17, 60
@@ -53,14 +53,19 @@ class Names:
         return self.machines.get((machine_id or "").lower()) or machine_id or ""
 
 
-def chart(track: Track, names: Names, *, key: str) -> Markup:
-    """The SVG of a track. *key* makes the ids in it unique in the page."""
-    return Markup("").join(_Chart(track, names, key).draw())
+def chart(track: Track, names: Names, *, key: str, by_blocker: bool = False) -> Markup:
+    """The SVG of a track.
+
+    Args:
+        key: Makes the ids in it unique in the page.
+        by_blocker: Waits are labelled with whom they were for; for a chart of one run.
+    """
+    return Markup("").join(_Chart(track, names, key, by_blocker).draw())
 
 
 class _Chart:
-    def __init__(self, track: Track, names: Names, key: str) -> None:
-        self._track, self._names, self._key = track, names, key
+    def __init__(self, track: Track, names: Names, key: str, by_blocker: bool) -> None:
+        self._track, self._names, self._key, self._by_blocker = track, names, key, by_blocker
         self._window = track.window
         self._edges, self._y = 0, AXIS
         #: The bottom of the bars of those who hold, and the middle of those who wait, by task.
@@ -182,7 +187,6 @@ class _Chart:
 
     def _wait(self, wait: Wait) -> Markup:
         going_on = wait.outcome == "waiting"
-        label = f"{self._names.of(wait.task_id)} · {words(wait.waited_ms)}"
         parts = Markup("").join(
             self._rect(part.from_ms, part.to_ms, self._y, WAIT, f"part {self._class(part)}",
                        is_open=going_on and part is wait.stretches[-1])
@@ -191,8 +195,17 @@ class _Chart:
         edges = Markup("").join(edge for part in wait.stretches if (edge := self._edge(part)))
         return self._linked(
             wait.task_id, self._wait_title(wait), f"wait {wait.outcome}", False,
-            Markup("{}{}{}").format(edges, parts, self._label(wait.from_ms, wait.to_ms, self._y, WAIT, label)),
+            edges + parts + self._wait_labels(wait),
         )  # fmt: skip
+
+    def _wait_labels(self, wait: Wait) -> Markup:
+        if not self._by_blocker:
+            label = f"{self._names.of(wait.task_id)} · {words(wait.waited_ms)}"
+            return self._label(wait.from_ms, wait.to_ms, self._y, WAIT, label)
+        return Markup("").join(
+            self._label(part.from_ms, part.to_ms, self._y, WAIT, f"for {self._names.of(part.task_id) or part.reason}")
+            for part in wait.stretches
+        )
 
     def _wait_title(self, wait: Wait) -> str:
         verb = "has been waiting for" if wait.outcome == "waiting" else "waited"
@@ -273,9 +286,9 @@ class _Chart:
         width = round(self._window.x(to_ms) - x, 3)
         if width < LABELLED:
             return Markup("")
-        return Markup('<svg class="{}" x="{}%" width="{}%" y="{}" height="{}"><text x="5" y="{}">{}</text></svg>').format(
-            "clipped" if width < 10 else "", x, width, y, height, height // 2 + 4, text
-        )
+        return Markup(
+            '<svg class="{}" x="{}%" width="{}%" y="{}" height="{}"><text x="5" y="{}">{}</text></svg>'
+        ).format("clipped" if width < 10 else "", x, width, y, height, height // 2 + 4, text)
 
     def _text(self, at_ms: int, y: int, name: str, text: str) -> Markup:
         return Markup('<text class="{}" x="{}%" y="{}">{}</text>').format(name, self._window.x(at_ms), y, text)

@@ -6,8 +6,9 @@ from typing import Any
 
 from flask import render_template, request
 
-from app.web.charts import chart_of, drawn, names_for, rows_of, track_of
+from app.web.charts import chart_of, drawn, machines_in, names_for, rows_of, track_of
 from app.web.contract import services
+from app.web.etas import etas_of
 from app.web.forms import Draft, take_notice
 from app.web.pages import blueprint
 from app.web.problems import Problem
@@ -32,11 +33,13 @@ def show_machine(machine_id: str, draft: Draft | None = None) -> Any:
         raise Problem(404, "unknown_machine", f"{machine_id[:100]} is unknown: no run ever asked for it")
     shown = Range.asked(request.args, snapshot.now_ms)
     track = track_of(gate, found.id, shown.window)
-    names = names_for(gate, drawn(track), {m.id.lower(): m.name for m in snapshot.machines})
+    shown_there = drawn(track)
+    names = names_for(gate, shown_there, {found.id, *machines_in(shown_there)})
     is_fragment = "fragment" in request.args
     page = render_template(
         "_machine.html" if is_fragment else "machine.html",
         machine=machine_json(found),
+        etas=etas_of(gate, snapshot, [waiter.task_id for waiter in found.line[:LINE_ON_PAGE]]),
         runs=last_runs(gate, found.id),
         now_ms=snapshot.now_ms,
         closed_since_ms=snapshot.closed_since_ms,

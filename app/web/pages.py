@@ -26,6 +26,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from app.coordination.snapshot import Snapshot
 from app.domain.durations import words
+from app.domain.ids import ID_PATTERN
 from app.web.auth import ALLOWS, Tokens, caller, digest
 from app.web.contract import document, services
 from app.web.forms import form_token
@@ -169,6 +170,11 @@ def sign_in() -> Any:
 def sign_out() -> Any:
     session.clear()
     return redirect(url_for("pages.sign_in"), 303)
+
+
+def matching_id(text: str | None) -> str | None:
+    """*text* if it can be an id."""
+    return text if text and re.match(ID_PATTERN, text) else None
 
 
 def _summary(snapshot: Snapshot) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The part of time that a page shows, from its address: ``from_ms`` and ``to_ms``, or ``span`` for one that ends now."""
+"""The part of time that a page shows, from its address: ``from_ms`` and ``to_ms``, or ``span``, which ends now."""
 
 from __future__ import annotations
 

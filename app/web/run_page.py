@@ -6,22 +6,24 @@ from typing import Any
 
 from flask import render_template, request
 
-from app.coordination.past import Past
 from app.domain.place import describe_info
 from app.domain.replay import Wait
-from app.domain.scenes import Span
-from app.services import Services
-from app.web.charts import drawn, names_for
+from app.domain.scenes import Span, Told
+from app.web.charts import machines_in, names_for
 from app.web.contract import services
 from app.web.forms import Draft, take_notice
 from app.web.gantt import Track, Window
 from app.web.gantt_svg import Names, chart, said
+from app.web.insight import explain_json
 from app.web.pages import blueprint
 from app.web.problems import Problem
 from app.web.views import run_of
 
 #: Machines of a run that are drawn.
 MOST_DRAWN = 12
+
+#: Waits of its task that are drawn, the last.
+MOST_WAITS = 5
 
 #: Stretches of its waits that are listed, the longest.
 MOST_STRETCHES = 50
@@ -39,18 +41,18 @@ def show_run(task_id: str, draft: Draft | None = None) -> Any:
     if found is None:
         raise Problem(404, "unknown_run", f"{task_id[:100]} is unknown: no step and no event ever named it")
     now_ms = gate.board.now_ms()
-    waits = Past(gate.board.client, gate.board.keys).waits_of(found["task_id"], now_ms=now_ms)
-    machines = {m["id"].lower(): m["name"] for m in found["machines"]}
-    names = names_for(gate, waits, machines)
+    waits = gate.past.waits_of(found["task_id"], now_ms=now_ms, most=MOST_WAITS)
+    names = names_for(gate, waits, {m["id"].lower() for m in found["machines"]} | machines_in(waits))
     is_fragment = "fragment" in request.args
     page = render_template(
         "_run.html" if is_fragment else "run.html",
         run=found,
         label=describe_info(found["info"]).strip(" ()"),
-        names=machines,
+        names={m["id"].lower(): m["name"] for m in found["machines"]},
+        why=explain_json(gate, found["task_id"]) if found["state"] == "waiting" else None,
         stretches=_stretches(waits, names),
         waited_for=_waited_for(waits, found, names),
-        charts=_charts(gate, found, waits, now_ms),
+        charts=_charts(found, waits, names, now_ms),
         now_ms=now_ms,
         draft=draft,
         notice=None if is_fragment else take_notice(),
@@ -77,23 +79,22 @@ def _waited_for(waits: list[Wait], run: dict[str, Any], names: Names) -> dict[st
     return {task: names.labels.get(task.lower(), "") for task in blockers[:5]}
 
 
-def _charts(gate: Services, run: dict[str, Any], waits: list[Wait], now_ms: int) -> list[dict[str, Any]]:
+def _charts(run: dict[str, Any], waits: list[Wait], names: Names, now_ms: int) -> list[dict[str, Any]]:
     """A chart for each of its machines: how it waited, and how long it held."""
-    span = _held(run, now_ms)
-    if not waits and not span:
+    held = _held(run, now_ms)
+    told: list[Told] = [*waits, *([held] if held else [])]
+    if not told:
         return []
-    ends = [wait.to_ms for wait in waits] + ([span.to_ms] if span else [])
-    begin = min([wait.from_ms for wait in waits] + ([span.from_ms] if span else []))
-    margin = max(1000, (max(ends) - begin) // 40)
-    window = Window(begin - margin, max(ends) + margin, now_ms)
+    begin, end = min(one.from_ms for one in told), max(one.to_ms for one in told)
+    margin = max(1000, (end - begin) // 40)
+    window = Window(begin - margin, end + margin, now_ms)
     charts = []
     for number, machine in enumerate(run["machines"][:MOST_DRAWN]):
         track = Track(window, machine["id"])
-        for told in (*waits, *([span] if span else [])):
-            if machine["id"].lower() in map(str.lower, told.machines):
-                track.add(told)
-        names = names_for(gate, drawn(track), {m["id"].lower(): m["name"] for m in run["machines"]})
-        charts.append({**machine, "svg": chart(track, names, key=f"chart-{number}")})
+        for one in told:
+            if machine["id"].lower() in map(str.lower, one.machines):
+                track.add(one)
+        charts.append({**machine, "svg": chart(track, names, key=f"chart-{number}", by_blocker=True)})
     return charts
 
 

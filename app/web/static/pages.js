@@ -283,7 +283,8 @@
     clearTimeout(retry);
   }
 
-  if (live) {
+  if (!live) localTimes(document);
+  else {
     offset = Number(live.dataset.nowMs) - Date.now();
     tick(live);
     localTimes(live);
