@@ -1,10 +1,9 @@
-"""What all pages share, the dashboard, the document of the API, signing in and out."""
+"""What all pages share, the document of the API, signing in and out."""
 
 from __future__ import annotations
 
 import gzip
 import re
-from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,19 +23,14 @@ from flask import (
 from markupsafe import Markup, escape
 from werkzeug.exceptions import HTTPException, NotFound
 
-from app.coordination.snapshot import Snapshot
 from app.domain.durations import words
 from app.domain.ids import ID_PATTERN
 from app.web.auth import ALLOWS, Tokens, caller, digest
 from app.web.contract import document, services
 from app.web.forms import form_token
 from app.web.problems import Problem, problem_of
-from app.web.views import machine_json
 
 blueprint = Blueprint("pages", __name__)
-
-#: Waiters of one machine that the dashboard shows.
-LINE_ON_DASHBOARD = 20
 
 #: Bytes from which a page is compressed: 500 machines are 800 KB of much the same.
 COMPRESSED_FROM = 4096
@@ -107,37 +101,6 @@ def _unknown_address(error: NotFound) -> Any:
     return _harden(make_response(_error_page(Problem(404, "not_found", f"there is no page {request.path[:100]}"))))
 
 
-@blueprint.get("/")
-def dashboard() -> Any:
-    """Every machine. ``fragment=1`` answers the live part alone, ``fragment=some`` that of the given machines.
-
-    With ``seen``, the id of a timeline record: 204 if nothing happened since.
-    """
-    gate = services()
-    # Before the snapshot: what happens in between is then looked at again and not missed.
-    last_id = gate.timeline.last_id()
-    if request.args.get("seen") == last_id:
-        return "", 204
-    snapshot = gate.snapshot()
-    some = request.args.get("fragment") == "some"
-    wanted = {machine_id.lower() for machine_id in request.args.getlist("machine")}
-    shown = [m for m in snapshot.machines if not some or m.id.lower() in wanted]
-    return render_template(
-        "_dashboard.html" if "fragment" in request.args else "dashboard.html",
-        machines=[machine_json(machine) for machine in shown],
-        is_part=some,
-        last_id=last_id,
-        now_ms=snapshot.now_ms,
-        summary=_summary(snapshot),
-        closed_since_ms=snapshot.closed_since_ms,
-        most=LINE_ON_DASHBOARD,
-        query=request.args.get("q", "")[:200],
-        show=request.args.get("show", "all"),
-        base_url=gate.settings.public_url or request.host_url.rstrip("/"),
-        webhook_header=gate.settings.webhook_header,
-    )
-
-
 @blueprint.get("/docs")
 def docs() -> Any:
     """The OpenAPI document as a page."""
@@ -177,21 +140,6 @@ def matching_id(text: str | None) -> str | None:
     return text if text and re.match(ID_PATTERN, text) else None
 
 
-def _summary(snapshot: Snapshot) -> dict[str, Any]:
-    """What the top of the dashboard counts."""
-    statuses = Counter(machine.status for machine in snapshot.machines)
-    waiters = (waiter for machine in snapshot.machines for waiter in machine.line)
-    longest = min(waiters, key=lambda waiter: waiter.record["requested_at_ms"], default=None)
-    return {
-        "busy": statuses["busy"],
-        "reserved": statuses["reserved"],
-        "idle": statuses["idle"],
-        "waiting": len(snapshot.waiting),
-        "longest": longest and {"task_id": longest.task_id, "since_ms": longest.record["requested_at_ms"]},
-        "unresolved": snapshot.unresolved,
-    }
-
-
 @blueprint.context_processor
 def _for_forms() -> dict[str, Any]:
     return {"form_token": form_token}
@@ -222,20 +170,3 @@ def _marked(text: str) -> Markup:
     """The marks of our docstrings: ``code`` between backticks, emphasis between asterisks."""
     escaped = re.sub(r"`+([^`]+)`+", r"<code>\1</code>", str(escape(text)))
     return Markup(re.sub(r"\*(\w+)\*", r"<em>\1</em>", escaped))
-
-
-@blueprint.app_template_test("matching")
-def _is_matching(machine: dict[str, Any], query: str, show: str) -> bool:
-    """Whether the dashboard shows *machine* for what was searched; `pages.js` does the same."""
-    is_shown = {
-        "waiting": bool(machine["line"]),
-        "busy": machine["status"] != "idle",
-        "idle": machine["status"] == "idle",
-    }
-    if not is_shown.get(show, True):
-        return False
-    runs = [*machine["holders"], *machine["line"]]
-    texts = [machine["name"], machine["id"]]
-    texts += [run.get(k) or "" for run in runs for k in ("task_id", "project", "release", "environment", "note", "by")]
-    found = " ".join(texts).lower()
-    return all(word in found for word in query.lower().split())

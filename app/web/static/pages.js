@@ -63,14 +63,17 @@
 
   // ---- Search and filter; the server does the same for a page without script.
   const filter = document.getElementById("filter");
+  const NAMES = ["environment", "project"];
   function applyFilter(root) {
     if (!filter) return;
     const asked = filter.elements.q.value.toLowerCase().split(/\s+/).filter(Boolean);
     const show = filter.elements.show.value;
+    const named = NAMES.map((name) => [`${name}s`, filter.elements[name].value.toLowerCase()]).filter(([, value]) => value);
     let shown = 0;
     for (const card of root.querySelectorAll(".machine")) {
       const { status, waiting } = card.dataset;
-      const kind = show === "all" || (show === "waiting" ? waiting !== "0" : (status === "idle") === (show === "idle"));
+      let kind = show === "all" || (show === "waiting" ? waiting !== "0" : (status === "idle") === (show === "idle"));
+      kind &&= named.every(([name, value]) => card.dataset[name].includes(`|${value}|`));
       const text = kind && asked.length ? Array.from(card.querySelectorAll(".s"), (e) => e.textContent).join(" ").toLowerCase() : "";
       card.hidden = !(kind && asked.every((word) => text.includes(word)));
       shown += !card.hidden;
@@ -83,10 +86,13 @@
     const changed = () => {
       applyFilter(live);
       const wanted = new URLSearchParams();
-      if (filter.elements.q.value) wanted.set("q", filter.elements.q.value);
+      for (const name of ["q", ...NAMES]) if (filter.elements[name].value) wanted.set(name, filter.elements[name].value);
       if (filter.elements.show.value !== "all") wanted.set("show", filter.elements.show.value);
       history.replaceState(null, "", wanted.size ? `?${wanted}` : location.pathname);
+      clearTimeout(asking);
+      asking = setTimeout(() => ask([]), 300); // the table of those who wait is the server's
     };
+    let asking = 0;
     filter.addEventListener("input", changed);
     filter.addEventListener("submit", (event) => { event.preventDefault(); changed(); });
     filter.querySelector(".no-script").remove();
