@@ -41,10 +41,11 @@ class MachinePast:
         own = machine_id.lower()
         return [told for told in scenes(in_order, replay, to_ms) if _is_at(told, own)]
 
-    def of_all(self, *, from_ms: int, to_ms: int) -> tuple[Replay, Iterator[Record]]:
-        """A replay at the beginning of the range, and the records to apply to it, those before the range first."""
+    def of_all(self, *, from_ms: int, to_ms: int) -> Iterator[Told]:
+        """The same of all machines; it costs the records of the whole board in that time, and reads on as it goes."""
         at = self._past._checkpoint(from_ms)
-        return Replay(at.state, from_ms=from_ms), self._timeline.read(Filter(to_ms=to_ms), after=at.id)
+        records = self._timeline.read(Filter(to_ms=to_ms), after=at.id)
+        return scenes(records, Replay(at.state, from_ms=from_ms), to_ms)
 
     def _records(self, wanted: Filter, after: str, to_ms: int) -> Iterator[Record]:
         return self._timeline.read(replace(wanted, to_ms=to_ms), after=after)

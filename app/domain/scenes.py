@@ -33,6 +33,7 @@ class Span(NamedTuple):
     cause: str | None = None
     note: str | None = None
     waited_ms: int | None = None
+    project_id: str | None = None
 
 
 Told = Span | Wait
@@ -87,7 +88,7 @@ class _Scene:
         if hold.to_ms >= self._from_ms:
             yield Span(
                 kind, hold.task_id, hold.run, hold.machines, hold.from_ms, hold.to_ms, False, hold.cause, None,
-                hold.waited_ms,
+                hold.waited_ms, hold.project_id,
             )  # fmt: skip
         still = []
         for overlap in self._overlaps:
@@ -129,7 +130,7 @@ class _Scene:
 def _holding(run: Present, to_ms: int) -> Span:
     return Span(
         run.kind, run.task_id, run.run, run.machines, run.since_ms, max(to_ms, run.since_ms), True, None, None,
-        run.waited_ms,
+        run.waited_ms, run.project_id,
     )  # fmt: skip
 
 

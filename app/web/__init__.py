@@ -6,7 +6,7 @@ from flask import Flask, Request, Response, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from app.services import Services
-from app.web import health, insight, problems, reading, repairs, waits, webhook
+from app.web import health, insight, problems, reading, repairs, report, waits, webhook
 from app.web.auth import Tokens, session_key
 from app.web.blocking import Blocking
 from app.web.contract import document
@@ -37,7 +37,7 @@ def create_app(services: Services) -> Flask:
         SESSION_COOKIE_SECURE=settings.base_url.startswith("https://"),
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    apis = [webhook.api, waits.api, reading.api, repairs.api, insight.api, health.api]
+    apis = [webhook.api, waits.api, reading.api, repairs.api, insight.api, report.api, health.api]
     operations = [operation for api in apis for operation in api.operations]
     app.extensions["octowait"] = services
     tokens = app.extensions["octowait.tokens"] = Tokens(settings.tokens)

@@ -23,6 +23,7 @@ from flask import (
 from markupsafe import Markup, escape
 from werkzeug.exceptions import HTTPException, NotFound
 
+from app.coordination.attempts import Attempts
 from app.domain.durations import words
 from app.domain.ids import ID_PATTERN
 from app.web.auth import ALLOWS, Tokens, caller, digest
@@ -112,21 +113,27 @@ def docs() -> Any:
 def sign_in() -> Any:
     target = request.values.get("next", "/")
     target = target if _LOCAL_PATH.match(target) else "/"
-    complaint = None
-    if request.method == "POST":
-        tokens: Tokens = current_app.extensions["octowait.tokens"]
-        secret = request.form.get("token", "").strip()
-        token = tokens.find(secret)
-        if token and token.role in ALLOWS["viewer"]:
-            session.clear()
-            session["token"] = digest(secret)
-            return redirect(target, 303)
-        complaint = (
-            f"That token has the role {token.role}. The pages need one of role viewer or admin."
-            if token
-            else "No such token. Look for a letter that was lost when it was copied."
-        )
-    return render_template("sign_in.html", next=target, complaint=complaint), 403 if complaint else 200
+    if request.method == "GET":
+        return render_template("sign_in.html", next=target, complaint=None)
+    gate = services()
+    attempts, address = Attempts(gate.board.client, gate.board.keys), request.remote_addr or ""
+    if wait := attempts.seconds_to_wait(address):
+        complaint = f"Too many attempts from your address. Try again in {wait} s."
+        return render_template("sign_in.html", next=target, complaint=complaint), 429, {"Retry-After": str(wait)}
+    tokens: Tokens = current_app.extensions["octowait.tokens"]
+    secret = request.form.get("token", "").strip()
+    token = tokens.find(secret)
+    if token and token.role in ALLOWS["viewer"]:
+        session.clear()
+        session["token"] = digest(secret)
+        return redirect(target, 303)
+    attempts.failed(address)
+    complaint = (
+        f"That token has the role {token.role}. The pages need one of role viewer or admin."
+        if token
+        else "No such token. Look for a letter that was lost when it was copied."
+    )
+    return render_template("sign_in.html", next=target, complaint=complaint), 403
 
 
 @blueprint.post("/sign-out")
