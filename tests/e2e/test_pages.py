@@ -159,7 +159,7 @@ def test_search_and_filter_work_with_and_without_script(busy_board, window, wind
     plain = window_of(java_script_enabled=False, extra_http_headers={"Authorization": f"Bearer {VIEWER}"}).page
     plain.goto(found)
     expect(plain.locator(".machine:visible h2")).to_have_text(["web-01"])
-    plain.get_by_label("Waiting").check()
+    plain.get_by_role("radio", name="Waiting").check()
     plain.get_by_role("button", name="Filter").click()
     expect(plain.locator(".machine:visible h2")).to_have_text(["web-01"])
     assert "show=waiting" in plain.url

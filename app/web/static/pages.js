@@ -272,7 +272,7 @@
       ask(null);
     } else if (live.dataset.scope === "all") {
       // A pause names no machine: those where its run is shown.
-      const shown = task ? live.querySelectorAll(`[data-key="${CSS.escape(record.task_id)}"]`) : [];
+      const shown = task ? live.querySelectorAll(`.machine [data-key="${CSS.escape(record.task_id)}"]`) : [];
       if (record.kind === "closed" || record.kind === "opened") ask(null);
       else ask([...machines, ...Array.from(shown, (entry) => entry.closest(".machine").dataset.key)]);
     } else {
