@@ -2,19 +2,29 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What the tests are about: a change of any of it makes 'make check' run them again.
+SOURCES = $(wildcard $(shell git ls-files --cached --others --exclude-standard 2>/dev/null || find . -name '*.[plmc]*' -not -path './.*'))
 
-.PHONY: run test check bench install install-dev clean
+.PHONY: run demo test check bench install install-dev clean
 
 run: install
 	@$(BIN)/octowait up
 
+# The same against a simulated Octopus Server with projects that share machines.
+demo: install
+	@$(BIN)/python -m tests.simulator.demo
+
 test: install-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(if $(ARGS),,touch $(VENV)/tested)
 
 check: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(MAKE) $(VENV)/tested
+
+$(VENV)/tested: $(SOURCES)
 	$(MAKE) test
 
 bench: install-dev

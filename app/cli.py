@@ -526,6 +526,28 @@ def build(out: Path) -> None:
     _print_lines([str(file) for file in files])
 
 
+@templates.command("upload", cls=_Command, epilog="octowait templates upload --dry-run")
+@click.option("--space", help="Only this space, an id or a name; else OCTOWAIT_OCTOPUS_SPACES, else all.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; exit status 1 means that something would change.")
+@as_json
+def upload(space: str | None, dry_run: bool, as_json: bool) -> None:
+    """Create or update the step templates in Octopus; needs OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY."""
+    from app.subscription import choose_spaces, octopus_of
+    from app.template_upload import upload as upload_to
+    from app.templates import build_templates
+
+    settings = load_settings()
+    built = list(build_templates(built_at=datetime.now(UTC)).values())
+    with octopus_of(settings) as octopus:
+        spaces = choose_spaces(octopus, settings, space)
+        done = [each for one in spaces for each in upload_to(octopus, one, built, dry_run=dry_run)]
+    if as_json:
+        _print_json([vars(each) for each in done])
+    else:
+        _print_lines([f"{each.space_id}: {each.action:9} {each.name}" for each in done])
+    sys.exit(REFUSED if dry_run and any(each.action != "unchanged" for each in done) else 0)
+
+
 @_command("catch-up", "octowait catch-up")
 @as_json
 @_with_gate

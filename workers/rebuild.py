@@ -51,9 +51,10 @@ def rebuild(context: Context, octopus: OctopusClient) -> bool:
         log.info("rebuild: waiting for waiters to come back", running=len(found))
         return False
     for task in sorted(found, key=lambda task: task.start_ms or 0):
-        _tell_start(context, task)
-        if task.has_pending_interruptions:
-            _rejoin_parked(context, octopus, task)
+        # One that waits learns only when Octopus began it.
+        _tell(context, task, Effect.STARTED, task.start_ms or task.queue_ms or 0)
+        if task.has_pending_interruptions and not _rejoin_parked(context, octopus, task):
+            _tell(context, task, Effect.PAUSED, board.now_ms())
     unanswered = _resolve(context, octopus, found)
     if unanswered:
         log.warning("rebuild: Octopus has not answered about some runs, trying again", tasks=unanswered)
@@ -69,31 +70,33 @@ def _is_under_way(task: Task) -> bool:
     return task.is_running or task.has_pending_interruptions or task.start_ms is not None
 
 
-def _tell_start(context: Context, task: Task) -> None:
-    """As the event of its start would; one that waits learns only when Octopus began it."""
+def _tell(context: Context, task: Task, effect: Effect, occurred_ms: int) -> None:
+    """As an event of Octopus would."""
     info = {name: value for name, value in (
         ("space_id", task.space_id), ("deployment_id", task.deployment_id), ("runbook_run_id", task.runbook_run_id),
     ) if value}  # fmt: skip
-    started_ms = task.start_ms or task.queue_ms or 0
     event = Event(
-        key=f"rebuild-{task.id}-{started_ms}".lower(), id=None, category="Rebuild", effect=Effect.STARTED,
-        occurred_ms=started_ms, task_id=task.id, deployment_id=task.deployment_id or task.runbook_run_id, info=info,
+        key=f"rebuild-{task.id}-{effect}-{occurred_ms}".lower(), id=None, category="Rebuild", effect=effect,
+        occurred_ms=occurred_ms, task_id=task.id, deployment_id=task.deployment_id or task.runbook_run_id, info=info,
     )  # fmt: skip
     context.board.deliver(event, via="rebuild")
 
 
-def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task) -> None:
-    """Put a run that is paused for octowait's own intervention back into its lines: its claim was lost."""
+def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task) -> bool:
+    """Put a run that is paused for octowait's own intervention back into its lines: whether it is one. Its claim was
+    lost.
+    """
     place = context.board.place(task.id)
     if place is None or place.state is not State.STARTED:
-        return
+        return place is not None and place.is_waiting
     pending = octopus.interruptions(task.id, pending_only=True, space=task.space_id)
     if not any(MARK in interruption.text.lower() for interruption in pending):
-        return
+        return False
     facts = Resolver(context, octopus).facts(place, task)
     if facts.machines:
         run = Run(task.id, info={**info_of(place.run), **facts.info}, parked=True)
         context.board.join(run, [machine.id for machine in facts.machines])
+    return True
 
 
 def _resolve(context: Context, octopus: OctopusClient, found: list[Task]) -> list[str]:

@@ -52,7 +52,9 @@ def run() -> None:
     """What RQ calls."""
     context = current.get()
     context.begin(RESOLVE)
-    resolve_all(context)
+    # After a loss a waiter that has not come back yet looks like a run at work: the rebuild gives it time first.
+    if context.board.closed_since_ms() is None:
+        resolve_all(context)
 
 
 def resolve_all(context: Context) -> None:
@@ -175,15 +177,19 @@ class Resolver:
         planned = self._octopus.preview(
             deployment.release_id, deployment.environment_id, tenant_id=deployment.tenant_id, space=space
         )
-        kept = {machine_id.lower() for machine_id in _without([m.id for m in planned], deployment.excluded)}
-        return [machine for machine in planned if machine.id.lower() in kept]
+        return _kept(planned, deployment.excluded)
 
     def _runbook_machines(self, runbook_run: RunbookRun, space: str | None) -> list[Machine]:
-        """*Source*: ``SpecificMachineIds``, else ``DeployedToMachineIds``: Octopus previews no runbook runs."""
+        """*Source*: ``SpecificMachineIds``, else ``DeployedToMachineIds``, else the preview of its runbook."""
         ids = _without(runbook_run.specific, runbook_run.excluded) or list(runbook_run.deployed_to)
-        if not ids:
-            raise Unclear(f"{runbook_run.id} names no machines: neither SpecificMachineIds nor DeployedToMachineIds")
-        return self._named(ids, space)
+        if ids:
+            return self._named(ids, space)
+        if not runbook_run.runbook_id or not runbook_run.environment_id:
+            raise Unclear(f"{runbook_run.id} names neither machines, nor a runbook and an environment to preview")
+        planned = self._octopus.runbook_preview(
+            runbook_run.runbook_id, runbook_run.environment_id, project_id=runbook_run.project_id, space=space
+        )
+        return _kept(planned, runbook_run.excluded)
 
     def _named(self, machine_ids: list[str], space: str | None) -> list[Machine]:
         """The machines with their names, or with their ids where Octopus does not say: a name stops nothing."""
@@ -229,6 +235,11 @@ class Resolver:
             error=str(error), permanent=permanent, failures=failures, pause_seconds=pause.total_seconds(),
         )  # fmt: skip
         return "permanent" if permanent else "transient"
+
+
+def _kept(planned: Iterable[Machine], excluded: Iterable[str]) -> list[Machine]:
+    out = {machine_id.lower() for machine_id in excluded}
+    return [machine for machine in planned if machine.id.lower() not in out]
 
 
 def _without(machine_ids: Iterable[str], excluded: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import structlog
 
+from app.coordination.board import info_of
 from app.domain.place import Place
 from app.jobs import RESUME, enqueue
 from app.octopus.client import OctopusClient
@@ -82,6 +83,9 @@ def answer(context: Context, octopus: OctopusClient, place: Place) -> None:
         OctopusError: Octopus did not do it.
     """
     found = find(context, octopus, place)
+    if found is None and octopus.task(place.task_id, space=info_of(place.run).get("space_id")).is_completed:
+        context.board.answered(place.task_id, "task_ended")
+        return
     if found is None:
         raise NotYet("no manual intervention whose title or instructions mention octowait has been raised")
     if not found.is_pending:

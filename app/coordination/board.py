@@ -266,11 +266,11 @@ class Board:
         return self._word("close", _json({"by": by, **({"reason": reason} if reason else {})})) == "closed"
 
     def answered(self, task_id: str, cause: str, *, seen: Place | None = None, **detail: str | None) -> str:
-        """Note that the intervention of a parked run has been answered.
+        """Note that the intervention of a parked run has been answered, or will not be any more.
 
         Args:
-            cause: ``octowait`` or ``by_hand``.
-            detail: *result* (``Proceed`` or ``Abort``), *interruption*, *by*.
+            cause: ``octowait``, ``by_hand`` or ``task_ended``.
+            detail: *result* (``Proceed`` or ``Abort``; not where the task has ended), *interruption*, *by*.
 
         Returns:
             ``answered``, ``overridden`` when somebody let it go on before its turn: it is observed now, or ``late``.

@@ -146,8 +146,7 @@ def clocks(case: Case) -> Iterator[Finding]:
 
 def task_cap(case: Case) -> Iterator[Finding]:
     """Waiting runs leave Octopus slots for its own tasks, among them the one that sends webhooks."""
-    configured = getattr(case.settings, "task_cap", None)
-    reserve = getattr(case.settings, "task_cap_reserve", 2)
+    configured, reserve = case.settings.task_cap, case.settings.task_cap_reserve
     actual = _cap_of_nodes(case)
     blocking = [wait for wait in case.waits if not _is_parked(case.tasks.get(wait["task_id"].lower()))]
     if configured and actual and configured > actual:

@@ -114,7 +114,7 @@ def arriving(case: Case) -> Iterator[Finding]:
         if not sent:
             yield unknown(
                 "events",
-                f"Nothing happened in {space.name} in the last hour that could have been told.",
+                f"No event of {space.name} between an hour and two minutes ago that could have come.",
                 "Run the doctor again after a deployment.",
             )
             continue

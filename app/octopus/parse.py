@@ -106,6 +106,7 @@ def parse_runbook_run(resource: Resource) -> RunbookRun:
         specific=_ids(resource, "SpecificMachineIds"),
         excluded=_ids(resource, "ExcludedMachineIds"),
         deployed_to=_ids(resource, "DeployedToMachineIds"),
+        runbook_id=_text(resource, "RunbookId"),
     )
 
 

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Literal
 
 from app.octopus import parse
+from app.octopus.errors import OctopusMissing
 from app.octopus.resources import OVERLAP, Resources, scope
 
 #: States of a task that has not ended.
@@ -65,6 +66,21 @@ class Runs(Resources):
         return parse.parse_preview(
             self._get(space, "releases", release_id, "deployments", "preview", environment_id, *tenant)
         )
+
+    def runbook_preview(
+        self, runbook_id: str, environment_id: str, *, project_id: str | None = None, space: str | None = None
+    ) -> tuple[parse.Machine, ...]:
+        """The machines that the runbook's steps apply to in the environment, now.
+
+        Source: the links ``RunbookRunPreview`` of runbooks, from before and since they can be in Git.
+        """
+        path = ("runbooks", runbook_id, "runbookRuns", "preview", environment_id)
+        try:
+            return parse.parse_preview(self._get(space, *path))
+        except OctopusMissing:
+            if project_id is None:
+                raise
+            return parse.parse_preview(self._get(space, "projects", project_id, *path))
 
     def machines(self, machine_ids: Collection[str], *, space: str | None = None) -> tuple[parse.Machine, ...]:
         """Those of *machine_ids* that exist, in no order. No ids: no request, since Octopus would list all."""

@@ -98,6 +98,7 @@ class RunbookRun:
     specific: tuple[str, ...]
     excluded: tuple[str, ...]
     deployed_to: tuple[str, ...]
+    runbook_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -347,7 +347,21 @@ def test_observed_deployment_and_runbook_run_make_their_machines_busy(board, oct
 
     assert state(board, one) == "observed"
     assert board.join(Run("ServerTasks-900"), {machine(octopus)}).is_waiting
-    assert state(board, two) in ("observed", "started")
+    assert state(board, two) == "observed"
+    assert board.join(Run("ServerTasks-901"), {machine(octopus, "web-02")}).is_waiting
+
+
+def test_nothing_is_resolved_while_the_board_is_closed(board, octopus, do):
+    one = deploys(octopus, "Web")
+    do(catch_up)
+    board.close(by="ann")
+
+    do(resolve)
+    assert state(board, one) == "started", "it may be a waiter that has not come back yet"
+    board.open("operator")
+    do(resolve)
+
+    assert state(board, one) == "observed"
 
 
 # Rebuild
@@ -442,6 +456,7 @@ def test_parked_waiters_are_put_back_in_line(make_context, redis_url, namespace,
     assert [state(board, each) for each in parked] == ["waiting", "waiting"]
     assert board.place(parked[0].task_id).place == 1
     assert state(board, approval) == "observed", "a run that is paused for a person is under way (rule 9)"
+    assert board.place(approval.task_id).run["paused"]
     assert state(board, holder) == "observed"
 
 
@@ -512,18 +527,6 @@ def test_answer_is_tried_until_the_intervention_is_raised(board, clock, octopus,
     assert board.sweep().resumes
 
 
-def test_approval_that_is_meant_for_a_person_is_never_answered(board, clock, octopus, do, holder, park):
-    parked = park("Web", instructions="Approve the release of the week")
-    board.join(Run("ServerTasks-901"), {machine(octopus)})
-    octopus.project("Web", steps=[])
-    board.release(holder)
-
-    do(resume)
-
-    # The title of the step says octowait here, so that it is one of ours.
-    assert octopus.wait_for(parked)["State"] == "Success"
-
-
 def test_intervention_without_the_word_is_left_to_people(board, octopus, do, holder):
     octopus.project("Web", steps=[manual("Approve", instructions="of the week"), work("d", machines=["web-01"])])
     deployment = octopus.deploy("Web")
@@ -592,6 +595,23 @@ def test_answer_that_was_given_and_not_noted_is_not_given_twice(board, octopus, 
 
     [resumed] = records(board, kind="resumed")
     assert resumed.cause == "octowait"
+
+
+def test_answer_is_not_looked_for_when_its_task_has_ended(board, clock, octopus, do, holder):
+    """Its wait timed out, and the deployment was cancelled before the intervention was raised."""
+    octopus.project("Web", steps=[work("slow claim", on_server=True, seconds=FOR_EVER)])
+    deployment = octopus.deploy("Web")
+    run = Run(deployment.task_id, parked=True, info={"space_id": octopus.space_id}, timeout=timedelta(seconds=60))
+    board.join(run, {machine(octopus)})
+    octopus.cancel(deployment)
+    octopus.wait_for(deployment)
+    clock.advance(timedelta(seconds=61))
+    assert board.sweep().resumes
+
+    do(resume)
+
+    assert not board.sweep().resumes
+    assert [r.cause for r in records(board, kind="not_resumed")] == ["task_ended"]
 
 
 def test_one_run_that_fails_does_not_stop_the_others(board, octopus, do, holder, park):

@@ -267,6 +267,21 @@ def test_only_a_member_who_took_responsibility_may_submit(octopus: SimulatedOcto
     assert octopus.wait_for(task)["State"] == "Success"
 
 
+def test_a_paused_task_is_canceled_once_and_asks_nobody_any_more(octopus: SimulatedOctopus) -> None:
+    octopus.project("Web", steps=[manual("Approve"), work("never", condition="Always")])
+    task = octopus.deploy("Web")
+    octopus.wait_for(task, is_paused=True)
+
+    octopus.cancel(task)
+
+    assert (octopus.task(task)["State"], octopus.pending(task)) == ("Canceled", [])
+    octopus.project("Api", steps=[])
+    octopus.wait_for(octopus.deploy("Api"))
+    categories = [event["Category"] for event in octopus.api(f"events?regarding={task.task_id}")["Items"]]
+    assert categories.count("TaskCanceled") == 1
+    assert [step["name"] for step in run_of(octopus, task)["steps"]] == ["Approve"]
+
+
 @pytest.fixture
 def sleeper(tmp_path: Path) -> Path:
     """A script that starts a child, notes both process ids, and never ends."""
@@ -290,6 +305,20 @@ def test_cancel_kills_the_script_and_all_it_started(octopus: SimulatedOctopus, s
     categories = [event["Category"] for event in octopus.api(f"events?regarding={task.task_id}")["Items"]]
     assert categories == ["TaskCanceled", "DeploymentStarted", "DeploymentQueued"]
     assert run_of(octopus, task)["work"] == []
+
+
+def test_a_task_that_is_cancelling_keeps_its_slot(make_octopus: Make) -> None:
+    octopus = make_octopus(task_cap=1, cancel_seconds=20)
+    octopus.project("Web", steps=[work("deploy", seconds=FOR_EVER)])
+    octopus.project("Api", steps=[work("deploy", on_server=True)])
+    task, next_ = octopus.deploy("Web"), octopus.deploy("Api")
+
+    octopus.cancel(task)
+    during = octopus.task(task), octopus.task(next_)["State"]
+    octopus.wait_for(next_)
+
+    assert (during[0]["State"], during[0]["IsCompleted"], during[1]) == ("Cancelling", False, "Queued")
+    assert octopus.task(task)["CompletedTime"] <= octopus.task(next_)["StartTime"]
 
 
 def test_an_abandoned_task_is_canceled_while_its_script_runs(
@@ -748,3 +777,41 @@ def test_the_server_looks_at_its_queue_and_for_events_by_itself(make_octopus: Ma
 
     assert octopus.calls()["total"] == 0
     assert all(delivery["outcome"] == "delivered" for delivery in octopus.record()["deliveries"])
+
+
+def test_equal_concurrency_tags_run_one_at_a_time(octopus: SimulatedOctopus) -> None:
+    for name in ("Web", "Api"):
+        octopus.project(name, steps=[work("deploy", seconds=FOR_EVER, on_server=True)],
+                        concurrency_tag="shared/#{Octopus.Environment.Id}")  # fmt: skip
+
+    tasks = [octopus.deploy("Web"), octopus.deploy("Api"), octopus.deploy("Api", "Test")]
+
+    assert states(octopus, *tasks) == ["Executing", "Queued", "Executing"]
+
+
+def test_step_templates_are_kept_and_versioned(octopus: SimulatedOctopus) -> None:
+    body = {"Name": "octowait - wait", "ActionType": "Octopus.Script", "Properties": {"a": "b"}, "Parameters": []}
+    made = octopus.api("actiontemplates", body)
+    with pytest.raises(SimulatorError, match="already exists"):
+        octopus.api("actiontemplates", body)
+
+    changed = octopus.api(f"actiontemplates/{made['Id']}", {**made, "Properties": {"a": "c"}}, method="PUT")
+
+    assert (made["Version"], changed["Version"]) == (1, 2)
+    assert octopus.api("actiontemplates/all") == [changed]
+    assert changed["Properties"] == {"a": "c"}
+
+
+def test_the_record_tells_who_answered_for_octowait(octopus: SimulatedOctopus, tmp_path: Path) -> None:
+    (tmp_path / "claim.sh").write_text('set_octopusvariable "Octowait.Granted" "False"\n')
+    octopus.project("Web", steps=[script_step("Claim", str(tmp_path / "claim")), parked_wait(), manual("Approve")])
+    task = octopus.deploy("Web")
+
+    for user in ("octowait", "jane"):
+        interruption = eventually(lambda: octopus.pending(task))[0]["Id"]
+        octopus.submit(interruption, user=user)
+        assert octopus.api(f"interruptions/{interruption}")["IsPending"] is False
+    octopus.wait_for(task, "Success")
+
+    answers = [(a["title"], a["by"], a["is_for_octowait"]) for a in run_of(octopus, task)["answers"]]
+    assert answers == [("octowait: wait for machines", "octowait", True), ("Approve", "jane", False)]

@@ -26,9 +26,10 @@ from app.doctor import on_octopus, on_octowait, on_projects, on_subscription
 from app.doctor.case import Case
 from app.doctor.examination import examine, open_case
 from app.doctor.findings import Level, has_error, summary
+from app.domain.events import parse_event
 from app.domain.run import Run
 from app.gate import DirectGate, HttpGate
-from app.jobs import queue_of
+from app.jobs import queues_of
 from app.octopus.client import OctopusClient
 from app.settings import Settings
 from tests.conftest import ROOT, a_delivery, an_event, eventually
@@ -133,6 +134,10 @@ def case(octopus: Octopus, settings: Settings, namespace: str) -> Iterator[Case]
     octopus.subscribe(Name=f"octowait-{namespace}")
     client = OctopusClient(octopus.url, "API-KEY", sleep=lambda seconds: None, attempts=1)
     gate = DirectGate(settings)
+    # Two hours old: what happened since is its to know.
+    gate.services.board.script.offset_ms = -7_200_000
+    gate.services.board.open("test")
+    gate.services.board.script.offset_ms = 0
     yield Case(settings, gate, client, lambda: GOOD, list)
     client.close()
     gate.services.close()
@@ -171,7 +176,7 @@ def test_octowait_without_a_worker(case):
 
 def test_octowait_with_a_worker(case, settings, redis_url):
     client = connect(redis_url, blocking=True)
-    worker = SimpleWorker([queue_of(client, settings)], connection=client)
+    worker = SimpleWorker(queues_of(client, settings), connection=client)
     worker.register_birth()
 
     assert found(on_octowait.reachable, case) == [("octowait_ready", OK)]
@@ -235,10 +240,10 @@ def test_condition_of_a_server_that_may_not_be_configured(redis_url):
     assert found.fsync is None and found.append_only
 
 
-def test_kept_deliveries(case, board):
+def test_kept_deliveries(case):
     assert levels(on_octowait.kept_deliveries, case) == {"kept_deliveries": OK}
 
-    board.keep("{}", "no Payload.Event object")
+    case.gate.call("POST", "/webhooks/octopus", body=b"no JSON")
     assert levels(on_octowait.kept_deliveries, case) == {"kept_deliveries": WARNING}
 
 
@@ -254,6 +259,15 @@ def test_dead_letters(case):
 
     letters = [{"id": "1-1", "at_ms": 1, "job": "reconcile", "error": "KeyError: 'x'"}]
     assert levels(on_octowait.failed_jobs, replace(case, dead_letters=lambda: letters)) == {"dead_letters": WARNING}
+
+
+def test_dead_letters_are_those_of_octowait(case, settings):
+    case.gate.services.dead.keep(job="reconcile", error="KeyError: 'x'")
+
+    with open_case(settings, case.gate, is_here=False) as opened_case:
+        (finding,) = on_octowait.failed_jobs(opened_case)
+
+    assert finding.level is WARNING and "reconcile, KeyError: 'x'" in finding.what
 
 
 def test_waits_are_told(case, board):
@@ -337,13 +351,8 @@ def test_queue_of_a_space(case, octopus, stopped, codes):
     assert found(on_octopus.queues, case) == codes
 
 
-class Capped(Settings):
-    task_cap: int | None = None
-    task_cap_reserve: int = 2
-
-
 def capped(case: Case, cap: int | None) -> Case:
-    return replace(case, settings=Capped(**case.settings.model_dump(), task_cap=cap))
+    return replace(case, settings=case.settings.model_copy(update={"task_cap": cap}))
 
 
 def wait_in_steps(board: Any, octopus: Octopus, count: int, **task: Any) -> None:
@@ -394,17 +403,18 @@ def test_holder_that_octopus_does_not_know(case, board):
 
 
 @pytest.mark.parametrize(
-    ("task", "expected"),
+    ("state", "ended_seconds_ago", "expected"),
     [
-        ({"State": "Executing"}, ("holders", OK)),
-        ({"State": "Success", "CompletedTime": ago(30)}, ("holders", OK)),
-        ({"State": "Success", "CompletedTime": ago(3600)}, ("ended_task", ERROR)),
-        ({"State": "Canceled"}, ("ended_task", ERROR)),
+        ("Executing", None, ("holders", OK)),
+        ("Success", 30, ("holders", OK)),
+        ("Success", 3600, ("ended_task", ERROR)),
+        ("Canceled", None, ("ended_task", ERROR)),
     ],
 )
-def test_holder_that_runs_or_has_ended(case, board, octopus, task, expected):
+def test_holder_that_runs_or_has_ended(case, board, octopus, state, ended_seconds_ago, expected):
     board.join(Run("ServerTasks-1"), {"Machines-7"}, ttl=timedelta(minutes=9))
-    octopus.tasks = [{"Id": "ServerTasks-1", **task}]
+    completed = ago(ended_seconds_ago) if ended_seconds_ago else None
+    octopus.tasks = [{"Id": "ServerTasks-1", "State": state, "CompletedTime": completed}]
 
     assert found(on_octopus.holders, case) == [expected]
 
@@ -494,8 +504,9 @@ def test_subscription_that_octopus_works_on(case, octopus):
     assert levels(on_subscription.fresh, case) == {"subscription_fresh": OK}
 
 
-@pytest.mark.parametrize("last", [ago(900), None])
-def test_subscription_that_octopus_has_left_behind(case, octopus, namespace, last):
+@pytest.mark.parametrize("seconds", [900, None])
+def test_subscription_that_octopus_has_left_behind(case, octopus, namespace, seconds):
+    last = ago(seconds) if seconds else None
     octopus.subscribe(Name=f"octowait-{namespace}", webhook={"WebhookLastProcessed": last})
     assert levels(on_subscription.fresh, case) == {"subscription_fresh": OK}
 
@@ -514,14 +525,7 @@ def deliver(case: Case, category: str = "DeploymentStarted", **event: Any) -> No
     case.gate.call("POST", "/webhooks/octopus", body=a_delivery(category, **event))
 
 
-@pytest.fixture
-def old_timeline(board: Any) -> None:
-    board.script.offset_ms = -7_200_000
-    board.join(Run("ServerTasks-99"), {"Machines-9"}, ttl=timedelta(minutes=9))
-    board.script.offset_ms = 0
-
-
-def test_events_that_came_by_webhook(case, octopus, old_timeline):
+def test_events_that_came_by_webhook(case, octopus):
     octopus.events = [an_event(number=number, task=number, occurred=ago(300)) for number in (1, 2)]
     for number in (1, 2):
         deliver(case, number=number, task=number, occurred=ago(300))
@@ -529,20 +533,29 @@ def test_events_that_came_by_webhook(case, octopus, old_timeline):
     assert levels(on_subscription.arriving, case) == {"events": OK}
 
 
-def test_events_of_which_some_are_lost(case, octopus, old_timeline):
+def test_events_of_which_some_are_lost(case, octopus):
     octopus.events = [an_event(number=number, task=number, occurred=ago(300)) for number in (1, 2)]
     deliver(case, number=1, task=1, occurred=ago(300))
 
     assert levels(on_subscription.arriving, case) == {"events_lost": WARNING}
 
 
-def test_events_that_never_come(case, octopus, old_timeline):
+def test_events_that_never_come(case, octopus):
     octopus.events = [an_event(number=number, task=number, occurred=ago(300)) for number in (1, 2)]
 
     assert levels(on_subscription.arriving, case) == {"events_missing": ERROR}
 
 
+def test_events_that_had_to_be_asked_for_did_not_come(case, octopus, board):
+    event = an_event(number=1, task=1, occurred=ago(300))
+    octopus.events = [event]
+    board.deliver(parse_event(event), via="catch_up")
+
+    assert levels(on_subscription.arriving, case) == {"events_missing": ERROR}
+
+
 def test_events_from_before_octowait_are_not_missing(case, octopus, board):
+    board.client.delete(board.keys.timeline)
     board.join(Run("ServerTasks-9"), {"Machines-7"}, ttl=timedelta(minutes=9))
     octopus.events = [an_event(number=1, task=1, occurred=ago(300))]
 

@@ -214,6 +214,22 @@ def test_runbook_run_holds_the_machines_that_octopus_names(board, octopus, conte
     assert holders_of(board, a_run, "Machines-7") == [TASK]
 
 
+def test_runbook_run_is_resolved_by_the_preview_of_its_runbook(board, octopus, context):
+    octopus.has_task(RunbookRunId="RunbookRuns-5")
+    octopus.has_runbook_run(RunbookId="Runbooks-3", ExcludedMachineIds=["Machines-12"])
+    machines = [{"Id": "Machines-7", "Name": "web-7"}, {"Id": "Machines-12", "Name": "web-12"}]
+    path = "runbooks/Runbooks-3/runbookRuns/preview/Environments-2"
+    # Servers whose runbooks can be in Git know them below their project only.
+    octopus.fails(path, 404)
+    octopus._answer(f"projects/Projects-7/{path}", {"StepsToExecute": [{"Machines": machines}]})
+    hears(board, "RunbookRunStarted", related=RUNBOOK_RUN)
+
+    resolve_all(context)
+
+    assert octopus.asked(path) == 1
+    assert [machine.id for machine in board.place(TASK).machines] == ["Machines-7"]
+
+
 def test_runbook_run_whose_machines_nobody_names_stays_unresolved_and_says_so(board, octopus, context):
     octopus.has_task(RunbookRunId="RunbookRuns-5")
     octopus.has_runbook_run()
@@ -223,7 +239,9 @@ def test_runbook_run_whose_machines_nobody_names_stays_unresolved_and_says_so(bo
         resolve_all(context)
 
     assert context.unresolved.tasks() == [TASK]
-    assert [entry["task"] for entry in logs if "RunbookRuns-5 names no machines" in entry.get("error", "")] == [TASK]
+    assert [entry["task"] for entry in logs if "RunbookRuns-5 names neither machines" in entry.get("error", "")] == [
+        TASK
+    ]
 
 
 def test_run_that_ended_meanwhile_is_ended_by_the_reconciler(board, octopus, context, timeline):

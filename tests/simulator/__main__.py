@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--task-cap", type=int, default=5, help="tasks at once (default 5)")
     parser.add_argument("--seed", type=int, default=1, help="of the faults (default 1)")
     parser.add_argument("--look-seconds", type=float, default=1.0, help="until a queued task is seen (default 1)")
+    parser.add_argument("--cancel-seconds", type=float, default=0.0, help="a task stays Cancelling (default 0)")
     parser.add_argument("--old-sensitive-values", action="store_true", help="header values of webhooks are plain texts")
     parser.add_argument("--directory", type=Path, help="for the files of scripts (default: a temporary one)")
     parser.add_argument("--address-file", type=Path, help="write the address into this file once it answers")
@@ -32,7 +33,8 @@ def main() -> None:
         directory.mkdir(parents=True, exist_ok=True)
         octopus = Octopus(Config(
             directory=directory, speed=asked.speed, task_cap=asked.task_cap, seed=asked.seed,
-            look_seconds=asked.look_seconds, has_sensitive_values=not asked.old_sensitive_values,
+            look_seconds=asked.look_seconds, cancel_seconds=asked.cancel_seconds,
+            has_sensitive_values=not asked.old_sensitive_values,
         ))  # fmt: skip
         run(octopus, asked.port, asked.address_file)
 

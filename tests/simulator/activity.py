@@ -43,6 +43,11 @@ class Activity:
             self._raise_if_stopped()
         return happened
 
+    def check(self) -> None:
+        """Raises: Stopped."""
+        with self._lock:
+            self._raise_if_stopped()
+
     def sleep(self, real_seconds: float) -> None:
         """Raises: Stopped."""
         self.wait(threading.Event(), real_seconds)

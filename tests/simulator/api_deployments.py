@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tests.simulator import resources
 from tests.simulator.clock import parse_iso
 from tests.simulator.envelope import collection
-from tests.simulator.model import Deployment, Invalid, Missing, Project, Task
+from tests.simulator.model import Deployment, Environment, Invalid, Missing, Project, Task
 from tests.simulator.routing import Answer, Call, Created, Routes
+from tests.simulator.steps import Step
 from tests.simulator.targets import chosen, targets_of
 
 routes = Routes()
@@ -158,11 +159,22 @@ def _times(body: Mapping[str, Any], start: str, expiry: str) -> dict[str, Any]:
 def preview(call: Call) -> Answer:
     """What each step would run on, now."""
     release, environment = call.get("Releases", call.ids["id"]), call.get("Environments", call.ids["environment"])
+    return _preview(call, release.project, release.project.steps, environment)
+
+
+@routes("GET", "runbooks/{id}/runbookruns/preview/{environment}", "RunbookRunView")
+def runbook_preview(call: Call) -> Answer:
+    """What each step of a runbook would run on, now."""
+    runbook, environment = call.get("Runbooks", call.ids["id"]), call.get("Environments", call.ids["environment"])
+    return _preview(call, runbook.project, runbook.steps, environment)
+
+
+def _preview(call: Call, project: Project, process: Iterable[Step], environment: Environment) -> Answer:
     steps = []
-    for number, step in enumerate(release.project.steps, 1):
+    for number, step in enumerate(process, 1):
         machines = chosen(targets_of(step, environment, call.octopus.store), (), ())
         steps.append({
-            "ActionId": resources.action_id(release.project, step.name), "ActionName": step.name,
+            "ActionId": resources.action_id(project, step.name), "ActionName": step.name,
             "ActionNumber": str(number), "Roles": list(step.roles or step.machines), "CanBeSkipped": True,
             "IsDisabled": False, "HasNoApplicableMachines": step.has_targets and not machines,
             "Machines": [{"Id": m.id, "Name": m.name, "HealthStatus": "Healthy", "Links": {}} for m in machines],

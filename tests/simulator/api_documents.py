@@ -43,7 +43,14 @@ def offer(kind: str, store_kind: str, item_type: str, permission: str, shape: Ca
 
     @routes("GET", f"{kind}/{{id}}", permission)
     def one(call: Call) -> Answer:
-        return shape(call.get(store_kind, call.ids["id"]))
+        return shape(_by_id_or_slug(call, store_kind, call.ids["id"]))
+
+
+def _by_id_or_slug(call: Call, store_kind: str, wanted: str) -> Any:
+    for document in call.in_space(call.octopus.store.all(store_kind)):
+        if getattr(document, "slug", "").lower() == wanted.lower():
+            return document
+    return call.get(store_kind, wanted)
 
 
 offer("environments", "Environments", "Environment", "EnvironmentView", resources.environment)

@@ -74,8 +74,8 @@ class SimulatedOctopus:
         """A new process on a free port, in a session of its own; its log is ``octopus.log`` in *directory*.
 
         Args:
-            options: Those of ``python -m tests.simulator``: speed, task_cap, seed, look_seconds, and
-                old_sensitive_values (True).
+            options: Those of ``python -m tests.simulator``: speed, task_cap, seed, look_seconds, cancel_seconds,
+                and old_sensitive_values (True).
         """
         directory.mkdir(parents=True, exist_ok=True)
         address, log = directory / f"octopus-{time.monotonic_ns()}.address", directory / "octopus.log"
@@ -109,8 +109,6 @@ class SimulatedOctopus:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
-
-    # What there is.
 
     def space(self, name: str) -> str:
         return self._id("POST", "spaces", name=name)
@@ -169,8 +167,6 @@ class SimulatedOctopus:
         resource = {"Name": name, "EventNotificationSubscription": settings}
         return self._id("POST", "subscriptions", resource=resource, space=space)
 
-    # What happens.
-
     def deploy(self, project: str, environment: str = "Production", **options: Any) -> Deployment:
         """Queue a deployment of a new release.
 
@@ -224,8 +220,6 @@ class SimulatedOctopus:
 
     def no_faults(self) -> None:
         self._call("DELETE", "faults")
-
-    # What is known.
 
     def task(self, task: str | Deployment) -> dict[str, Any]:
         """The task as the API shows it."""

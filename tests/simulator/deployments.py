@@ -25,6 +25,7 @@ from tests.simulator.model import (
 )
 from tests.simulator.record import RunRecord
 from tests.simulator.targets import planned
+from tests.simulator.templates import substitute
 
 
 class Deployments:
@@ -130,9 +131,11 @@ class Deployments:
 
 
 def _tag(deployment: Deployment) -> str:
-    """Tasks with the same tag run one at a time."""
+    """``Octopus.Task.ConcurrencyTag``: tasks with the same one run one at a time."""
+    tenant = deployment.tenant.id if deployment.tenant else ""
     if deployment.project.concurrency_tag is not None:
-        return deployment.project.concurrency_tag
-    tenant = f"{deployment.tenant.id}/" if deployment.tenant else ""
+        known = {"Octopus.Project.Id": deployment.project.id, "Octopus.Environment.Id": deployment.environment.id,
+                 "Octopus.Deployment.Tenant.Id": tenant}  # fmt: skip
+        return substitute(deployment.project.concurrency_tag, known)
     process = deployment.runbook.id if deployment.runbook else deployment.project.id
-    return f"{tenant}{process}/{deployment.environment.id}"
+    return "/".join(filter(None, (tenant, process, deployment.environment.id)))

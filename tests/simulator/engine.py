@@ -24,12 +24,13 @@ class Engine:
     Args:
         cap: Tasks that may be active at once; a parent that waits for its child is not counted.
         look_seconds: The server looks at its queue this often, before the clock's speed; 0: at every change.
+        cancel_seconds: How long a task stays Cancelling after its scripts were killed, before the clock's speed.
         activity_of: What a task does when it starts.
     """
 
     def __init__(
         self, store: Store, events: EventLog, clock: Clock, timers: Timers, *, cap: int, look_seconds: float,
-        activity_of: Callable[[Task], Activity],
+        cancel_seconds: float, activity_of: Callable[[Task], Activity],
     ) -> None:  # fmt: skip
         self.cap = cap
         #: Notified when the state of any task has changed.
@@ -41,6 +42,7 @@ class Engine:
         self._activity_of = activity_of
         self._sequence = 0
         self._look_pause = clock.real(look_seconds)
+        self._cancel_pause = clock.real(cancel_seconds)
         self._will_look = False
 
     def enqueue(self, task: Task) -> None:
@@ -123,12 +125,14 @@ class Engine:
             error = activity.execute()
         except Stopped:
             error = "stopped"
+            if activity.stopped == CANCELLED:
+                activity.outlive(self._cancel_pause)
         except Exception as unforeseen:
             log.exception("%s failed in the simulator", task.id)
             error = f"The simulator failed: {unforeseen}"
         with self.changed:
-            # An abandoned activity has outlived its task, which may even run again by now.
-            if activity.stopped == ABANDONED or task.activity is not activity:
+            # A paused task is ended by who cancels it, and an abandoned one outlived; it may even run again by now.
+            if task.is_completed or task.activity is not activity:
                 return
             state, error = _ENDS.get(activity.stopped or "", ("Failed" if error else "Success", error))
             self._end(task, state, error)

@@ -8,6 +8,7 @@ from tests.simulator.clock import Clock
 from tests.simulator.engine import Engine
 from tests.simulator.events import EventLog
 from tests.simulator.model import Interruption, Invalid, Store, Task, User
+from tests.simulator.record import Answer
 
 #: The answers that each type takes, and the field they come in.
 ANSWERS = {"ManualIntervention": ("Result", ("Proceed", "Abort")),
@@ -67,6 +68,11 @@ class Interruptions:
                 raise Invalid(f"{name} is {values.get(name)!r}: expected one of {', '.join(allowed)}.")
             interruption.answer = {"Notes": "", **values}
             interruption.is_pending, interruption.answered_by = False, user.name
+            text = f"{interruption.title} {interruption.instructions}".lower()
+            interruption.task.runs[-1].answers.append(Answer(
+                title=interruption.title, type=interruption.type, answer=values[name], by=user.name,
+                answered_ms=Clock.now_ms(), is_for_octowait="octowait" in text,
+            ))  # fmt: skip
             self._events.of_interruption("InterruptionSubmitted", interruption)
             interruption.answered.set()
             if interruption.frees_slot and not interruption.task.pending:

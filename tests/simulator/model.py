@@ -260,6 +260,17 @@ class Subscription:
     last_auto_id: int = 0
 
 
+@dataclass(kw_only=True)
+class Template:
+    """A step template; *fields* is all that was sent."""
+
+    id: str
+    space_id: str
+    name: str
+    fields: dict[str, Any]
+    version: int = 1
+
+
 class Store:
     """Documents by kind (``Machines``) and id, ids compared without regard to letter case."""
 

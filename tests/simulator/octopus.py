@@ -41,6 +41,7 @@ class Config:
         directory: Where the files of running scripts go.
         speed: Durations are divided by it; time stamps, HTTP time-outs and Retry-After are not.
         look_seconds: The server looks at its task queue at most so long after a change, before *speed*.
+        cancel_seconds: A cancelled task stays Cancelling so long after its scripts were killed, before *speed*.
         has_sensitive_values: Header values of subscriptions are objects that hide the value (newer servers).
     """
 
@@ -49,6 +50,7 @@ class Config:
     task_cap: int = 5
     seed: int = 1
     look_seconds: float = 1.0
+    cancel_seconds: float = 0.0
     has_sensitive_values: bool = True
 
 
@@ -67,7 +69,8 @@ class Octopus:
         self.events = EventLog(self.store)
         self.engine = Engine(
             self.store, self.events, self.clock, timers,
-            cap=config.task_cap, look_seconds=config.look_seconds, activity_of=self._activity_of,
+            cap=config.task_cap, look_seconds=config.look_seconds,
+            cancel_seconds=config.cancel_seconds, activity_of=self._activity_of,
         )  # fmt: skip
         self.deployments = Deployments(self.store, self.events, self.engine)
         self.interruptions = Interruptions(self.store, self.events, self.engine)

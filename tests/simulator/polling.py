@@ -50,6 +50,10 @@ def _ask(run: Run, machine_id: str) -> list[dict[str, Any]]:
     query = QUERY.format(space=run.task.space_id)
     request = urllib.request.Request(f"{run.octopus.url}/api/{run.task.space_id}/machines/{machine_id}/tasks?{query}")
     request.add_header("X-Octopus-ApiKey", run.octopus.poller.api_key)
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-        items: list[dict[str, Any]] = json.load(answer)["Items"]
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            items: list[dict[str, Any]] = json.load(answer)["Items"]
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
     return items

@@ -34,6 +34,18 @@ class StepRecord:
 
 
 @dataclass(kw_only=True)
+class Answer:
+    """An interruption of the run and who answered it how; *is_for_octowait*: its text names octowait."""
+
+    title: str
+    type: str
+    answer: str
+    by: str
+    answered_ms: int
+    is_for_octowait: bool
+
+
+@dataclass(kw_only=True)
 class RunRecord:
     """One execution of a server task. *family* is the task that started it all: a child has its parent's."""
 
@@ -53,6 +65,7 @@ class RunRecord:
     is_abandoned: bool = False
     pauses: list[list[int | None]] = field(default_factory=list)
     steps: list[StepRecord] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
     work: list[Interval] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -95,8 +108,18 @@ def overlaps(
 
 
 def uses_gate(run: Run) -> bool:
-    """Whether a wait or claim step of the run has succeeded."""
-    return any(step["script"] in ("wait", "claim") and step["status"] == "Success" for step in run["steps"])
+    """Whether a wait or claim step of the run has succeeded and nobody overrode it: octowait answers for such runs."""
+    has_asked = any(
+        _is(step, "wait", "claim")
+        and step["status"] == "Success"
+        and step["outputs"].get("Octowait.State") != "unreachable"
+        for step in run["steps"]
+    )
+    return has_asked and all(answer["by"] == "octowait" for answer in run["answers"] if answer["is_for_octowait"])
+
+
+def _is(step: Mapping[str, Any], *scripts: str) -> bool:
+    return step["script"].rpartition("/")[2] in scripts
 
 
 def _stays(run: Run, is_strict: bool) -> Iterator[tuple[str, int, float]]:
@@ -109,7 +132,7 @@ def _stays(run: Run, is_strict: bool) -> Iterator[tuple[str, int, float]]:
         given_back = [
             step["started_ms"]
             for step in run["steps"]
-            if step["script"] == "release" and step["status"] == "Success" and "Not released" not in step["last_line"]
+            if _is(step, "release") and step["status"] == "Success" and "Not released" not in step["last_line"]
         ]
         if given_back and not is_strict and last <= given_back[-1]:
             end = given_back[-1]

@@ -41,28 +41,32 @@ class Run(Activity):
     def execute(self) -> str:
         self._log.start()
         for step in self.deployment.steps:
+            self.check()
             node = self._log.child(f"Step {len(self._log.children) + 1}: {step.name}")
             if step.name in self.deployment.skipped or not self._applies(step):
                 node.status = "Skipped"
-                continue
-            entry = StepRecord(name=step.name, kind=step.kind, script=step.script, started_ms=Clock.now_ms())
-            self.record.steps.append(entry)
-            node.start()
-            try:
-                self.octopus.executors[step.kind](self, step, node, entry)
-                entry.status = "Success"
-            except StepFailed as failure:
-                entry.status = "Failed"
-                self.error = self.error or str(failure)
-                self.deployment.failure_encountered = True
-                node.say(str(failure), "Fatal")
-            except Stopped:
-                entry.status = "Canceled"
-                raise
-            finally:
-                entry.ended_ms = Clock.now_ms()
-                node.end(entry.status)
+            else:
+                self._run_step(step, node)
         return self.error
+
+    def _run_step(self, step: Step, node: Node) -> None:
+        entry = StepRecord(name=step.name, kind=step.kind, script=step.script, started_ms=Clock.now_ms())
+        self.record.steps.append(entry)
+        node.start()
+        try:
+            self.octopus.executors[step.kind](self, step, node, entry)
+            entry.status = "Success"
+        except StepFailed as failure:
+            entry.status = "Failed"
+            self.error = self.error or str(failure)
+            self.deployment.failure_encountered = True
+            node.say(str(failure), "Fatal")
+        except Stopped:
+            entry.status = "Canceled"
+            raise
+        finally:
+            entry.ended_ms = Clock.now_ms()
+            node.end(entry.status)
 
     def _applies(self, step: Step) -> bool:
         if step.condition in ("Success", "Failure"):

@@ -15,12 +15,14 @@ from tests.simulator import (
     api_server,
     api_subscriptions,
     api_tasks,
+    api_templates,
     sim_api,
 )
 from tests.simulator.octopus import Octopus
 from tests.simulator.web import Api, Connection
 
-_MODULES = (api_server, api_tasks, api_deployments, api_documents, api_events, api_interruptions, api_subscriptions)
+_MODULES = (api_server, api_tasks, api_deployments, api_documents, api_events, api_interruptions, api_subscriptions,
+            api_templates)  # fmt: skip
 
 
 def serve(octopus: Octopus, port: int) -> None:

@@ -150,7 +150,7 @@ class Processing(Activity):
         events, bodies = self._subscriptions.next_batch(subscription)
         deliveries = self._subscriptions.deliveries
         for position, (event, body) in enumerate(zip(events, bodies, strict=True)):
-            self.sleep(0)
+            self.check()
             error = "aborted on demand" if self._dice.falls(self._dice.faults.abort) else None
             error = error or deliveries.send(subscription, event, body)
             if error:

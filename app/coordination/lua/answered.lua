@@ -1,8 +1,8 @@
--- answered.lua: the intervention that a parked run is paused for has been answered (rule 11).
+-- answered.lua: the intervention that a parked run is paused for has been answered, or will not be any more (rule 11).
 --
 -- ARGV[2]  task id
--- ARGV[3]  cause   octowait | by_hand
--- ARGV[4]  detail  JSON: result (Proceed | Abort), interruption, by
+-- ARGV[3]  cause   octowait | by_hand | task_ended
+-- ARGV[4]  detail  JSON: result (Proceed | Abort; none where the task has ended), interruption, by
 -- ARGV[5]  seen    the version of the run that the caller decided on, or "": whatever it is now
 --
 -- Returns {"answered"}, {"overridden"} when somebody let it go on before its turn, or {"late"}.

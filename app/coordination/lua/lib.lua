@@ -420,7 +420,7 @@ local function answered(run, cause, detail)
     if is_early then
         stop_waiting(run)
     end
-    record("resumed", run, run.machines, cause, detail)
+    record(detail.result and "resumed" or "not_resumed", run, run.machines, cause, detail)
     if is_early then
         observe(run, "by_hand")
         return "overridden"

@@ -25,6 +25,9 @@ for _, task in ipairs(call("ZRANGEBYSCORE", ENDED, "-inf", old, "LIMIT", 0, 100)
             call("HDEL", ALIASES, lower(id))
         end
     end
+    if run then
+        call("ZREM", RESUMES, run.id)
+    end
     call("HDEL", RUNS, task)
     call("DEL", INDEX .. "run:" .. task)
     call("ZREM", ENDED, task)

@@ -1,0 +1,27 @@
+"""The soak: hundreds of deployments, every fault there is, processes killed; and the polling loop beside it."""
+
+from __future__ import annotations
+
+from tests.bench.report import Report
+from tests.bench.world import directory, embedded
+from tests.simulator.soak import Result, polling_loop, server, soak
+
+SEED = 7
+
+
+def run(report: Report) -> None:
+    number = int(report.pick(60, 500))
+    with directory() as where, embedded(where) as url, server(where, seed=SEED) as octopus:
+        gated = soak(octopus, url, "soak", where, deployments=number, seed=SEED)
+    with directory() as where, server(where, seed=SEED) as octopus:
+        polled = polling_loop(octopus, deployments=min(number, 200), seed=SEED)
+
+    print("\nSoak: octowait, and below it the five-second polling loop in the same simulator, without faults\n")
+    for line in (*gated.lines(), *gated.problems[:20], *polled.lines()):
+        print(line)
+    report.check("soak", "overlaps, losses, remains", len(gated.problems), 0)
+    report.check("soak", "calls a waited minute, octowait / polling loop", _ratio(gated, polled), 1)
+
+
+def _ratio(gated: Result, polled: Result) -> float:
+    return gated.calls_a_waited_minute / polled.calls_a_waited_minute
