@@ -329,7 +329,8 @@ while ($true) {
             $hasAnswered = $true
             $inLine = $true
             $lastMessage = $answer.message
-            $key = $answer.message -replace $durationPattern, ''
+            # What is expected changes with every look, and is no news by itself.
+            $key = ($answer.message -csplit ' Expected ')[0] -replace $durationPattern, ''
             Show-Wait "$($answer.number) $key" $answer.message
         }
         'granted' {

@@ -280,7 +280,8 @@ while True:
             failures = 0
         has_answered, in_line, wake_key = True, True, answer.wake_key
         last_message = answer.message
-        key = re.sub(DURATION_PATTERN, "", answer.message)
+        # What is expected changes with every look, and is no news by itself.
+        key = re.sub(DURATION_PATTERN, "", answer.message.split(" Expected ")[0])
         show(f"{answer.number} {key}", answer.message)
     elif answer.state == "granted":
         printhighlight(answer.message)

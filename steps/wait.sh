@@ -350,8 +350,9 @@ while :; do
       [ "$in_line" = False ] || failures=0
       has_answered=True in_line=True
       last_message=$message
-      key=$message
-      [[ $message =~ $duration_pattern ]] && key=${BASH_REMATCH[1]}
+      # What is expected changes with every look, and is no news by itself.
+      key=${message%% Expected *}
+      [[ $key =~ $duration_pattern ]] && key=${BASH_REMATCH[1]}
       show "$number $key" "$message"
       ;;
     granted)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from statistics import fmean, pstdev
@@ -28,11 +29,13 @@ from app.coordination.learner import (
 from app.coordination.scripts import translated
 from app.domain.eta import (
     NOTHING,
+    SCENARIOS,
     Eta,
     Kind,
     Prediction,
     Vector,
     accuracy,
+    and_then,
     eta_of,
     likely,
     many,
@@ -45,10 +48,10 @@ from app.domain.place import Holder, MachinePlace, Place
 DURATIONS_SECONDS, KIND_SECONDS = 5.0, 60.0
 
 #: Milliseconds for which the sum of a line is used again; it is off by at most so much.
-LINE_MS = 2_000
+LINE_MS = 5_000
 
-#: Entries of the caches of runs (0.2 KB each) and of lines (2 KB each); a full one is emptied.
-MOST_KINDS, MOST_LINES = 20_000, 4_000
+#: Entries of the caches of runs (0.3 KB each) and of lines (1 KB each); a full one is emptied.
+MOST_KINDS, MOST_LINES = 20_000, 15_000
 
 #: A run at the head of a free machine waits elsewhere, perhaps behind another such run: so many are looked at.
 _MOST_ELSEWHERE = 3
@@ -71,6 +74,7 @@ class Foresight:
         self._durations: dict[str, Sequence[int]] = {}
         self._kinds: dict[str, tuple[float, Kind]] = {}
         self._moments: dict[str, tuple[float, float] | None] = {}
+        self._spreads: dict[tuple[Kind, str], Vector | None] = {}
         self._lines: dict[object, Vector | None] = {}
 
     def foreseen(self, place: Place) -> Place:
@@ -96,6 +100,8 @@ class Foresight:
     def vector(self, place: Place, *, depth: int = 0) -> Vector | None:
         """Milliseconds until the run starts in each scenario: until the slowest of its lines has come to it."""
         self._refresh()
+        if not self._raw:
+            return None
         lines = []
         for machine in place.machines:
             line = self._line(place, machine, depth)
@@ -132,15 +138,34 @@ class Foresight:
         holders = tuple(
             (held.kind, held.task_id, held.since_ms, held.until_ms, held.paused) for held in machine.holders
         )
-        key = (machine.id, now_ms // LINE_MS, holders, machine.ahead)
+        moment, ahead = now_ms // LINE_MS, machine.ahead
+        known = len(ahead)
+        while known and (machine.id, moment, holders, ahead[:known]) not in self._lines:
+            known -= 1
+        key = (machine.id, moment, holders, ahead[:known])
         if key not in self._lines:
-            if len(self._lines) >= MOST_LINES:
-                self._lines.clear()
             start = self._until_free(machine, now_ms) if holders else self._until_head_starts(machine, depth)
-            parts = [start, *(likely(k.levels(machine.id), self._history) for k in self._kinds_of(machine.ahead))]
-            known = [part for part in parts if part is not None]
-            self._lines[key] = one_after_another(known) if len(known) == len(parts) else None
-        return self._lines[key]
+            self._keep_line(key, start)
+        total = self._lines.get(key)
+        for number, kind in enumerate(self._kinds_of(ahead[known:]), known):
+            part = self._likely(kind, machine.id) if total is not None else None
+            total = and_then(total, part, number + 1) if total is not None and part is not None else None
+            self._keep_line((machine.id, moment, holders, ahead[: number + 1]), total)
+        return total
+
+    def _keep_line(self, key: object, total: Vector | None) -> None:
+        if len(self._lines) >= MOST_LINES:
+            self._lines.clear()
+        self._lines[key] = total
+
+    def _likely(self, kind: Kind, machine_id: str) -> Vector | None:
+        """How long such a run will hold the machine."""
+        key = (kind, machine_id)
+        if key not in self._spreads:
+            if len(self._spreads) >= MOST_LINES:
+                self._spreads.clear()
+            self._spreads[key] = likely(kind.levels(machine_id), self._history)
+        return self._spreads[key]
 
     def _others(self, level: str) -> tuple[float, float] | None:
         """Mean and deviation of the durations of a level, for runs that are not looked at one by one."""
@@ -157,7 +182,7 @@ class Foresight:
 
     def _until_gone(self, held: Holder, machine: MachinePlace, now_ms: int) -> Vector | None:
         if held.kind == "reservation" and held.until_ms is not None:
-            return (float(max(0, held.until_ms - now_ms)),) * len(NOTHING)
+            return array("d", [max(0, held.until_ms - now_ms)] * SCENARIOS)
         # Nobody can tell when a person will answer, end a reservation, or when the rebuilding is done.
         if held.task_id is None or held.paused:
             return None
@@ -188,6 +213,7 @@ class Foresight:
                 raw: Any = self._client.hgetall(self._keys.named(DURATIONS))
                 self._version, self._raw, self._durations = version, raw, {}
                 self._moments.clear()
+                self._spreads.clear()
                 self._lines.clear()
 
     def _kinds_of(self, tasks: Iterable[str]) -> list[Kind]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 import random
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from statistics import NormalDist
+from typing import TypeAlias
 
 from app.domain.durations import words
 
@@ -25,8 +27,8 @@ ENOUGH = 3
 #: Machines of one run that learn how long it held them.
 _MOST_MACHINES = 50
 
-#: Milliseconds in each scenario.
-Vector = tuple[float, ...]
+#: Milliseconds in each scenario; an array, since thousands are cached.
+Vector: TypeAlias = "array[float]"
 
 #: Finds the past durations kept under a key, in ms; empty if there are none.
 History = Callable[[str], Sequence[int]]
@@ -46,7 +48,7 @@ class Eta:
     def message(self) -> str:
         """One sentence for the person who waits."""
         if self.p90 < 1000:
-            return "It is expected to start at once."
+            return "Expected to start at once."
         return f"Expected in about {words(self.p50)}, in nine of ten cases in at most {words(self.p90)}."
 
 
@@ -97,27 +99,33 @@ def spread(sample: Sequence[int]) -> Vector:
     Each is one that was; values between two of them would make the long ones, which p90 is about, shorter.
     """
     ordered = sorted(sample)
-    return tuple(float(ordered[(2 * number + 1) * len(ordered) // (2 * SCENARIOS)]) for number in range(SCENARIOS))
+    return array("d", [ordered[(2 * number + 1) * len(ordered) // (2 * SCENARIOS)] for number in range(SCENARIOS)])
 
 
 def many(mean: float, deviation: float, count: int) -> Vector:
     """The sum of *count* durations, for lines too long to look at each."""
     whole, spread_of_whole = count * mean, math.sqrt(count) * deviation
-    return tuple(max(0.0, whole + z * spread_of_whole) for z in _NORMAL)
+    return array("d", [max(0.0, whole + z * spread_of_whole) for z in _NORMAL])
 
 
 def one_after_another(parts: Sequence[Vector]) -> Vector:
     """The sum of durations that have nothing to do with each other."""
-    total = [0.0] * SCENARIOS
+    total = NOTHING
     for number, part in enumerate(parts):
-        draws = _draws(number)
-        total = [sum_so_far + part[draw] for sum_so_far, draw in zip(total, draws, strict=True)]
-    return tuple(total)
+        total = and_then(total, part, number)
+    return total
+
+
+def and_then(total: Vector, part: Vector, number: int) -> Vector:
+    """The sum of *number* durations, and one more."""
+    return array("d", [so_far + part[draw] for so_far, draw in zip(total, _draws(number), strict=True)])
 
 
 def the_longest(parts: Sequence[Vector]) -> Vector:
     """Of durations that pass at the same time, the longest in each scenario."""
-    return tuple(map(max, zip(*parts, strict=True))) if parts else NOTHING
+    if len(parts) < 2:
+        return parts[0] if parts else NOTHING
+    return array("d", map(max, zip(*parts, strict=True)))
 
 
 def eta_of(vector: Vector) -> Eta:
@@ -133,7 +141,7 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
 
 
-NOTHING: Vector = (0.0,) * SCENARIOS
+NOTHING: Vector = array("d", [0.0] * SCENARIOS)
 
 _NORMAL = tuple(NormalDist().inv_cdf((number + 0.5) / SCENARIOS) for number in range(SCENARIOS))
 

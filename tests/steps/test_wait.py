@@ -391,6 +391,9 @@ def test_asks_with_put_first_then_blocks(script: Script, offline: Steps) -> None
 def test_a_longer_wait_alone_is_no_news(script: Script, offline: Steps) -> None:
     for words in ("59 s", "1 min", "1 h 2 min", "2 d"):
         script.then("waiting", 1, f"Waiting for a, place 1: ServerTasks-1 (Api) has held it for {words}.")
+    for words in ("3 min", "2 min"):
+        eta = f"Expected in about {words}, in nine of ten cases in at most 8 min."
+        script.then("waiting", 1, f"Waiting for a, place 1: ServerTasks-1 (Api) has held it for 9 min. {eta}")
     script.then("waiting", 1, "Waiting for a, place 1: ServerTasks-2 (Api) has held it for 1 s.")
     script.then("granted", 1, "Granted.")
 
