@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from playwright.sync_api import Browser, Page
@@ -19,6 +20,8 @@ from tests.conftest import Service, eventually
 from tests.e2e.browser import chromium, open_window
 
 DAY_MS = 86_400_000
+
+TTL = timedelta(hours=1)
 
 #: Of the runs, this many are on one machine, in the case that draws them all.
 BUSY = "Machines-busy"
@@ -59,27 +62,29 @@ def run(report: Report) -> None:
 
 
 def _visit(report: Report, browser: Browser, service: Service, name: str, path: str) -> list[object]:
-    """The figures of one page, the best of three loads: what else this machine does is not the page's fault."""
-    window = open_window(browser, service.url)
-    window.context.add_init_script(WATCH)
-    page = window.sign_in(service.tokens["viewer"])
-    loads = [_load(page, service.url + path) for _ in range(3)]
+    """The figures of one page, the best of three first visits: what else this machine does is not the page's fault."""
+    loads = [_first_visit(browser, service, path) for _ in range(3)]
     kilobytes, requests, paint, longest, answer = (min(load[at] for load in loads) for at in range(5))
     report.check("P12", f"{name}: first paint", paint, 1000, unit="ms")
     report.check("P12", f"{name}: longest task", longest, 200, unit="ms")
     report.check("P12", f"{name}: transferred", kilobytes, 1000, unit="KB")
-    window.context.close()
     return [name, kilobytes, requests, paint, longest, answer]
 
 
-def _load(page: Page, address: str) -> tuple[float, ...]:
-    page.goto(address)
+def _first_visit(browser: Browser, service: Service, path: str) -> tuple[float, ...]:
+    """Of a browser that has nothing of octowait yet: KB, requests, first paint, longest task, wait for the server."""
+    headers = {"Authorization": f"Bearer {service.tokens['viewer']}"}
+    window = open_window(browser, service.url, extra_http_headers=headers)
+    window.context.add_init_script(WATCH)
+    page = window.page
+    page.goto(service.url + path)
     paint = eventually(lambda: page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime"))
     entries = page.evaluate(
         "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
         ".map(e => [e.transferSize, e.responseStart - e.requestStart])"
     )
     longest = page.evaluate("window.longest")
+    window.context.close()
     return sum(size for size, _ in entries) / 1000, len(entries), paint, longest, entries[0][1]
 
 
@@ -201,6 +206,8 @@ def _hold(board: Board) -> None:
             pipe.hset(board.keys.runs, f"servertasks-p{number}", record)
         pipe.execute()
     for number in range(2, 202):
-        board.join(new_run(), {f"Machines-{number}"})
+        held = new_run()
+        board.join(held, {f"Machines-{number}"}, ttl=TTL)
+        board.poll(held.task_id)
     for number in range(2, 202, 2):
-        board.join(new_run(), {f"Machines-{number}", f"Machines-{number + 1}"})
+        board.join(new_run(), {f"Machines-{number}", f"Machines-{number + 1}"}, ttl=TTL)

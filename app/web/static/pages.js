@@ -196,15 +196,25 @@
   const MOST_PARTS = 40;
   const wanted = new Set();
   let unlessSeen = false; // the next answer may be that nothing happened since the last full one
-  let everything = false, isWanted = false, isAsking = false, isHurried = false, timer = 0, askedAt = -Infinity;
+  let everything = false, isWanted = false, isAsking = false, isHurried = false, timer = 0, askedAt = 0;
 
-  // Ask for the given machines' cards (null: everything): at once, then at most once a second.
+  // One question a second, and some at once for what comes in a burst: a join, its grant and a release a moment later.
+  const BURST = 3;
+  let allowed = BURST;
+  function pause() {
+    const now = performance.now();
+    allowed = Math.min(BURST, allowed + (now - askedAt) / SECOND);
+    askedAt = now;
+    return allowed >= 1 ? 0 : (1 - allowed) * SECOND;
+  }
+
+  // Ask for the given machines' cards (null: everything), at once if that may be.
   function ask(machines) {
     if (machines) machines.forEach((machine) => wanted.add(machine.toLowerCase()));
     else everything = true;
     isWanted = true;
     if (isAsking || timer || document.hidden) return;
-    timer = setTimeout(() => { timer = 0; refresh(); }, isHurried ? 0 : Math.max(0, askedAt + SECOND - performance.now()));
+    timer = setTimeout(() => { timer = 0; refresh(); }, isHurried ? 0 : pause());
   }
 
   // Somebody wants to see another part of time: without the pause that records have to make.
@@ -225,7 +235,7 @@
     wanted.clear();
     everything = isWanted = isHurried = unlessSeen = false;
     isAsking = true;
-    askedAt = performance.now();
+    allowed -= 1;
     try {
       const answer = await fetch(`${location.pathname}?${query}`, { cache: "no-store", signal: AbortSignal.timeout(15 * SECOND) });
       if (answer.status === 204) return true;
