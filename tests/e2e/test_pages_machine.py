@@ -63,7 +63,8 @@ def test_chart_is_the_same_from_a_checkpoint(past_board, window):
 
 def test_bar_leads_to_its_run_and_a_drag_does_not(window):
     page = window.sign_in(VIEWER, PAGE + "?span=12h")
-    bar = page.locator("#chart a.hold").nth(1)
+    window.wait_until_live()
+    bar = page.locator("#chart a.hold rect").nth(1)
     box = bar.bounding_box()
     assert box
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 8)
@@ -73,7 +74,7 @@ def test_bar_leads_to_its_run_and_a_drag_does_not(window):
     page.wait_for_url(re.compile("from_ms="))
     assert page.url.startswith(window.url + PAGE)
 
-    page.locator("#chart a.hold").nth(1).click()
+    bar.click()
     page.wait_for_url(window.url + "/runs/ServerTasks-2")
 
 
@@ -97,6 +98,7 @@ def shown(page) -> tuple[int, int]:
 
 def test_keyboard_zooms_and_pans(window):
     page = window.sign_in(VIEWER, PAGE + "?span=4h")
+    window.wait_until_live()
     begin, end = shown(page)
     page.locator("#chart").focus()
 
@@ -115,6 +117,7 @@ def test_keyboard_zooms_and_pans(window):
 
 def test_wheel_zooms_at_the_pointer(window):
     page = window.sign_in(VIEWER, PAGE + "?span=4h")
+    window.wait_until_live()
     begin, end = shown(page)
     page.locator("#chart").focus()
     box = page.locator("#chart").bounding_box()
@@ -130,6 +133,7 @@ def test_wheel_zooms_at_the_pointer(window):
 
 def test_buttons_work_and_can_be_shared_without_script(window, window_of):
     page = window.sign_in(VIEWER, PAGE + "?span=4h")
+    window.wait_until_live()
     page.get_by_role("link", name="Earlier").click()
     page.wait_for_url(re.compile("from_ms="))
     expect(page.locator("#chart a.hold")).to_have_count(3)

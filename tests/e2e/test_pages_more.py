@@ -168,7 +168,7 @@ def test_run_that_octopus_still_runs_is_released_only_when_confirmed(past_board,
 
 
 def test_ledger_adds_up_who_lost_how_long_to_whom(window, service):
-    page = window.sign_in(VIEWER, "/ledger?by=blocker&span=1d")
+    page = window.sign_in(VIEWER, "/ledger?by=blocker")
     rows = page.get_by_label("Ledger").locator("tbody tr")
 
     # Both projects of the past are Projects-7: 20 min + 35 min, and five of one that still waits.

@@ -301,6 +301,8 @@
 
   if (!live) localTimes(document);
   else {
+    // A form that was refused is answered at its own address.
+    if (live.dataset.url && location.pathname !== live.dataset.url) history.replaceState(null, "", live.dataset.url);
     offset = Number(live.dataset.nowMs) - Date.now();
     tick(live);
     localTimes(live);
