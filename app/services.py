@@ -139,6 +139,7 @@ def make_services(settings: Settings) -> Services:
     timeline = Timeline(client, board.keys)
     return Services(
         settings=settings, board=board, timeline=timeline, wakes=Wakes(blocking, board.keys),
-        feed=Feed(timeline, blocking), kept=Kept(client, board.keys), dead=Kept(client, board.keys, "dead"),
-        past=Past(client, board.keys), foresight=Foresight(client, board.keys, board.place),
+        feed=Feed(timeline, blocking), past=Past(client, board.keys),
+        foresight=Foresight(client, board.keys, board.place), kept=Kept(client, board.keys),
+        dead=Kept(client, board.keys, "dead"),
     )  # fmt: skip

@@ -30,8 +30,10 @@ def wait_for_grant(gate: Gate, task_id: str, body: dict[str, Any], *, say: Say) 
     said = ""
     pause = 0.2
     while answer["state"] in ("waiting", "expired"):
-        if answer["message"].split(" for ")[0] != said:
-            said = answer["message"].split(" for ")[0]
+        # How long it has been so is no news.
+        news = answer["message"].rpartition(" for ")[0] or answer["message"]
+        if news != said:
+            said = news
             say(answer["message"])
         try:
             answer = _join(gate, task_id, body) if answer["state"] == "expired" else _block(gate, task_id)

@@ -28,7 +28,7 @@ class MachinePast:
         Costs the records of the machine in the range, those back to the last checkpoint before it, and the same of
         `MOST_OTHERS` machines at most.
         """
-        at = self._past._checkpoint(from_ms)
+        at = self._past.checkpoint(from_ms)
         replay = Replay(at.state, from_ms=from_ms)
         found = {record.id: record for record in self._records(Filter(machine_id=machine_id), at.id, to_ms)}
         machines = {machine_id.lower(), *self._others(machine_id, replay, found.values())}
@@ -36,14 +36,14 @@ class MachinePast:
             found |= {record.id: record for record in self._records(Filter(machine_id=other), at.id, to_ms)}
         for task in _observed(machines, replay, found.values()):
             found |= {record.id: record for record in self._records(Filter(task_id=task), at.id, to_ms)}
-        changes: dict[str, Any] = {**found, **{c.id: c for c in self._past._of_the_board(at.id, to_ms)}}
+        changes: dict[str, Any] = {**found, **{c.id: c for c in self._past.of_the_board(at.id, to_ms)}}
         in_order = (changes[stamp] for stamp in sorted(changes, key=order_of))
         own = machine_id.lower()
         return [told for told in scenes(in_order, replay, to_ms) if _is_at(told, own)]
 
     def of_all(self, *, from_ms: int, to_ms: int) -> Iterator[Told]:
         """The same of all machines; it costs the records of the whole board in that time, and reads on as it goes."""
-        at = self._past._checkpoint(from_ms)
+        at = self._past.checkpoint(from_ms)
         records = self._timeline.read(Filter(to_ms=to_ms), after=at.id)
         return scenes(records, Replay(at.state, from_ms=from_ms), to_ms)
 

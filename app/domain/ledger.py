@@ -23,12 +23,6 @@ from app.domain.stretches import Stretch
 LONGEST = 10
 
 
-#: By key: milliseconds, and a task of the group.
-_Parts = dict[str | None, tuple[int, str | None]]
-
-_NONE: tuple[int, str | None] = (0, None)
-
-
 class By(StrEnum):
     """What a ledger groups by."""
 
@@ -98,15 +92,17 @@ class Ledger:
 
     def _add_wait(self, wait: Wait) -> None:
         stretches: Sequence[Stretch] = wait.stretches
+        lost = wait.lost_ms
         if self._machine:
             stretches = [part for part in stretches if (part.machine_id or "").lower() == self._machine]
-        lost = sum(part.to_ms - part.from_ms for part in stretches)
+            lost = sum(part.to_ms - part.from_ms for part in stretches)
         if not lost:
             return
-        for key, (milliseconds, example) in self._parts(wait, stretches, lost).items():
+        for key, milliseconds in self._parts(wait, stretches, lost).items():
             group = self._groups[self._spelling(key)]
             group.parts.append(milliseconds)
-            group.example = group.example or example
+            if group.example is None:
+                group.example = self._example(wait, key)
         self._total.parts.append(lost)
         entry = (lost, -wait.from_ms, wait)
         if len(self._longest) < LONGEST:
@@ -114,23 +110,26 @@ class Ledger:
         elif entry[:2] > self._longest[0][:2]:
             heapq.heapreplace(self._longest, entry)
 
-    def _parts(self, wait: Wait, stretches: Sequence[Stretch], lost: int) -> _Parts:
-        """What the wait lost in each group, and a task by which to name that."""
+    def _parts(self, wait: Wait, stretches: Sequence[Stretch], lost: int) -> dict[str | None, int]:
+        """What the wait lost in each group, ms."""
         if self._by is By.PROJECT:
-            return {wait.project_id: (lost, wait.task_id)}
+            return {wait.project_id: lost}
         if self._by is By.ENVIRONMENT:
-            return {wait.environment_id: (lost, wait.task_id)}
-        parts: _Parts = {}
+            return {wait.environment_id: lost}
         if self._by is By.WEEK:
-            for part in stretches:
-                for week, milliseconds in _weeks(part):
-                    parts[week] = (parts.get(week, _NONE)[0] + milliseconds, None)
-            return parts
-        of = _blocker_of if self._by is By.BLOCKER else _machine_of
-        for part in stretches:
-            key = of(part)
-            parts[key] = (parts.get(key, _NONE)[0] + part.to_ms - part.from_ms, part.task_id)
-        return parts
+            parts = [week for part in stretches for week in _weeks(part)]
+        else:
+            of = _blocker_of if self._by is By.BLOCKER else _machine_of
+            parts = [(of(part), part.to_ms - part.from_ms) for part in stretches]
+        sums: dict[str | None, int] = {}
+        for key, milliseconds in parts:
+            sums[key] = sums.get(key, 0) + milliseconds
+        return sums
+
+    def _example(self, wait: Wait, key: str | None) -> str | None:
+        if self._by is not By.BLOCKER:
+            return wait.task_id
+        return next((part.task_id for part in wait.stretches if part.task_id and part.project_id == key), None)
 
     def _add_lead(self, hold: Hold) -> None:
         if hold.waited_ms is None or hold.to_ms < self._from_ms:
@@ -188,8 +187,11 @@ def _row(key: str | None, group: _Group) -> Row:
     )
 
 
-def _weeks(stretch: Stretch) -> Iterator[tuple[str, int]]:
+def _weeks(stretch: Stretch) -> Iterator[tuple[str | None, int]]:
     begin = stretch.from_ms
+    if stretch.to_ms <= _week_end(begin // _HOUR_MS):
+        yield week_of(begin), stretch.to_ms - begin
+        return
     while begin < stretch.to_ms:
         end = min(stretch.to_ms, _week_end(begin // _HOUR_MS))
         yield week_of(begin), end - begin

@@ -152,6 +152,7 @@ class Replay:
         self.from_ms = from_ms
         self.present: dict[str, Present] = {}
         self.spots: dict[str, Spot] = {}
+        self._spelled: dict[str, Spot] = {}
         self.families: dict[str, int] = {}
         self.closures: list[tuple[int, int | None]] = []
         self._arrivals = 0
@@ -318,10 +319,13 @@ class Replay:
             self._note(spot, at_ms)
 
     def _spot(self, machine: str) -> Spot:
-        spot = self.spots.get(machine.lower())
+        spot = self._spelled.get(machine)
         if spot is None:
-            spot = self.spots[machine.lower()] = Spot(machine)
-            spot.past.add(self.from_ms, EMPTY)
+            spot = self.spots.get(machine.lower())
+            if spot is None:
+                spot = self.spots[machine.lower()] = Spot(machine)
+                spot.past.add(self.from_ms, EMPTY)
+            self._spelled[machine] = spot
         return spot
 
     # What is told

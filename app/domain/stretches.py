@@ -183,9 +183,8 @@ def _worst(task_id: str, family: int | None, fronts: list[tuple[str, Front]]) ->
 def _stretch(begin: int, end: int, machine: str | None, blocker: Blocker | None) -> Stretch:
     if blocker is None:
         return Stretch(begin, end, Reason.NOBODY)
-    return Stretch(
-        begin, end, blocker.reason, machine, blocker.task_id, blocker.project_id, blocker.environment_id, blocker.note
-    )
+    reason, task_id, project_id, environment_id, _, _, note = blocker
+    return Stretch(begin, end, reason, machine, task_id, project_id, environment_id, note)
 
 
 def holder_of(front: Front, task_id: str, family: int | None) -> Blocker | None:

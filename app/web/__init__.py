@@ -37,7 +37,7 @@ def create_app(services: Services) -> Flask:
         SESSION_COOKIE_SECURE=settings.base_url.startswith("https://"),
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    apis = [webhook.api, waits.api, reading.api, repairs.api, insight.api, report.api, health.api]
+    apis = [webhook.api, waits.api, reading.api, insight.api, report.api, repairs.api, health.api]
     operations = [operation for api in apis for operation in api.operations]
     app.extensions["octowait"] = services
     tokens = app.extensions["octowait.tokens"] = Tokens(settings.tokens)

@@ -41,7 +41,7 @@ def ledger(query: LedgerQuery, caller: Token) -> Any:
     What counts is the part of each wait that lies in the range, so ranges and groups add up.
     """
     answer = ledger_json(
-        services(), query.by, from_ms=query.from_ms, to_ms=query.to_ms, machine_id=query.machine_id,
+        services(), By(query.by), from_ms=query.from_ms, to_ms=query.to_ms, machine_id=query.machine_id,
         project_id=query.project_id,
     )  # fmt: skip
     if query.format == "json":
@@ -168,7 +168,7 @@ def _sentences(
 ) -> list[str]:
     said = why.sentences if why else [place.message]
     if unresolved:
-        said = [*said, f"{', '.join(unresolved)} run on machines that are not known yet; they may be these."]
+        said = [*said, f"Running on machines that are not known yet, perhaps on these: {', '.join(unresolved)}."]
     return said + (stories[-1]["story"] if stories else [])
 
 

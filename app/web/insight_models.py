@@ -6,14 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from app.domain.ledger import By
 from app.web.models import Eta, Id, Input, Ms
+
+#: The values of `app.domain.ledger.By`.
+GroupBy = Literal["machine", "project", "blocker", "environment", "week"]
 
 
 class LedgerQuery(Input):
     """What to add up. Without *from_ms* the last 30 days."""
 
-    by: By = By.MACHINE
+    by: GroupBy = "machine"
     machine_id: Annotated[Id | None, Field(description="Only what was lost at this machine.")] = None
     project_id: Annotated[Id | None, Field(description="Only what runs of this project lost.")] = None
     from_ms: Ms | None = None
@@ -74,7 +76,7 @@ class LedgerRow(BaseModel):
 class LedgerAnswer(BaseModel):
     """What was lost by waiting from *from_ms* until *to_ms*."""
 
-    by: By
+    by: GroupBy
     from_ms: int
     to_ms: int
     total: LedgerRow

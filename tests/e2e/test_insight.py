@@ -16,7 +16,7 @@ from app.coordination.connection import connect
 from app.coordination.keys import Keys
 from app.coordination.learner import Learner
 from app.domain.run import Run
-from tests.conftest import Service, eventually
+from tests.conftest import Service, a_delivery, eventually
 from tests.e2e.test_cli import Cli
 
 URL = "https://octopus.example.com/app#/Spaces-1/tasks/"
@@ -193,6 +193,17 @@ def test_explain_names_a_reservation_and_how_to_end_it(service: Service) -> None
 
     assert (link["kind"], link["task_id"], link["note"], link["by"]) == ("reservation", None, "disk swap", "test")
     assert link["remedy"] == "Machines-7 is free with: octowait unreserve Machines-7"
+
+
+def test_explain_names_running_tasks_whose_machines_nobody_knows_yet(service: Service) -> None:
+    join(service, 1)
+    join(service, 2)
+    assert service.deliver(a_delivery(task=77))[1]["outcome"] == "applied"
+
+    found = get(service, "/api/waits/ServerTasks-2/explain")
+
+    assert found["unresolved"] == ["ServerTasks-77"]
+    assert "Running on machines that are not known yet, perhaps on these: ServerTasks-77." in found["sentences"]
 
 
 def test_explain_of_a_long_line_is_cut(service: Service) -> None:

@@ -49,6 +49,16 @@ def test_watched_are_the_holders_that_somebody_waits_for(board, octopus):
     assert sorted(board.watched()) == ["ServerTasks-1", "ServerTasks-3"]
 
 
+def test_long_line_is_looked_at_once(board):
+    board.join(Run("ServerTasks-1"), {A})
+    board.join(Run("ServerTasks-2"), {B})
+    for number in range(3, 9):
+        board.join(Run(f"ServerTasks-{number}"), {A})
+    board.join(Run("ServerTasks-9"), {B})
+
+    assert board.watched(most=2) == ["ServerTasks-1", "ServerTasks-2"]
+
+
 def test_each_has_its_turn_whatever_their_number(board, active):
     tasks = [f"ServerTasks-{number}" for number in range(120)]
 

@@ -6,7 +6,7 @@ import pytest
 
 from app.coordination.board import Board
 from app.coordination.snapshot import take
-from app.coordination.timeline import Filter
+from app.coordination.timeline import Filter, Timeline
 from app.domain.events import Effect
 from app.domain.run import Run
 from tests.conftest import Clock
@@ -34,8 +34,6 @@ def test_empty_board_grants_nobody_and_says_why(empty):
 def test_loss_is_recorded_once(empty):
     for number in range(3):
         empty.join(Run(f"ServerTasks-{number}"), {"Machines-7"})
-
-    from app.coordination.timeline import Timeline
 
     closed = list(Timeline(empty.client, empty.keys).read(Filter(kind="closed")))
     assert [record.cause for record in closed] == ["empty"]
@@ -69,6 +67,8 @@ def test_waiters_start_in_the_order_in_which_octopus_started_them(empty):
         order += granted
         empty.release(f"ServerTasks-{granted[0]}")
     assert order == [9, 1, 2, 3]
+    *_, reopened = Timeline(empty.client, empty.keys).read(Filter(kind="opened"))
+    assert reopened.detail["order"] == [f"ServerTasks-{number}" for number in (1, 2, 3, 9)]
 
 
 def test_who_was_found_running_is_there_when_the_board_opens(empty):

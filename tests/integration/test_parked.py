@@ -112,6 +112,17 @@ def test_granted_run_that_is_forced_before_it_was_resumed_is_to_be_aborted(board
     assert due() == ["ServerTasks-2"]
 
 
+def test_run_that_was_resumed_and_is_forced_later_is_not_aborted(board, due):
+    board.join(Run("ServerTasks-1"), {A})
+    park(board, 2)
+    board.release("ServerTasks-1")
+    board.answered("ServerTasks-2", "octowait", result="Proceed")
+
+    board.release("ServerTasks-2", cause="forced", by="ann", reason="its server died")
+
+    assert due() == []
+
+
 def test_parked_run_whose_task_ends_has_nothing_to_answer(board, due, octopus):
     board.join(Run("ServerTasks-1"), {A})
     park(board, 2)

@@ -43,6 +43,12 @@ end
 -- Fencing tokens grow with every grant, also across a loss of all that was counted.
 call("HSETNX", COUNTERS, "token", NOW)
 local detail = cjson.decode(ARGV[3])
+if #runs > 0 then
+    detail.order = {}
+    for number, run in ipairs(runs) do
+        detail.order[number] = run.id
+    end
+end
 detail.closed_ms = NOW - tonumber(call("HGET", COUNTERS, "closed_at"))
 call("HDEL", COUNTERS, "closed_at")
 call("HSET", COUNTERS, "opened_at", NOW)
