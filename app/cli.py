@@ -323,7 +323,8 @@ def run(gate: Gate, task: str, as_json: bool) -> None:
     "timeline",
     cls=_Group,
     invoke_without_command=True,
-    epilog="octowait timeline --machine Machines-7 --since 24h\noctowait timeline --format csv > timeline.csv",
+    epilog="octowait timeline --machine Machines-7 --since 24h\noctowait timeline --format csv > timeline.csv\n"
+    "octowait timeline --since 2026-11-23T14:00 --until 2026-11-23T18:00 --html incident.html",
 )
 @click.option("--machine", help="Only this machine.")
 @click.option("--task", help="Only this server task.")
@@ -334,11 +335,18 @@ def run(gate: Gate, task: str, as_json: bool) -> None:
 @click.option("--until", help="Before then: 30m, 24h, 7d ago, or ISO 8601.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="For the table and --json.")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "ndjson"]), default="table", show_default=True)
+@click.option(
+    "--html",
+    "html",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write charts, ledger and records to this one file, for an incident report; the last 24 h by default.",
+)
 @as_json
 @_with_gate
 def timeline(
     gate: Gate, machine: str | None, task: str | None, project: str | None, environment: str | None,
-    kind: str | None, since: str | None, until: str | None, limit: int, form: str, as_json: bool,
+    kind: str | None, since: str | None, until: str | None, limit: int, form: str,
+    html: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Show what happened, oldest first, from the archive on; csv and ndjson stream all of it."""
     from app.tables import timeline_table
@@ -347,6 +355,13 @@ def timeline(
         "machine_id": machine, "task_id": task, "project_id": project, "environment_id": environment,
         "kind": kind, "limit": limit, "from_ms": _moment(since, ago=True), "to_ms": _moment(until, ago=True),
     }  # fmt: skip
+    if html:
+        if task or kind:
+            raise click.UsageError(
+                "--html takes --machine, --project, --since and --until: a report shows all that ran"
+            )
+        _write_report(gate, html, query)
+        return
     if form != "table" and not as_json:
         for line in gate.lines("/api/timeline", query={**query, "format": form}):
             sys.stdout.write(line)
@@ -415,6 +430,20 @@ def archive(gate: Gate, begin_anew: bool, as_json: bool) -> None:
     """Have a worker move what is old enough of the timeline into files; it does so by itself every hour."""
     answer = gate.call("POST", "/api/archive", body={"begin_anew": begin_anew})
     _print_json(answer) if as_json else click.echo("a worker archives what is older than the retention")
+
+
+def _write_report(gate: Gate, path: Path, query: dict[str, object]) -> None:
+    """Written beside it first: a report that broke off half-way must not pass for a whole one."""
+    wanted = {name: query[name] for name in ("machine_id", "project_id", "from_ms", "to_ms")}
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            for line in gate.lines("/api/report", query=wanted):
+                file.write(line)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    click.echo(f"{path}: {path.stat().st_size // 1024} KiB, opens in any browser", err=True)
 
 
 @_command("kept", "octowait kept\noctowait kept --json > kept.json && octowait replay kept.json")

@@ -117,7 +117,7 @@ class Past:
 
         Stretches begin at *from_ms* at the earliest and end before *to_ms*.
         """
-        at = self._checkpoint(from_ms)
+        at = self.checkpoint(from_ms)
         replay = Replay(at.state, from_ms=from_ms)
         for change in self.changes(after=at.id, to_ms=to_ms):
             ended = replay.apply(change)
@@ -141,7 +141,7 @@ class Past:
 
     def _wait(self, begin: Record, to_ms: int) -> Wait | None:
         """The wait that began with that record."""
-        at = self._checkpoint(begin.at_ms)
+        at = self.checkpoint(begin.at_ms)
         replay = Replay(at.state, from_ms=begin.at_ms)
         for change in self._around(begin, at, to_ms):
             ended = replay.apply(change)
@@ -164,10 +164,10 @@ class Past:
             found |= {
                 record.id: record for record in self._timeline.read(Filter(task_id=task, to_ms=to_ms), after=at.id)
             }
-        found |= {change.id: change for change in self._of_the_board(at.id, to_ms)}
+        found |= {change.id: change for change in self.of_the_board(at.id, to_ms)}
         return [found[stamp] for stamp in sorted(found, key=order_of)]
 
-    def _of_the_board(self, after: str, to_ms: int) -> Iterator[RecordedChange]:
+    def of_the_board(self, after: str, to_ms: int) -> Iterator[RecordedChange]:
         """When the board was closed and opened; no index has these records, but the head knows their times."""
         head = self.head()
         begin = order_of(after)
@@ -184,7 +184,7 @@ class Past:
             raw: Any = self._client.get(self._keys.named(HEAD))
         return Checkpoint.unpacked(raw)
 
-    def _checkpoint(self, before_ms: int) -> Checkpoint:
+    def checkpoint(self, before_ms: int) -> Checkpoint:
         """The last checkpoint whose record is from before that time."""
         head = self.head()
         if order_of(head.id)[0] < before_ms:

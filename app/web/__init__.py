@@ -6,11 +6,23 @@ from flask import Flask, Request, Response, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from app.services import Services
-from app.web import archive, health, insight, metrics, problems, reading, repairs, request_log, waits, webhook
+from app.web import (
+    archive,
+    health,
+    insight,
+    metrics,
+    problems,
+    reading,
+    repairs,
+    report,
+    request_log,
+    waits,
+    webhook,
+)
 from app.web.auth import Tokens, session_key
 from app.web.blocking import Blocking
 from app.web.contract import document
-from app.web.pages import blueprint as pages
+from app.web.site import blueprint as pages
 
 
 class _Sessions(SecureCookieSessionInterface):
@@ -37,7 +49,17 @@ def create_app(services: Services) -> Flask:
         SESSION_COOKIE_SECURE=settings.base_url.startswith("https://"),
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    apis = [webhook.api, waits.api, reading.api, insight.api, repairs.api, archive.api, metrics.api, health.api]
+    apis = [
+        webhook.api,
+        waits.api,
+        reading.api,
+        insight.api,
+        report.api,
+        repairs.api,
+        archive.api,
+        metrics.api,
+        health.api,
+    ]
     operations = [operation for api in apis for operation in api.operations]
     app.extensions["octowait"] = services
     tokens = app.extensions["octowait.tokens"] = Tokens(settings.tokens)

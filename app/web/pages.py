@@ -1,10 +1,9 @@
-"""The pages: the dashboard, a machine, a run, the document of the API, signing in and out."""
+"""What all pages share, the document of the API, signing in and out."""
 
 from __future__ import annotations
 
 import gzip
 import re
-from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,23 +23,15 @@ from flask import (
 from markupsafe import Markup, escape
 from werkzeug.exceptions import HTTPException, NotFound
 
-from app.coordination.snapshot import Snapshot
-from app.coordination.timeline import Filter
+from app.coordination.attempts import Attempts
 from app.domain.durations import words
-from app.domain.place import describe_info
-from app.services import Services
+from app.domain.ids import ID_PATTERN
 from app.web.auth import ALLOWS, Tokens, caller, digest
 from app.web.contract import document, services
+from app.web.forms import form_token
 from app.web.problems import Problem, problem_of
-from app.web.views import last_runs, machine_json, run_of
 
 blueprint = Blueprint("pages", __name__)
-
-#: Waiters of one machine that the dashboard shows, and that the machine's own page shows.
-LINE_ON_DASHBOARD, LINE_ON_PAGE = 20, 500
-
-#: Machines whose timelines are searched for whom a run waited for, and earlier holders that its page names.
-SEARCHED_MACHINES, NAMED_HOLDERS = 10, 5
 
 #: Bytes from which a page is compressed: 500 machines are 800 KB of much the same.
 COMPRESSED_FROM = 4096
@@ -49,6 +40,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
     "Vary": "Cookie, Authorization, Accept-Encoding",
@@ -110,68 +102,6 @@ def _unknown_address(error: NotFound) -> Any:
     return _harden(make_response(_error_page(Problem(404, "not_found", f"there is no page {request.path[:100]}"))))
 
 
-@blueprint.get("/")
-def dashboard() -> Any:
-    """Every machine. ``fragment=1`` answers the live part alone, ``fragment=some`` that of the given machines.
-
-    With ``seen``, the id of a timeline record: 204 if nothing happened since.
-    """
-    gate = services()
-    # Before the snapshot: what happens in between is then looked at again and not missed.
-    last_id = gate.timeline.last_id()
-    if request.args.get("seen") == last_id:
-        return "", 204
-    snapshot = gate.snapshot()
-    some = request.args.get("fragment") == "some"
-    wanted = {machine_id.lower() for machine_id in request.args.getlist("machine")}
-    shown = [m for m in snapshot.machines if not some or m.id.lower() in wanted]
-    return render_template(
-        "_dashboard.html" if "fragment" in request.args else "dashboard.html",
-        machines=[machine_json(machine) for machine in shown],
-        is_part=some,
-        last_id=last_id,
-        now_ms=snapshot.now_ms,
-        summary=_summary(snapshot),
-        most=LINE_ON_DASHBOARD,
-        query=request.args.get("q", "")[:200],
-        show=request.args.get("show", "all"),
-        base_url=gate.settings.public_url or request.host_url.rstrip("/"),
-        webhook_header=gate.settings.webhook_header,
-    )
-
-
-@blueprint.get("/machines/<machine_id>")
-def machine(machine_id: str) -> Any:
-    gate = services()
-    snapshot = gate.snapshot()
-    found = snapshot.machine(machine_id)
-    if found is None:
-        raise Problem(404, "unknown_machine", f"{machine_id[:100]} is unknown: no run ever asked for it")
-    return render_template(
-        "_machine.html" if "fragment" in request.args else "machine.html",
-        machine=machine_json(found),
-        runs=last_runs(gate, found.id),
-        now_ms=snapshot.now_ms,
-        most=LINE_ON_PAGE,
-    )
-
-
-@blueprint.get("/runs/<task_id>")
-def run(task_id: str) -> Any:
-    gate = services()
-    found = run_of(gate, task_id)
-    if found is None:
-        raise Problem(404, "unknown_run", f"{task_id[:100]} is unknown: no step and no event ever named it")
-    return render_template(
-        "_run.html" if "fragment" in request.args else "run.html",
-        run=found,
-        label=describe_info(found["info"]).strip(" ()"),
-        names={m["id"].lower(): m["name"] for m in found["machines"]},
-        waited_for=_waited_for(gate, found),
-        now_ms=gate.board.place(found["task_id"]).now_ms,  # type: ignore[union-attr]
-    )
-
-
 @blueprint.get("/docs")
 def docs() -> Any:
     """The OpenAPI document as a page."""
@@ -183,21 +113,27 @@ def docs() -> Any:
 def sign_in() -> Any:
     target = request.values.get("next", "/")
     target = target if _LOCAL_PATH.match(target) else "/"
-    complaint = None
-    if request.method == "POST":
-        tokens: Tokens = current_app.extensions["octowait.tokens"]
-        secret = request.form.get("token", "").strip()
-        token = tokens.find(secret)
-        if token and token.role in ALLOWS["viewer"]:
-            session.clear()
-            session["token"] = digest(secret)
-            return redirect(target, 303)
-        complaint = (
-            f"That token has the role {token.role}. The pages need one of role viewer or admin."
-            if token
-            else "No such token. Look for a letter that was lost when it was copied."
-        )
-    return render_template("sign_in.html", next=target, complaint=complaint), 403 if complaint else 200
+    if request.method == "GET":
+        return render_template("sign_in.html", next=target, complaint=None)
+    gate = services()
+    attempts, address = Attempts(gate.board.client, gate.board.keys), request.remote_addr or ""
+    if wait := attempts.seconds_to_wait(address):
+        complaint = f"Too many attempts from your address. Try again in {wait} s."
+        return render_template("sign_in.html", next=target, complaint=complaint), 429, {"Retry-After": str(wait)}
+    tokens: Tokens = current_app.extensions["octowait.tokens"]
+    secret = request.form.get("token", "").strip()
+    token = tokens.find(secret)
+    if token and token.role in ALLOWS["viewer"]:
+        session.clear()
+        session["token"] = digest(secret)
+        return redirect(target, 303)
+    attempts.failed(address)
+    complaint = (
+        f"That token has the role {token.role}. The pages need one of role viewer or admin."
+        if token
+        else "No such token. Look for a letter that was lost when it was copied."
+    )
+    return render_template("sign_in.html", next=target, complaint=complaint), 403
 
 
 @blueprint.post("/sign-out")
@@ -206,36 +142,14 @@ def sign_out() -> Any:
     return redirect(url_for("pages.sign_in"), 303)
 
 
-def _summary(snapshot: Snapshot) -> dict[str, Any]:
-    """What the top of the dashboard counts."""
-    statuses = Counter(machine.status for machine in snapshot.machines)
-    waiters = (waiter for machine in snapshot.machines for waiter in machine.line)
-    longest = min(waiters, key=lambda waiter: waiter.record["requested_at_ms"], default=None)
-    return {
-        "busy": statuses["busy"],
-        "reserved": statuses["reserved"],
-        "idle": statuses["idle"],
-        "waiting": len(snapshot.waiting),
-        "longest": longest and {"task_id": longest.task_id, "since_ms": longest.record["requested_at_ms"]},
-        "unresolved": snapshot.unresolved,
-    }
+def matching_id(text: str | None) -> str | None:
+    """*text* if it can be an id."""
+    return text if text and re.match(ID_PATTERN, text) else None
 
 
-def _waited_for(gate: Services, run: dict[str, Any]) -> dict[str, str]:
-    """Who had to give a machine back before *run* was granted: its task (empty: a reservation), and what it was."""
-    if not run["granted_at_ms"] or not run["waited_ms"]:
-        return {}
-    holders: dict[str, str] = {}
-    for machine in run["machines"][:SEARCHED_MACHINES]:
-        span = Filter(machine_id=machine["id"], from_ms=run["requested_at_ms"], to_ms=run["granted_at_ms"] + 1)
-        for record in gate.timeline.page(span, limit=500)[0]:
-            gave_back = record.kind in ("released", "ended", "unreserved") or record.cause == "uncollected"
-            if gave_back and record.task_id != run["task_id"] and len(holders) < NAMED_HOLDERS:
-                holders.setdefault(record.task_id or "", "")
-    for task_id in filter(None, holders):
-        place = gate.board.place(task_id)
-        holders[task_id] = describe_info(place.run.get("info") or {}).strip(" ()") if place else ""
-    return holders
+@blueprint.context_processor
+def _for_forms() -> dict[str, Any]:
+    return {"form_token": form_token}
 
 
 @blueprint.app_template_filter("words")
@@ -263,20 +177,3 @@ def _marked(text: str) -> Markup:
     """The marks of our docstrings: ``code`` between backticks, emphasis between asterisks."""
     escaped = re.sub(r"`+([^`]+)`+", r"<code>\1</code>", str(escape(text)))
     return Markup(re.sub(r"\*(\w+)\*", r"<em>\1</em>", escaped))
-
-
-@blueprint.app_template_test("matching")
-def _is_matching(machine: dict[str, Any], query: str, show: str) -> bool:
-    """Whether the dashboard shows *machine* for what was searched; `pages.js` does the same."""
-    is_shown = {
-        "waiting": bool(machine["line"]),
-        "busy": machine["status"] != "idle",
-        "idle": machine["status"] == "idle",
-    }
-    if not is_shown.get(show, True):
-        return False
-    runs = [*machine["holders"], *machine["line"]]
-    texts = [machine["name"], machine["id"]]
-    texts += [run.get(k) or "" for run in runs for k in ("task_id", "project", "release", "environment", "note", "by")]
-    found = " ".join(texts).lower()
-    return all(word in found for word in query.lower().split())

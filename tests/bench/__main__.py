@@ -14,7 +14,7 @@ from importlib import import_module
 from tests.bench.report import Bench, Report
 
 #: In the order of the targets; each is a module of this package with a function of the name ``run``.
-NAMES = ("handoff", "http_waits", "steps", "scale", "memory", "webhook", "timeline", "octopus", "soak")
+NAMES = ("handoff", "http_waits", "steps", "scale", "memory", "webhook", "timeline", "pages", "octopus", "soak")
 
 ALIASES = {"http": "http_waits"}
 

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
+
+ROOT = Path(__file__).parent.parent.parent
 
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -63,7 +66,20 @@ def open_window(browser: Browser, url: str, **how: Any) -> Window:
 
 
 def keep_screenshot(page: Page, name: str, otherwise: Path, *, full_page: bool = True) -> None:
-    """A picture in ``OCTOWAIT_SCREENSHOTS``, which CI keeps, or in *otherwise*."""
-    directory = Path(os.environ.get("OCTOWAIT_SCREENSHOTS") or otherwise)
+    """A picture where CI keeps it, in ``CI_OUTPUT`` or ``.ci-output/``; on a laptop in *otherwise*."""
+    kept = os.environ.get("CI_OUTPUT") or (ROOT / ".ci-output" if os.environ.get("CI") else None)
+    directory = Path(kept) / "screenshots" if kept else otherwise
     directory.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=directory / f"{name}.png", full_page=full_page)
+
+
+def serious_findings(page: Page) -> list[str]:
+    """What axe finds on the page that keeps somebody from using it: the rule, and where."""
+    # Not added to the page as a script: its policy would refuse that, and rightly so.
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{finding['id']}: {node['target']} {node['failureSummary']}"
+        for finding in found
+        if finding["impact"] in ("serious", "critical")
+        for node in finding["nodes"]
+    ]

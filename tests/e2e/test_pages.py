@@ -6,74 +6,19 @@ import json
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from app.coordination.board import Board
 from app.domain.run import Run
-from tests.conftest import TOKENS, Service, eventually
-from tests.e2e.browser import Window, chromium, keep_screenshot, open_window
+from tests.conftest import TOKENS, eventually
+from tests.e2e.boards import TTL, join
+from tests.e2e.browser import keep_screenshot
 
 VIEWER = TOKENS["viewer"]
-TTL = timedelta(hours=1)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def window_of(browser: Browser, service: Service) -> Iterator[Callable[..., Window]]:
-    """Windows on the service: ``window_of(color_scheme="dark")``. A complaint of the browser fails the test."""
-    windows: list[Window] = []
-
-    def make(**how: Any) -> Window:
-        windows.append(open_window(browser, service.url, **how))
-        return windows[-1]
-
-    yield make
-    for window in windows:
-        window.context.close()
-        assert window.complaints == []
-
-
-@pytest.fixture
-def window(window_of: Callable[..., Window]) -> Window:
-    return window_of()
-
-
-def name_machine(board: Board, number: int, name: str) -> None:
-    record = json.dumps({"id": f"Machines-{number}", "name": name})
-    board.client.hset(board.keys.machines, f"machines-{number}", record)
-
-
-def join(board: Board, task: int, *machines: int, project: str = "Web", priority: int = 0) -> None:
-    info = {
-        "project": {"id": "Projects-7", "name": project},
-        "release": {"id": "Releases-90", "version": "1.4.0"},
-        "environment": {"id": "Environments-2", "name": "Production"},
-        "url": f"https://octopus.example.com/app#/Spaces-1/tasks/ServerTasks-{task}",
-    }
-    run = Run(f"ServerTasks-{task}", info, priority=priority)
-    board.join(run, {f"Machines-{number}" for number in machines}, ttl=TTL)
-    board.poll(run.task_id)
-
-
-@pytest.fixture
-def busy_board(board: Board) -> Board:
-    """web-01 held by ServerTasks-1 with a line of two, web-02 idle."""
-    name_machine(board, 1, "web-01")
-    name_machine(board, 2, "web-02")
-    join(board, 1, 1)
-    join(board, 2, 1, project="Api")
-    join(board, 3, 1, project="Portal", priority=10)
-    return board
 
 
 def test_machine_is_shown_with_its_holder_and_its_line(busy_board, window, tmp_path):
@@ -159,7 +104,7 @@ def test_search_and_filter_work_with_and_without_script(busy_board, window, wind
     plain = window_of(java_script_enabled=False, extra_http_headers={"Authorization": f"Bearer {VIEWER}"}).page
     plain.goto(found)
     expect(plain.locator(".machine:visible h2")).to_have_text(["web-01"])
-    plain.get_by_label("Waiting").check()
+    plain.get_by_role("radio", name="Waiting").check()
     plain.get_by_role("button", name="Filter").click()
     expect(plain.locator(".machine:visible h2")).to_have_text(["web-01"])
     assert "show=waiting" in plain.url

@@ -35,6 +35,16 @@
       const text = words(at - Number(span.dataset.sinceMs));
       if (span.firstChild.data !== text) span.firstChild.data = text;
     }
+    if (root === live) document.dispatchEvent(new CustomEvent("octowait:tick", { detail: at }));
+  }
+
+  const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+  function markOf(at, form) {
+    const clock = `${two(at.getHours())}:${two(at.getMinutes())}`;
+    if (form === "second") return `${clock}:${two(at.getSeconds())}`;
+    const day = `${at.getDate()} ${MONTHS[at.getMonth()]}`;
+    if (form === "minute") return clock === "00:00" ? day : clock;
+    return at.getHours() || at.getMinutes() ? `${day} ${clock}` : day;
   }
 
   const two = (number) => String(number).padStart(2, "0");
@@ -46,20 +56,24 @@
       time.title = `${at.toISOString().slice(0, 19).replace("T", " ")} UTC`;
       time.textContent = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${clock}`;
     }
+    for (const mark of root.querySelectorAll("text[data-at-ms]")) mark.textContent = markOf(new Date(Number(mark.dataset.atMs)), mark.dataset.form);
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
     for (const note of root.querySelectorAll("[data-zone]")) note.textContent = `Times are in the time zone ${zone}.`;
   }
 
   // ---- Search and filter; the server does the same for a page without script.
   const filter = document.getElementById("filter");
+  const NAMES = ["environment", "project"];
   function applyFilter(root) {
     if (!filter) return;
     const asked = filter.elements.q.value.toLowerCase().split(/\s+/).filter(Boolean);
     const show = filter.elements.show.value;
+    const named = NAMES.map((name) => [`${name}s`, filter.elements[name].value.toLowerCase()]).filter(([, value]) => value);
     let shown = 0;
     for (const card of root.querySelectorAll(".machine")) {
       const { status, waiting } = card.dataset;
-      const kind = show === "all" || (show === "waiting" ? waiting !== "0" : (status === "idle") === (show === "idle"));
+      let kind = show === "all" || (show === "waiting" ? waiting !== "0" : (status === "idle") === (show === "idle"));
+      kind &&= named.every(([name, value]) => card.dataset[name].includes(`|${value}|`));
       const text = kind && asked.length ? Array.from(card.querySelectorAll(".s"), (e) => e.textContent).join(" ").toLowerCase() : "";
       card.hidden = !(kind && asked.every((word) => text.includes(word)));
       shown += !card.hidden;
@@ -72,10 +86,13 @@
     const changed = () => {
       applyFilter(live);
       const wanted = new URLSearchParams();
-      if (filter.elements.q.value) wanted.set("q", filter.elements.q.value);
+      for (const name of ["q", ...NAMES]) if (filter.elements[name].value) wanted.set(name, filter.elements[name].value);
       if (filter.elements.show.value !== "all") wanted.set("show", filter.elements.show.value);
       history.replaceState(null, "", wanted.size ? `?${wanted}` : location.pathname);
+      clearTimeout(asking);
+      asking = setTimeout(() => ask([]), 300); // the table of those who wait is the server's
     };
+    let asking = 0;
     filter.addEventListener("input", changed);
     filter.addEventListener("submit", (event) => { event.preventDefault(); changed(); });
     filter.querySelector(".no-script").remove();
@@ -90,14 +107,18 @@
   // ---- Swapping: change what differs and leave the rest alone, so that focus, selection and scrolling stay.
   const keyOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.dataset.key || node.id : "");
 
+  // What somebody is typing into stays; whether details are open is theirs to say.
+  const isInUse = (node) => node.nodeName === "FORM" && (node.contains(document.activeElement) || "changed" in node.dataset);
+  document.addEventListener("input", (event) => { if (event.target.form) event.target.form.dataset.changed = ""; });
+
   function morph(old, next) {
-    if (old.isEqualNode(next)) return;
+    if (old.isEqualNode(next) || isInUse(old)) return;
     if (old.nodeType !== next.nodeType || old.nodeName !== next.nodeName) {
       old.replaceWith(next);
     } else if (old.nodeType !== Node.ELEMENT_NODE) {
       old.data = next.data;
     } else {
-      for (const { name } of [...old.attributes]) if (!next.hasAttribute(name)) old.removeAttribute(name);
+      for (const { name } of [...old.attributes]) if (!next.hasAttribute(name) && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
       for (const { name, value } of next.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
       morphChildren(old, next);
     }
@@ -140,9 +161,9 @@
   }
 
   function swapPart(next) {
-    const [summary, fresh] = [live.querySelector(".summary"), next.querySelector(".summary")];
-    if (!summary || !fresh) return ask(null);
-    morph(summary, fresh);
+    const [overview, fresh] = [live.querySelector("#overview"), next.querySelector("#overview")];
+    if (!overview || !fresh) return ask(null);
+    morph(overview, fresh);
     for (const card of next.querySelectorAll(".machine")) {
       const old = cardOf(card.dataset.key);
       if (old) morph(old, card); else ask(null);
@@ -175,25 +196,46 @@
   const MOST_PARTS = 40;
   const wanted = new Set();
   let unlessSeen = false; // the next answer may be that nothing happened since the last full one
-  let everything = false, isWanted = false, isAsking = false, timer = 0, askedAt = -Infinity;
+  let everything = false, isWanted = false, isAsking = false, isHurried = false, timer = 0, askedAt = 0;
 
-  // Ask for the given machines' cards (null: everything): at once, then at most once a second.
+  // One question a second, and some at once for what comes in a burst: a join, its grant and a release a moment later.
+  const BURST = 3;
+  let allowed = BURST;
+  function pause() {
+    const now = performance.now();
+    allowed = Math.min(BURST, allowed + (now - askedAt) / SECOND);
+    askedAt = now;
+    return allowed >= 1 ? 0 : (1 - allowed) * SECOND;
+  }
+
+  // Ask for the given machines' cards (null: everything), at once if that may be.
   function ask(machines) {
     if (machines) machines.forEach((machine) => wanted.add(machine.toLowerCase()));
     else everything = true;
     isWanted = true;
     if (isAsking || timer || document.hidden) return;
-    timer = setTimeout(() => { timer = 0; refresh(); }, Math.max(0, askedAt + SECOND - performance.now()));
+    timer = setTimeout(() => { timer = 0; refresh(); }, isHurried ? 0 : pause());
   }
+
+  // Somebody wants to see another part of time: without the pause that records have to make.
+  document.addEventListener("octowait:draw", () => {
+    clearTimeout(timer);
+    timer = 0;
+    isHurried = true;
+    ask(null);
+  });
 
   async function refresh() {
     const parts = !everything && live.dataset.scope === "all" && wanted.size <= MOST_PARTS ? [...wanted] : null;
-    const query = new URLSearchParams(parts ? [["fragment", "some"], ...parts.map((id) => ["machine", id])] : [["fragment", "1"]]);
+    const query = new URLSearchParams(location.search);
+    query.set("fragment", parts ? "some" : "1");
+    if (parts) query.delete("machine");
+    for (const id of parts || []) query.append("machine", id);
     if (unlessSeen && !parts && live.dataset.lastId) query.set("seen", live.dataset.lastId);
     wanted.clear();
-    everything = isWanted = unlessSeen = false;
+    everything = isWanted = isHurried = unlessSeen = false;
     isAsking = true;
-    askedAt = performance.now();
+    allowed -= 1;
     try {
       const answer = await fetch(`${location.pathname}?${query}`, { cache: "no-store", signal: AbortSignal.timeout(15 * SECOND) });
       if (answer.status === 204) return true;
@@ -207,7 +249,7 @@
       return false;
     } finally {
       isAsking = false;
-      if (isWanted && source) ask([]);
+      if (isWanted && (source || isHurried)) ask([]);
     }
   }
 
@@ -236,13 +278,17 @@
   function note(record) {
     const task = (record.task_id || "").toLowerCase();
     const machines = record.machines.map((machine) => machine.toLowerCase());
-    if (live.dataset.scope === "all") {
+    if (live.dataset.scope === "every") {
+      ask(null);
+    } else if (live.dataset.scope === "all") {
       // A pause names no machine: those where its run is shown.
-      const shown = task ? live.querySelectorAll(`[data-key="${CSS.escape(record.task_id)}"]`) : [];
-      ask([...machines, ...Array.from(shown, (entry) => entry.closest(".machine").dataset.key)]);
+      const shown = task ? live.querySelectorAll(`.machine [data-key="${CSS.escape(record.task_id)}"]`) : [];
+      if (record.kind === "closed" || record.kind === "opened") ask(null);
+      else ask([...machines, ...Array.from(shown, (entry) => entry.closest(".machine").dataset.key)]);
     } else {
       const own = (live.dataset.machines || "").split(" ");
-      if (task === live.dataset.task || machines.some((machine) => own.includes(machine))) ask(null);
+      const isWhole = record.kind === "closed" || record.kind === "opened";
+      if (isWhole || (task && task === live.dataset.task) || machines.some((machine) => own.includes(machine))) ask(null);
     }
   }
 
@@ -253,7 +299,10 @@
     clearTimeout(retry);
   }
 
-  if (live) {
+  if (!live) localTimes(document);
+  else {
+    // A form that was refused is answered at its own address.
+    if (live.dataset.url && location.pathname !== live.dataset.url) history.replaceState(null, "", live.dataset.url);
     offset = Number(live.dataset.nowMs) - Date.now();
     tick(live);
     localTimes(live);

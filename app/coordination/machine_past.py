@@ -1,0 +1,76 @@
+"""What happened on one machine, with the records of the other machines that decided who waited here for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from app.coordination.past import Past, order_of
+from app.coordination.timeline import Filter, Record, Timeline
+from app.domain.replay import Replay
+from app.domain.scenes import Told, scenes
+
+#: Other machines whose records are read, too. Of a wait for more, some stretches say that nobody is known.
+MOST_OTHERS = 20
+
+
+class MachinePast:
+    """Reads what charts show; all methods raise `StoreError`."""
+
+    def __init__(self, past: Past, timeline: Timeline) -> None:
+        self._past = past
+        self._timeline = timeline
+
+    def of_machine(self, machine_id: str, *, from_ms: int, to_ms: int) -> list[Told]:
+        """What *machine_id* saw in the range, in order of its end, then what goes on at *to_ms*.
+
+        Costs the records of the machine in the range, those back to the last checkpoint before it, and the same of
+        `MOST_OTHERS` machines at most.
+        """
+        at = self._past.checkpoint(from_ms)
+        replay = Replay(at.state, from_ms=from_ms)
+        found = {record.id: record for record in self._records(Filter(machine_id=machine_id), at.id, to_ms)}
+        machines = {machine_id.lower(), *self._others(machine_id, replay, found.values())}
+        for other in machines - {machine_id.lower()}:
+            found |= {record.id: record for record in self._records(Filter(machine_id=other), at.id, to_ms)}
+        for task in _observed(machines, replay, found.values()):
+            found |= {record.id: record for record in self._records(Filter(task_id=task), at.id, to_ms)}
+        changes: dict[str, Any] = {**found, **{c.id: c for c in self._past.of_the_board(at.id, to_ms)}}
+        in_order = (changes[stamp] for stamp in sorted(changes, key=order_of))
+        own = machine_id.lower()
+        return [told for told in scenes(in_order, replay, to_ms) if _is_at(told, own)]
+
+    def of_all(self, *, from_ms: int, to_ms: int) -> Iterator[Told]:
+        """The same of all machines; it costs the records of the whole board in that time, and reads on as it goes."""
+        at = self._past.checkpoint(from_ms)
+        records = self._timeline.read(Filter(to_ms=to_ms), after=at.id)
+        return scenes(records, Replay(at.state, from_ms=from_ms), to_ms)
+
+    def _records(self, wanted: Filter, after: str, to_ms: int) -> Iterator[Record]:
+        return self._timeline.read(replace(wanted, to_ms=to_ms), after=after)
+
+    def _others(self, machine_id: str, replay: Replay, records: Iterable[Record]) -> list[str]:
+        """The machines that runs wanted together with this one, as many as may be read."""
+        own = machine_id.lower()
+        others: dict[str, None] = {}
+        wishes: list[Sequence[str]] = [run.machines for run in replay.present.values() if run.kind == "waiting"]
+        wishes += [record.machines for record in records if record.kind == "joined"]
+        for machines in wishes:
+            names = [name.lower() for name in machines]
+            if own in names:
+                others |= dict.fromkeys(name for name in names if name != own)
+            if len(others) >= MOST_OTHERS:
+                break
+        return list(others)[:MOST_OTHERS]
+
+
+def _is_at(told: Told, machine: str) -> bool:
+    return not told.machines or machine in map(str.lower, told.machines)
+
+
+def _observed(machines: set[str], replay: Replay, records: Iterable[Record]) -> set[str]:
+    """Tasks that ran without a lease: they give machines up when they join, and that record may name other ones."""
+    there = [run for run in replay.present.values() if run.kind == "observed"]
+    tasks = {run.task_id for run in there if machines & set(map(str.lower, run.machines))}
+    return tasks | {record.task_id for record in records if record.kind == "observed" and record.task_id}

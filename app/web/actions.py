@@ -1,0 +1,80 @@
+"""What admins do on the pages: reserve a machine, end that, take machines away from a run, move a waiter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import g, redirect, request, url_for
+
+from app.domain.errors import GateError
+from app.domain.run import MAX_PRIORITY
+from app.web.contract import services
+from app.web.forms import Draft, leave_notice, moment, require_form, required
+from app.web.machine_page import show_machine
+from app.web.pages import blueprint
+from app.web.problems import Problem
+from app.web.run_page import show_run
+
+
+@blueprint.post("/machines/<machine_id>/reserve")
+def reserve(machine_id: str) -> Any:
+    require_form()
+    board = services().board
+    try:
+        note = required("note", "what it is reserved for")
+        until_ms = moment(request.form.get("until", ""), board.now_ms())
+        made = board.reserve(machine_id, note=note, by=g.caller.name, until_ms=until_ms)
+    except (ValueError, GateError) as error:
+        return show_machine(machine_id, Draft("reserve", str(error), request.form))
+    leave_notice(f"{made['id']} is reserved. Running work goes on; nobody new starts.")
+    return redirect(url_for("pages.machine", machine_id=made["id"]), 303)
+
+
+@blueprint.post("/machines/<machine_id>/unreserve")
+def unreserve(machine_id: str) -> Any:
+    require_form()
+    done = services().board.unreserve(machine_id, by=g.caller.name)
+    leave_notice("The reservation has ended." if done else "It was not reserved.")
+    return redirect(url_for("pages.machine", machine_id=machine_id), 303)
+
+
+@blueprint.post("/runs/<task_id>/force-release")
+def force_release(task_id: str) -> Any:
+    require_form()
+    gate = services()
+    place = gate.board.place(task_id)
+    if place is None:
+        raise Problem(404, "unknown_run", f"{task_id[:100]} is unknown: expected a run that waits or holds")
+    try:
+        reason = required("reason", "why")
+    except ValueError as error:
+        return show_run(task_id, Draft("release", str(error), request.form))
+    if not request.form.get("confirm") and gate.is_running_in_octopus(place):
+        complaint = f"Octopus says that {place.task_id} still runs. Released, it and the next deployment can collide."
+        return show_run(task_id, Draft("release", complaint, request.form, needs_confirm=True, status=409))
+    outcome = gate.board.release(task_id, cause="forced", by=g.caller.name, reason=reason)
+    said = {"released": "Its machines are free.", "left": "It has left the line.", "nothing": "It held nothing."}
+    leave_notice(said.get(outcome, outcome))
+    return redirect(url_for("pages.run", task_id=task_id), 303)
+
+
+@blueprint.post("/runs/<task_id>/priority")
+def prioritize(task_id: str) -> Any:
+    require_form()
+    try:
+        reason = required("reason", "why")
+        place = services().board.prioritize(task_id, _priority(), by=g.caller.name, reason=reason)
+    except (ValueError, GateError) as error:
+        return show_run(task_id, Draft("priority", str(error), request.form))
+    leave_notice("It has been granted." if place.is_granted else f"It has place {place.place} now.")
+    return redirect(url_for("pages.run", task_id=task_id), 303)
+
+
+def _priority() -> int:
+    try:
+        priority = int(request.form.get("priority", ""))
+    except ValueError as error:
+        raise ValueError("Write the priority as a whole number, such as 10.") from error
+    if abs(priority) > MAX_PRIORITY:
+        raise ValueError(f"A priority is from {-MAX_PRIORITY:,} to {MAX_PRIORITY:,}.")
+    return priority

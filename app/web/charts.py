@@ -1,0 +1,112 @@
+"""Charts for the pages: reads the past of machines, names what is in it, and makes tables of the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from flask import url_for
+from markupsafe import Markup
+
+from app.coordination.machine_past import MachinePast
+from app.coordination.names import names_of
+from app.domain.replay import Wait
+from app.domain.scenes import Told
+from app.domain.story import Names as Known
+from app.services import Services
+from app.web.gantt import Track, Window
+from app.web.gantt_svg import Names, chart, said
+
+#: Rows of the table beside a chart, the newest.
+MOST_TABLE_ROWS = 200
+
+#: Tasks of a chart that are looked up to be named.
+MOST_NAMED = 3000
+
+
+def track_of(gate: Services, machine_id: str, window: Window) -> Track:
+    """What the machine saw in the window."""
+    track = Track(window, machine_id)
+    past = MachinePast(gate.past, gate.timeline)
+    for told in past.of_machine(machine_id, from_ms=window.from_ms, to_ms=window.until_ms + 1):
+        track.add(told)
+    return track
+
+
+def names_for(gate: Services, told: Iterable[Told], machines: Iterable[str]) -> Names:
+    """What everything in *told* and the *machines* are called, with links to their pages."""
+    tasks = sorted(tasks_in(told))[:MOST_NAMED]
+    found = names_of(gate.board.client, gate.board.keys, tasks=tasks, machines=machines)
+    return Names(labels_of(found), found.machines, lambda task: url_for("pages.run", task_id=task))
+
+
+def labels_of(names: Known) -> dict[str, str]:
+    """``Web 1.4.0 to Production`` by task; names have it in brackets behind the task."""
+    return {task: name.partition(" (")[2][:-1] for task, name in names.runs.items()}
+
+
+def machines_in(told: Iterable[Told]) -> set[str]:
+    """The machines that *told* names, in lower case."""
+    machines = {name for one in told for name in one.machines}
+    machines |= {p.machine_id for one in told if isinstance(one, Wait) for p in one.stretches if p.machine_id}
+    return {name.lower() for name in machines}
+
+
+def tasks_in(told: Iterable[Told]) -> set[str]:
+    """The tasks that *told* names."""
+    tasks: set[str] = set()
+    for one in told:
+        tasks |= {one.task_id} if one.task_id else set()
+        if isinstance(one, Wait):
+            tasks |= {part.task_id for part in one.stretches if part.task_id}
+        elif one.kind == "overlap" and one.note:
+            tasks.add(one.note)
+    return tasks
+
+
+def drawn(track: Track) -> list[Told]:
+    """All of a track that is drawn by itself."""
+    return [*track.holds, *track.waits, *track.reservations, *track.overlaps]
+
+
+def chart_of(track: Track, names: Names) -> Markup:
+    return chart(track, names, key="chart")
+
+
+def rows_of(track: Track, names: Names) -> list[dict[str, Any]]:
+    """The chart as rows of a table, the newest first."""
+    waits = {(wait.task_id, wait.to_ms): wait for wait in track.waits}
+    rows: list[dict[str, Any]] = [
+        {
+            "task_id": hold.task_id, "label": names.labels.get((hold.task_id or "").lower()), "kind": hold.kind,
+            "from_ms": hold.from_ms, "to_ms": None if hold.is_open else hold.to_ms, "note": None,
+            "waited_for": _waited_for(waits.pop((hold.task_id or "", hold.from_ms), None), names),
+            "waited_ms": hold.waited_ms, "length_ms": hold.to_ms - hold.from_ms,
+        }
+        for hold in track.holds
+    ]  # fmt: skip
+    rows += [
+        {
+            "task_id": None, "label": span.note, "kind": "reservation", "from_ms": span.from_ms, "waited_for": [],
+            "to_ms": None if span.is_open else span.to_ms, "waited_ms": None, "length_ms": span.to_ms - span.from_ms,
+        }
+        for span in track.reservations
+    ]  # fmt: skip
+    rows += [
+        {
+            "task_id": wait.task_id, "label": names.labels.get(wait.task_id.lower()), "kind": wait.outcome,
+            "from_ms": wait.from_ms, "to_ms": None if wait.outcome == "waiting" else wait.to_ms,
+            "waited_for": _waited_for(wait, names), "waited_ms": wait.waited_ms, "length_ms": None,
+        }
+        for wait in waits.values() if wait.outcome != "granted"
+    ]  # fmt: skip
+    return sorted(rows, key=lambda row: row["from_ms"], reverse=True)[:MOST_TABLE_ROWS]
+
+
+def _waited_for(wait: Wait | None, names: Names) -> list[dict[str, Any]]:
+    """Each stretch of a wait: how long, and for whom in words."""
+    if wait is None:
+        return []
+    return [
+        {"ms": part.to_ms - part.from_ms, "said": said(part, names), "task_id": part.task_id} for part in wait.stretches
+    ]

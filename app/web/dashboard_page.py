@@ -1,0 +1,168 @@
+"""The dashboard: every machine, who holds it, who waits for it; and all who wait."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import render_template, request
+
+from app.coordination.snapshot import Snapshot
+from app.domain.place import MachinePlace, Place, describe_info, name_of
+from app.services import Services
+from app.web.contract import services
+from app.web.etas import eta_of
+from app.web.pages import blueprint
+from app.web.views import machine_json, waiting_places
+
+#: Waiters of one machine, and of all, that the dashboard shows.
+LINE_ON_DASHBOARD, WAITING_ON_DASHBOARD = 20, 15
+
+_TEXTS = ("task_id", "project", "release", "environment", "note", "by")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of the dashboard is wanted; `pages.js` looks through its cards in the same way."""
+
+    query: str = ""
+    show: str = "all"
+    environment: str = ""
+    project: str = ""
+
+    @classmethod
+    def of(cls, args: Mapping[str, str]) -> Asked:
+        show = args.get("show", "all")
+        return cls(
+            args.get("q", "")[:200],
+            show if show in ("busy", "waiting", "idle") else "all",
+            args.get("environment", "")[:200],
+            args.get("project", "")[:200],
+        )
+
+    @property
+    def is_all(self) -> bool:
+        return self == Asked()
+
+    def accepts(self, machine: Mapping[str, Any]) -> bool:
+        """Whether the card of a machine is shown."""
+        is_shown = {
+            "waiting": bool(machine["line"]),
+            "busy": machine["status"] != "idle",
+            "idle": machine["status"] == "idle",
+        }
+        if not is_shown.get(self.show, True):
+            return False
+        runs = [*machine["holders"], *machine["line"]]
+        return self.accepts_runs(runs, machine["name"], machine["id"])
+
+    def accepts_runs(self, runs: Iterable[Mapping[str, Any]], *texts: str) -> bool:
+        """Whether any of *runs* is of the environment, any of the project, and the words are in them or in *texts*."""
+        runs = list(runs)
+        for name, wanted in (("environment", self.environment), ("project", self.project)):
+            if wanted and wanted.lower() not in {str(run.get(name) or "").lower() for run in runs}:
+                return False
+        found = " ".join([*texts, *(str(run.get(name) or "") for run in runs for name in _TEXTS)]).lower()
+        return all(word in found for word in self.query.lower().split())
+
+
+blueprint.add_app_template_test(lambda machine, asked: asked.accepts(machine), "matching")
+
+
+@blueprint.get("/")
+def dashboard() -> Any:
+    """Every machine. ``fragment=1`` answers the live part alone, ``fragment=some`` that of the given machines.
+
+    With ``seen``, the id of a timeline record: 204 if nothing happened since.
+    """
+    gate = services()
+    # Before the snapshot: what happens in between is then looked at again and not missed.
+    last_id = gate.timeline.last_id()
+    if request.args.get("seen") == last_id:
+        return "", 204
+    snapshot = gate.snapshot()
+    some = request.args.get("fragment") == "some"
+    wanted = {machine_id.lower() for machine_id in request.args.getlist("machine")}
+    shown = [m for m in snapshot.machines if not some or m.id.lower() in wanted]
+    asked = Asked.of(request.args)
+    waiting = _waiting(gate, snapshot, asked)
+    return render_template(
+        "_dashboard.html" if "fragment" in request.args else "dashboard.html",
+        machines=[machine_json(machine) for machine in shown],
+        is_part=some,
+        last_id=last_id,
+        now_ms=snapshot.now_ms,
+        summary=_summary(snapshot),
+        waiting=waiting[:WAITING_ON_DASHBOARD],
+        more_waiting=max(0, len(waiting) - WAITING_ON_DASHBOARD),
+        closed_since_ms=snapshot.closed_since_ms,
+        most=LINE_ON_DASHBOARD,
+        asked=asked,
+        choices=_choices(snapshot, asked),
+        base_url=gate.settings.public_url or request.host_url.rstrip("/"),
+        webhook_header=gate.settings.webhook_header,
+    )
+
+
+def _summary(snapshot: Snapshot) -> dict[str, Any]:
+    """What the top of the dashboard counts."""
+    statuses = Counter(machine.status for machine in snapshot.machines)
+    waiters = (waiter for machine in snapshot.machines for waiter in machine.line)
+    longest = min(waiters, key=lambda waiter: waiter.record["requested_at_ms"], default=None)
+    return {
+        "busy": statuses["busy"],
+        "reserved": statuses["reserved"],
+        "idle": statuses["idle"],
+        "waiting": len(snapshot.waiting),
+        "longest": longest and {"task_id": longest.task_id, "since_ms": longest.record["requested_at_ms"]},
+        "unresolved": snapshot.unresolved,
+    }
+
+
+def _waiting(gate: Services, snapshot: Snapshot, asked: Asked) -> list[dict[str, Any]]:
+    """Who waits, in order; whom for and until when of those that are shown."""
+    rows: list[dict[str, Any]] = []
+    for place in waiting_places(snapshot):
+        info = place.run.get("info") or {}
+        run = {
+            "task_id": place.task_id,
+            "project": name_of(info, "project"),
+            "release": (info.get("release") or {}).get("version"),
+            "environment": name_of(info, "environment"),
+        }
+        if not asked.accepts_runs([run], *(machine.name for machine in place.machines)):
+            continue
+        if len(rows) < WAITING_ON_DASHBOARD:
+            run |= {"since_ms": place.run["requested_at_ms"], "eta": eta_of(gate, place), **_blocker(place)}
+        rows.append(run)
+    return rows
+
+
+def _blocker(place: Place) -> dict[str, Any]:
+    """Where the wait of a run is longest, and who is in its way there."""
+    worst = max(place.machines, key=lambda machine: (machine.place, bool(machine.holders)))
+    held = worst if worst.holders else next((machine for machine in place.machines if machine.holders), None)
+    return {
+        "machine": worst,
+        "more": len(place.machines) - 1,
+        "holder": _holder(held) if held else None,
+        "ahead": worst.ahead[0] if worst.ahead else None,
+    }
+
+
+def _holder(machine: MachinePlace) -> dict[str, Any]:
+    held = machine.holders[0]
+    return {**held.as_json(), "label": describe_info(held.info).strip(" ()"), "machine": machine.name}
+
+
+def _choices(snapshot: Snapshot, asked: Asked) -> dict[str, list[str]]:
+    """The environments and projects of all runs that hold or wait, and the ones that are asked for."""
+    infos = [held.info for machine in snapshot.machines for held in machine.holders]
+    infos += [waiter.info for machine in snapshot.machines for waiter in machine.line]
+    chosen = {"environment": asked.environment, "project": asked.project}
+    return {
+        what: sorted({*(name for info in infos if (name := name_of(info, what))), *filter(None, [chosen[what]])})
+        for what in ("environment", "project")
+    }

@@ -1,0 +1,23 @@
+"""When waiters will start, as the pages show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from app.coordination.snapshot import Snapshot
+from app.domain.eta import Eta
+from app.domain.place import Place
+from app.services import Services
+from app.web.views import waiting_places
+
+
+def etas_of(gate: Services, snapshot: Snapshot, tasks: Iterable[str]) -> dict[str, Eta]:
+    """The ETA of each of *tasks* that has one."""
+    wanted = set(tasks)
+    places = [place for place in waiting_places(snapshot) if place.task_id in wanted] if wanted else []
+    return {place.task_id: eta for place in places if (eta := eta_of(gate, place))}
+
+
+def eta_of(gate: Services, place: Place) -> Eta | None:
+    """When it will start; None where the past cannot tell."""
+    return gate.foresight.foreseen(place).eta

@@ -1,0 +1,77 @@
+"""How octowait itself is: webhooks and how late they come, workers, repairs, what needs a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from flask import g, render_template, request
+
+from app.coordination.scripts import translated
+from app.coordination.timeline import Filter, Record
+from app.services import Services
+from app.web.contract import services
+from app.web.pages import blueprint
+
+#: Records, the newest, that are looked through for webhooks and repairs.
+LOOKED_THROUGH = 2000
+
+#: Repairs, dead letters and kept deliveries that are listed.
+LISTED = 20
+
+#: Kinds that tell of octowait and its connection to Octopus, not of a run.
+_REPAIRS = {
+    "gap", "caught_up", "job_failed", "outage_ended", "closed", "opened", "abandoned", "not_resumed", "overlapped",
+}  # fmt: skip
+
+
+@blueprint.get("/health")
+def health() -> Any:
+    gate = services()
+    now_ms = gate.board.now_ms()
+    records = gate.timeline.newest(Filter(), limit=LOOKED_THROUGH)
+    # What deliveries and jobs said can have names in it that not every viewer is to see.
+    is_admin = g.caller.role == "admin"
+    return render_template(
+        "_health.html" if "fragment" in request.args else "health.html",
+        now_ms=now_ms,
+        since_ms=records[0].at_ms if records else None,
+        webhooks=webhooks_of(records),
+        event_at_ms=_last_webhook(gate),
+        has_worker=gate.has_worker(),
+        knows_octopus=gate.knows_octopus,
+        calls=gate.budget.calls(),
+        rpm=gate.settings.octopus_rpm,
+        closed_since_ms=gate.board.closed_since_ms(),
+        repairs=[record.as_json() for record in reversed(records) if is_repair(record)][:LISTED],
+        unresolved=gate.snapshot().unresolved,
+        blocked=len(gate.wakes),
+        dead_count=gate.dead.count(),
+        kept_count=gate.kept.count(),
+        dead=gate.dead.all()[:LISTED] if is_admin else [],
+        kept=gate.kept.all()[:LISTED] if is_admin else [],
+    )
+
+
+def webhooks_of(records: Sequence[Record]) -> dict[str, Any] | None:
+    """How many events came by webhook, and how long after they had occurred; None if none did."""
+    lags = [
+        record.at_ms - record.detail["occurred_ms"]
+        for record in records
+        if record.kind == "event" and "via" not in record.detail and record.detail.get("occurred_ms")
+    ]
+    if not lags:
+        return None
+    return {"count": len(lags), "last_ms": lags[-1], "median_ms": round(median(lags)), "worst_ms": max(lags)}
+
+
+def is_repair(record: Record) -> bool:
+    """Whether something had gone wrong or unnoticed, and was put right or noticed then."""
+    return record.kind in _REPAIRS or record.cause in ("reconciled", "forced") or "via" in record.detail
+
+
+def _last_webhook(gate: Services) -> int | None:
+    with translated():
+        at: Any = gate.board.client.hget(gate.board.keys.counters, "event_at")
+    return int(at) if at else None

@@ -1,0 +1,150 @@
+"""``/api/report``: a range of the past as one file for an incident report, which needs no script and no other file."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Any
+
+from flask import Blueprint, Response, current_app, stream_with_context
+from markupsafe import Markup
+from pydantic import Field
+
+from app.coordination.machine_past import MachinePast
+from app.coordination.names import names_of
+from app.coordination.timeline import Filter, Record
+from app.domain.ledger import By
+from app.services import Services
+from app.settings import Token
+from app.web.charts import drawn, labels_of, machines_in, tasks_in
+from app.web.contract import Api, services
+from app.web.gantt import Track, Window
+from app.web.gantt_svg import Names, chart, utc
+from app.web.insight import ledger_json
+from app.web.models import Id, Input, Ms
+
+api = Api(Blueprint("report", __name__))
+
+DEFAULT_RANGE_MS = 86_400_000
+
+#: Records that a report lists, the first; charts and ledger count all of them.
+MOST_RECORDS = 20_000
+
+#: Pieces of the template that are sent at once.
+BUFFERED = 200
+
+HEADERS = {
+    # For somebody who opens it where it came from; the file says the same of itself.
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class ReportQuery(Input):
+    """Without *from_ms* the 24 hours before *to_ms*."""
+
+    machine_id: Annotated[Id | None, Field(description="Only this machine.")] = None
+    project_id: Annotated[
+        Id | None, Field(description="Only machines that runs of this project used; only its waits and records.")
+    ] = None
+    from_ms: Ms | None = None
+    to_ms: Annotated[Ms | None, Field(description="Exclusive; now by default.")] = None
+
+
+@api.route("GET", "/api/report", role="viewer", query=ReportQuery, answers={200: None}, media=("text/html",))
+def report(query: ReportQuery, caller: Token) -> Any:
+    """A range as one HTML file: a chart of each machine, the ledger, the records.
+
+    It streams, and loads nothing from anywhere.
+    """
+    gate = services()
+    now_ms = gate.board.now_ms()
+    to_ms = min(query.to_ms, now_ms + 1) if query.to_ms is not None else now_ms + 1
+    from_ms = query.from_ms if query.from_ms is not None else max(0, to_ms - DEFAULT_RANGE_MS)
+    window = Window(from_ms, max(to_ms, from_ms + 1), now_ms)
+    wanted = {"machine_id": query.machine_id, "project_id": query.project_id}
+    stream = current_app.jinja_env.get_template("report.html").stream(
+        style=_style(),
+        window=window,
+        wanted={name: value for name, value in wanted.items() if value},
+        by=caller.name,
+        now_ms=now_ms,
+        charts=_charts(gate, window, **wanted),
+        books=_books(gate, window, **wanted),
+        records=_records(gate, Filter(**wanted, from_ms=from_ms, to_ms=window.to_ms)),
+        most=MOST_RECORDS,
+    )
+    stream.enable_buffering(BUFFERED)
+    name = f"octowait-{utc(from_ms).replace(' ', 'T').replace(':', '')}.html"
+    headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(stream_with_context(iter(stream)), headers=headers, content_type="text/html; charset=utf-8")
+
+
+@cache
+def _style() -> Markup:
+    """The style sheet of the pages, which is ours: it has nothing in it that ends a style element."""
+    return Markup(files("app.web").joinpath("static/pages.css").read_text())
+
+
+def _charts(
+    gate: Services, window: Window, machine_id: str | None, project_id: str | None
+) -> Iterator[Mapping[str, Any]]:
+    """A chart for each machine on which something happened, by name."""
+    tracks = _tracks(gate, window, machine_id, project_id)
+    known = names_of(gate.board.client, gate.board.keys, tasks=(), machines=tracks)
+    for number, key in enumerate(sorted(tracks, key=lambda key: known.machine(key).lower())):
+        track = tracks[key]
+        told = drawn(track)
+        found = names_of(
+            gate.board.client, gate.board.keys, tasks=tasks_in(told), machines={key, *machines_in(told)}
+        )  # fmt: skip
+        names = Names(labels_of(found), found.machines, lambda task: None)
+        yield {
+            "name": found.machine(track.machine_id), "id": track.machine_id, "track": track,
+            "svg": chart(track, names, key=f"chart-{number}"),
+        }  # fmt: skip
+
+
+def _tracks(gate: Services, window: Window, machine_id: str | None, project_id: str | None) -> dict[str, Track]:
+    past = MachinePast(gate.past, gate.timeline)
+    span = {"from_ms": window.from_ms, "to_ms": window.until_ms}
+    told = past.of_machine(machine_id, **span) if machine_id else past.of_all(**span)
+    tracks: dict[str, Track] = {}
+    is_wanted: set[str] = set()
+    closures = []
+    for one in told:
+        if not one.machines:
+            closures.append(one)
+        for machine in one.machines:
+            key = machine.lower()
+            if not machine_id or key == machine_id.lower():
+                tracks.setdefault(key, Track(window, machine)).add(one)
+                if not project_id or (one.project_id or "").lower() == project_id.lower():
+                    is_wanted.add(key)
+    for track, closure in itertools.product(tracks.values(), closures):
+        track.add(closure)
+    return {key: track for key, track in tracks.items() if key in is_wanted}
+
+
+def _books(gate: Services, window: Window, **wanted: str | None) -> Iterator[Mapping[str, Any]]:
+    """The ledger by blocker, then by machine; made when they are asked for."""
+    for by in (By.BLOCKER, By.MACHINE):
+        yield ledger_json(gate, by, from_ms=window.from_ms, to_ms=window.to_ms, **wanted)
+
+
+def _records(gate: Services, wanted: Filter) -> Iterator[Mapping[str, Any]]:
+    """At most `MOST_RECORDS`, each with what its task and its machines are called."""
+    left: Iterator[Record] = itertools.islice(gate.timeline.read(wanted), MOST_RECORDS)
+    while some := list(itertools.islice(left, 500)):
+        names = names_of(
+            gate.board.client, gate.board.keys, tasks=[record.task_id for record in some if record.task_id],
+            machines={machine for record in some for machine in record.machines},
+        )  # fmt: skip
+        for record in some:
+            yield {
+                **record.as_json(),
+                "label": names.run(record.task_id) if record.task_id else "",
+                "at": [names.machine(machine) for machine in record.machines],
+            }

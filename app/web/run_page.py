@@ -1,0 +1,109 @@
+"""One run: its story in words and as bars, what keeps it, its records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import render_template, request
+
+from app.domain.place import describe_info
+from app.domain.replay import Wait
+from app.domain.scenes import Span, Told
+from app.web.charts import machines_in, names_for
+from app.web.contract import services
+from app.web.forms import Draft, take_notice
+from app.web.gantt import Track, Window
+from app.web.gantt_svg import Names, chart, said
+from app.web.insight import explain_json
+from app.web.pages import blueprint
+from app.web.problems import Problem
+from app.web.views import run_of
+
+#: Machines of a run that are drawn.
+MOST_DRAWN = 12
+
+#: Waits of its task that are drawn, the last.
+MOST_WAITS = 5
+
+#: Stretches of its waits that are listed, the longest.
+MOST_STRETCHES = 50
+
+
+@blueprint.get("/runs/<task_id>")
+def run(task_id: str) -> Any:
+    return show_run(task_id)
+
+
+def show_run(task_id: str, draft: Draft | None = None) -> Any:
+    """The page; with *draft*, a form that was sent and could not be accepted."""
+    gate = services()
+    found = run_of(gate, task_id)
+    if found is None:
+        raise Problem(404, "unknown_run", f"{task_id[:100]} is unknown: no step and no event ever named it")
+    now_ms = gate.board.now_ms()
+    waits = gate.past.waits_of(found["task_id"], now_ms=now_ms, most=MOST_WAITS)
+    names = names_for(gate, waits, {m["id"].lower() for m in found["machines"]} | machines_in(waits))
+    is_fragment = "fragment" in request.args
+    page = render_template(
+        "_run.html" if is_fragment else "run.html",
+        run=found,
+        label=describe_info(found["info"]).strip(" ()"),
+        names={m["id"].lower(): m["name"] for m in found["machines"]},
+        why=explain_json(gate, found["task_id"]) if found["state"] == "waiting" else None,
+        stretches=_stretches(waits, names),
+        waited_for=_waited_for(waits, found, names),
+        charts=_charts(found, waits, names, now_ms),
+        now_ms=now_ms,
+        draft=draft,
+        notice=None if is_fragment else take_notice(),
+    )
+    return (page, draft.status) if draft else page
+
+
+def _stretches(waits: list[Wait], names: Names) -> list[dict[str, Any]]:
+    """Whom its last wait was for, in order."""
+    parts = waits[-1].stretches[-MOST_STRETCHES:] if waits else ()
+    return [
+        {"from_ms": part.from_ms, "ms": part.to_ms - part.from_ms, "said": said(part, names), "task_id": part.task_id}
+        for part in parts
+    ]
+
+
+def _waited_for(waits: list[Wait], run: dict[str, Any], names: Names) -> dict[str, str]:
+    """Who kept it waiting before its grant, the longest first: its task (empty: nobody's) and what it was."""
+    wait = next((wait for wait in reversed(waits) if wait.from_ms == run["requested_at_ms"]), None)
+    lost: dict[str, int] = {}
+    for part in wait.stretches if wait else ():
+        lost[part.task_id or ""] = lost.get(part.task_id or "", 0) + part.to_ms - part.from_ms
+    blockers = sorted(lost, key=lambda task: -lost[task])
+    return {task: names.labels.get(task.lower(), "") for task in blockers[:5]}
+
+
+def _charts(run: dict[str, Any], waits: list[Wait], names: Names, now_ms: int) -> list[dict[str, Any]]:
+    """A chart for each of its machines: how it waited, and how long it held."""
+    held = _held(run, now_ms)
+    told: list[Told] = [*waits, *([held] if held else [])]
+    if not told:
+        return []
+    begin, end = min(one.from_ms for one in told), max(one.to_ms for one in told)
+    margin = max(1000, (end - begin) // 40)
+    window = Window(begin - margin, end + margin, now_ms)
+    charts = []
+    for number, machine in enumerate(run["machines"][:MOST_DRAWN]):
+        track = Track(window, machine["id"])
+        for one in told:
+            if machine["id"].lower() in map(str.lower, one.machines):
+                track.add(one)
+        charts.append({**machine, "svg": chart(track, names, key=f"chart-{number}", by_blocker=True)})
+    return charts
+
+
+def _held(run: dict[str, Any], now_ms: int) -> Span | None:
+    if run["held_ms"] is None:
+        return None
+    end = run["ended_at_ms"] or now_ms
+    kind = "lease" if run["granted_at_ms"] else "observed"
+    machines = tuple(machine["id"] for machine in run["machines"])
+    return Span(
+        kind, run["task_id"], run["run"], machines, end - run["held_ms"], end, run["ended_at_ms"] is None, run["cause"]
+    )

@@ -1,0 +1,86 @@
+"""The timeline as a table, the newest record first: filtered, and page by page."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import Any
+
+from flask import render_template, request
+
+from app.coordination.names import names_of
+from app.coordination.timeline import Filter, Record, Timeline
+from app.web.contract import services
+from app.web.pages import blueprint, matching_id
+from app.web.ranges import Range
+
+#: Records of a page.
+PAGE = 100
+
+#: The first look back is this long, ms; each further one is longer by the factor.
+FIRST_LOOK_MS, FACTOR = 60_000, 8
+
+KINDS = (
+    "joined", "granted", "released", "left", "expired", "timed_out", "refused", "observed", "ended", "overlapped",
+    "prioritized", "reserved", "unreserved", "event", "resumed", "not_resumed", "abandoned", "closed", "opened",
+    "outage_ended", "caught_up", "gap", "job_failed",
+)  # fmt: skip
+
+_STAMP = re.compile(r"^[0-9]{1,15}-[0-9]{1,10}\Z")
+
+
+@blueprint.get("/timeline")
+def timeline() -> Any:
+    gate = services()
+    shown = Range.asked(request.args, gate.board.now_ms(), default="7d")
+    asked = {name: matching_id(request.args.get(name)) for name in ("machine_id", "task_id", "project_id")}
+    kind = request.args.get("kind")
+    kind = kind if kind in KINDS else None
+    before = request.args.get("before", "")
+    before_id = before if _STAMP.match(before) else None
+    wanted = Filter(**asked, kind=kind, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms + 1)
+    records, older = newest_page(gate.timeline, wanted, before=before_id)
+    names = names_of(
+        gate.board.client, gate.board.keys, tasks=[r.task_id for r in records if r.task_id],
+        machines={machine for record in records for machine in record.machines},
+    )  # fmt: skip
+    return render_template(
+        "_timeline.html" if "fragment" in request.args else "timeline.html",
+        records=[record.as_json() for record in records],
+        names=names,
+        older=older,
+        before=before_id,
+        now_ms=shown.window.now_ms,
+        shown=shown,
+        spans=("1h", "1d", "7d", "30d", "90d"),
+        filters={name: value for name, value in {**asked, "kind": kind}.items() if value},
+        kinds=KINDS,
+    )
+
+
+def newest_page(
+    timeline: Timeline, wanted: Filter, *, before: str | None = None, limit: int = PAGE
+) -> tuple[list[Record], str | None]:
+    """The last *limit* records of *wanted*, newest first, from before the record *before*; and where to go on.
+
+    *wanted* has both ends. It is read in parts that go back further and further, so the newest of many cost little.
+    """
+    assert wanted.from_ms is not None and wanted.to_ms is not None
+    found: list[Record] = []
+    end = min(wanted.to_ms, int(before.partition("-")[0]) + 1) if before else wanted.to_ms
+    look = FIRST_LOOK_MS
+    while end > wanted.from_ms and len(found) <= limit:
+        begin = max(wanted.from_ms, end - look)
+        part = Filter(
+            machine_id=wanted.machine_id, task_id=wanted.task_id, project_id=wanted.project_id, kind=wanted.kind,
+            from_ms=begin, to_ms=end,
+        )  # fmt: skip
+        some: deque[Record] = deque(maxlen=limit + 1)
+        some.extend(record for record in timeline.read(part) if not before or _is_before(record.id, before))
+        found += reversed(some)
+        end, look = begin, look * FACTOR
+    return found[:limit], found[limit - 1].id if len(found) > limit else None
+
+
+def _is_before(one: str, other: str) -> bool:
+    return [int(part) for part in one.split("-")] < [int(part) for part in other.split("-")]

@@ -1,0 +1,242 @@
+"""The page of one machine: its chart, zoom and pan, its forms."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from playwright.sync_api import expect
+
+from app.coordination.learner import Learner
+from tests.conftest import TOKENS, eventually
+from tests.e2e.boards import join, write_past
+from tests.e2e.browser import keep_screenshot, serious_findings
+
+VIEWER, ADMIN = TOKENS["viewer"], TOKENS["admin"]
+PAGE = "/machines/Machines-1"
+
+
+@pytest.fixture
+def past_board(board, clock):
+    write_past(board, clock)
+    return board
+
+
+@pytest.fixture
+def service(past_board, make_service):
+    return make_service()
+
+
+def test_chart_shows_who_held_and_who_waited_for_whom(past_board, window, tmp_path):
+    page = window.sign_in(VIEWER, PAGE + "?span=12h")
+    chart = page.locator("#chart")
+
+    expect(chart.locator("a.hold")).to_have_count(4)
+    expect(chart.locator(".hold title").first).to_have_text(
+        re.compile(r"ServerTasks-1 \(Web 1.4.0 to Production\) held for 30 min, from .* released by its step")
+    )
+    expect(chart.locator(".hold.forced title")).to_contain_text("taken away by an operator")
+    expect(chart.locator(".reservation title")).to_contain_text("Reserved for 30 min")
+    waited = chart.locator(".wait", has_text="Portal").locator("title")
+    expect(waited).to_contain_text("ServerTasks-3 (Portal 1.4.0 to Staging) waited 35 min")
+    expect(waited).to_contain_text("15 min: ServerTasks-1 (Web 1.4.0 to Production) held web-01")
+    expect(waited).to_contain_text("20 min: ServerTasks-2 (Api 1.4.0 to Production) held web-01")
+    expect(chart.locator(".wait.waiting title")).to_contain_text("ServerTasks-5")
+    expect(chart.locator(".edge")).to_have_count(3)
+    expect(chart.locator(".now")).to_have_count(1)
+    keep_screenshot(page, "machine", tmp_path)
+
+
+def test_chart_is_the_same_from_a_checkpoint(past_board, window):
+    learner = Learner(past_board.client, past_board.keys, checkpoint_every=3)
+    while learner.learn(most=3):
+        pass
+    page = window.sign_in(VIEWER, PAGE + "?span=4h")
+
+    chart = page.locator("#chart")
+    expect(chart.locator("a.hold")).to_have_count(4)
+    expect(chart.locator(".wait", has_text="Portal").locator("title")).to_contain_text(
+        "20 min: ServerTasks-2 (Api 1.4.0 to Production) held web-01"
+    )
+
+
+def test_bar_leads_to_its_run_and_a_drag_does_not(window):
+    page = window.sign_in(VIEWER, PAGE + "?span=12h")
+    window.wait_until_live()
+    bar = page.locator("#chart a.hold rect").nth(1)
+    box = bar.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 150, box["y"] + 8, steps=4)
+    page.mouse.up()
+    page.wait_for_url(re.compile("from_ms="))
+    assert page.url.startswith(window.url + PAGE)
+
+    bar.click()
+    page.wait_for_url(window.url + "/runs/ServerTasks-2")
+
+
+def test_what_goes_on_grows_and_a_release_shows_without_reload(past_board, clock, window):
+    page = window.sign_in(VIEWER, PAGE + "?span=15m")
+    window.wait_until_live()
+    bar = page.locator("#chart .hold[data-open] > rect")
+    before = float((bar.get_attribute("width") or "").rstrip("%"))
+    eventually(lambda: float((bar.get_attribute("width") or "").rstrip("%")) > before)
+
+    past_board.release("ServerTasks-4")
+
+    expect(page.locator("#chart .hold[data-open] title")).to_contain_text("ServerTasks-5", timeout=2000)
+    expect(page.locator(".holders").first).to_contain_text("ServerTasks-5")
+
+
+def shown(page) -> tuple[int, int]:
+    box = page.locator("#chart")
+    return int(box.get_attribute("data-from-ms") or 0), int(box.get_attribute("data-to-ms") or 0)
+
+
+def test_keyboard_zooms_and_pans(window):
+    page = window.sign_in(VIEWER, PAGE + "?span=4h")
+    window.wait_until_live()
+    begin, end = shown(page)
+    page.locator("#chart").focus()
+
+    page.keyboard.press("+")
+    eventually(lambda: shown(page)[1] - shown(page)[0] == (end - begin) // 2)
+    assert shown(page)[0] - begin == (end - begin) // 4
+    zoomed = shown(page)
+    page.keyboard.press("ArrowLeft")
+    eventually(lambda: shown(page)[0] < zoomed[0])
+    page.keyboard.press("-")
+    eventually(lambda: shown(page)[1] - shown(page)[0] == end - begin)
+    assert page.evaluate("document.activeElement.id") == "chart"
+    page.keyboard.press("0")
+    eventually(lambda: page.url == window.url + PAGE + "?")
+
+
+def test_wheel_zooms_at_the_pointer(window):
+    page = window.sign_in(VIEWER, PAGE + "?span=4h")
+    window.wait_until_live()
+    begin, end = shown(page)
+    page.locator("#chart").focus()
+    box = page.locator("#chart").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 30)
+    page.mouse.wheel(0, -100)
+
+    eventually(lambda: shown(page)[1] - shown(page)[0] < end - begin)
+    left, right = shown(page)
+    pointed = begin + (end - begin) / 4
+    assert abs((pointed - left) / (right - left) - 0.25) < 0.01
+
+
+def test_buttons_work_and_can_be_shared_without_script(window, window_of):
+    page = window.sign_in(VIEWER, PAGE + "?span=4h")
+    window.wait_until_live()
+    page.get_by_role("link", name="Earlier").click()
+    page.wait_for_url(re.compile("from_ms="))
+    expect(page.locator("#chart a.hold")).to_have_count(3)
+    shared = page.url
+
+    plain = window_of(java_script_enabled=False, extra_http_headers={"Authorization": f"Bearer {VIEWER}"}).page
+    plain.goto(shared)
+    expect(plain.locator("#chart a.hold")).to_have_count(3)
+    before = shown(plain)
+    plain.get_by_role("link", name="Zoom in").click()
+    after = shown(plain)
+    assert after[1] - after[0] == (before[1] - before[0]) // 2
+
+
+def test_table_says_the_same_as_the_chart(window):
+    page = window.sign_in(VIEWER, PAGE + "?span=12h")
+    page.get_by_text("The same as a table").click()
+    rows = page.get_by_label("Runs in the chart").locator("tbody tr")
+
+    expect(rows.filter(has_text="ServerTasks-3")).to_contain_text(
+        "15 min: ServerTasks-1 (Web 1.4.0 to Production) held web-01; 20 min: ServerTasks-2"
+    )
+    expect(rows.filter(has_text="disk swap")).to_contain_text("Reserved")
+    expect(rows.filter(has_text="ServerTasks-5")).to_contain_text("Waits")
+
+
+def test_open_details_and_typed_text_stay_when_the_board_changes(past_board, window):
+    page = window.sign_in(ADMIN, PAGE + "?span=1h")
+    window.wait_until_live()
+    page.get_by_text("The same as a table").click()
+    page.get_by_text("Reserve this machine").click()
+    page.get_by_label("What for").fill("disk swap")
+
+    past_board.release("ServerTasks-4")
+
+    expect(page.locator(".holders").first).to_contain_text("ServerTasks-5", timeout=2000)
+    expect(page.get_by_label("What for")).to_have_value("disk swap")
+    expect(page.get_by_label("Runs in the chart")).to_be_visible()
+
+
+def test_admin_reserves_a_machine_and_ends_that(past_board, window):
+    page = window.sign_in(ADMIN, PAGE)
+    page.get_by_text("Reserve this machine").click()
+    page.get_by_label("What for").fill("disk swap")
+    page.get_by_label("How long").fill("two hours")
+    page.get_by_role("button", name="Reserve", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("such as 30m, 2h or 1d")
+    expect(page.get_by_label("What for")).to_have_value("disk swap")
+    window.forgive("422")
+
+    page.get_by_label("How long").fill("2h")
+    page.get_by_role("button", name="Reserve", exact=True).click()
+    expect(page.locator(".notice")).to_contain_text("Machines-1 is reserved")
+    expect(page.locator(".holders").first).to_contain_text("disk swap")
+    expect(page.locator(".holders").first).to_contain_text("by test for")
+
+    page.get_by_role("button", name="End the reservation").click()
+    expect(page.locator(".notice")).to_contain_text("The reservation has ended")
+    expect(page.get_by_role("button", name="End the reservation")).to_have_count(0)
+
+
+def test_viewer_sees_no_form_and_may_not_send_one(window, window_of, past_board):
+    page = window.sign_in(VIEWER, PAGE)
+    expect(page.get_by_text("Reserve this machine")).to_have_count(0)
+    answer = page.request.post(window.url + PAGE + "/reserve", form={"note": "x"}, headers={"Origin": window.url})
+    assert answer.status == 403
+
+
+def test_form_without_the_token_of_its_session_is_refused(window, past_board):
+    page = window.sign_in(ADMIN, PAGE)
+    for token in ("", "guessed"):
+        answer = page.request.post(
+            window.url + PAGE + "/reserve", form={"note": "x", "form_token": token}, headers={"Origin": window.url}
+        )
+        assert answer.status == 403
+    assert past_board.client.hlen(past_board.keys.reservations) == 0
+
+
+def test_closed_board_is_told(past_board, window):
+    page = window.sign_in(VIEWER, PAGE)
+    window.wait_until_live()
+
+    past_board.close(by="dana", reason="moving")
+    expect(page.locator(".banner")).to_contain_text("Nobody is granted", timeout=2000)
+    past_board.open("operator", by="dana")
+    expect(page.locator(".banner")).to_have_count(0, timeout=3000)
+
+
+def test_many_waits_are_drawn_as_their_number(board, clock, past_board, window, tmp_path):
+    for number in range(60):
+        join(board, 100 + number, 1, ttl=timedelta(days=1))
+    page = window.sign_in(VIEWER, PAGE + "?span=15m")
+
+    expect(page.locator(".depth title")).to_contain_text("up to 61")
+    expect(page.locator("#chart .wait")).to_have_count(0)
+    keep_screenshot(page, "machine-deep", tmp_path, full_page=False)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_serious_keeps_anybody_from_using_it(window_of, scheme, past_board):
+    past_board.reserve("Machines-1", note="disk swap", by="dana")
+    page = window_of(color_scheme=scheme).sign_in(ADMIN, PAGE + "?span=12h")
+    page.get_by_text("The same as a table").click()
+    page.get_by_text("Change the reservation").click()
+
+    assert serious_findings(page) == []

@@ -1,0 +1,310 @@
+"""Run, ledger, timeline, health, the static file, signing in; and for all: phone, dark, accessible."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from app.coordination.attempts import MOST_FAILURES
+from app.coordination.learner import Learner
+from tests.conftest import TOKENS, a_delivery
+from tests.e2e.boards import join, write_past
+from tests.e2e.browser import keep_screenshot, serious_findings
+
+VIEWER, ADMIN = TOKENS["viewer"], TOKENS["admin"]
+
+PATHS = [
+    "/",
+    "/machines/Machines-1?span=12h",
+    "/runs/ServerTasks-3",
+    "/runs/ServerTasks-5",
+    "/ledger",
+    "/timeline",
+    "/health",
+]
+
+
+@pytest.fixture
+def past_board(board, clock):
+    write_past(board, clock)
+    learner = Learner(board.client, board.keys)
+    while learner.learn():
+        pass
+    return board
+
+
+@pytest.fixture
+def service(past_board, make_service):
+    return make_service()
+
+
+def named(path: str) -> str:
+    return re.sub(r"\W+", "-", path.split("?")[0]).strip("-") or "dashboard"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", PATHS)
+def test_page_is_readable_and_accessible(window_of, path, scheme, tmp_path):
+    window = window_of(color_scheme=scheme)
+    page = window.sign_in(ADMIN)
+    page.goto(window.url + path)
+
+    assert serious_findings(page) == []
+    keep_screenshot(page, f"{named(path)}-{scheme}", tmp_path)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_phone_shows_the_page_without_sideways_scrolling(window_of, path, tmp_path):
+    window = window_of(viewport={"width": 375, "height": 740}, has_touch=True, is_mobile=True)
+    page = window.sign_in(ADMIN)
+    page.goto(window.url + path)
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    keep_screenshot(page, f"{named(path)}-phone", tmp_path)
+
+
+def test_pages_forbid_scripts_and_frames_of_others(service):
+    for path in ("/sign-in", "/ledger", "/timeline", "/health", "/machines/Machines-1"):
+        import urllib.request
+
+        asked = urllib.request.Request(service.url + path, headers={"Authorization": f"Bearer {VIEWER}"})
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            policy = answer.headers["Content-Security-Policy"]
+            assert "script-src 'self'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+            assert answer.headers["X-Frame-Options"] == "DENY"
+            assert answer.headers["Referrer-Policy"] == "same-origin"
+
+
+def test_run_page_tells_for_whom_it_waited_in_words_and_bars(window):
+    page = window.sign_in(VIEWER, "/runs/ServerTasks-3")
+
+    expect(page.locator(".story")).to_contain_text("It waited 35 min for ServerTasks-2 (Api 1.4.0 to Production)")
+    expect(page.locator(".story")).to_contain_text("an operator released it")
+    expect(page.locator(".stretches li")).to_have_text(
+        [re.compile(r"15 min\s*ServerTasks-1 .* held web-01"), re.compile(r"20 min\s*ServerTasks-2 .* held web-01")]
+    )
+    expect(page.locator(".run-chart .part")).to_have_count(2)
+    expect(page.locator(".run-chart .hold")).to_have_count(1)
+
+
+def test_waiting_run_explains_itself_and_when_it_is_expected(window):
+    page = window.sign_in(VIEWER, "/runs/ServerTasks-5")
+    why = page.locator("section", has_text="Why it waits")
+
+    expect(why.locator(".chain li")).to_have_count(1)
+    expect(why.locator(".chain li")).to_contain_text("Works ServerTasks-4 (Web 1.4.0 to Production)")
+    expect(why.locator(".chain a", has_text="Octopus")).to_have_attribute("href", re.compile("^https://octopus"))
+    expect(why.locator(".chain li")).to_contain_text("web-01 is free when ServerTasks-4 has ended")
+    expect(why.locator(".what-if")).to_contain_text("With the highest priority")
+    expect(why.locator(".eta")).to_contain_text("expected in")
+
+
+def test_event_shows_both_clocks(service, window):
+    occurred = datetime.now(UTC) - timedelta(seconds=40)
+    delivery = a_delivery("DeploymentStarted", task=4, occurred=occurred.isoformat())
+    assert service.deliver(delivery)[0] == 202
+
+    page = window.sign_in(VIEWER, "/runs/ServerTasks-4")
+
+    row = page.locator(".timeline tr", has_text="Octopus event")
+    expect(row).to_contain_text("DeploymentStarted, in Octopus at")
+    expect(row.locator("time")).to_have_count(2)
+    times = row.locator("time").evaluate_all("all => all.map(time => Number(time.dataset.atMs))")
+    assert times[0] - times[1] >= 40_000
+
+
+def test_admin_moves_a_waiter(past_board, window):
+    join(past_board, 6, 1, project="Portal")
+    page = window.sign_in(ADMIN, "/runs/ServerTasks-6")
+    page.get_by_text("Change its priority").click()
+    page.get_by_label("Priority").fill("10")
+    page.get_by_label("Why").first.fill("hotfix")
+    page.get_by_role("button", name="Move it").click()
+
+    expect(page.locator(".notice")).to_have_text("It has place 1 now.")
+    expect(page.locator(".timeline tr", has_text="Priority changed")).to_contain_text("from 0 to 10 by test: hotfix")
+
+
+def test_admin_releases_by_force_and_says_why(past_board, window):
+    page = window.sign_in(ADMIN, "/runs/ServerTasks-4")
+    page.get_by_text("Take its machines away").click()
+    page.get_by_label("Why").fill("   ")
+    page.get_by_role("button", name="Release by force").click()
+    expect(page.get_by_role("alert")).to_contain_text("Say why")
+    window.forgive("422")
+
+    page.get_by_label("Why").fill("its server died")
+    page.get_by_role("button", name="Release by force").click()
+    expect(page.locator(".notice")).to_have_text("Its machines are free.")
+    expect(page.locator(".story")).to_contain_text("an operator released it")
+    assert past_board.place("ServerTasks-5").is_granted
+
+
+def test_run_that_octopus_still_runs_is_released_only_when_confirmed(past_board, make_service, window_of, httpserver):
+    task = {"Id": "ServerTasks-4", "State": "Executing", "SpaceId": "Spaces-1"}
+    httpserver.expect_request(re.compile(r"/api/.*tasks.*")).respond_with_json(
+        {"Items": [task], "TotalResults": 1, "ItemsPerPage": 30, "Links": {}, **task}
+    )
+    service = make_service(OCTOWAIT_OCTOPUS_URL=httpserver.url_for(""), OCTOWAIT_OCTOPUS_API_KEY="API-TEST")
+    window = window_of()
+    window.url = service.url
+    page = window.sign_in(ADMIN, "/runs/ServerTasks-4")
+    page.get_by_text("Take its machines away").click()
+    page.get_by_label("Why").fill("its server died")
+    page.get_by_role("button", name="Release by force").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("Octopus says that ServerTasks-4 still runs")
+    assert past_board.place("ServerTasks-4").is_granted
+    window.forgive("409")
+    page.get_by_label("I am sure").check()
+    page.get_by_role("button", name="Release by force").click()
+    expect(page.locator(".notice")).to_have_text("Its machines are free.")
+
+
+def test_ledger_adds_up_who_lost_how_long_to_whom(window, service):
+    page = window.sign_in(VIEWER, "/ledger?by=blocker")
+    rows = page.get_by_label("Ledger").locator("tbody tr")
+
+    # Both projects of the past are Projects-7: 20 min + 35 min, and five of one that still waits.
+    expect(rows.first).to_contain_text("Projects-7")
+    expect(page.locator(".summary")).to_contain_text(re.compile(r"Lost by waiting\s*1 h"))
+    page.get_by_role("link", name="Machine", exact=True).click()
+    expect(rows.first.locator("a")).to_have_text("web-01")
+    page.locator(".longest details").first.locator("summary").click()
+    expect(page.locator(".longest p").first).to_contain_text(
+        "For 20 min ServerTasks-2 (Api 1.4.0 to Production) held web-01."
+    )
+
+    address = page.get_by_role("link", name="CSV").get_attribute("href")
+    status, text = service.call("GET", str(address), role="viewer")
+    assert status == 200 and text.splitlines()[1].startswith("Machines-1,web-01,3,")
+
+
+def test_timeline_is_filtered_and_paged_newest_first(past_board, window):
+    for number in range(110):
+        past_board.reserve("Machines-2", note=f"note {number}", by="dana")
+    page = window.sign_in(VIEWER, "/timeline?machine_id=Machines-2")
+    rows = page.locator(".timeline tbody tr")
+
+    expect(rows).to_have_count(100)
+    expect(rows.first).to_contain_text("note 109")
+    page.get_by_role("link", name="Older").click()
+    expect(rows).to_have_count(10)
+    expect(rows.last).to_contain_text("note 0")
+    page.get_by_role("link", name="Newest").click()
+    expect(rows.first).to_contain_text("note 109")
+
+    page.goto(window.url + "/timeline")
+    page.get_by_label("What").select_option("granted")
+    page.get_by_role("button", name="Filter").click()
+    expect(rows).to_have_count(4)
+    expect(rows.first).to_contain_text("ServerTasks-4 (Web 1.4.0 to Production)")
+
+
+def test_new_record_shows_on_the_timeline(past_board, window):
+    page = window.sign_in(VIEWER, "/timeline")
+    window.wait_until_live()
+
+    past_board.reserve("Machines-2", note="disk swap", by="dana")
+
+    expect(page.locator(".timeline tbody tr").first).to_contain_text("disk swap", timeout=2000)
+
+
+def test_health_tells_how_late_webhooks_are_and_what_was_repaired(past_board, service, window):
+    past_board.release("ServerTasks-4", cause="reconciled")
+    occurred = datetime.now(UTC) - timedelta(seconds=40)
+    service.deliver(a_delivery("DeploymentStarted", task=5, occurred=occurred.isoformat()))
+    service.deliver({"nothing": "readable"})
+
+    page = window.sign_in(VIEWER, "/health")
+
+    expect(page.locator("main")).to_contain_text(re.compile(r"Last webhook\s*OK\s*\d+ s ago"))
+    expect(page.locator("main")).to_contain_text(re.compile(r"Webhook lag\s*4\d s in the middle"))
+    expect(page.locator("main")).to_contain_text(re.compile(r"Kept deliveries\s*Look\s*1 could not be applied"))
+    expect(page.get_by_label("Repairs").locator("tr", has_text="reconciler")).to_contain_text("ServerTasks-4")
+    expect(page.get_by_role("heading", name="Kept deliveries")).to_have_count(0)
+
+
+def test_dashboard_shows_who_waits_for_whom_and_filters_by_environment(past_board, window, window_of):
+    join(past_board, 7, 2, project="Portal", environment="Staging")
+    page = window.sign_in(VIEWER)
+    row = page.get_by_label("Runs waiting").locator("tbody tr")
+
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text(re.compile(r"Api 1.4.0 to Production ServerTasks-5\s*web-01, place 1: ServerTasks-4"))
+    page.get_by_label("Environment").select_option("Staging")
+    expect(page.locator(".machine:visible h2")).to_have_text(["web-02"])
+    expect(row).to_have_count(0)
+    assert "environment=Staging" in page.url
+
+    plain = window_of(java_script_enabled=False, extra_http_headers={"Authorization": f"Bearer {VIEWER}"}).page
+    plain.goto(window.url + "/?environment=Staging")
+    expect(plain.locator(".machine:visible h2")).to_have_text(["web-02"])
+    expect(plain.get_by_label("Environment")).to_have_value("Staging")
+
+
+def test_report_is_one_file_that_needs_nothing_else(service, window_of, tmp_path):
+    file = tmp_path / "incident.html"
+    done = octowait(service, "timeline", "--since", "6h", "--html", str(file))
+    assert done.returncode == 0, done.stderr
+
+    window = window_of(java_script_enabled=False)
+    asked: list[str] = []
+    window.page.on("request", lambda request: asked.append(request.url))
+    window.page.goto(file.as_uri())
+    page = window.page
+
+    assert asked == [file.as_uri()]
+    assert not re.search(r"(src|href)=", file.read_text())
+    expect(page.locator(".panel h3").first).to_have_text(re.compile("web-01"))
+    expect(page.locator("svg.gantt .hold")).to_have_count(4)
+    expect(page.locator("main")).to_contain_text("For 20 min ServerTasks-2 (Api 1.4.0 to Production) held web-01.")
+    expect(page.locator(".timeline tbody tr").first).to_contain_text("Joined the line")
+    assert page.evaluate("getComputedStyle(document.querySelector('.hold rect')).fill") != "rgb(0, 0, 0)"
+    keep_screenshot(page, "report", tmp_path)
+
+
+def test_report_of_one_project_has_its_machines_only(past_board, service, tmp_path):
+    past_board.reserve("Machines-2", note="disk swap", by="dana")
+    file = tmp_path / "incident.html"
+    assert octowait(service, "timeline", "--project", "Projects-7", "--html", str(file)).returncode == 0
+    assert "web-01" in file.read_text() and "web-02" not in file.read_text()
+
+
+def test_report_escapes_what_people_wrote(past_board, service, tmp_path):
+    past_board.reserve("Machines-2", note="</style><script>alert(1)</script>", by="<b>dana</b>")
+    file = tmp_path / "incident.html"
+    assert octowait(service, "timeline", "--html", str(file)).returncode == 0
+    assert "<script" not in file.read_text() and "<b>dana" not in file.read_text()
+
+
+def test_report_that_breaks_off_leaves_no_file(service, tmp_path):
+    service.stop()
+    file = tmp_path / "incident.html"
+    assert octowait(service, "timeline", "--html", str(file)).returncode == 3
+    assert list(Path(tmp_path).glob("*incident*")) == []
+
+
+def octowait(service, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {**service.env, "OCTOWAIT_URL": service.url, "OCTOWAIT_TOKEN": VIEWER, "OCTOWAIT_REDIS_URL": ""}
+    return subprocess.run(
+        [sys.executable, "-m", "app", *arguments], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_sign_in_is_slowed_down_after_many_failures(window):
+    page = window.page
+    page.goto(window.url + "/sign-in")
+    for _ in range(MOST_FAILURES):
+        answer = page.request.post(window.url + "/sign-in", form={"token": "guess"}, headers={"Origin": window.url})
+        assert answer.status == 403
+    answer = page.request.post(window.url + "/sign-in", form={"token": VIEWER}, headers={"Origin": window.url})
+    assert answer.status == 429
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+    assert "Too many attempts" in answer.text()

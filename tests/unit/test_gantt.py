@@ -1,0 +1,198 @@
+"""What a chart keeps of a past, how it is drawn, and which part of time a page shows."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from app.domain.replay import Wait
+from app.domain.scenes import Span
+from app.domain.stretches import Reason, Stretch
+from app.web.gantt import COLUMNS, MOST_ROWS, Track, Window, rows, ticks
+from app.web.gantt_svg import Names, chart
+from app.web.ranges import LEAST_MS, Range, span_ms
+
+HOUR = 3_600_000
+WINDOW = Window(0, 6 * HOUR, 5 * HOUR)
+NAMES = Names({}, {}, lambda task: f"/runs/{task}")
+
+
+def a_hold(begin: int, end: int, *, task: str = "ServerTasks-1", **fields) -> Span:
+    return Span("lease", task, 1, ("Machines-1",), begin, end, **fields)
+
+
+def a_wait(begin: int, end: int, *, task: str = "ServerTasks-2", outcome: str = "granted", parts=None) -> Wait:
+    parts = parts or (Stretch(begin, end, Reason.HOLDER, "Machines-1", "ServerTasks-1"),)
+    return Wait(task, 1, ("Machines-1",), None, None, begin, end, outcome, None, False, parts)
+
+
+def a_track(*told, window: Window = WINDOW) -> Track:
+    track = Track(window, "Machines-1")
+    for one in told:
+        track.add(one)
+    return track
+
+
+def drawn(track: Track, names: Names = NAMES) -> ElementTree.Element:
+    return ElementTree.fromstring(chart(track, names, key="c"))
+
+
+def of_class(svg: ElementTree.Element, name: str) -> list[ElementTree.Element]:
+    return [element for element in svg.iter() if name in (element.get("class") or "").split()]
+
+
+def test_ten_thousand_short_holds_are_a_few_clumps():
+    step = 6 * HOUR // 10_000
+    track = a_track(*(a_hold(n * step, n * step + 1000, task=f"ServerTasks-{n}") for n in range(10_000)))
+
+    assert track.held_count == 10_000
+    assert track.holds == []
+    assert sum(clump.count for clump in track.clumps) == 10_000
+    assert len(track.clumps) <= COLUMNS
+    assert len(chart(track, NAMES, key="c")) < 10_000
+
+
+def test_short_hold_that_goes_on_is_drawn():
+    track = a_track(a_hold(5 * HOUR - 10, 5 * HOUR, is_open=True))
+
+    [bar] = of_class(drawn(track), "hold")
+    assert bar.get("data-open") is not None
+    assert float(bar[1].get("width", "").rstrip("%")) > 0
+
+
+def test_what_is_outside_of_the_window_is_left_out():
+    track = a_track(a_hold(-2 * HOUR, -HOUR), a_hold(7 * HOUR, 8 * HOUR), a_wait(-2 * HOUR, -1))
+
+    assert (track.held_count, track.wait_count) == (0, 0)
+
+
+def test_bar_that_began_before_the_window_begins_at_its_edge():
+    svg = drawn(a_track(a_hold(-HOUR, 3 * HOUR)))
+
+    [bar] = of_class(svg, "bar")
+    assert (bar.get("x"), bar.get("width")) == ("0.0%", "50.0%")
+
+
+def test_only_the_part_of_a_wait_in_the_window_counts():
+    assert a_track(a_wait(-HOUR, HOUR)).waited_ms == HOUR
+
+
+def test_run_that_did_not_wait_has_no_bar_of_waiting():
+    assert a_track(a_wait(HOUR, HOUR)).wait_count == 0
+
+
+def test_rows_never_have_two_at_a_time_and_are_as_few_as_need_be():
+    items = [a_hold(0, 10), a_hold(5, 15), a_hold(10, 20), a_hold(15, 25), a_hold(3, 4)]
+
+    found = list(rows(items))
+
+    assert [[(item.from_ms, item.to_ms) for item in row] for row in found] == [
+        [(0, 10), (10, 20)],
+        [(3, 4), (5, 15), (15, 25)],
+    ]
+
+
+def test_more_waits_than_rows_are_told_as_their_number():
+    waits = [a_wait(HOUR + n, 2 * HOUR, task=f"ServerTasks-{n}") for n in range(MOST_ROWS + 1)]
+    track = a_track(*waits)
+
+    assert track.wait_rows is None
+    assert max(track.depth) == MOST_ROWS + 1
+    assert track.depth[0] == track.depth[-1] == 0
+    assert of_class(drawn(track), "wait") == []
+    assert len(of_class(drawn(track), "depth")) == 1
+
+
+def test_wait_is_joined_to_the_one_who_kept_it_waiting_where_that_one_went():
+    parts = (
+        Stretch(HOUR, 2 * HOUR, Reason.HOLDER, "Machines-1", "ServerTasks-1"),
+        Stretch(2 * HOUR, 3 * HOUR, Reason.HOLDER, "Machines-9", "ServerTasks-7"),
+    )
+    svg = drawn(a_track(a_hold(0, 2 * HOUR), a_wait(HOUR, 3 * HOUR, parts=parts)))
+
+    [edge] = of_class(svg, "edge")
+    assert edge.get("x1") == f"{round(100 * 2 / 6, 3)}%"
+    assert len(of_class(svg, "elsewhere")) == 1
+
+
+def test_text_of_people_is_text():
+    evil = '<script>alert("1")</script>'
+    span = Span("reservation", None, 0, ("Machines-1",), HOUR, 2 * HOUR, note=evil)
+    svg = chart(a_track(span, a_hold(0, HOUR)), Names({"servertasks-1": evil}, {"machines-1": evil}, str), key="c")
+
+    assert "<script" not in svg
+    assert "&lt;script&gt;" in svg
+
+
+def test_overlap_and_closed_board_are_marked():
+    overlap = Span("overlap", "ServerTasks-2", 1, ("Machines-1",), HOUR, 2 * HOUR, note="ServerTasks-1")
+    closed = Span("closed", None, 0, (), 3 * HOUR, 4 * HOUR)
+    svg = drawn(a_track(a_hold(0, 2 * HOUR), a_hold(HOUR, 2 * HOUR, task="ServerTasks-2"), overlap, closed))
+
+    assert "ServerTasks-2 and ServerTasks-1" in (of_class(svg, "overlap")[0][0].text or "")
+    assert "Closed" in (of_class(svg, "closed")[0][0].text or "")
+    assert len({bar.get("y") for bar in of_class(svg, "bar")}) == 2
+
+
+@pytest.mark.parametrize("span", [10_000, 60_000, HOUR, 24 * HOUR, 30 * 24 * HOUR, 400 * 24 * HOUR])
+def test_axis_has_a_few_marks_at_round_times(span):
+    marks, step = ticks(Window(1_763_838_123_456, 1_763_838_123_456 + span, 0))
+
+    assert 2 <= len(marks) <= 10
+    assert all(mark % step == 0 for mark in marks)
+
+
+def asked(**args: str) -> Range:
+    return Range.asked(args, 100 * 24 * HOUR + 12345)
+
+
+def test_range_that_follows_ends_a_little_after_now_and_stays_the_same_for_a_while():
+    now = 100 * 24 * HOUR
+    step = HOUR // 50
+    first, second = (Range.asked({"span": "1h"}, now + n).window for n in (1, step - 1))
+
+    assert (first.from_ms, first.to_ms) == (second.from_ms, second.to_ms)
+    assert now < first.to_ms <= now + 2 * step
+    assert first.span_ms == HOUR
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {}, {"span": "x"}, {"span": "999999d"}, {"from_ms": "-1", "to_ms": "5"}, {"from_ms": "5", "to_ms": "4"},
+        {"from_ms": "9" * 30, "to_ms": "4"}, {"to_ms": "5"}, {"from_ms": "1e3", "to_ms": "2e3"}, {"span": "٣h"},
+    ],
+)  # fmt: skip
+def test_address_that_cannot_be_read_is_the_default(args):
+    assert Range.asked(args, 100 * 24 * HOUR).span == "4h"
+
+
+def test_zooming_in_and_out_again_leads_back():
+    fixed = asked(from_ms="1000000000", to_ms=str(1_000_000_000 + 8 * HOUR))
+
+    assert asked(**asked(**fixed.narrower).wider).params == fixed.params
+    assert asked(**asked(**fixed.earlier).later).params == fixed.params
+    assert asked(span="1h").narrower == {"span": "15m"}
+    assert asked(span="1h").wider == {"span": "4h"}
+
+
+def test_range_never_gets_too_small_or_negative():
+    small = asked(from_ms="0", to_ms="3")
+    assert small.window.span_ms == LEAST_MS
+    assert asked(**small.narrower).window.span_ms == LEAST_MS
+    assert small.earlier["from_ms"] == "0"
+
+
+@pytest.mark.parametrize(("text", "ms"), [("15m", 900_000), ("4h", 4 * HOUR), ("7d", 7 * 24 * HOUR)])
+def test_span_in_words(text, ms):
+    assert span_ms(text) == ms
+
+
+def test_chart_is_well_formed_and_says_what_it_shows():
+    svg = drawn(a_track(a_hold(0, HOUR), a_wait(0, HOUR)))
+
+    ids = [element.get("id") for element in svg.iter() if element.get("id")]
+    assert len(ids) == len(set(ids))
+    assert re.search("1 runs held it, 1 waited, 1 h in all", "".join(svg.itertext()))
