@@ -266,7 +266,7 @@ class _Chart:
         # Reached by pointer only: hundreds of stops would be no use to a keyboard, which has the table.
         link = self._names.link(task_id) if task_id else None
         head = Markup('<a class="{}"{} href="{}" tabindex="-1">') if link else Markup('<g class="{}"{}>')
-        opened = head.format(name, Markup(" data-open") if is_open else "", *([link] if link else []))
+        opened = head.format(name, Markup(' data-open=""') if is_open else "", *([link] if link else []))
         return Markup("{}<title>{}</title>{}</{}>").format(opened, title, inside, "a" if link else "g")
 
     def _bar(self, from_ms: int, to_ms: int, y: int, height: int, label: str) -> Markup:
@@ -276,7 +276,7 @@ class _Chart:
         x = self._window.x(from_ms)
         # A bar that begins now is to be seen, too.
         width = round(max(0.12, self._window.x(to_ms) - x), 3)
-        opened = Markup(" data-open") if is_open else ""
+        opened = Markup(' data-open=""') if is_open else ""
         return Markup('<rect class="{}" x="{}%" width="{}%" y="{}" height="{}"{}/>').format(
             name, x, width, y, height, opened
         )
