@@ -67,6 +67,7 @@ def opened(board: Board) -> Board:
     """*board*, which grants although its Redis was empty; its timeline begins with what the test does."""
     if board.open("test"):
         board.client.delete(board.keys.timeline)
+        board.client.hdel(board.keys.counters, "stamp")
     return board
 
 
