@@ -22,7 +22,7 @@ from app.domain.events import Effect, Event
 from app.domain.replay import Hold, Replay, Wait
 from app.domain.run import Run
 from app.domain.stretches import Reason
-from tests.conftest import Clock
+from tests.conftest import Clock, opened
 
 MACHINES = ["Machines-1", "Machines-2", "Machines-3"]
 
@@ -54,7 +54,7 @@ class World:
 
     def __init__(self, url):
         self.client = connect(url)
-        self.board = Board(self.client, namespace=f"h{uuid.uuid4().hex[:12]}")
+        self.board = opened(Board(self.client, namespace=f"h{uuid.uuid4().hex[:12]}"))
         self.clock = Clock(self.board)
         self.timeline = Timeline(self.client, self.board.keys)
         self.past = Past(self.client, self.board.keys)
