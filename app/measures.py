@@ -122,7 +122,7 @@ class Derived:
         for machine in record.machines:
             freed_ms = self.freed.get(machine.lower())
             # Who was not in line yet when it became free has not been waiting for it.
-            if freed_ms is not None and joined_ms < freed_ms:
+            if freed_ms is not None and joined_ms <= freed_ms:
                 self.increments.update(HANDOFF.observe(record.at_ms - freed_ms))
             self.freed[machine.lower()] = None
 
