@@ -226,3 +226,26 @@ def test_observed_run_that_was_abandoned_keeps_its_machines_too(patient):
     patient.sweep()
 
     assert patient.join(Run("ServerTasks-3"), {"Machines-7"}).is_granted
+
+
+@pytest.mark.parametrize("was", ["granted", "observed"])
+def test_run_anew_of_an_abandoned_task_keeps_its_machines_beyond_the_grace_time(patient, was):
+    """The grace time was the first run's; the second is at work when it is over."""
+    clock = Clock(patient)
+    octopus = Octopus(patient, clock)
+    if was == "observed":
+        octopus.runs("ServerTasks-1", WEB)
+    else:
+        patient.join(Run("ServerTasks-1"), {"Machines-7"})
+    patient.note_cancelling(patient.place("ServerTasks-1"))
+    clock.advance(timedelta(minutes=11))
+    octopus.tells(Effect.ENDED, outcome="canceled")
+    clock.advance(timedelta(minutes=1))
+
+    octopus.tells(Effect.STARTED)
+    clock.advance(timedelta(minutes=30))
+
+    assert patient.join(Run("ServerTasks-2"), {"Machines-7"}).is_waiting
+    octopus.tells(Effect.ENDED, outcome="succeeded")
+    assert patient.place("ServerTasks-2").is_granted
+    assert patient.client.zrange(patient.keys.holders, 0, -1) == [b"machines-7\0lease\0ServerTasks-2"]
