@@ -56,13 +56,17 @@ def reconcile(context: Context, octopus: OctopusClient, task_ids: list[str], *, 
 
 def _compare(context: Context, octopus: OctopusClient, place: Place, task: Task) -> None:
     if task.is_completed:
-        end = TaskEnd(OUTCOMES.get(task.state.lower(), task.state.lower()), task.completed_ms)
-        outcome = context.board.release(place.task_id, cause="reconciled", seen=place, ended=end)
+        outcome = context.board.release(place.task_id, cause="reconciled", seen=place, ended=end_of(task))
         log.info("reconcile: its task has ended", task=place.task_id, state=task.state, outcome=outcome)
     elif task.state.lower() == "cancelling" and not place.run.get("cancelling_at_ms"):
         context.board.note_cancelling(place)
     elif place.is_waiting and place.run.get("parked") and not task.has_pending_interruptions:
         see_override(context, octopus, place)
+
+
+def end_of(task: Task) -> TaskEnd:
+    """How a completed task ended, in the words of its event."""
+    return TaskEnd(OUTCOMES.get(task.state.lower(), task.state.lower()), task.completed_ms)
 
 
 def _one_by_one(octopus: OctopusClient, places: list[Place]) -> list[Task]:

@@ -20,6 +20,7 @@ from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusBusy, OctopusDenied, OctopusError, OctopusUnreachable
 from app.octopus.values import Deployment, Machine, RunbookRun, Task
 from workers.context import Context, about_task, current
+from workers.reconcile import end_of
 
 log = structlog.get_logger()
 
@@ -141,7 +142,7 @@ class Resolver:
         info = info_of(place.run)
         task = self._octopus.task(task_id, space=info.get("space_id"))
         if task.is_completed:
-            return self._end(task_id, place)
+            return self._end(task, place)
         facts = self.facts(place, task)
         machines = [{"id": machine.id, "name": machine.name} for machine in facts.machines]
         bind_contextvars(machines=[machine.id for machine in facts.machines])
@@ -169,9 +170,9 @@ class Resolver:
             raise Unclear(f"{task.id} is neither a deployment nor a runbook run")
         return Facts(tuple(machines), self._info(task, what, space))
 
-    def _end(self, task_id: str, place: Place) -> str:
+    def _end(self, task: Task, place: Place) -> str:
         # A re-run of the task that joined since must not be taken out of its line.
-        outcome = self._board.release(task_id, cause="reconciled", seen=place)
+        outcome = self._board.release(place.task_id, cause="reconciled", seen=place, ended=end_of(task))
         return "late" if outcome == "nothing" else "ended"
 
     def _deployed_machines(self, deployment: Deployment, space: str | None) -> list[Machine]:

@@ -34,9 +34,11 @@ class Octopus:
         server.expect_request("/api/Spaces-1/environments/Environments-2").respond_with_json({"Name": "Production"})
         server.expect_request("/api/Spaces-1/releases/Releases-90").respond_with_json({"Version": "1.4.0"})
 
-    def has_task(self, task_id: str = TASK, *, state: str = "Executing", **arguments: str) -> None:
+    def has_task(
+        self, task_id: str = TASK, *, state: str = "Executing", completed: str | None = None, **arguments: str
+    ) -> None:
         body = {"Id": task_id, "SpaceId": "Spaces-1", "State": state, "Arguments": arguments,
-                "IsCompleted": state in ("Success", "Failed", "Canceled")}  # fmt: skip
+                "CompletedTime": completed, "IsCompleted": state in ("Success", "Failed", "Canceled")}  # fmt: skip
         self._answer(f"tasks/{task_id}", body)
 
     def has_deployment(self, deployment_id: str = DEPLOYMENT, **fields: Any) -> None:
@@ -253,6 +255,19 @@ def test_run_that_ended_meanwhile_is_ended_by_the_reconciler(board, octopus, con
     assert board.place(TASK).run["state"] == "ended"
     assert board.place(TASK).run["cause"] == "reconciled"
     assert context.unresolved.tasks() == []
+
+
+def test_run_anew_that_began_before_its_first_end_was_found_is_observed(board, octopus, context):
+    """The first run ended a minute ago, the second began at once, and the event of that came after the look."""
+    minute_ago = time.strftime("%Y-%m-%dT%H:%M:%S.000+00:00", time.gmtime(time.time() - 60))
+    octopus.has_task(state="Failed", completed=minute_ago, DeploymentId=DEPLOYMENT)
+    hears(board, seconds=-120)
+    resolve_all(context)
+    assert board.place(TASK).run["state"] == "ended"
+
+    hears(board, number=2, seconds=-30)
+
+    assert board.place(TASK).run["state"] == "started"
 
 
 def test_run_that_joins_while_octopus_is_asked_keeps_its_place(board, httpserver, octopus, context, a_run):
