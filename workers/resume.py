@@ -7,8 +7,10 @@ from datetime import timedelta
 from typing import Literal
 
 import structlog
+from rq.timeouts import JobTimeoutException
 
 from app.coordination.board import info_of
+from app.coordination.errors import StoreError
 from app.domain.place import Place
 from app.jobs import RESUME, enqueue
 from app.octopus.client import OctopusClient
@@ -18,8 +20,9 @@ from workers.intervention import find, note_by_hand
 
 log = structlog.get_logger()
 
-#: Pauses until an intervention is looked for again: a claim has just ended, and it is about to be raised; doubled.
-PAUSES = (timedelta(seconds=1), timedelta(seconds=30))
+#: Pauses until an intervention is looked for again: a claim has just ended, and it is about to be raised; doubled. The
+#: event of its raising ends the pause. Where none is octowait's to answer, each look is two requests for nothing.
+PAUSES = (timedelta(seconds=1), timedelta(minutes=5))
 
 #: A person took responsibility: it is theirs, and looked at again after this.
 PERSON_PAUSE = timedelta(seconds=30)
@@ -77,6 +80,12 @@ def _attempt(context: Context, octopus: OctopusClient, place: Place) -> None:
         why = str(error) if tries == TRIES_UNTIL_SAID else ""
         context.board.put_off(task_id, pause, why=why)
         log.info("resume: not yet", task=task_id, why=str(error), tries=tries, pause_seconds=pause.total_seconds())
+    except (StoreError, JobTimeoutException):
+        raise
+    except Exception as error:
+        # A run that we stumble over, first in the list, would otherwise keep all others parked for ever.
+        log.exception("resume: unforeseen error", task=task_id)
+        context.board.put_off(task_id, PAUSES[1], why=f"{type(error).__name__}: {error}"[:300])
     else:
         context.unresolved.give_back(f"resume-{task_id}")
 

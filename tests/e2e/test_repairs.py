@@ -602,11 +602,49 @@ def test_answer_is_tried_until_the_intervention_is_raised(board, clock, octopus,
 
     for _ in range(6):
         do(resume)
-        clock.advance(timedelta(seconds=31))
+        clock.advance(timedelta(minutes=5))
 
     [said] = records(board, kind="not_resumed")
     assert "mention octowait" in said.detail["reason"]
     assert board.sweep().resumes
+
+
+def test_intervention_that_never_comes_is_not_asked_for_all_the_time(board, clock, octopus, do, holder):
+    """Each such run would take four requests a minute from those that watch the holders."""
+    octopus.project("Web", steps=[work("no intervention", on_server=True, seconds=FOR_EVER)])
+    deployment = octopus.deploy("Web")
+    board.join(Run(deployment.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
+    board.release(holder)
+    before = calls(octopus)
+
+    for _ in range(60):
+        do(resume)
+        clock.advance(timedelta(seconds=30))
+
+    assert 10 <= calls(octopus) - before <= 30
+
+
+def test_run_that_it_stumbles_over_does_not_stop_the_others(board, octopus, context, holder, park):
+    stumbled, parked = park("Odd"), park("Web")
+
+    class Stumbles:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(context.octopus, name)
+
+        def asking(self, **manner: Any) -> Any:
+            return self
+
+        def interruptions(self, task_id: str, **options: Any) -> Any:
+            if task_id == stumbled.task_id:
+                raise KeyError("requested_at_ms")
+            return context.octopus.interruptions(task_id, **options)
+
+    board.release(stumbled.task_id, cause="forced", by="ann", reason="odd")
+    board.release(holder)
+    do_in(replace(context, octopus=Stumbles()), resume)
+
+    assert octopus.wait_for(parked)["State"] == "Success"
+    assert "KeyError" in records(board, kind="not_resumed")[0].detail["reason"]
 
 
 def test_intervention_without_the_word_is_left_to_people(board, octopus, do, holder):

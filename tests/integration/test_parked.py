@@ -185,6 +185,18 @@ def test_answer_that_is_put_off_is_due_later(board, clock, due, timeline):
     assert [record.detail["reason"] for record in timeline.read(Filter(kind="not_resumed"))] == ["no intervention"]
 
 
+def test_event_of_its_intervention_ends_the_pause(board, due, octopus):
+    board.join(Run("ServerTasks-1"), {A})
+    park(board, 2)
+    board.release("ServerTasks-1")
+    board.put_off("ServerTasks-2", seconds(300))
+    assert due() == []
+
+    octopus.tells(Effect.PAUSED, "ServerTasks-2")
+
+    assert due() == ["ServerTasks-2"]
+
+
 def test_answer_for_a_run_that_has_ended_is_not_put_off(board):
     board.join(Run("ServerTasks-1"), {A})
 

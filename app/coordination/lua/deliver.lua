@@ -159,6 +159,10 @@ local function resumed()
 end
 
 local function paused()
+    if call("ZSCORE", RESUMES, run.id) then
+        -- What is to be answered has been raised.
+        call("ZADD", RESUMES, NOW, run.id)
+    end
     -- A pause that is over by now, or was one of an earlier run, must not take machines away.
     if FINISHED[run.state] or run.state == "known" or is_of_an_earlier_run() then
         note("late")
