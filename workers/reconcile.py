@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from itertools import islice
+
 import structlog
 
 from app.coordination.board import info_of
@@ -9,7 +12,7 @@ from app.domain.place import Place
 from app.domain.run import TaskEnd
 from app.jobs import RECONCILE
 from app.octopus.client import IDS_A_PAGE, OctopusClient
-from app.octopus.errors import OctopusError, OctopusMissing
+from app.octopus.errors import OctopusError
 from app.octopus.values import Task
 from workers.context import Context, about, current
 from workers.intervention import see_override
@@ -22,6 +25,9 @@ MOST_PAGES = 5
 
 #: Tasks of one pass that are asked for one by one, since the list did not have them.
 MOST_SINGLE = 5
+
+#: How long one that Octopus does not know is not asked for again: what it hides it hides for long.
+SINGLE_EVERY = timedelta(minutes=5)
 
 #: What an event would have said of such a state.
 OUTCOMES = {"success": "succeeded", "timedout": "timedout", "failed": "failed", "canceled": "canceled"}
@@ -49,7 +55,8 @@ def reconcile(context: Context, octopus: OctopusClient, task_ids: list[str], *, 
     spaces = sorted({space for place in seen.values() if (space := _space(place))})
     tasks = octopus.tasks([place.task_id for place in seen.values()], spaces=spaces)
     missing = seen.keys() - {task.id.lower() for task in tasks}
-    for task in [*tasks, *_one_by_one(octopus, [seen[key] for key in sorted(missing)[:MOST_SINGLE]])]:
+    singly = islice(filter(lambda key: context.unresolved.claim(f"single-{key}", SINGLE_EVERY), missing), MOST_SINGLE)
+    for task in [*tasks, *_one_by_one(context, octopus, [seen[key] for key in singly])]:
         with about(seen[task.id.lower()]):
             _compare(context, octopus, seen[task.id.lower()], task)
 
@@ -69,7 +76,7 @@ def end_of(task: Task) -> TaskEnd:
     return TaskEnd(OUTCOMES.get(task.state.lower(), task.state.lower()), task.completed_ms)
 
 
-def _one_by_one(octopus: OctopusClient, places: list[Place]) -> list[Task]:
+def _one_by_one(context: Context, octopus: OctopusClient, places: list[Place]) -> list[Task]:
     """Those that a list over all spaces did not have. One that Octopus does not know stays as it is: the API key may
     not see it, and a machine that stays busy is seen and freed.
     """
@@ -77,12 +84,11 @@ def _one_by_one(octopus: OctopusClient, places: list[Place]) -> list[Task]:
     for place in places:
         try:
             found.append(octopus.task(place.task_id, space=_space(place)))
-        except OctopusMissing as error:
-            log.warning(
-                "reconcile: Octopus does not know a task that holds or waits", task=place.task_id, error=str(error)
-            )
         except OctopusError as error:
-            log.warning("reconcile: no answer about a task", task=place.task_id, error=str(error))
+            log.warning("reconcile: no answer about a task that holds or waits", task=place.task_id, error=str(error))
+            if error.permanent:
+                continue
+        context.unresolved.give_back(f"single-{place.task_id}")
     return found
 
 

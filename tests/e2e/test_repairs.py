@@ -183,6 +183,20 @@ def test_holder_that_octopus_does_not_know_keeps_its_machines(board, octopus, do
     assert state(board, "ServerTasks-901") == "granted"
 
 
+def test_holders_that_octopus_hides_are_not_asked_about_all_the_time(board, octopus, do):
+    """Twelve watches a minute, and each asked for five of them once more (P7)."""
+    for number in range(8):
+        board.join(Run(f"ServerTasks-{901 + number}"), {f"Machines-{number}"})
+        board.join(Run(f"ServerTasks-{951 + number}", parked=True), {f"Machines-{number}"})
+    before = calls(octopus)
+
+    for _ in range(6):
+        do(watch)
+
+    asked = octopus.calls()
+    assert calls(octopus) - before == 6 + 8, asked
+
+
 def test_holders_of_several_spaces_are_asked_about_at_once(board, octopus, do):
     octopus.space("Other")
     other = octopus.api("spaces?partialName=Other")["Items"][0]["Id"]
