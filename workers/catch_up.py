@@ -14,7 +14,7 @@ from app.coordination.scripts import translated
 from app.domain.events import Effect, Event, Unreadable, effect_of, parse_event
 from app.jobs import CATCH_UP, RESOLVE, enqueue
 from app.octopus.client import OctopusClient
-from app.octopus.errors import OctopusMissing
+from app.octopus.errors import OctopusError
 from workers.context import Context, current
 
 log = structlog.get_logger()
@@ -25,8 +25,10 @@ OVERLAP_MS = 120_000
 #: What is read the first time: what ran before is found by the rebuild.
 FIRST_MS = 600_000
 
-#: The longest stretch that is read at once. Its end is remembered, so an outage of days is read piece by piece.
+#: The longest and the shortest stretch that is read at once. Its end is remembered, so an outage of days is read piece
+#: by piece; a stretch that took more requests than there were is halved.
 WINDOW_MS = 6 * 3_600_000
+LEAST_WINDOW_MS = 60_000
 
 #: How long one job goes on to the next stretch; the rest is another job's.
 PASS_SECONDS = 60.0
@@ -51,6 +53,7 @@ class CatchUp:
         self._board = context.board
         self._octopus = octopus
         self._cursor = self._board.keys.named("caught-up-to")
+        self._window = self._board.keys.named("caught-up-by")
         self.missed = self.latest_ms = 0
         self._is_unresolved = False
 
@@ -63,15 +66,19 @@ class CatchUp:
         """
         ends_at = time.monotonic() + PASS_SECONDS
         now_ms = self._board.now_ms()
-        from_ms = self._read_cursor() or now_ms - FIRST_MS
+        from_ms = self._read_number(self._cursor) or now_ms - FIRST_MS
         is_over = False
         try:
             while not is_over and time.monotonic() < ends_at:
-                to_ms = min(from_ms + WINDOW_MS, now_ms + OVERLAP_MS)
+                window_ms = self._read_number(self._window) or WINDOW_MS
+                to_ms = min(from_ms + window_ms, now_ms + OVERLAP_MS)
                 is_over = to_ms > now_ms
+                # Until it has been read it counts as too long: the worker may be killed for it, too.
+                self._write_number(self._window, max(LEAST_WINDOW_MS, min(window_ms, to_ms - from_ms) // 2))
                 newest_ms = self._read(from_ms - OVERLAP_MS, to_ms)
                 from_ms = max(from_ms, newest_ms) if is_over else to_ms
-                self._write_cursor(from_ms)
+                self._write_number(self._cursor, from_ms)
+                self._write_number(self._window, min(WINDOW_MS, 2 * window_ms))
         finally:
             self._say()
         return not is_over
@@ -93,7 +100,7 @@ class CatchUp:
         try:
             return parse_event(resource)
         except Unreadable as error:
-            log.warning("catch up: an event cannot be read", error=str(error), event=str(resource.get("Id")))
+            log.warning("catch up: an event cannot be read", error=str(error), event_id=str(resource.get("Id")))
             return None
 
     def _apply(self, event: Event) -> None:
@@ -114,7 +121,11 @@ class CatchUp:
                 task_id = self._octopus.runbook_run(event.deployment_id, space=space).task_id
             else:
                 task_id = self._octopus.deployment(event.deployment_id, space=space).task_id
-        except OctopusMissing:
+        except OctopusError as error:
+            if not error.permanent:
+                raise
+            # One that the key may not see must not keep all later events from being read.
+            log.warning("catch up: nobody says which task an event is about", event_id=event.id, error=str(error))
             task_id = None
         if not task_id:
             return "unlinked"
@@ -143,10 +154,10 @@ class CatchUp:
         if self._is_unresolved:
             enqueue(self._board.client, self._context.settings, RESOLVE)
 
-    def _read_cursor(self) -> int:
+    def _read_number(self, key: str) -> int:
         with translated():
-            return int(self._board.client.get(self._cursor) or 0)
+            return int(self._board.client.get(key) or 0)
 
-    def _write_cursor(self, at_ms: int) -> None:
+    def _write_number(self, key: str, number: int) -> None:
         with translated():
-            self._board.client.set(self._cursor, at_ms)
+            self._board.client.set(key, number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,8 +18,8 @@ from app.domain.events import parse_event
 from app.domain.run import Run
 from app.jobs import queues_of
 from app.octopus.client import OctopusClient
-from app.octopus.errors import OctopusBusy, OctopusUnreachable
-from tests.conftest import Clock, eventually, services_on
+from app.octopus.errors import OctopusBusy, OctopusDenied, OctopusUnreachable
+from tests.conftest import Clock, an_event, eventually, services_on
 from tests.simulator.control import Deployment, SimulatedOctopus
 from tests.simulator.steps import Step, manual, work
 from workers import catch_up, rebuild, reconcile, resolve, resume, watch
@@ -332,6 +333,63 @@ def test_catch_up_that_fails_half_way_is_not_remembered_as_done(board, octopus, 
         do(catch_up)
 
     assert board.client.get(board.keys.named("caught-up-to")) == b"1"
+
+
+def test_stretch_of_more_events_than_may_be_asked_for_is_read_in_shorter_ones(board, octopus, context):
+    """It needed more requests than there are in a minute, and was read anew from its beginning for ever."""
+    board.client.set(board.keys.named("caught-up-to"), board.now_ms() - 86_400_000)
+    one = deploys(octopus, "Web")
+
+    class Much:
+        """Three hours hold more pages than the budget."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(context.octopus, name)
+
+        def events(self, *, from_ms: int, to_ms: int, **options: Any) -> Any:
+            if to_ms - from_ms > 3 * 3_600_000:
+                raise OctopusBusy("held back to stay within the request budget")
+            return context.octopus.events(from_ms=from_ms, to_ms=to_ms, **options)
+
+    for _ in range(30):
+        with suppress(OctopusBusy):
+            do_in(replace(context, octopus=Much()), catch_up)
+
+    assert state(board, one) == "started"
+
+
+def test_event_about_what_the_key_may_not_see_does_not_stop_the_later_ones(board, octopus, context):
+    one = deploys(octopus, "Web")
+    hidden = {**an_event(number=900, task=None, related=["Deployments-900"]), "SpaceId": octopus.space_id}
+
+    class Hides:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(context.octopus, name)
+
+        def events(self, **options: Any) -> Any:
+            return [*context.octopus.events(**options), hidden]
+
+        def deployment(self, *args: Any, **options: Any) -> Any:
+            raise OctopusDenied("GET /api/deployments/Deployments-900: 403")
+
+    do_in(replace(context, octopus=Hides()), catch_up)
+
+    assert state(board, one) == "started"
+
+
+def test_event_that_cannot_be_read_does_not_stop_the_later_ones(board, octopus, context):
+    one = deploys(octopus, "Web")
+
+    class Odd:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(context.octopus, name)
+
+        def events(self, **options: Any) -> Any:
+            return [*context.octopus.events(**options), an_event(number=900, occurred="yesterday")]
+
+    do_in(replace(context, octopus=Odd()), catch_up)
+
+    assert state(board, one) == "started"
 
 
 def test_event_without_a_task_finds_it_through_its_deployment(board, octopus, context):
