@@ -623,7 +623,7 @@ def catch_up(gate: Gate, as_json: bool) -> None:
     _print_json(answer) if as_json else click.echo("a worker reads the events since the last time")
 
 
-@_command("rebuild", "octowait rebuild --reason 'restored a backup'")
+@_command("rebuild", "octowait rebuild --reason 'Redis lost data'")
 @click.option("--reason", required=True, help="Kept in the timeline, with who did it.")
 @click.option("--open", "is_open", is_flag=True, help="Grant again at once, without asking Octopus: you know who runs.")
 @as_json
