@@ -74,6 +74,12 @@ def deploy_each(octopus: SimulatedOctopus, number: int, steps: list[Step], prefi
     return deployments
 
 
+def is_waiting(stack: Stack, deployment: Any) -> bool:
+    """Whether its wait step has joined; before that, its events alone can make it known, or observed."""
+    place = stack.board.place(deployment.task_id)
+    return place is not None and place.is_waiting
+
+
 def states(octopus: SimulatedOctopus) -> set[str]:
     return {run["state"] for run in octopus.record()["runs"]}
 
@@ -100,7 +106,7 @@ def test_deployment_without_a_wait_step_is_waited_for(make_octopus, make_stack):
 
     octopus.project("Gated", steps=gated(0.5))
     waiter = octopus.deploy("Gated", machines=["web-01"])
-    eventually(lambda: stack.board.place(waiter.task_id))
+    eventually(lambda: is_waiting(stack, waiter), timeout=30)
     octopus.cancel(plain)
 
     octopus.wait_for(waiter, "Success")
@@ -146,7 +152,7 @@ def test_machine_of_a_cancelled_parent_is_busy_while_its_child_works(make_octopu
     child = stack.records(kind="granted")[1].task_id
     octopus.project("Other", steps=gated(0.5))
     other = octopus.deploy("Other", machines=["web-01"])
-    eventually(lambda: stack.board.place(other.task_id))
+    eventually(lambda: is_waiting(stack, other), timeout=30)
 
     octopus.cancel(parent)
     eventually(lambda: str(stack.board.place(parent.task_id).state) == "released", timeout=30)
@@ -212,7 +218,7 @@ def test_redis_wiped_under_three_that_run_and_ten_that_wait(make_octopus, make_s
         name = machines[number % 3]
         octopus.project(f"Waiter {number}", steps=gated(1.0, name))
         waiters.append(octopus.deploy(f"Waiter {number}", machines=[name]))
-        eventually(lambda: stack.board.place(waiters[-1].task_id))
+        eventually(lambda: is_waiting(stack, waiters[-1]), timeout=30)
 
     for key in stack.board.client.keys(f"octowait:{{{namespace}}}:*"):
         stack.board.client.delete(key)
