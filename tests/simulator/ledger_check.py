@@ -65,6 +65,9 @@ def _step(wait: Wait, runs: Mapping[str, list[Mapping[str, Any]]], tolerance_ms:
     if len(steps) != 1:
         found.problems.append(f"{wait.task_id}: {len(steps)} wait steps ran when it began to wait")
         return
+    if steps[0]["status"] != "Success":
+        # It was killed, and could be granted until octowait heard of that, or missed its signs of life.
+        return
     more_ms = (steps[0]["ended_ms"] - steps[0]["started_ms"]) - wait.waited_ms
     found.more_ms.append(more_ms)
     if not 0 <= more_ms <= tolerance_ms:
