@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.coordination.past import Past, order_of
-from app.coordination.timeline import Filter, Record, Timeline
+from app.coordination.past import Past
+from app.coordination.records import Filter, order_of
+from app.coordination.timeline import Timeline
 from app.domain.replay import Replay
-from app.domain.scenes import Told, scenes
+from app.domain.scenes import Recorded, Told, scenes
 
 #: Other machines whose records are read, too. Of a wait for more, some stretches say that nobody is known.
 MOST_OTHERS = 20
@@ -22,14 +23,15 @@ class MachinePast:
         self._past = past
         self._timeline = timeline
 
-    def of_machine(self, machine_id: str, *, from_ms: int, to_ms: int) -> list[Told]:
+    def of_machine(self, machine_id: str, *, from_ms: int, to_ms: int, least_ms: int = 0) -> list[Told]:
         """What *machine_id* saw in the range, in order of its end, then what goes on at *to_ms*.
 
+        Waits that were over within *least_ms* are told without their stretches, which saves a fifth of the time.
         Costs the records of the machine in the range, those back to the last checkpoint before it, and the same of
         `MOST_OTHERS` machines at most.
         """
         at = self._past.checkpoint(from_ms)
-        replay = Replay(at.state, from_ms=from_ms)
+        replay = Replay(at.state, from_ms=from_ms, least_ms=least_ms)
         found = {record.id: record for record in self._records(Filter(machine_id=machine_id), at.id, to_ms)}
         machines = {machine_id.lower(), *self._others(machine_id, replay, found.values())}
         for other in machines - {machine_id.lower()}:
@@ -44,13 +46,13 @@ class MachinePast:
     def of_all(self, *, from_ms: int, to_ms: int) -> Iterator[Told]:
         """The same of all machines; it costs the records of the whole board in that time, and reads on as it goes."""
         at = self._past.checkpoint(from_ms)
-        records = self._timeline.read(Filter(to_ms=to_ms), after=at.id)
+        records = self._timeline.changes(Filter(to_ms=to_ms), after=at.id)
         return scenes(records, Replay(at.state, from_ms=from_ms), to_ms)
 
-    def _records(self, wanted: Filter, after: str, to_ms: int) -> Iterator[Record]:
-        return self._timeline.read(replace(wanted, to_ms=to_ms), after=after)
+    def _records(self, wanted: Filter, after: str, to_ms: int) -> Iterator[Recorded]:
+        return self._timeline.changes(replace(wanted, to_ms=to_ms), after=after)
 
-    def _others(self, machine_id: str, replay: Replay, records: Iterable[Record]) -> list[str]:
+    def _others(self, machine_id: str, replay: Replay, records: Iterable[Recorded]) -> list[str]:
         """The machines that runs wanted together with this one, as many as may be read."""
         own = machine_id.lower()
         others: dict[str, None] = {}
@@ -69,7 +71,7 @@ def _is_at(told: Told, machine: str) -> bool:
     return not told.machines or machine in map(str.lower, told.machines)
 
 
-def _observed(machines: set[str], replay: Replay, records: Iterable[Record]) -> set[str]:
+def _observed(machines: set[str], replay: Replay, records: Iterable[Recorded]) -> set[str]:
     """Tasks that ran without a lease: they give machines up when they join, and that record may name other ones."""
     there = [run for run in replay.present.values() if run.kind == "observed"]
     tasks = {run.task_id for run in there if machines & set(map(str.lower, run.machines))}

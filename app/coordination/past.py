@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 
 from app.coordination.connection import Client
 from app.coordination.keys import Keys
+from app.coordination.records import Stored, order_of
 from app.coordination.scripts import translated
-from app.coordination.timeline import Filter, Record, Timeline
+from app.coordination.timeline import Filter, Timeline
 from app.domain.replay import WITHOUT_EFFECT, Hold, Replay, Wait
+from app.domain.scenes import Recorded
 
 #: Records between two checkpoints.
 CHECKPOINT_EVERY = 5_000
@@ -39,52 +41,6 @@ _WHOLE_BOARD = frozenset({b"closed", b"opened"})
 _LAST = 2**64 - 1
 
 _SKIPPED = frozenset(kind.encode() for kind in WITHOUT_EFFECT)
-
-
-class RecordedChange:
-    """A record as `Replay` needs it. Most fields of most records are never asked for, so each is read when it is."""
-
-    __slots__ = ("_fields", "at_ms", "id", "kind")
-
-    def __init__(self, stamp: bytes, fields: Mapping[bytes, bytes]) -> None:
-        self.id = stamp.decode()
-        self.at_ms = int(stamp[: stamp.index(b"-")])
-        self.kind = fields[b"kind"].decode()
-        self._fields = fields
-
-    def _text(self, name: bytes) -> str | None:
-        value = self._fields.get(name)
-        return value.decode() if value else None
-
-    @property
-    def task_id(self) -> str | None:
-        return self._text(b"task")
-
-    @property
-    def run(self) -> int | None:
-        return int(self._fields.get(b"run", 0)) or None
-
-    @property
-    def machines(self) -> list[str]:
-        machines = self._text(b"machines")
-        return machines.split(",") if machines else []
-
-    @property
-    def project_id(self) -> str | None:
-        return self._text(b"project")
-
-    @property
-    def environment_id(self) -> str | None:
-        return self._text(b"environment")
-
-    @property
-    def cause(self) -> str | None:
-        return self._text(b"cause")
-
-    @property
-    def detail(self) -> Mapping[str, Any]:
-        detail = self._fields.get(b"detail")
-        return json.loads(detail) if detail else {}
 
 
 class Checkpoint(NamedTuple):
@@ -133,13 +89,13 @@ class Past:
 
     def waits_of(self, task_id: str, *, now_ms: int, most: int = 20) -> list[Wait]:
         """The last waits of a task, oldest first, one perhaps still going on; reads its machines' records only."""
-        turns = [record for record in self._timeline.read(Filter(task_id=task_id)) if record.kind in _TURNS]
-        ends = [*(record.at_ms + 1 for record in turns[1:]), now_ms]
+        turns = [change for change in self._timeline.changes(Filter(task_id=task_id)) if change.kind in _TURNS]
+        ends = [*(change.at_ms + 1 for change in turns[1:]), now_ms]
         begun = [(begin, end) for begin, end in zip(turns, ends, strict=True) if begin.kind == "joined"]
         waits = [self._wait(begin, end) for begin, end in begun[-most:]]
         return [wait for wait in waits if wait]
 
-    def _wait(self, begin: Record, to_ms: int) -> Wait | None:
+    def _wait(self, begin: Recorded, to_ms: int) -> Wait | None:
         """The wait that began with that record."""
         at = self.checkpoint(begin.at_ms)
         replay = Replay(at.state, from_ms=begin.at_ms)
@@ -149,11 +105,11 @@ class Past:
                 return ended
         return next((wait for wait in replay.waiting(to_ms) if _is_of(wait, begin)), None)
 
-    def _around(self, begin: Record, at: Checkpoint, to_ms: int) -> list[Record | RecordedChange]:
+    def _around(self, begin: Recorded, at: Checkpoint, to_ms: int) -> list[Recorded]:
         """The records that matter to a wait: of its machines, and of the whole board."""
         machines = {machine.lower() for machine in begin.machines}
-        sources = [self._timeline.read(Filter(machine_id=m, to_ms=to_ms), after=at.id) for m in begin.machines]
-        found: dict[str, Record | RecordedChange] = {record.id: record for source in sources for record in source}
+        sources = [self._timeline.changes(Filter(machine_id=m, to_ms=to_ms), after=at.id) for m in begin.machines]
+        found = {change.id: change for source in sources for change in source}
         # A run without a lease gives its machines up when it joins, and that record may name other ones.
         there = Replay(at.state).present.values() if at.state else ()
         observed = {
@@ -161,13 +117,12 @@ class Past:
         }
         observed |= {change.task_id for change in found.values() if change.kind == "observed" and change.task_id}
         for task in observed:
-            found |= {
-                record.id: record for record in self._timeline.read(Filter(task_id=task, to_ms=to_ms), after=at.id)
-            }
+            its_own = self._timeline.changes(Filter(task_id=task, to_ms=to_ms), after=at.id)
+            found |= {change.id: change for change in its_own}
         found |= {change.id: change for change in self.of_the_board(at.id, to_ms)}
         return [found[stamp] for stamp in sorted(found, key=order_of)]
 
-    def of_the_board(self, after: str, to_ms: int) -> Iterator[RecordedChange]:
+    def of_the_board(self, after: str, to_ms: int) -> Iterator[Recorded]:
         """When the board was closed and opened; no index has these records, but the head knows their times."""
         head = self.head()
         begin = order_of(after)
@@ -197,7 +152,7 @@ class Past:
 
     def changes(
         self, *, after: str, to_ms: int | None = None, only: frozenset[bytes] | None = None
-    ) -> Iterator[RecordedChange]:
+    ) -> Iterator[Recorded]:
         """The records behind the id *after* that change the board, or those of the kinds *only*; oldest first."""
         end = f"({to_ms}-0" if to_ms is not None else "+"
         while True:
@@ -205,25 +160,19 @@ class Past:
             for stamp, fields in entries:
                 kind = fields[b"kind"]
                 if kind not in _SKIPPED if only is None else kind in only:
-                    yield RecordedChange(stamp, fields)
+                    yield Stored(stamp, fields)
             if len(entries) < CHUNK:
                 return
             after = entries[-1][0].decode()
 
-    def next_changes(self, after: str, count: int) -> list[RecordedChange]:
+    def next_changes(self, after: str, count: int) -> list[Recorded]:
         """The next *count* records of any kind behind the id *after*."""
-        return [RecordedChange(stamp, fields) for stamp, fields in self._entries(after, "+", count)]
+        return [Stored(stamp, fields) for stamp, fields in self._entries(after, "+", count)]
 
     def _entries(self, after: str, end: str, count: int) -> Any:
         with translated():
             return self._client.xrange(self._keys.timeline, f"({after}", end, count=count)
 
 
-def order_of(stamp: str) -> tuple[int, int]:
-    """What record ids sort by."""
-    ms, _, number = stamp.partition("-")
-    return int(ms), int(number)
-
-
-def _is_of(wait: Wait, begin: Record) -> bool:
+def _is_of(wait: Wait, begin: Recorded) -> bool:
     return wait.task_id == begin.task_id and wait.from_ms == begin.at_ms

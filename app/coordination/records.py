@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
+from app.domain.scenes import Recorded
+
 #: A moment in the timeline: the milliseconds of an id and its number. ``(ms, -1)`` is before everything of that ms.
 Order = tuple[int, int]
 
@@ -49,7 +51,7 @@ class Filter:
         """What a record must say, its time aside."""
         return tuple(filter(None, (self.machine_id, self.task_id, self.project_id, self.environment_id, self.kind)))
 
-    def accepts(self, record: Record) -> bool:
+    def accepts(self, record: Recorded) -> bool:
         """Whether the record is one of those, its time aside."""
         return (
             (self.machine_id is None or self.machine_id.lower() in {m.lower() for m in record.machines})
@@ -70,38 +72,72 @@ _NAMES = (b"kind", b"task", b"run", b"machines", b"project", b"environment", b"c
 
 
 class Stored:
-    """A record as the stream has it: *stamp* is its id, *fields* are those of ``record`` in lua/lib.lua."""
+    """A record as the stream has it, with the fields that ``record`` in lua/lib.lua gave it.
 
-    __slots__ = ("stamp", "fields")
+    Most fields of most records are never asked for, so each is read when it is.
+    """
+
+    __slots__ = ("_fields", "at_ms", "id", "kind")
 
     def __init__(self, stamp: bytes, fields: Mapping[bytes, bytes]) -> None:
-        self.stamp = stamp
-        self.fields = fields
+        self.id = stamp.decode()
+        self.at_ms = int(stamp[: stamp.index(b"-")])
+        self.kind = fields[b"kind"].decode()
+        self._fields = fields
+
+    def _text(self, name: bytes) -> str | None:
+        value = self._fields.get(name)
+        return value.decode() if value else None
+
+    @property
+    def task_id(self) -> str | None:
+        return self._text(b"task")
+
+    @property
+    def run(self) -> int | None:
+        return int(self._fields.get(b"run", 0)) or None
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        machines = self._text(b"machines")
+        return tuple(machines.split(",")) if machines else ()
+
+    @property
+    def project_id(self) -> str | None:
+        return self._text(b"project")
+
+    @property
+    def environment_id(self) -> str | None:
+        return self._text(b"environment")
+
+    @property
+    def cause(self) -> str | None:
+        return self._text(b"cause")
+
+    @property
+    def detail(self) -> Mapping[str, Any]:
+        detail = self._fields.get(b"detail")
+        return json.loads(detail) if detail else {}
+
+    @property
+    def change(self) -> Recorded:
+        """What `Replay` and `Filter` need of it."""
+        return self
 
     @property
     def record(self) -> Record:
-        text = {name.decode(): value.decode() for name, value in self.fields.items()}
-        machines = text.get("machines")
         return Record(
-            id=self.stamp.decode(),
-            at_ms=int(self.stamp.split(b"-")[0]),
-            kind=text["kind"],
-            task_id=text.get("task"),
-            run=int(text["run"]) if "run" in text else None,
-            machines=tuple(machines.split(",")) if machines else (),
-            project_id=text.get("project"),
-            environment_id=text.get("environment"),
-            cause=text.get("cause"),
-            detail=json.loads(text["detail"]) if "detail" in text else {},
-        )
+            self.id, self.at_ms, self.kind, self.task_id, self.run, self.machines, self.project_id,
+            self.environment_id, self.cause, self.detail,
+        )  # fmt: skip
 
     @property
     def line(self) -> str:
         """`Record.as_json` as one line, without building either: an export is a million of these."""
-        get, stamp = self.fields.get, self.stamp.decode()
+        get = self._fields.get
         machines = get(b"machines")
         return (
-            f'{{"id":"{stamp}","at_ms":{stamp.partition("-")[0]},"kind":{_text(get(b"kind"))},'
+            f'{{"id":"{self.id}","at_ms":{self.at_ms},"kind":{quoted(self.kind)},'
             f'"task_id":{_text(get(b"task"))},"run":{(get(b"run") or b"null").decode()},'
             f'"machines":[{",".join(quoted(m) for m in machines.decode().split(",")) if machines else ""}],'
             f'"project_id":{_text(get(b"project"))},"environment_id":{_text(get(b"environment"))},'
@@ -111,8 +147,7 @@ class Stored:
     @property
     def row(self) -> list[str]:
         """The record under `COLUMNS`; machines with commas, *detail* as JSON, and nothing for what it has not."""
-        stamp = self.stamp.decode()
-        return [stamp, stamp.partition("-")[0], *(self.fields.get(name, b"").decode() for name in _NAMES)]
+        return [self.id, str(self.at_ms), *(self._fields.get(name, b"").decode() for name in _NAMES)]
 
 
 class Written:
@@ -127,6 +162,10 @@ class Written:
     def record(self) -> Record:
         fields = json.loads(self.line)
         return Record(**{**fields, "machines": tuple(fields["machines"])})
+
+    @property
+    def change(self) -> Recorded:
+        return self.record
 
     @property
     def row(self) -> list[str]:

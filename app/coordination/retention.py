@@ -111,7 +111,7 @@ class Retention:
         begin_ms = order_of(first)[0] // _DAY_MS * _DAY_MS
         day = datetime.fromtimestamp(begin_ms / 1000, UTC).strftime("%Y-%m-%d")
         stored = self._stored(f"({begin_ms + _DAY_MS}-0")
-        return self._archive.write(day, ((entry.stamp.decode(), entry.line) for entry in stored))
+        return self._archive.write(day, ((entry.id, entry.line) for entry in stored))
 
     def _check_end(self) -> None:
         """Raises ArchiveError where the files are not those that were written before."""
@@ -149,7 +149,7 @@ class Retention:
                 for number, text in enumerate(file, start=1):
                     stamp, line = stamp_of(text), text.rstrip("\n")
                     checker.feed(line, stamp)
-                    if expected and expected.stamp.decode() == stamp:
+                    if expected and expected.id == stamp:
                         expected = next(stored, None) if expected.line == body_of(line) else expected
                     touched |= set(self._indexes(Written(body_of(line)).record))
                     if number % STEP == 0:
@@ -158,7 +158,7 @@ class Retention:
             raise ArchiveError(f"{self._archive.path(manifest.day)}: cannot be read back ({error})") from error
         findings = checker.finish(manifest.end)
         if expected:
-            findings.append(f"{expected.stamp.decode()}: is in the timeline, but not like that in the file")
+            findings.append(f"{expected.id}: is in the timeline, but not like that in the file")
         if findings:
             raise ArchiveError(f"{self._archive.path(manifest.day)}: {findings[0]}; nothing was trimmed")
         ms, number = order_of(manifest.last_id)

@@ -11,6 +11,7 @@ from app.coordination.connection import Client
 from app.coordination.keys import Keys
 from app.coordination.records import Entry, Filter, Order, Record, Stored, order_of
 from app.coordination.scripts import translated
+from app.domain.scenes import Recorded
 
 __all__ = ["CHUNK", "MOST_SCANNED", "Filter", "Record", "Timeline"]
 
@@ -19,6 +20,9 @@ CHUNK = 500
 
 #: Records that one page looks at before it answers with what it has and a cursor, however few match.
 MOST_SCANNED = 20_000
+
+#: Looking up a record by its id costs as much as reading so many that follow each other.
+DENSE = 4
 
 #: Records that one script looks up by their ids: Redis serves nobody else meanwhile.
 LOOKED_UP = 100
@@ -50,6 +54,12 @@ class Timeline:
         for _, entry in self._scan(wanted, after):
             if entry is not None:
                 yield entry.record
+
+    def changes(self, wanted: Filter, *, after: str | None = None) -> Iterator[Recorded]:
+        """The same with as much of each as is asked for."""
+        for _, entry in self._scan(wanted, after):
+            if entry is not None:
+                yield entry.change
 
     def lines(self, wanted: Filter, *, after: str | None = None) -> Iterator[str]:
         """The same as lines of JSON, without their ends."""
@@ -86,9 +96,9 @@ class Timeline:
         """
         with translated():
             if wanted.task_id is not None:
-                stamps: Any = self._client.lrange(self._source(wanted), -limit, -1)
+                stamps: Any = self._client.lrange(self._index(wanted), -limit, -1)
             else:
-                newest: Any = self._client.xrevrange(self._source(wanted), count=limit)
+                newest: Any = self._client.xrevrange(self._index(wanted), count=limit)
                 stamps = [stamp for stamp, _ in reversed(newest)]
         found = self._fetch(stamps)
         old = self._old([stamp for stamp, entry in zip(stamps, found, strict=True) if entry is None])
@@ -111,7 +121,18 @@ class Timeline:
         return [Stored(stamp, fields).record for stamp, fields in entries]
 
     def _source(self, wanted: Filter) -> str:
-        """Where the fewest records stand that have all of *wanted*: a list for a run, else a stream."""
+        """Where the records of *wanted* are read most quickly: the list of a run, or a stream."""
+        index = self._index(wanted)
+        if index in (self._keys.timeline, self._keys.index("run", wanted.task_id or "")):
+            return index
+        with translated(), self._client.pipeline(transaction=False) as pipe:
+            pipe.xlen(index)
+            pipe.xlen(self._keys.timeline)
+            some, everything = pipe.execute()
+        return index if DENSE * some < everything else self._keys.timeline
+
+    def _index(self, wanted: Filter) -> str:
+        """Where the fewest records stand that have all of *wanted*."""
         for kind, value in (
             ("run", wanted.task_id), ("machine", wanted.machine_id), ("project", wanted.project_id),
             ("environment", wanted.environment_id),
@@ -128,16 +149,19 @@ class Timeline:
             return  # Redis knows no record before 0-0 and takes the question for an error.
         at = max((wanted.from_ms or 0, -1), order_of(after) if after else (0, -1))
         size = first_chunk
+        source = self._source(wanted)
+        # What is in the index of the only thing asked for need not be looked at again.
+        has_all = len(wanted.words) == (source != self._keys.timeline)
         while True:
             last = ""
             for last, entry in self._archived(wanted, at):
                 yield last, entry
             at = max(at, self._archived_until(), order_of(last) if last else at)
-            found = self._chunk(wanted, at, size)
+            found = self._chunk(source, wanted, at, size)
             if self._archived_until() > at:
                 continue  # What was read may have been trimmed before; it is in the files now.
             for stamp, stored in found:
-                yield stamp, stored if stored and (not wanted.words or wanted.accepts(stored.record)) else None
+                yield stamp, stored if stored and (has_all or wanted.accepts(stored)) else None
             if len(found) < size:
                 return
             at, size = order_of(found[-1][0]), CHUNK
@@ -151,9 +175,8 @@ class Timeline:
     def _old(self, stamps: list[bytes]) -> Mapping[str, Entry]:
         return self._archive.find([stamp.decode() for stamp in stamps]) if self._archive and stamps else {}
 
-    def _chunk(self, wanted: Filter, at: Order, size: int) -> Sequence[tuple[str, Stored | None]]:
-        """At most *size* records of the source behind *at*; None for one that has been trimmed."""
-        source = self._source(wanted)
+    def _chunk(self, source: str, wanted: Filter, at: Order, size: int) -> Sequence[tuple[str, Stored | None]]:
+        """At most *size* records of *source* behind *at*; None for one that has been trimmed."""
         if wanted.task_id is not None:
             stamps = self._of_run(source, wanted, at)[:size]
         else:

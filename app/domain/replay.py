@@ -146,10 +146,12 @@ class Replay:
 
     Args:
         from_ms: Waits are told from then on; what was before only makes the state.
+        least_ms: Waits that are over sooner are told without their stretches.
     """
 
-    def __init__(self, state: Mapping[str, Any] | None = None, *, from_ms: int = 0) -> None:
+    def __init__(self, state: Mapping[str, Any] | None = None, *, from_ms: int = 0, least_ms: int = 0) -> None:
         self.from_ms = from_ms
+        self._least_ms = least_ms
         self.present: dict[str, Present] = {}
         self.spots: dict[str, Spot] = {}
         self._spelled: dict[str, Spot] = {}
@@ -361,7 +363,8 @@ class Replay:
     def _told(self, run: Present, at_ms: int, outcome: str, cause: str | None) -> Wait:
         span = (max(run.since_ms, self.from_ms), at_ms)
         parts: tuple[Stretch, ...] = ()
-        if self._is_telling and span[0] < span[1]:
+        is_long = span[1] - span[0] >= self._least_ms or outcome == "waiting"
+        if self._is_telling and span[0] < span[1] and is_long:
             machines = [(machine, self._spot(machine).past) for machine in run.machines]
             parts = stretches(run.task_id, run.family, machines, self.closures, span)
         return Wait(

@@ -28,7 +28,8 @@ def track_of(gate: Services, machine_id: str, window: Window) -> Track:
     """What the machine saw in the window."""
     track = Track(window, machine_id)
     past = MachinePast(gate.past, gate.timeline)
-    for told in past.of_machine(machine_id, from_ms=window.from_ms, to_ms=window.until_ms + 1):
+    span = {"from_ms": window.from_ms, "to_ms": window.until_ms + 1}
+    for told in past.of_machine(machine_id, **span, least_ms=window.least_ms):
         track.add(told)
     return track
 

@@ -44,6 +44,11 @@ class Window:
         """Up to when anything is known."""
         return min(self.to_ms, self.now_ms)
 
+    @property
+    def least_ms(self) -> int:
+        """What is shorter is not drawn by itself."""
+        return self.span_ms // COLUMNS
+
     def x(self, at_ms: float) -> float:
         """Where a moment is, in percent of the width."""
         share = 100 * (at_ms - self.from_ms) / self.span_ms

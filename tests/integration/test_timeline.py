@@ -51,6 +51,7 @@ def test_everything_is_read_oldest_first(history, timeline):
     assert [record.at_ms for record in records] == sorted(record.at_ms for record in records)
 
 
+@pytest.mark.parametrize("others", [0, 100])
 @pytest.mark.parametrize(
     ("wanted", "kinds"),
     [
@@ -70,7 +71,10 @@ def test_everything_is_read_oldest_first(history, timeline):
         ({"from_ms": -5, "kind": "reserved"}, ["reserved"]),
     ],
 )
-def test_filters_must_all_agree(history, timeline, wanted, kinds):
+def test_filters_must_all_agree(history, board, timeline, wanted, kinds, others):
+    for _ in range(others):
+        board.client.xadd(board.keys.timeline, {"kind": "event", "task": "ServerTasks-3", "machines": "Machines-3"})
+
     assert [record.kind for record in timeline.read(Filter(**wanted))] == kinds
 
 
