@@ -198,14 +198,15 @@
   let unlessSeen = false; // the next answer may be that nothing happened since the last full one
   let everything = false, isWanted = false, isAsking = false, isHurried = false, timer = 0, askedAt = 0;
 
-  // One question a second, and some at once for what comes in a burst: a join, its grant and a release a moment later.
-  const BURST = 3;
-  let allowed = BURST;
+  // A page takes a small part of the server's time, whatever happens: some questions a second for what is quickly made,
+  // and fewer for a chart of months. Some may follow each other at once. What one script writes comes as several records.
+  const BURST = 3, SHARE = 1 / 25, TOGETHER = 25;
+  let allowed = BURST, took = 0; // ms of the server's time for the last answer
   function pause() {
-    const now = performance.now();
-    allowed = Math.min(BURST, allowed + (now - askedAt) / SECOND);
+    const now = performance.now(), each = Math.min(10 * SECOND, Math.max(SECOND / 5, took / SHARE));
+    allowed = Math.min(BURST, allowed + (now - askedAt) / each);
     askedAt = now;
-    return allowed >= 1 ? 0 : (1 - allowed) * SECOND;
+    return allowed >= 1 ? TOGETHER : Math.max(TOGETHER, (1 - allowed) * each);
   }
 
   // Ask for the given machines' cards (null: everything), at once if that may be.
@@ -241,6 +242,7 @@
       if (answer.status === 204) return true;
       if (answer.status === 401) return location.reload();
       if (!answer.ok) throw new Error(`answer ${answer.status}`);
+      took = Number((answer.headers.get("Server-Timing") || "").match(/dur=([\d.]+)/)?.[1]) || 0;
       swap(await answer.text());
       return true;
     } catch {
