@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.domain.durations import words
+from app.tables import moment
 
 Json = Mapping[str, Any]
 
@@ -24,8 +25,10 @@ def ledger_table(answer: Json) -> Table:
 
 
 def ledger_lines(answer: Json) -> list[str]:
-    """The longest waits, each with its story."""
-    lines = ["", "The longest waits:"] if answer["longest"] else []
+    """Since when anything is known, where that is later than asked for; the longest waits, each with its story."""
+    known = answer["known_from_ms"]
+    lines = ["", f"On record since {moment(known)} UTC."] if known and known > answer["from_ms"] else []
+    lines += ["", "The longest waits:"] if answer["longest"] else []
     for wait in answer["longest"]:
         lines.append(f"  {words(wait['waited_ms'])}  {wait['label']}")
         lines += [f"    {sentence}" for sentence in wait["story"]]

@@ -47,7 +47,7 @@ def status_lines(machines: Json, waits: Json, kept: Json) -> list[str]:
 def dead_letters_table(answer: Json) -> Table:
     table = _table("Id", "Time (UTC)", "Job", "Error")
     for letter in answer["dead_letters"]:
-        table.add_row(letter["id"], _time(letter["at_ms"]), letter["job"], escape(letter["error"]))
+        table.add_row(letter["id"], moment(letter["at_ms"]), letter["job"], escape(letter["error"]))
     return table
 
 
@@ -112,11 +112,11 @@ def timeline_table(records: list[Json]) -> Table:
 def kept_table(answer: Json) -> Table:
     table = _table("Time (UTC)", "Reason", "Body")
     for entry in answer["kept"]:
-        table.add_row(_time(entry["at_ms"]), escape(entry["reason"]), escape(entry["body"][:120]))
+        table.add_row(moment(entry["at_ms"]), escape(entry["reason"]), escape(entry["body"][:120]))
     return table
 
 
-def _time(at_ms: int) -> str:
+def moment(at_ms: int) -> str:
     return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 

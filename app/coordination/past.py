@@ -87,6 +87,12 @@ class Past:
             seconds, micros = self._client.time()
         return int(seconds * 1000 + micros // 1000)
 
+    def begin_ms(self) -> int | None:
+        """The time of the oldest record that a replay can read: those in the archive are none of them."""
+        with translated():
+            first: Any = self._client.xrange(self._keys.timeline, count=1)
+        return order_of(first[0][0].decode())[0] if first else None
+
     def waits_of(self, task_id: str, *, now_ms: int, most: int = 20) -> list[Wait]:
         """The last waits of a task, oldest first, one perhaps still going on; reads its machines' records only."""
         turns = [change for change in self._timeline.changes(Filter(task_id=task_id)) if change.kind in _TURNS]

@@ -77,6 +77,7 @@ def ledger_json(
     now_ms = gate.past.now_ms() + 1
     to_ms = min(now_ms, to_ms) if to_ms is not None else now_ms
     from_ms = from_ms if from_ms is not None else max(0, to_ms - DEFAULT_RANGE_MS)
+    begin_ms = gate.past.begin_ms()
     book = Ledger(by, from_ms=from_ms, machine_id=machine_id, project_id=project_id)
     for told in gate.past.told(from_ms=from_ms, to_ms=to_ms):
         book.add(told)
@@ -88,6 +89,7 @@ def ledger_json(
         "by": by.value,
         "from_ms": from_ms,
         "to_ms": to_ms,
+        "known_from_ms": max(from_ms, begin_ms) if begin_ms else None,
         "total": _row_json(book.total(), By.WEEK, names),
         "rows": [_row_json(row, by, names) for row in rows],
         "longest": [wait_story(wait, names) for wait in longest],

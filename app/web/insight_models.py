@@ -79,6 +79,10 @@ class LedgerAnswer(BaseModel):
     by: GroupBy
     from_ms: int
     to_ms: int
+    known_from_ms: Annotated[
+        int | None,
+        Field(description="Of what was before nothing counts: it is in the archive, or never was on record."),
+    ]
     total: LedgerRow
     rows: list[LedgerRow]
     longest: list[WaitStory]

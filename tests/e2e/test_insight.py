@@ -73,6 +73,7 @@ def test_ledger_adds_up_to_what_the_timeline_says(worked: Service) -> None:
     [row] = ledger["rows"]
     assert (row["key"], row["name"], row["waits"]) == ("Projects-Api", "Api", 3)
     assert (row["share"], 0 < ledger["total"]["share"] < 1) == (None, True)
+    assert ledger["known_from_ms"] == get(worked, "/api/timeline?limit=1")["records"][0]["at_ms"] > ledger["from_ms"]
     longest = ledger["longest"][0]
     assert sum(part["to_ms"] - part["from_ms"] for part in longest["stretches"]) == longest["waited_ms"]
     assert (longest["label"], longest["stretches"][0]["label"]) == (
@@ -240,7 +241,9 @@ def test_commands_print_the_same(worked: Service, tmp_path: Path, how: str) -> N
     join(worked, 7, project="Api")
     join(worked, 8)
 
-    assert "Api (Projects-Api)" in octowait("ledger", "--by", "blocker", "--since", "1h")
+    said = octowait("ledger", "--by", "blocker", "--since", "1h")
+    assert "Api (Projects-Api)" in said
+    assert "On record since" in said
     assert octowait("ledger", "--by", "project", "--format", "csv").splitlines()[0].startswith("key,name,waits")
     assert json.loads(octowait("ledger", "--by", "week", "--json"))["by"] == "week"
     said = octowait("explain", "ServerTasks-8").splitlines()

@@ -174,6 +174,7 @@ def test_ledger_adds_up_who_lost_how_long_to_whom(window, service):
     # Both projects of the past are Projects-7: 20 min + 35 min, and five of one that still waits.
     expect(rows.first).to_contain_text("Projects-7")
     expect(page.locator(".summary")).to_contain_text(re.compile(r"Lost by waiting\s*1 h"))
+    expect(page.locator(".range")).to_contain_text("On record since")
     page.get_by_role("link", name="Machine", exact=True).click()
     expect(rows.first.locator("a")).to_have_text("web-01")
     page.locator(".longest details").first.locator("summary").click()
