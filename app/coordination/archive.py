@@ -41,6 +41,9 @@ _DRAFT, _DRAFT_SECONDS = ".draft-", 86_400
 
 _STAMP = re.compile(r'\{"id":"([0-9]+-[0-9]+)"')
 
+#: Name of a key: the manifest of the newest day when the archive was last written.
+ARCHIVED = "archived"
+
 #: Characters that are unpacked at once.
 _READ_AT_ONCE = 1 << 18
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from app.coordination.archive import DAMAGED, Archive, Manifest, opened, stamp_of
+from app.coordination.archive import ARCHIVED, DAMAGED, Archive, Manifest, opened, stamp_of
 from app.coordination.connection import Client
 from app.coordination.errors import ArchiveError
 from app.coordination.keys import Keys
@@ -50,7 +50,7 @@ class Retention:
         self._keys = keys
         self._archive = archive
         self._keep_ms = keep // timedelta(milliseconds=1)
-        self._head_key = keys.named("archived")
+        self._head_key = keys.named(ARCHIVED)
         self._trim_script = client.register_script(_TRIM)
 
     def is_due(self, now_ms: int) -> bool:

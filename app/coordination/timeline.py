@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from app.coordination.archive import Archive
+from app.coordination.archive import ARCHIVED, Archive
 from app.coordination.connection import Client
 from app.coordination.keys import Keys
 from app.coordination.records import Entry, Filter, Order, Record, Stored, order_of
@@ -110,6 +111,15 @@ class Timeline:
         with translated():
             last: Any = self._client.xrevrange(self._keys.timeline, count=1)
         return last[0][0].decode() if last else "0-0"
+
+    def unread_until_ms(self) -> int | None:
+        """Up to when records are in an archive of which this process has not the files; None if there are none."""
+        with translated():
+            raw: Any = self._client.get(self._keys.named(ARCHIVED))
+        if not raw:
+            return None
+        last = order_of(json.loads(raw)["last_id"])
+        return last[0] if last > self._archived_until() else None
 
     def follow(self, blocking: Client, after: str, *, block_ms: int) -> list[Record]:
         """The records behind *after*; blocks until there is one, at most *block_ms*."""

@@ -47,6 +47,7 @@ def health() -> Any:
         repairs=[record.as_json() for record in reversed(records) if is_repair(record)][:LISTED],
         unresolved=gate.snapshot().unresolved,
         blocked=len(gate.wakes),
+        unread_until_ms=gate.timeline.unread_until_ms(),
         dead_count=gate.dead.count(),
         kept_count=gate.kept.count(),
         dead=gate.dead.all()[:LISTED] if is_admin else [],

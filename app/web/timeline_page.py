@@ -55,6 +55,7 @@ def timeline() -> Any:
         spans=("1h", "1d", "7d", "30d", "90d"),
         filters={name: value for name, value in {**asked, "kind": kind}.items() if value},
         kinds=KINDS,
+        unread_until_ms=gate.timeline.unread_until_ms(),
     )
 
 

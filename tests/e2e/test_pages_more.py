@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
+from app.coordination.archive import ARCHIVED, Manifest
 from app.coordination.attempts import MOST_FAILURES
 from app.coordination.learner import Learner
 from tests.conftest import TOKENS, a_delivery
@@ -206,6 +209,19 @@ def test_timeline_is_filtered_and_paged_newest_first(past_board, window):
     page.get_by_role("button", name="Filter").click()
     expect(rows).to_have_count(4)
     expect(rows.first).to_contain_text("ServerTasks-4 (Web 1.4.0 to Production)")
+
+
+def test_archive_that_is_elsewhere_is_told(past_board, window):
+    first_ms = int(past_board.client.xrange(past_board.keys.timeline, count=1)[0][0].partition(b"-")[0])
+    manifest = Manifest("2026-01-01", "1-0", f"{first_ms}-0", 1, 1, "", "")
+    past_board.client.set(past_board.keys.named(ARCHIVED), json.dumps(asdict(manifest)))
+
+    page = window.sign_in(VIEWER, "/timeline")
+    expect(page.locator(".banner")).to_contain_text("are in an archive that is not here")
+    page.goto(f"{window.url}/timeline?span=15m")
+    expect(page.locator(".banner")).to_have_count(0)
+    page.goto(f"{window.url}/health")
+    expect(page.get_by_text("Archive", exact=True).locator("..")).to_contain_text("Look its files are not here")
 
 
 def test_new_record_shows_on_the_timeline(past_board, window):

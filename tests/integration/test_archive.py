@@ -136,6 +136,15 @@ def test_times_bound_what_is_read_from_files(past, clock, retention, timeline):
     assert [list(timeline.read(Filter(from_ms=a, to_ms=b))) for a, b in spans] == before
 
 
+def test_process_without_the_files_knows_what_it_does_not_show(past, clock, retention, timeline, board, tmp_path):
+    move_all(retention, clock)
+    elsewhere = Timeline(board.client, board.keys, Archive(tmp_path / "elsewhere"))
+
+    assert timeline.unread_until_ms() is None
+    last = int(retention.head().last_id.partition("-")[0])
+    assert (elsewhere.unread_until_ms(), Timeline(board.client, board.keys).unread_until_ms()) == (last, last)
+
+
 def test_newest_of_a_run_are_read_from_files_too(past, clock, retention, timeline):
     before = timeline.newest(Filter(task_id="ServerTasks-1"), limit=2)
 
