@@ -143,7 +143,7 @@ def _bytes_a_record(runs: int) -> tuple[float, dict[str, float]]:
             board.release(run.task_id)
         records = board.client.xlen(board.keys.timeline)
         freed = {}
-        for name in ("timeline", "index:run:", "index:machine:", "index:project:"):
+        for name in ("timeline", *(f"index:{kind}:" for kind in ("run", "machine", "project", "environment"))):
             before = _used(board)
             for key in list(board.client.scan_iter(board.keys.named(name) + "*", count=1000)):
                 board.client.delete(key)
