@@ -1,7 +1,7 @@
 """When waiters will start, from the durations that `Learner` keeps.
 
 A poll must stay cheap with ten thousand waiters, so a process keeps what it read for some seconds: the durations, what
-runs are in the lines, and the sum of each line, which everybody who stands in it shares.
+runs are in the lines, and when each of them will be done, which everybody behind it shares.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from statistics import fmean, pstdev
 from typing import Any
+from zlib import crc32
 
 from app.coordination.connection import Client
 from app.coordination.errors import StoreError
@@ -47,14 +48,14 @@ from app.domain.place import Holder, MachinePlace, Place
 #: Seconds after which the durations, and what a run wants, are read again.
 DURATIONS_SECONDS, KIND_SECONDS = 5.0, 60.0
 
-#: Milliseconds for which the sum of a line is used again; it is off by at most so much.
-LINE_MS = 5_000
+#: Milliseconds for which what is known of those in line is used again; an ETA is off by at most so much.
+MOMENT_MS = 5_000
 
-#: Entries of the caches of runs (0.3 KB each) and of lines (1 KB each); a full one is emptied.
-MOST_KINDS, MOST_LINES = 20_000, 15_000
+#: Runs in line that a process looks at in a moment (0.3 ms each). Of those beyond, only their own lines count.
+MOST_LOOKS = 400
 
-#: A run at the head of a free machine waits elsewhere, perhaps behind another such run: so many are looked at.
-_MOST_ELSEWHERE = 3
+#: Entries of the caches of runs and of vectors (0.3 KB and 0.6 KB each); a full one is emptied.
+MOST_KINDS, MOST_VECTORS = 20_000, 15_000
 
 
 class Foresight:
@@ -73,9 +74,11 @@ class Foresight:
         self._raw: dict[bytes, bytes] = {}
         self._durations: dict[str, Sequence[int]] = {}
         self._kinds: dict[str, tuple[float, Kind]] = {}
-        self._moments: dict[str, tuple[float, float] | None] = {}
-        self._spreads: dict[tuple[Kind, str], Vector | None] = {}
-        self._lines: dict[object, Vector | None] = {}
+        self._means: dict[str, tuple[float, float] | None] = {}
+        self._spreads: dict[Kind, Vector | None] = {}
+        self._moment = 0
+        self._looks = 0
+        self._done: dict[str, Vector | None] = {}
 
     def foreseen(self, place: Place) -> Place:
         """The place with its ETA, where there is one; kept to be compared with the truth when the wait has just begun.
@@ -97,18 +100,19 @@ class Foresight:
         vector = self.vector(place)
         return eta_of(vector) if vector else None
 
-    def vector(self, place: Place, *, depth: int = 0) -> Vector | None:
-        """Milliseconds until the run starts in each scenario: until the slowest of its lines has come to it."""
+    def vector(self, place: Place) -> Vector | None:
+        """Milliseconds until the run starts in each scenario.
+
+        Who stands before it, and before those at their other machines, is looked at first. Nobody overtakes, so in the
+        order of the lines each starts when the last one before it has gone from all of its machines.
+        """
         self._refresh()
         if not self._raw:
             return None
-        lines = []
-        for machine in place.machines:
-            line = self._line(place, machine, depth)
-            if line is None:
-                return None
-            lines.append(line)
-        return the_longest(lines)
+        self._begin(place.now_ms // MOMENT_MS)
+        for before in self._those_before(place):
+            self._done[before.task_id] = self._until_done(before)
+        return self._until_start(place)
 
     def accuracy(self) -> dict[str, Any]:
         """How true ETAs were: in all, and by ISO week."""
@@ -122,79 +126,90 @@ class Foresight:
             total[name] = total.get(name, 0) + int(count)
         return {**accuracy(total), "weeks": [{"week": week, **accuracy(weeks[week])} for week in sorted(weeks)]}
 
-    def _line(self, place: Place, machine: MachinePlace, depth: int) -> Vector | None:
-        """The same for one machine."""
-        if machine.place == 0 or (machine.place == 1 and not machine.holders):
+    def _begin(self, moment: int) -> None:
+        """Forget what was known of those in line, from time to time."""
+        if moment != self._moment or len(self._done) > MOST_VECTORS:
+            self._moment, self._looks = moment, 0
+            self._done.clear()
+
+    def _those_before(self, place: Place) -> list[Place]:
+        """The runs on which the start of a run depends and that are not known of yet, in the order of the lines."""
+        found: dict[str, Place] = {}
+        wanted = _last_ahead(place)
+        while wanted and self._looks < MOST_LOOKS:
+            task = wanted.pop()
+            if task in found or task in self._done:
+                continue
+            self._looks += 1
+            seen = self._look(task)
+            if seen:
+                found[task] = seen
+                wanted += _last_ahead(seen)
+        return sorted(found.values(), key=lambda seen: str(seen.run.get("order", "")))
+
+    def _until_done(self, place: Place) -> Vector | None:
+        """Until a run in line will have given its machines back."""
+        if not place.is_waiting and not place.is_granted:
             return NOTHING
-        shown = self._shown(place.now_ms, machine, depth)
+        start = self._until_start(place) if place.is_waiting else NOTHING
+        return self._and_then(start, place.task_id) if start is not None else None
+
+    def _until_start(self, place: Place) -> Vector | None:
+        """Until the slowest of its lines has come to it."""
+        turns = [self._until_turn(machine, place.now_ms) for machine in place.machines]
+        known = [turn for turn in turns if turn is not None]
+        return the_longest(known) if len(known) == len(turns) else None
+
+    def _until_turn(self, machine: MachinePlace, now_ms: int) -> Vector | None:
+        """Until all who are before it at one machine have gone."""
+        if machine.place == 0:
+            return NOTHING
+        if not machine.ahead:
+            turn = self._until_free(machine, now_ms)
+        elif machine.ahead[-1] in self._done:
+            turn = self._done[machine.ahead[-1]]
+        else:
+            turn = self._until_free(machine, now_ms)
+            for task in machine.ahead:
+                turn = self._and_then(turn, task) if turn is not None else None
         beyond = machine.place - 1 - len(machine.ahead)
-        if shown is None or beyond <= 0:
-            return shown
-        others = self._others(f"machine:{machine.id.lower()}") or self._others("all")
-        return one_after_another([shown, many(*others, beyond)]) if others else None
+        if turn is None or beyond <= 0:
+            return turn
+        others = self._mean(f"machine:{machine.id.lower()}") or self._mean("all")
+        return one_after_another([turn, many(*others, beyond)]) if others else None
 
-    def _shown(self, now_ms: int, machine: MachinePlace, depth: int) -> Vector | None:
-        """The holders and those ahead whom the place names; everybody behind them shares it for a while."""
-        holders = tuple(
-            (held.kind, held.task_id, held.since_ms, held.until_ms, held.paused) for held in machine.holders
-        )
-        moment, ahead = now_ms // LINE_MS, machine.ahead
-        known = len(ahead)
-        while known and (machine.id, moment, holders, ahead[:known]) not in self._lines:
-            known -= 1
-        key = (machine.id, moment, holders, ahead[:known])
-        if key not in self._lines:
-            start = self._until_free(machine, now_ms) if holders else self._until_head_starts(machine, depth)
-            self._keep_line(key, start)
-        total = self._lines.get(key)
-        for number, kind in enumerate(self._kinds_of(ahead[known:]), known):
-            part = self._likely(kind, machine.id) if total is not None else None
-            total = and_then(total, part, number + 1) if total is not None and part is not None else None
-            self._keep_line((machine.id, moment, holders, ahead[: number + 1]), total)
-        return total
-
-    def _keep_line(self, key: object, total: Vector | None) -> None:
-        if len(self._lines) >= MOST_LINES:
-            self._lines.clear()
-        self._lines[key] = total
-
-    def _likely(self, kind: Kind, machine_id: str) -> Vector | None:
-        """How long such a run will hold the machine."""
-        key = (kind, machine_id)
-        if key not in self._spreads:
-            if len(self._spreads) >= MOST_LINES:
+    def _and_then(self, total: Vector, task: str) -> Vector | None:
+        """And then as long as the run will hold its machines."""
+        [kind] = self._kinds_of([task])
+        if kind not in self._spreads:
+            if len(self._spreads) >= MOST_VECTORS:
                 self._spreads.clear()
-            self._spreads[key] = likely(kind.levels(machine_id), self._history)
-        return self._spreads[key]
-
-    def _others(self, level: str) -> tuple[float, float] | None:
-        """Mean and deviation of the durations of a level, for runs that are not looked at one by one."""
-        if level not in self._moments:
-            sample = self._history(level)
-            self._moments[level] = (fmean(sample), pstdev(sample)) if sample else None
-        return self._moments[level]
+            self._spreads[kind] = likely(kind.levels, self._history)
+        part = self._spreads[kind]
+        return and_then(total, part, _draw(task)) if part is not None else None
 
     def _until_free(self, machine: MachinePlace, now_ms: int) -> Vector | None:
         """Until the last of its holders has gone."""
-        parts = [self._until_gone(held, machine, now_ms) for held in machine.holders]
+        parts = [self._until_gone(held, now_ms) for held in machine.holders]
         known = [part for part in parts if part is not None]
         return the_longest(known) if len(known) == len(parts) else None
 
-    def _until_gone(self, held: Holder, machine: MachinePlace, now_ms: int) -> Vector | None:
+    def _until_gone(self, held: Holder, now_ms: int) -> Vector | None:
         if held.kind == "reservation" and held.until_ms is not None:
             return array("d", [max(0, held.until_ms - now_ms)] * SCENARIOS)
         # Nobody can tell when a person will answer, end a reservation, or when the rebuilding is done.
         if held.task_id is None or held.paused:
             return None
         [kind] = self._kinds_of([held.task_id])
-        return likely(kind.levels(machine.id), self._history, elapsed_ms=now_ms - held.since_ms)
+        rest = likely(kind.levels, self._history, elapsed_ms=now_ms - held.since_ms)
+        return and_then(NOTHING, rest, _draw(held.task_id)) if rest is not None else None
 
-    def _until_head_starts(self, machine: MachinePlace, depth: int) -> Vector | None:
-        """Nobody holds the machine: the first in its line waits for another one."""
-        if not machine.ahead or depth >= _MOST_ELSEWHERE:
-            return NOTHING if not machine.ahead else None
-        head = self._look(machine.ahead[0])
-        return self.vector(head, depth=depth + 1) if head and head.is_waiting else NOTHING
+    def _mean(self, level: str) -> tuple[float, float] | None:
+        """Mean and deviation of the durations of a level, for runs that are not named one by one."""
+        if level not in self._means:
+            sample = self._history(level)
+            self._means[level] = (fmean(sample), pstdev(sample)) if sample else None
+        return self._means[level]
 
     def _history(self, level: str) -> Sequence[int]:
         found = self._durations.get(level)
@@ -212,9 +227,9 @@ class Foresight:
             if version != self._version:
                 raw: Any = self._client.hgetall(self._keys.named(DURATIONS))
                 self._version, self._raw, self._durations = version, raw, {}
-                self._moments.clear()
+                self._means.clear()
                 self._spreads.clear()
-                self._lines.clear()
+                self._done.clear()
 
     def _kinds_of(self, tasks: Iterable[str]) -> list[Kind]:
         """What these runs are compared by."""
@@ -242,6 +257,16 @@ class Foresight:
             _, count = pipe.execute()
             if count > MOST_PREDICTIONS:
                 self._client.hdel(name, field)
+
+
+def _last_ahead(place: Place) -> list[str]:
+    """Whom the run is behind at each of its machines, as far as they are named."""
+    return [machine.ahead[-1] for machine in place.machines if machine.place and machine.ahead]
+
+
+def _draw(task: str) -> int:
+    """Which draw of a duration is this run's: the same in each of its lines, and hardly ever another run's."""
+    return 1 + crc32(task.lower().encode()) % 499
 
 
 def _kind(record: Any) -> Kind:

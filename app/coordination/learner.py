@@ -67,7 +67,7 @@ class _Lesson:
         if isinstance(told, Wait):
             self.waits.append(told)
         elif told.cause in _NATURAL:
-            for key in Kind(told.project_id, told.environment_id, told.machines).levels():
+            for key in Kind(told.project_id, told.environment_id, told.machines).levels:
                 self.durations.setdefault(key, []).insert(0, told.held_ms)
                 self.ended_ms[key] = told.to_ms
 

@@ -12,8 +12,9 @@ import random
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha1
-from statistics import NormalDist
+from statistics import NormalDist, stdev
 from typing import TypeAlias
 
 from app.domain.durations import words
@@ -60,12 +61,10 @@ class Kind:
     environment_id: str | None
     machines: tuple[str, ...]
 
-    def levels(self, machine: str | None = None) -> list[str]:
+    @property
+    def levels(self) -> list[str]:
         """The keys of its past durations, the narrowest first: runs of the same project to the same environment and
-        machines, to the same environment, of the same project, on the same machine, all.
-
-        Args:
-            machine: The one whose line it stands in; by default all of its machines.
+        machines, to the same environment, of the same project, on each of its machines, all.
         """
         project, environment = (self.project_id or "").lower(), (self.environment_id or "").lower()
         machines = sorted(name.lower() for name in self.machines)
@@ -75,7 +74,7 @@ class Kind:
             keys += [f"machines:{project}:{environment}:{names}", f"environment:{project}:{environment}"]
         if project:
             keys.append(f"project:{project}")
-        keys += [f"machine:{name}" for name in ([machine.lower()] if machine else machines[:_MOST_MACHINES])]
+        keys += [f"machine:{name}" for name in machines[:_MOST_MACHINES]]
         return [*keys, "all"]
 
 
@@ -94,12 +93,29 @@ def likely(levels: Sequence[str], history: History, *, elapsed_ms: int = 0) -> V
 
 
 def spread(sample: Sequence[int]) -> Vector:
-    """The sample as `SCENARIOS` values, from its shortest to its longest.
+    """The sample as `SCENARIOS` values, from its shortest to its longest and beyond.
 
-    Each is one that was; values between two of them would make the long ones, which p90 is about, shorter.
+    Of so many durations one in ``len(sample) + 1`` is expected to be longer than all that were. How much longer is
+    taken from their deviation, as if it were exponential; so few that are alike foretell another one like them.
     """
     ordered = sorted(sample)
-    return array("d", [ordered[(2 * number + 1) * len(ordered) // (2 * SCENARIOS)] for number in range(SCENARIOS)])
+    deviation = stdev(ordered) if len(ordered) > 1 else 0.0
+    return array("d", [ordered[below] + share * (ordered[above] - ordered[below]) + beyond * deviation
+                       for below, above, share, beyond in _positions(len(ordered))])  # fmt: skip
+
+
+@lru_cache(maxsize=100)
+def _positions(size: int) -> list[tuple[int, int, float, float]]:
+    """Where each scenario is in an ordered sample: between which two, how far, and how many deviations beyond."""
+    found = []
+    for number in range(SCENARIOS):
+        rank = (number + 0.5) / SCENARIOS
+        position = rank * (size + 1) - 1
+        below = min(size - 1, max(0, int(position)))
+        above = min(size - 1, below + 1)
+        beyond = max(0.0, -math.log((1 - rank) * (size + 1)))
+        found.append((below, above, min(1.0, max(0.0, position - below)), beyond))
+    return found
 
 
 def many(mean: float, deviation: float, count: int) -> Vector:
