@@ -123,22 +123,31 @@ def moment(text: str | None, *, ago: bool) -> int | None:
 @contextmanager
 def readable_errors() -> Iterator[None]:
     """End the process with one line and its exit status where octowait, Redis or a setting is the matter."""
-    from app.coordination.errors import BadStoreAddress, StoreError
-    from app.gate import CannotReach, Refused
-
     try:
         yield
     except BadSettings as error:
         fail(str(error), USAGE)
-    except BadStoreAddress as error:
-        fail(f"Redis URL {error}", USAGE)
-    except Refused as error:
-        fail(f"{error} ({error.code})", REFUSED)
-    except (CannotReach, StoreError) as error:
-        fail(str(error), UNREACHABLE)
     except BrokenPipeError:
         # The reader of our output has seen enough; what is left in the buffer has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        _fail_at(error)
+        raise
+
+
+def _fail_at(error: Exception) -> None:
+    """Returns where *error* is none that a person could mend."""
+    # Only now: they bring the whole of the gate, which takes longer to import than all else that --help needs.
+    from app.coordination.errors import BadStoreAddress, StoreError
+    from app.gate import CannotReach, Refused
+
+    match error:
+        case BadStoreAddress():
+            fail(f"Redis URL {error}", USAGE)
+        case Refused():
+            fail(f"{error} ({error.code})", REFUSED)
+        case CannotReach() | StoreError():
+            fail(str(error), UNREACHABLE)
 
 
 def fail(message: str, status: int) -> NoReturn:
