@@ -102,7 +102,7 @@ def address_here(settings: Settings) -> str:
     return f"http://{settings.bind}"
 
 
-def moment(text: str | None, *, ago: bool) -> int | None:
+def parse_moment(text: str | None, *, ago: bool) -> int | None:
     """Milliseconds since the epoch of ``2h`` from now (or ago), or of an ISO 8601 time; local without an offset."""
     if not text:
         return None

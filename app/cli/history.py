@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.command import REFUSED, Group, as_json, command, find_gate, moment, with_gate
+from app.cli.command import REFUSED, Group, as_json, command, find_gate, parse_moment, with_gate
 from app.cli.printing import print_json, print_lines, print_table
 from app.settings import BadSettings, load_settings
 
@@ -49,11 +49,11 @@ def timeline(
     html: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Show what happened, oldest first, from the archive on; csv and ndjson stream all of it."""
-    from app.tables import timeline_table
+    from app.cli.tables import timeline_table
 
     query: dict[str, object] = {
         "machine_id": machine, "task_id": task, "project_id": project, "environment_id": environment,
-        "kind": kind, "limit": limit, "from_ms": moment(since, ago=True), "to_ms": moment(until, ago=True),
+        "kind": kind, "limit": limit, "from_ms": parse_moment(since, ago=True), "to_ms": parse_moment(until, ago=True),
     }  # fmt: skip
     if html:
         if task or kind:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.command import as_json, command, moment, with_gate
+from app.cli.command import as_json, command, parse_moment, with_gate
 from app.cli.printing import print_json, print_lines, print_table
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ def ledger(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Show how much time was lost by waiting, where, by whom and to whom, and the longest waits."""
-    from app.insight_tables import ledger_lines, ledger_table
+    from app.cli.insight_tables import ledger_lines, ledger_table
 
     query: dict[str, object] = {
         "by": by, "machine_id": machine, "project_id": project,
-        "from_ms": moment(since, ago=True), "to_ms": moment(until, ago=True),
+        "from_ms": parse_moment(since, ago=True), "to_ms": parse_moment(until, ago=True),
     }  # fmt: skip
     if form == "csv" and not as_json:
         for line in gate.lines("/api/ledger", query={**query, "format": "csv"}):
@@ -53,7 +53,7 @@ def ledger(
 @with_gate
 def explain(gate: Gate, task: str, as_json: bool) -> None:
     """Say why a run does not start: who is in its way, what would let it go, what would change that."""
-    from app.insight_tables import explain_lines
+    from app.cli.insight_tables import explain_lines
 
     answer = gate.call("GET", f"/api/waits/{task}/explain")
     print_json(answer) if as_json else print_lines(explain_lines(answer))
@@ -64,7 +64,7 @@ def explain(gate: Gate, task: str, as_json: bool) -> None:
 @with_gate
 def eta_report(gate: Gate, as_json: bool) -> None:
     """Show how often waits took no longer than was foretold when they began."""
-    from app.insight_tables import accuracy_table
+    from app.cli.insight_tables import accuracy_table
 
     answer = gate.call("GET", "/api/eta-report")
     print_json(answer) if as_json else print_table(accuracy_table(answer))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @with_gate
 def status(gate: Gate, as_json: bool) -> None:
     """Show the board in a few lines: what is busy, who waits, what needs a person."""
-    from app.tables import status_lines
+    from app.cli.tables import status_lines
 
     machines, waits = gate.call("GET", "/api/machines"), gate.call("GET", "/api/waits")
     kept = gate.call("GET", "/api/kept")
@@ -37,7 +37,7 @@ def status(gate: Gate, as_json: bool) -> None:
 @with_gate
 def machines(gate: Gate, machine: str | None, as_json: bool) -> None:
     """List machines, who holds them and who waits for them; or show one with its last runs."""
-    from app.tables import machine_lines, machines_table
+    from app.cli.tables import machine_lines, machines_table
 
     answer = gate.call("GET", f"/api/machines/{machine}" if machine else "/api/machines")
     if as_json:
@@ -53,7 +53,7 @@ def machines(gate: Gate, machine: str | None, as_json: bool) -> None:
 @with_gate
 def waits(gate: Gate, as_json: bool) -> None:
     """List everyone waiting, in order, with who blocks them."""
-    from app.tables import waits_table
+    from app.cli.tables import waits_table
 
     answer = gate.call("GET", "/api/waits")
     print_json(answer) if as_json else print_table(waits_table(answer))
@@ -65,7 +65,7 @@ def waits(gate: Gate, as_json: bool) -> None:
 @with_gate
 def run(gate: Gate, task: str, as_json: bool) -> None:
     """Show one run: its facts and its timeline."""
-    from app.tables import run_lines, timeline_table
+    from app.cli.tables import run_lines, timeline_table
 
     answer = gate.call("GET", f"/api/runs/{task}")
     if as_json:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,14 +24,9 @@ if TYPE_CHECKING:
 @with_gate
 def kept(gate: Gate, forget: str | None, as_json: bool) -> None:
     """List deliveries of Octopus that were authentic but could not be applied."""
-    from app.tables import kept_table
+    from app.cli.tables import kept_table
 
-    if forget:
-        answer = gate.call("DELETE", f"/api/kept/{forget}")
-        print_json(answer) if as_json else click.echo(f"{forget}: {answer['outcome']}")
-        return
-    answer = gate.call("GET", "/api/kept")
-    print_json(answer) if as_json else print_table(kept_table(answer))
+    _list_or_forget(gate, "/api/kept", forget, as_json, kept_table)
 
 
 @command("replay", "octowait replay payload.json\noctowait kept --json > kept.json && octowait replay kept.json")
@@ -95,14 +90,20 @@ def _payloads(content: bytes) -> Iterator[tuple[bytes, str | None]]:
 @with_gate
 def dead_letters(gate: Gate, forget: str | None, as_json: bool) -> None:
     """List jobs that failed; what they should have done is asked for again at its next time."""
-    from app.tables import dead_letters_table
+    from app.cli.tables import dead_letters_table
 
-    if forget:
-        answer = gate.call("DELETE", f"/api/dead-letters/{forget}")
-        print_json(answer) if as_json else click.echo(f"{forget}: {answer['outcome']}")
-        return
-    answer = gate.call("GET", "/api/dead-letters")
-    print_json(answer) if as_json else print_table(dead_letters_table(answer))
+    _list_or_forget(gate, "/api/dead-letters", forget, as_json, dead_letters_table)
+
+
+def _list_or_forget(gate: Gate, path: str, forget: str | None, as_json: bool, table: Callable[[Any], object]) -> None:
+    """Print what is kept under *path*; or keep that with the id *forget* no longer."""
+    answer = gate.call("DELETE", f"{path}/{forget}") if forget else gate.call("GET", path)
+    if as_json:
+        print_json(answer)
+    elif forget:
+        click.echo(f"{forget}: {answer['outcome']}")
+    else:
+        print_table(table(answer))
 
 
 @command("catch-up", "octowait catch-up")

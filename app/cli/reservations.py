@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.command import as_json, command, moment, with_gate
+from app.cli.command import as_json, command, parse_moment, with_gate
 from app.cli.printing import print_json
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @with_gate
 def reserve(gate: Gate, machine: str, note: str, until: str | None, as_json: bool) -> None:
     """Grant a machine to nobody new; running work goes on."""
-    body = {"note": note, "until_ms": moment(until, ago=False)}
+    body = {"note": note, "until_ms": parse_moment(until, ago=False)}
     answer = gate.call("PUT", f"/api/machines/{machine}/reservation", body=body)
     print_json(answer) if as_json else click.echo(f"{answer['id']} is reserved: {answer['note']}")
 
