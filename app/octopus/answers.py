@@ -10,7 +10,6 @@ from typing import Any
 
 import requests
 
-from app.octopus import parse
 from app.octopus.errors import (
     OctopusBusy,
     OctopusDenied,
@@ -18,6 +17,8 @@ from app.octopus.errors import (
     OctopusRejected,
     OctopusUnreadable,
 )
+from app.octopus.fields import parse_complaint
+from app.octopus.values import Resource
 
 _RETRIED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
@@ -46,7 +47,7 @@ def check(answer: requests.Response, said: str) -> None:
     raise OctopusRejected(f"{said}: expected 200")
 
 
-def resource(answer: requests.Response, said: str) -> parse.Resource:
+def resource(answer: requests.Response, said: str) -> Resource:
     """The JSON object in the answer.
 
     Raises:
@@ -95,6 +96,6 @@ def seconds_of(retry_after: str | None) -> float | None:
 
 def _complaint(answer: requests.Response) -> str:
     try:
-        return parse.parse_complaint(answer.json())
+        return parse_complaint(answer.json())
     except (ValueError, RecursionError):
         return ""

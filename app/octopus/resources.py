@@ -8,9 +8,11 @@ from urllib.parse import quote
 
 from app.domain.errors import InvalidId
 from app.domain.ids import checked_id, distinct_ids
-from app.octopus import answers, parse
+from app.octopus import answers
 from app.octopus.errors import OctopusRejected
+from app.octopus.fields import parse_id, parse_page
 from app.octopus.transport import Call, Manner, Transport
+from app.octopus.values import Resource
 
 #: Ids in one request, so that its address stays far below the 2,048 characters some proxies allow.
 IDS_A_PAGE = 50
@@ -34,19 +36,19 @@ class Resources:
 
     def _get(
         self, space: str | None, *path: str, query: Mapping[str, str] | None = None, attempts: int | None = None
-    ) -> parse.Resource:
+    ) -> Resource:
         call = Call("GET", _path(space, path), path[0], query or {})
         return answers.resource(self._transport.send(call, self._manner, attempts=attempts), str(call))
 
-    def _list(self, space: str | None, *path: str, query: Mapping[str, str] | None = None) -> list[parse.Resource]:
+    def _list(self, space: str | None, *path: str, query: Mapping[str, str] | None = None) -> list[Resource]:
         """The objects of an answer that is a list without pages, or of the page it is in a version that has them."""
         call = Call("GET", _path(space, path), path[0], query or {})
         found: Any = answers.json_of(self._transport.send(call, self._manner), str(call))
         if isinstance(found, list):
             return [item for item in found if isinstance(item, dict)]
-        return list(parse.parse_page(found if isinstance(found, dict) else {}).items)
+        return list(parse_page(found if isinstance(found, dict) else {}).items)
 
-    def _write(self, method: str, space: str | None, *path: str, body: parse.Resource | None = None) -> parse.Resource:
+    def _write(self, method: str, space: str | None, *path: str, body: Resource | None = None) -> Resource:
         """The resource in the answer, empty where there is none."""
         call = Call(method, _path(space, path), path[0], body=body)
         answer = self._transport.send(call, self._manner)
@@ -56,14 +58,14 @@ class Resources:
     def _items(
         self, space: str | None, *path: str, query: Mapping[str, str] | None = None, take: int = ITEMS_A_PAGE,
         overlap: int = 0,
-    ) -> Iterator[parse.Resource]:  # fmt: skip
+    ) -> Iterator[Resource]:  # fmt: skip
         """All items of a collection, page by page as they are consumed; each once where pages overlap."""
         skip, seen = 0, set[str]()
         while True:
             asked = {**(query or {}), "skip": str(skip), "take": str(take)}
-            page = parse.parse_page(self._get(space, *path, query=asked))
+            page = parse_page(self._get(space, *path, query=asked))
             for item in page.items:
-                item_id = (parse.parse_id(item) or "").lower()
+                item_id = (parse_id(item) or "").lower()
                 if not overlap or item_id not in seen:
                     yield item
                 if overlap:
@@ -75,7 +77,7 @@ class Resources:
 
     def _by_ids(
         self, ids: Collection[str], space: str | None, kind: str, *, query: Mapping[str, str] | None = None
-    ) -> Iterator[parse.Resource]:
+    ) -> Iterator[Resource]:
         """The resources of *ids*, some at a time. No ids: no request, since Octopus would list all."""
         wanted = distinct_ids(list(ids))
         asked = {document_id.lower() for document_id in wanted}
@@ -83,7 +85,7 @@ class Resources:
             chunk = ",".join(_checked(document_id) for document_id in wanted[start : start + IDS_A_PAGE])
             for item in self._items(space, kind, query={"ids": chunk, **(query or {})}, take=IDS_A_PAGE):
                 # A server that ignores the filter lists everything.
-                if (parse.parse_id(item) or "").lower() in asked:
+                if (parse_id(item) or "").lower() in asked:
                     yield item
 
 

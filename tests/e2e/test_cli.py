@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from app.coordination.board import Board
+from app.coordination.kept import Kept
 from tests.conftest import ROOT, Service, a_delivery, eventually
 
 READING = ["status", "machines", "waits", "run", "timeline", "kept", "ledger", "explain", "eta-report"]
 COMMANDS = [
     *READING, "up", "serve", "worker", "scheduler", "wait", "release", "reserve", "unreserve", "force-release",
-    "prioritize", "replay",
+    "prioritize", "replay", "dead-letters", "doctor", "archive", "catch-up", "rebuild",
 ]  # fmt: skip
 
 
@@ -141,6 +143,22 @@ def test_what_was_kept_can_be_replayed_and_is_kept_no_longer(octowait: Cli, tmp_
     assert out.split()[-1] == "applied"
     assert json.loads(octowait("kept", "--json"))["kept"] == []
     assert "not_kept" in octowait("kept", "--forget", "1-0", status=1)
+
+
+def test_a_job_that_failed_is_listed_until_it_is_forgotten(octowait: Cli, board: Board) -> None:
+    dead = Kept(board.client, board.keys, "dead")
+    dead.keep(job="reconcile", error="KeyError: 'x'")
+    [letter] = dead.all()
+
+    table = octowait("dead-letters")
+    listed = json.loads(octowait("dead-letters", "--json"))["dead_letters"]
+    forgotten = octowait("dead-letters", "--forget", letter["id"])
+
+    assert letter["id"] in table and "KeyError: 'x'" in table
+    assert [each["job"] for each in listed] == ["reconcile"]
+    assert forgotten == f"{letter['id']}: forgotten\n"
+    assert dead.all() == []
+    assert "not_kept" in octowait("dead-letters", "--forget", letter["id"], status=1)
 
 
 def test_exit_statuses_tell_refused_usage_and_unreachable_apart(octowait: Cli, tmp_path: Path) -> None:

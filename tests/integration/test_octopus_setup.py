@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
-from app.octopus import parse
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusMissing, OctopusUnreadable
+from app.octopus.parse_setup import parse_server
 from app.octopus.values import Grant, SubscriptionSpec
 
 SPEC = SubscriptionSpec(
@@ -74,7 +74,7 @@ def test_server_says_its_version_and_time(httpserver, client):
     [("Tue, 06 May 2025 07:00:00 GMT", 1746514800000), ("tomorrow", None), (None, None), ("", None)],
 )
 def test_clock_of_the_server_is_its_date(date, clock_ms):
-    assert parse.parse_server({}, date).clock_ms == clock_ms
+    assert parse_server({}, date).clock_ms == clock_ms
 
 
 def test_spaces_with_their_queues(httpserver, client):

@@ -8,14 +8,14 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from app.cli.tables import moment, table_of
 from app.domain.durations import words
-from app.tables import moment
 
 Json = Mapping[str, Any]
 
 
 def ledger_table(answer: Json) -> Table:
-    table = _table(str(answer["by"]).capitalize(), "Waits", "Lost", "Median", "p90", "Worst", "Of lead time")
+    table = table_of(str(answer["by"]).capitalize(), "Waits", "Lost", "Median", "p90", "Worst", "Of lead time")
     for row in [*answer["rows"], {**answer["total"], "name": "all"}]:
         table.add_row(
             escape(_name(row)), str(row["waits"]), words(row["lost_ms"]), words(row["median_ms"]),
@@ -43,20 +43,13 @@ def explain_lines(answer: Json) -> list[str]:
 
 
 def accuracy_table(answer: Json) -> Table:
-    table = _table("Week", "Waits", "Within p50", "Within p90", "Off by, on average", "Without ETA")
+    table = table_of("Week", "Waits", "Within p50", "Within p90", "Off by, on average", "Without ETA")
     for row in [*answer["weeks"], {**answer, "week": "all"}]:
         error = row["mean_error_ms"]
         table.add_row(
             row["week"], str(row["waits"]), _percent(row["share_within_p50"]), _percent(row["share_within_p90"]),
             "" if error is None else words(error), str(row["without_eta"]),
         )  # fmt: skip
-    return table
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
     return table
 
 

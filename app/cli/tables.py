@@ -45,14 +45,14 @@ def status_lines(machines: Json, waits: Json, kept: Json) -> list[str]:
 
 
 def dead_letters_table(answer: Json) -> Table:
-    table = _table("Id", "Time (UTC)", "Job", "Error")
+    table = table_of("Id", "Time (UTC)", "Job", "Error")
     for letter in answer["dead_letters"]:
         table.add_row(letter["id"], moment(letter["at_ms"]), letter["job"], escape(letter["error"]))
     return table
 
 
 def machines_table(answer: Json) -> Table:
-    table = _table("Machine", "Status", "Holder", "For", "Waiting", "Next")
+    table = table_of("Machine", "Status", "Holder", "For", "Waiting", "Next")
     for machine in answer["machines"]:
         holders = machine["holders"]
         table.add_row(
@@ -79,7 +79,7 @@ def machine_lines(machine: Json, now_ms: int) -> list[str]:
 
 
 def waits_table(answer: Json) -> Table:
-    table = _table("Task", "Place", "Waited", "Message")
+    table = table_of("Task", "Place", "Waited", "Message")
     for wait in answer["waits"]:
         table.add_row(wait["task_id"], str(wait["place"]), words(wait["waited_ms"]), escape(wait["message"]))
     return table
@@ -95,7 +95,7 @@ def run_lines(run: Json) -> list[str]:
 
 
 def timeline_table(records: list[Json]) -> Table:
-    table = _table("Time (UTC)", "What", "Task", "Machines", "Cause", "Detail")
+    table = table_of("Time (UTC)", "What", "Task", "Machines", "Cause", "Detail")
     for record in records:
         moment = datetime.fromtimestamp(record["at_ms"] / 1000, UTC)
         table.add_row(
@@ -110,7 +110,7 @@ def timeline_table(records: list[Json]) -> Table:
 
 
 def kept_table(answer: Json) -> Table:
-    table = _table("Time (UTC)", "Reason", "Body")
+    table = table_of("Time (UTC)", "Reason", "Body")
     for entry in answer["kept"]:
         table.add_row(moment(entry["at_ms"]), escape(entry["reason"]), escape(entry["body"][:120]))
     return table
@@ -120,7 +120,8 @@ def moment(at_ms: int) -> str:
     return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
+    """An empty table with these headings."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")

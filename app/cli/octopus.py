@@ -1,0 +1,139 @@
+"""What octowait puts into Octopus: ``subscription`` and ``templates``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from app.cli.command import REFUSED, as_json, command, fail
+from app.cli.printing import print_json, print_lines
+from app.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from app.subscription import Outcome
+
+_of_space = click.option("--space", help="Only this space, an id or a name; else OCTOWAIT_OCTOPUS_SPACES, else all.")
+
+
+@click.group("subscription")
+def subscription() -> None:
+    """Let Octopus tell octowait what happens: one subscription in each space.
+
+    Needs OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY.
+    """
+
+
+@command(
+    "ensure",
+    "octowait subscription ensure --dry-run\noctowait subscription ensure --space Spaces-1",
+    group=subscription,
+)
+@click.option("--webhook-url", help="Where Octopus posts to.  [default: OCTOWAIT_PUBLIC_URL/webhooks/octopus]")
+@click.option("--dry-run", is_flag=True, help="Change nothing; exit status 1 means that something would change.")
+@click.option("--rotate-secret", is_flag=True, help="Write the secret also when nothing else is to change.")
+@as_json
+@_of_space
+def subscription_ensure(
+    space: str | None, webhook_url: str | None, dry_run: bool, rotate_secret: bool, as_json: bool
+) -> None:
+    """Create the subscription where it is missing and correct it where it is not as it should be."""
+    from app.subscription import ensure_all, octopus_of
+
+    settings = load_settings()
+    with octopus_of(settings) as octopus:
+        outcomes = ensure_all(
+            octopus, settings, space=space, webhook_url=webhook_url, dry_run=dry_run, rotate=rotate_secret
+        )
+    _tell_outcomes(settings, outcomes, as_json)
+
+
+@command("show", "octowait subscription show", group=subscription)
+@as_json
+@_of_space
+def subscription_show(space: str | None, as_json: bool) -> None:
+    """Show the subscription of each space, and when Octopus last looked for events for it."""
+    from app.subscription import name_of, octopus_of
+    from app.subscription_words import fact_lines, facts_of_all
+
+    settings = load_settings()
+    with octopus_of(settings) as octopus:
+        shown = facts_of_all(octopus, settings, space)
+    if as_json:
+        print_json(shown)
+        return
+    for facts in shown:
+        print_lines(fact_lines(facts, name_of(settings)))
+
+
+@command("remove", "octowait subscription remove --space Spaces-1 --dry-run", group=subscription)
+@click.option("--dry-run", is_flag=True, help="Remove nothing; exit status 1 means that something would be.")
+@as_json
+@_of_space
+def subscription_remove(space: str | None, dry_run: bool, as_json: bool) -> None:
+    """Delete the subscription that 'ensure' made, and no other."""
+    from app.subscription import octopus_of, remove_all
+
+    settings = load_settings()
+    with octopus_of(settings) as octopus:
+        outcomes = remove_all(octopus, settings, space=space, dry_run=dry_run)
+    _tell_outcomes(settings, outcomes, as_json)
+
+
+def _tell_outcomes(settings: Settings, outcomes: Sequence[Outcome], as_json: bool) -> None:
+    """Print *outcomes* and end with status 1 where something failed or is still to be done."""
+    from app.subscription import name_of
+    from app.subscription_words import outcome_lines
+
+    if as_json:
+        print_json([outcome.as_json() for outcome in outcomes])
+    else:
+        for outcome in outcomes:
+            print_lines(outcome_lines(name_of(settings), outcome))
+    if any(outcome.outcome == "failed" or outcome.outcome.startswith("would_") for outcome in outcomes):
+        sys.exit(REFUSED)
+
+
+@click.group()
+def templates() -> None:
+    """Make step templates of Octopus from the wait, claim and release steps."""
+
+
+@command("build", "octowait templates build --out step-templates", group=templates)
+@click.option("--out", default="step-templates", show_default=True, help="Directory for the files; made if missing.",
+              type=click.Path(file_okay=False, path_type=Path))  # fmt: skip
+def build(out: Path) -> None:
+    """Write one JSON file for each step and language, to be imported into Octopus."""
+    from app.templates import StepsNotFound, write_templates
+
+    try:
+        files = write_templates(out, built_at=datetime.now(UTC))
+    except (StepsNotFound, OSError) as error:
+        fail(str(error), REFUSED)
+    print_lines([str(file) for file in files])
+
+
+@command("upload", "octowait templates upload --dry-run", group=templates)
+@_of_space
+@click.option("--dry-run", is_flag=True, help="Change nothing; exit status 1 means that something would change.")
+@as_json
+def upload(space: str | None, dry_run: bool, as_json: bool) -> None:
+    """Create or update the step templates in Octopus; needs OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY."""
+    from app.subscription import choose_spaces, octopus_of
+    from app.template_upload import upload as upload_to
+    from app.templates import build_templates
+
+    settings = load_settings()
+    built = list(build_templates(built_at=datetime.now(UTC)).values())
+    with octopus_of(settings) as octopus:
+        spaces = choose_spaces(octopus, settings, space)
+        done = [each for one in spaces for each in upload_to(octopus, one, built, dry_run=dry_run)]
+    if as_json:
+        print_json([vars(each) for each in done])
+    else:
+        print_lines([f"{each.space_id}: {each.action:9} {each.name}" for each in done])
+    sys.exit(REFUSED if dry_run and any(each.action != "unchanged" for each in done) else 0)

@@ -1,0 +1,63 @@
+"""The processes of octowait: ``up``, ``serve``, ``worker``, ``scheduler``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app.cli.command import command
+from app.settings import Settings, load_settings, with_secrets
+
+
+@command("up", "octowait up")
+def up() -> None:
+    """Run web, worker and scheduler of the Procfile, on an embedded Redis unless OCTOWAIT_REDIS_URL is set."""
+    from app.up import up as run
+
+    sys.exit(run(with_secrets(load_settings())))
+
+
+@command("serve", "OCTOWAIT_BIND=127.0.0.1:8080 octowait serve")
+def serve() -> None:
+    """Run the web server: webhooks, API and pages."""
+    from app.web.server import serve as run
+
+    with _process_settings() as settings:
+        run(settings)
+
+
+@command("worker", "octowait worker")
+def worker() -> None:
+    """Run a worker for the jobs that ask Octopus."""
+    from workers.run import run_worker
+
+    with _process_settings() as settings:
+        run_worker(settings)
+
+
+@command("scheduler", "octowait scheduler")
+def scheduler() -> None:
+    """Run the scheduler; of several, one works and the others stand by."""
+    from workers.schedule import run_scheduler
+
+    with _process_settings() as settings:
+        run_scheduler(settings)
+
+
+@contextmanager
+def _process_settings() -> Iterator[Settings]:
+    """Settings with secrets and a Redis, which is the embedded one if none is set, for as long as this is open."""
+    from app.coordination.embedded import EmbeddedServer
+    from app.logs import configure_logs
+
+    settings = with_secrets(load_settings())
+    configure_logs(settings.log_format, level=settings.log_level, secrets=settings.secrets)
+    if settings.redis_url:
+        yield settings
+        return
+    server = EmbeddedServer(settings.data_dir / "redis")
+    try:
+        yield settings.model_copy(update={"redis_url": server.acquire()})
+    finally:
+        server.release()

@@ -1,0 +1,89 @@
+"""A run in its lines: ``wait``, ``release``, ``prioritize``, ``force-release``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from app.cli.command import REFUSED, as_json, command, with_gate
+from app.cli.printing import print_json
+
+if TYPE_CHECKING:
+    from app.gate import Gate
+
+
+@command("wait", "octowait wait ServerTasks-4711 -m Machines-7 -m Machines-12 --timeout-minutes 30")
+@click.argument("task")
+@click.option("-m", "--machine", "machines", multiple=True, required=True, help="A machine id; repeat it for more.")
+@click.option("--project", help="Shown to people.")
+@click.option("--environment", help="Shown to people.")
+@click.option("--release", help="Shown to people: a version.")
+@click.option("--priority", type=int, default=0, show_default=True, help="Higher is sooner.")
+@click.option("--timeout-minutes", type=click.FloatRange(min=0, min_open=True), default=120, show_default=True)
+@as_json
+@with_gate
+def wait(
+    gate: Gate, task: str, machines: tuple[str, ...], project: str | None, environment: str | None,
+    release: str | None, priority: int, timeout_minutes: float, as_json: bool,
+) -> None:  # fmt: skip
+    """Join the line of some machines and block until all are granted.
+
+    Exit status 0 means granted; any other says why in its last line. On a Redis URL it blocks on Redis itself.
+    """
+    from app.waiting import wait_for_grant
+
+    body = {
+        "machines": list(machines),
+        "project": {"name": project} if project else None,
+        "environment": {"name": environment} if environment else None,
+        "release": {"version": release} if release else None,
+        "priority": priority,
+        "timeout_seconds": max(1, round(timeout_minutes * 60)),
+    }
+    answer = wait_for_grant(gate, task, body, say=lambda line: click.echo(line, err=True))
+    print_json(answer) if as_json else click.echo(answer["message"])
+    sys.exit(0 if answer["state"] == "granted" else REFUSED)
+
+
+@command("release", "octowait release ServerTasks-4711 --reason 'deployed by hand'")
+@click.argument("task")
+@click.option("--reason", help="Kept in the timeline.")
+@as_json
+@with_gate
+def release(gate: Gate, task: str, reason: str | None, as_json: bool) -> None:
+    """Give back the machines of a run, or take it out of its lines."""
+    answer = gate.call("DELETE", f"/api/waits/{task}", query={"reason": reason})
+    print_json(answer) if as_json else click.echo(_outcome(task, answer))
+
+
+@command("prioritize", "octowait prioritize ServerTasks-4711 10 --reason 'hotfix'")
+@click.argument("task")
+@click.argument("priority", type=int)
+@click.option("--reason", required=True, help="Kept in the timeline, with who did it.")
+@as_json
+@with_gate
+def prioritize(gate: Gate, task: str, priority: int, reason: str, as_json: bool) -> None:
+    """Move a waiting run; a higher priority is sooner."""
+    body = {"priority": priority, "reason": reason}
+    answer = gate.call("POST", f"/api/waits/{task}/priority", body=body)
+    print_json(answer) if as_json else click.echo(answer["message"])
+
+
+@command("force-release", "octowait force-release ServerTasks-4711 --reason 'its server died' --confirm")
+@click.argument("task")
+@click.option("--reason", required=True, help="Kept in the timeline, with who did it.")
+@click.option("--confirm", is_flag=True, help="Also while Octopus says that the task still runs.")
+@as_json
+@with_gate
+def force_release(gate: Gate, task: str, reason: str, confirm: bool, as_json: bool) -> None:
+    """Take the machines away from a run, or the run out of its lines."""
+    body = {"reason": reason, "confirm": confirm}
+    answer = gate.call("POST", f"/api/waits/{task}/force-release", body=body)
+    print_json(answer) if as_json else click.echo(_outcome(task, answer))
+
+
+def _outcome(task: str, answer: dict[str, str]) -> str:
+    said = {"released": "released", "left": "left the line", "nothing": "held nothing and waited for nothing"}
+    return f"{task}: {said[answer['outcome']]}"

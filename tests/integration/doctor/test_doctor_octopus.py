@@ -1,0 +1,175 @@
+"""What doctor finds in Octopus, with its key."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.doctor import on_octopus
+from app.doctor.case import Case
+from app.domain.run import Run
+from app.octopus.client import OctopusClient
+from tests.integration.doctor.helpers import ERROR, OK, PERMISSIONS, UNKNOWN, WARNING, Octopus, ago, found, levels
+
+
+def test_octopus_that_is_not_there(case):
+    gone = replace(case, octopus=OctopusClient("http://127.0.0.1:1", "API-KEY", attempts=1))
+
+    assert levels(on_octopus.reachable, gone) == {"octopus_unreachable": ERROR}
+
+
+def test_something_else_at_the_address_of_octopus(case, octopus):
+    assert levels(on_octopus.reachable, case) == {"octopus_version": OK}
+
+    octopus.found["/api"] = {"hello": "world"}
+    assert levels(on_octopus.reachable, case) == {"octopus_version": ERROR}
+
+
+def test_key_that_octopus_does_not_take(case, octopus):
+    octopus.statuses["/api/users/me"] = 401
+
+    assert levels(on_octopus.api_key, case) == {"api_key": ERROR}
+
+
+def test_key_with_all_permissions(case):
+    assert set(found(on_octopus.api_key, case)) == {("api_key", OK), ("permission", OK)}
+    assert len(found(on_octopus.api_key, case)) == 1 + len(PERMISSIONS)
+
+
+@pytest.mark.parametrize("name", PERMISSIONS)
+def test_each_missing_permission_is_named(case, octopus, name):
+    octopus.granted[name] = [{"SpaceId": "Spaces-2"}]
+
+    wrong = [finding for finding in on_octopus.api_key(case) if finding.level is not OK]
+
+    assert [finding.level for finding in wrong] == [ERROR if name in on_octopus.READING else WARNING]
+    assert f"lacks {name} in Default" in wrong[0].what and name in wrong[0].do
+
+
+def test_restricted_permission_is_a_warning(case, octopus):
+    octopus.granted["EventView"] = [{"SpaceId": "Spaces-1", "RestrictedToProjectIds": ["Projects-1"]}]
+    assert ("permission_restricted", WARNING) in found(on_octopus.api_key, case)
+
+    octopus.granted["EventView"].append({"SpaceId": "Spaces-1"})
+    assert ("permission_restricted", WARNING) not in found(on_octopus.api_key, case)
+
+
+def test_permissions_that_may_not_all_be_seen(case, octopus):
+    octopus.granted.pop("TaskView")
+    octopus.complete = False
+
+    assert ("permission", UNKNOWN) in found(on_octopus.api_key, case)
+
+
+def test_key_of_an_administrator(case, octopus):
+    octopus.granted = {"AdministerSystem": [{}]}
+
+    assert levels(on_octopus.api_key, case) == {"api_key": OK, "permissions": WARNING}
+
+
+@pytest.mark.parametrize(("offset", "level"), [(0, OK), (4, OK), (-4, OK), (30, ERROR), (-30, ERROR)])
+def test_clocks(case, board, offset, level):
+    board.script.offset_ms = offset * 1000
+
+    assert levels(on_octopus.clocks, case) == {"clocks": level}
+
+
+@pytest.mark.parametrize(("stopped", "codes"), [(False, []), (True, [("queue_stopped", ERROR)])])
+def test_queue_of_a_space(case, octopus, stopped, codes):
+    octopus.space["TaskQueueStopped"] = stopped
+
+    assert found(on_octopus.queues, case) == codes
+
+
+def capped(case: Case, cap: int | None) -> Case:
+    return replace(case, settings=case.settings.model_copy(update={"task_cap": cap}))
+
+
+def wait_in_steps(board: Any, octopus: Octopus, count: int, **task: Any) -> None:
+    board.join(Run("ServerTasks-100"), {"Machines-7"}, ttl=timedelta(minutes=9))
+    for number in range(count):
+        board.join(Run(f"ServerTasks-{number}"), {"Machines-7"}, ttl=timedelta(minutes=9))
+        octopus.tasks.append({"Id": f"ServerTasks-{number}", "State": "Executing", **task})
+
+
+def test_task_cap_that_nobody_set(case):
+    assert levels(on_octopus.task_cap, capped(case, None)) == {"task_cap_unset": WARNING, "task_cap": OK}
+
+
+def test_task_cap_that_is_right(case):
+    assert levels(on_octopus.task_cap, capped(case, 5)) == {"task_cap": OK}
+
+
+def test_task_cap_that_is_too_high(case):
+    assert found(on_octopus.task_cap, capped(case, 6))[0] == ("task_cap", ERROR)
+
+
+def test_task_cap_that_nobody_may_see(case, octopus):
+    octopus.statuses["/api/octopusservernodes"] = 403
+
+    assert found(on_octopus.task_cap, capped(case, None)) == [("task_cap_unset", WARNING)]
+    assert found(on_octopus.task_cap, capped(case, 5)) == [("task_cap", OK)]
+
+
+def test_task_cap_full_of_waiters(case, board, octopus):
+    wait_in_steps(board, octopus, 3)
+
+    assert found(on_octopus.task_cap, capped(case, 5)) == [("task_cap_full", ERROR)]
+
+
+def test_waiters_that_use_no_slot_do_not_count(case, board, octopus):
+    wait_in_steps(board, octopus, 3, State="Queued", HasPendingInterruptions=True)
+
+    assert found(on_octopus.task_cap, capped(case, 5)) == [("task_cap", OK)]
+
+
+def test_holder_that_octopus_does_not_know(case, board):
+    board.join(Run("ServerTasks-1"), {"Machines-7"}, ttl=timedelta(minutes=9))
+
+    (finding,) = on_octopus.holders(case)
+
+    assert (finding.code, finding.level) == ("unknown_task", WARNING)
+    assert "ServerTasks-1 holds Machines-7" in finding.what and "force-release ServerTasks-1" in finding.do
+
+
+@pytest.mark.parametrize(
+    ("state", "ended_seconds_ago", "expected"),
+    [
+        ("Executing", None, ("holders", OK)),
+        ("Success", 30, ("holders", OK)),
+        ("Success", 3600, ("ended_task", ERROR)),
+        ("Canceled", None, ("ended_task", ERROR)),
+    ],
+)
+def test_holder_that_runs_or_has_ended(case, board, octopus, state, ended_seconds_ago, expected):
+    board.join(Run("ServerTasks-1"), {"Machines-7"}, ttl=timedelta(minutes=9))
+    completed = ago(ended_seconds_ago) if ended_seconds_ago else None
+    octopus.tasks = [{"Id": "ServerTasks-1", "State": state, "CompletedTime": completed}]
+
+    assert found(on_octopus.holders, case) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("interruption", "expected"),
+    [
+        ({"Title": "octowait", "CanTakeResponsibility": True}, ("intervention", OK)),
+        ({"Title": "Wait", "Form": {"Elements": [{"Control": {"Text": "for OCTOWAIT"}}]}, "HasResponsibility": True},
+         ("intervention", OK)),
+        ({"Title": "Approve", "CanTakeResponsibility": True}, ("intervention", ERROR)),
+        ({"Title": "octowait"}, ("intervention_team", ERROR)),
+    ],
+)  # fmt: skip
+def test_intervention_of_a_parked_wait(case, board, octopus, interruption, expected):
+    wait_in_steps(board, octopus, 1, State="Queued", HasPendingInterruptions=True, SpaceId="Spaces-1")
+    octopus.interruptions = [{"Id": "Interruptions-1", "TaskId": "ServerTasks-0", "IsPending": True, **interruption}]
+
+    assert found(on_octopus.interventions, case) == [expected]
+
+
+def test_wait_in_a_step_has_no_intervention(case, board, octopus):
+    wait_in_steps(board, octopus, 1)
+
+    assert found(on_octopus.interventions, case) == []

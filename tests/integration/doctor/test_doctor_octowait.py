@@ -1,0 +1,133 @@
+"""What doctor finds in octowait and Redis."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from rq import SimpleWorker
+
+from app.coordination.condition import read_condition
+from app.coordination.connection import connect
+from app.doctor import on_octowait
+from app.doctor.examination import open_case
+from app.domain.run import Run
+from app.gate import HttpGate
+from app.jobs import queues_of
+from tests.integration.doctor.helpers import ERROR, GOOD, OK, UNKNOWN, WARNING, deliver, found, levels
+
+
+def test_octowait_that_is_not_there(case):
+    gone = replace(case, gate=HttpGate("http://127.0.0.1:1", "token"))
+
+    assert found(on_octowait.reachable, gone) == [("octowait_unreachable", ERROR)]
+
+
+def test_octowait_without_a_worker(case):
+    assert found(on_octowait.reachable, case) == [("octowait_not_ready", ERROR)]
+
+
+def test_octowait_with_a_worker(case, settings, redis_url):
+    client = connect(redis_url, blocking=True)
+    worker = SimpleWorker(queues_of(client, settings), connection=client)
+    worker.register_birth()
+
+    assert found(on_octowait.reachable, case) == [("octowait_ready", OK)]
+    worker.register_death()
+    client.close()
+
+
+@pytest.mark.parametrize(("version", "level"), [("5.0.14", ERROR), ("6.0.20", ERROR), ("", ERROR), ("6.2.0", OK),
+                                                ("7.2.4", OK), ("10.0.1", OK)])  # fmt: skip
+def test_version_of_redis(case, version, level):
+    condition = replace(GOOD, version=version)
+
+    assert found(on_octowait.redis_version, replace(case, condition=lambda: condition)) == [("redis_version", level)]
+
+
+@pytest.mark.parametrize(
+    ("condition", "code", "level"),
+    [
+        (GOOD, "redis_persistence", OK),
+        (replace(GOOD, append_only=False), "redis_persistence", ERROR),
+        (replace(GOOD, append_only=False, snapshots=True), "redis_persistence", ERROR),
+        (replace(GOOD, fsync="everysec"), "redis_fsync", WARNING),
+        (replace(GOOD, fsync=None), "redis_fsync", UNKNOWN),
+    ],
+)
+def test_persistence_of_redis(case, condition, code, level):
+    assert found(on_octowait.redis_persistence, replace(case, condition=lambda: condition)) == [(code, level)]
+
+
+@pytest.mark.parametrize(
+    ("maxmemory", "eviction", "level"),
+    [(0, "noeviction", OK), (1 << 30, "noeviction", OK), (0, "allkeys-lru", OK), (1 << 30, "allkeys-lru", ERROR)],
+)
+def test_eviction_of_redis(case, maxmemory, eviction, level):
+    condition = replace(GOOD, maxmemory=maxmemory, eviction=eviction)
+
+    assert levels(on_octowait.redis_eviction, replace(case, condition=lambda: condition)) == {"redis_eviction": level}
+
+
+def test_condition_is_that_of_the_server(redis_url):
+    client = connect(redis_url)
+    found = read_condition(client)
+    client.close()
+
+    # The embedded server, as app/coordination/embedded.py configures it.
+    assert (found.append_only, found.fsync, found.snapshots, found.eviction) == (True, "always", False, "noeviction")
+    assert found.version.count(".") == 2
+
+
+def test_condition_of_a_server_that_may_not_be_configured(redis_url):
+    admin = connect(redis_url)
+    admin.acl_setuser("doctor-test", enabled=True, nopass=True, keys="*", commands=["+@all", "-config"])
+    try:
+        client = connect(redis_url.replace("unix://", "unix://doctor-test:any@"))
+        found = read_condition(client)
+        client.close()
+    finally:
+        admin.acl_deluser("doctor-test")
+        admin.close()
+
+    assert found.fsync is None and found.append_only
+
+
+def test_kept_deliveries(case):
+    assert levels(on_octowait.kept_deliveries, case) == {"kept_deliveries": OK}
+
+    case.gate.call("POST", "/webhooks/octopus", body=b"no JSON")
+    assert levels(on_octowait.kept_deliveries, case) == {"kept_deliveries": WARNING}
+
+
+def test_unresolved_runs(case):
+    assert levels(on_octowait.unresolved_runs, case) == {"unresolved_runs": OK}
+
+    deliver(case, "DeploymentStarted")
+    assert levels(on_octowait.unresolved_runs, case) == {"unresolved_runs": WARNING}
+
+
+def test_dead_letters(case):
+    assert levels(on_octowait.failed_jobs, case) == {"dead_letters": OK}
+
+    letters = [{"id": "1-1", "at_ms": 1, "job": "reconcile", "error": "KeyError: 'x'"}]
+    assert levels(on_octowait.failed_jobs, replace(case, dead_letters=lambda: letters)) == {"dead_letters": WARNING}
+
+
+def test_dead_letters_are_those_of_octowait(case, settings):
+    case.gate.services.dead.keep(job="reconcile", error="KeyError: 'x'")
+
+    with open_case(settings, case.gate, is_here=False) as opened_case:
+        (finding,) = on_octowait.failed_jobs(opened_case)
+
+    assert finding.level is WARNING and "reconcile, KeyError: 'x'" in finding.what
+
+
+def test_waits_are_told(case, board):
+    board.join(Run("ServerTasks-1"), {"Machines-7"}, ttl=timedelta(minutes=9))
+    assert [finding.what for finding in on_octowait.longest_wait(case)] == ["Nobody waits."]
+
+    board.join(Run("ServerTasks-2"), {"Machines-7"}, ttl=timedelta(minutes=9))
+    (finding,) = on_octowait.longest_wait(replace(case))
+    assert "1 run waits" in finding.what and "ServerTasks-1" in finding.what

@@ -1,0 +1,55 @@
+"""What is older than the retention is forgotten, and nothing else."""
+
+from datetime import timedelta
+
+import pytest
+
+from app.domain.events import Effect
+from app.domain.run import Run
+
+
+def test_run_that_ended_before_the_retention_is_forgotten(board, clock, octopus):
+    board.join(Run("ServerTasks-1", {"deployment_id": "Deployments-51"}), {"Machines-7"})
+    board.release("ServerTasks-1")
+
+    clock.advance(timedelta(days=91))
+    board.sweep()
+
+    assert board.place("ServerTasks-1") is None
+    assert octopus.tells(Effect.ENDED, None, deployment_id="Deployments-51") == "unlinked"
+
+
+def test_run_that_still_holds_is_not_forgotten(board, clock, octopus):
+    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    octopus.tells(Effect.QUEUED, "ServerTasks-2")
+    octopus.runs("ServerTasks-2", [{"id": "Machines-8"}])
+
+    clock.advance(timedelta(days=91))
+    board.sweep()
+
+    assert board.place("ServerTasks-1").is_granted
+    assert board.place("ServerTasks-2").state == "observed"
+
+
+def test_event_ids_are_remembered_for_as_long_as_the_retention(board, clock, octopus):
+    event = octopus.event(Effect.OTHER)
+    board.deliver(event)
+
+    clock.advance(timedelta(days=89))
+    board.sweep()
+    assert board.deliver(event) == "duplicate"
+    clock.advance(timedelta(days=2))
+    board.sweep()
+
+    assert not board.client.exists(board.keys.events)
+
+
+@pytest.mark.parametrize("effect", [Effect.QUEUED, Effect.PAUSED, Effect.OTHER])
+def test_run_that_never_started_is_forgotten_too(board, clock, octopus, effect):
+    octopus.tells(effect)
+
+    clock.advance(timedelta(days=91))
+    board.sweep()
+
+    assert board.place("ServerTasks-1") is None
+    assert not board.client.exists(board.keys.index("run", "ServerTasks-1"))
