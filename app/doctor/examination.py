@@ -67,9 +67,9 @@ def examine(case: Case) -> Iterator[Finding]:
     if case.octopus is None:
         yield warning(
             "octopus_not_set",
-            "octowait may not ask Octopus: runs without the wait step hold no machines, and "
-            "what a lost webhook would have told is never known.",
-            "Set OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY.",
+            "Octopus was not looked at: this command has no API key. Where octowait itself has none, runs without the "
+            "wait step hold no machines, and what a lost webhook would have told is never known.",
+            "Set OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY, here as where octowait runs.",
         )
         return
     octopus_answers = yield from _first(on_octopus.reachable, case, "octopus_unreachable")
