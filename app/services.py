@@ -154,11 +154,12 @@ def make_services(settings: Settings) -> Services:
     client = connect(settings.redis_url, max_connections=3)
     blocking = connect(settings.redis_url, blocking=True)
     board = Board(client, namespace=settings.namespace, policy=policy_of(settings), blocking=blocking)
-    timeline = Timeline(client, board.keys, Archive(settings.archive_directory))
+    archive = Archive(settings.archive_directory)
+    timeline = Timeline(client, board.keys, archive)
     measured = Measured(client, board.keys)
     return Services(
         settings=settings, board=board, timeline=timeline, wakes=Wakes(blocking, board.keys),
-        feed=Feed(timeline, blocking), past=Past(client, board.keys),
+        feed=Feed(timeline, blocking), past=Past(client, board.keys, archive),
         foresight=Foresight(client, board.keys, board.place), kept=Kept(client, board.keys),
         dead=Kept(client, board.keys, "dead"),
         measured=measured, tally=Tally(measured),

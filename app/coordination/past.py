@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from app.coordination.archive import Archive
 from app.coordination.connection import Client
 from app.coordination.keys import Keys
 from app.coordination.records import Stored, order_of
@@ -26,21 +27,16 @@ CHECKPOINT_EVERY = 5_000
 #: With many runs present a checkpoint is large, so there are this many records between two for each of them.
 PER_PRESENT = 10
 
-#: Records read from Redis at once.
-CHUNK = 1_000
-
 #: Names of keys: the newest checkpoint, and a stream of all, each under the id of its record.
 HEAD, CHECKPOINTS = "past:head", "past:checkpoints"
 
 #: Kinds after which a run does not wait as it did before.
 _TURNS = frozenset({"joined", "granted", "observed", "left", "expired", "timed_out", "refused", "released", "ended"})
 
-_WHOLE_BOARD = frozenset({b"closed", b"opened"})
+_WHOLE_BOARD = frozenset({"closed", "opened"})
 
 #: No millisecond has a record of a larger number.
 _LAST = 2**64 - 1
-
-_SKIPPED = frozenset(kind.encode() for kind in WITHOUT_EFFECT)
 
 
 class Checkpoint(NamedTuple):
@@ -61,12 +57,16 @@ class Checkpoint(NamedTuple):
 
 
 class Past:
-    """Reads what was; all raise `StoreError` when Redis cannot do it."""
+    """Reads what was; all raise `StoreError` when Redis cannot do it.
 
-    def __init__(self, client: Client, keys: Keys) -> None:
+    Args:
+        archive: Where records are that the stream has no longer; None: they are not read.
+    """
+
+    def __init__(self, client: Client, keys: Keys, archive: Archive | None = None) -> None:
         self._client = client
         self._keys = keys
-        self._timeline = Timeline(client, keys)
+        self._timeline = Timeline(client, keys, archive)
 
     def told(self, *, from_ms: int, to_ms: int) -> Iterator[Wait | Hold]:
         """The waits and holds that ended in the range, in order, then the waits that went on at its end.
@@ -88,10 +88,9 @@ class Past:
         return int(seconds * 1000 + micros // 1000)
 
     def begin_ms(self) -> int | None:
-        """The time of the oldest record that a replay can read: those in the archive are none of them."""
-        with translated():
-            first: Any = self._client.xrange(self._keys.timeline, count=1)
-        return order_of(first[0][0].decode())[0] if first else None
+        """The time of the oldest record that can be read."""
+        first = next(self._timeline.changes(Filter(), after=self._readable_from()), None)
+        return first.at_ms if first else None
 
     def waits_of(self, task_id: str, *, now_ms: int, most: int = 20) -> list[Wait]:
         """The last waits of a task, oldest first, one perhaps still going on; reads its machines' records only."""
@@ -146,38 +145,38 @@ class Past:
         return Checkpoint.unpacked(raw)
 
     def checkpoint(self, before_ms: int) -> Checkpoint:
-        """The last checkpoint whose record is from before that time."""
-        head = self.head()
-        if order_of(head.id)[0] < before_ms:
-            return head
-        with translated():
-            found: Any = self._client.xrevrange(
-                self._keys.named(CHECKPOINTS), f"({max(before_ms, 1)}-0", "-", count=1
-            )  # fmt: skip
-        return Checkpoint.unpacked(found[0][1][b"packed"] if found else None)
+        """The last checkpoint whose record is from before that time.
+
+        Where records behind it cannot be read, an empty one behind these: what was then is not known.
+        """
+        found = self.head()
+        if order_of(found.id)[0] >= before_ms:
+            with translated():
+                kept: Any = self._client.xrevrange(
+                    self._keys.named(CHECKPOINTS), f"({max(before_ms, 1)}-0", "-", count=1
+                )  # fmt: skip
+            found = Checkpoint.unpacked(kept[0][1][b"packed"] if kept else None)
+        begin = self._readable_from()
+        return found if order_of(found.id) >= order_of(begin) else Checkpoint(begin, None)
+
+    def _readable_from(self) -> str:
+        """All records behind this id can be read."""
+        unread_ms = self._timeline.unread_until_ms()
+        return f"{unread_ms}-{_LAST}" if unread_ms is not None else "0-0"
 
     def changes(
-        self, *, after: str, to_ms: int | None = None, only: frozenset[bytes] | None = None
+        self, *, after: str, to_ms: int | None = None, only: frozenset[str] | None = None
     ) -> Iterator[Recorded]:
         """The records behind the id *after* that change the board, or those of the kinds *only*; oldest first."""
-        end = f"({to_ms}-0" if to_ms is not None else "+"
-        while True:
-            entries = self._entries(after, end, CHUNK)
-            for stamp, fields in entries:
-                kind = fields[b"kind"]
-                if kind not in _SKIPPED if only is None else kind in only:
-                    yield Stored(stamp, fields)
-            if len(entries) < CHUNK:
-                return
-            after = entries[-1][0].decode()
+        for change in self._timeline.changes(Filter(to_ms=to_ms), after=after):
+            if change.kind not in WITHOUT_EFFECT if only is None else change.kind in only:
+                yield change
 
     def next_changes(self, after: str, count: int) -> list[Recorded]:
         """The next *count* records of any kind behind the id *after*."""
-        return [Stored(stamp, fields) for stamp, fields in self._entries(after, "+", count)]
-
-    def _entries(self, after: str, end: str, count: int) -> Any:
         with translated():
-            return self._client.xrange(self._keys.timeline, f"({after}", end, count=count)
+            entries: Any = self._client.xrange(self._keys.timeline, f"({after}", count=count)
+        return [Stored(stamp, fields) for stamp, fields in entries]
 
 
 def _is_of(wait: Wait, begin: Recorded) -> bool:

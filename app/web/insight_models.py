@@ -81,7 +81,7 @@ class LedgerAnswer(BaseModel):
     to_ms: int
     known_from_ms: Annotated[
         int | None,
-        Field(description="Of what was before nothing counts: it is in the archive, or never was on record."),
+        Field(description="What was before is not on record, or in an archive that is not here."),
     ]
     total: LedgerRow
     rows: list[LedgerRow]

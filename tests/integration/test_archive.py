@@ -14,7 +14,9 @@ import pytest
 from app.coordination.archive import Archive
 from app.coordination.connection import connect
 from app.coordination.errors import ArchiveError
-from app.coordination.records import Filter
+from app.coordination.learner import Learner
+from app.coordination.past import Past
+from app.coordination.records import Filter, order_of
 from app.coordination.retention import Retention
 from app.coordination.timeline import Timeline
 from app.coordination.verify import verify_directory, verify_files
@@ -143,6 +145,44 @@ def test_process_without_the_files_knows_what_it_does_not_show(past, clock, rete
     assert timeline.unread_until_ms() is None
     last = int(retention.head().last_id.partition("-")[0])
     assert (elsewhere.unread_until_ms(), Timeline(board.client, board.keys).unread_until_ms()) == (last, last)
+
+
+def learn(board, every=4):
+    learner = Learner(board.client, board.keys, checkpoint_every=every)
+    while learner.learn():
+        pass
+
+
+def test_past_is_told_from_the_files_as_before(past, board, clock, retention, archive):
+    learn(board)
+    there, now_ms = Past(board.client, board.keys, archive), clock.now_ms
+
+    def story():
+        return [
+            there.begin_ms(), list(there.told(from_ms=0, to_ms=now_ms)), there.waits_of("ServerTasks-1", now_ms=now_ms),
+            list(there.told(from_ms=past - 130 * 86_400_000, to_ms=now_ms)),
+        ]  # fmt: skip
+
+    before = story()
+    move_all(retention, clock)
+
+    assert story() == before
+    assert all(before)
+
+
+def test_past_without_the_files_begins_behind_them(past, board, clock, retention, timeline):
+    learn(board, every=10)
+    now_ms = clock.now_ms
+    whole = list(Past(board.client, board.keys).told(from_ms=past, to_ms=now_ms))
+    moments = {record.at_ms + 1 for record in timeline.read(Filter())}
+    move_all(retention, clock)
+
+    rest = Past(board.client, board.keys)
+
+    assert rest.begin_ms() >= past > order_of(retention.head().last_id)[0]
+    assert whole
+    for moment in (moment for moment in moments if moment < past):
+        assert list(rest.told(from_ms=moment, to_ms=now_ms)) == whole
 
 
 def test_newest_of_a_run_are_read_from_files_too(past, clock, retention, timeline):
