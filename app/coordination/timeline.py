@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -195,7 +196,7 @@ class Timeline:
             with translated():
                 entries: Any = self._client.xrange(source, start, end, count=size)
             if source == self._keys.timeline:
-                return [(stamp.decode(), Stored(stamp, fields)) for stamp, fields in entries]
+                return [(stored.id, stored) for stored in itertools.starmap(Stored, entries)]
             stamps = [stamp for stamp, _ in entries]
         return [(stamp.decode(), entry) for stamp, entry in zip(stamps, self._fetch(stamps), strict=True)]
 
