@@ -25,6 +25,7 @@ import structlog
 
 from app.coordination.errors import ArchiveError
 from app.coordination.records import Entry, Filter, Order, Written, order_of
+from app.coordination.turns import in_turns
 from app.domain.chain import Link, body_of, seal
 
 log = structlog.get_logger()
@@ -156,10 +157,10 @@ class Archive:
         return found
 
     @contextmanager
-    def _reading(self, day: str) -> Iterator[IO[str]]:
+    def _reading(self, day: str) -> Iterator[Iterator[str]]:
         try:
             with opened(self.path(day)) as file:
-                yield file
+                yield in_turns(file)
         except DAMAGED as error:
             log.error("archive: a file is damaged; 'octowait timeline verify' says more", day=day, error=str(error))
 

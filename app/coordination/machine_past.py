@@ -9,6 +9,7 @@ from typing import Any
 from app.coordination.past import Past
 from app.coordination.records import Filter, order_of
 from app.coordination.timeline import Timeline
+from app.coordination.turns import in_turns
 from app.domain.replay import Replay
 from app.domain.scenes import Recorded, Told, scenes
 
@@ -39,7 +40,7 @@ class MachinePast:
         for task in _observed(machines, replay, found.values()):
             found |= {record.id: record for record in self._records(Filter(task_id=task), at.id, to_ms)}
         changes: dict[str, Any] = {**found, **{c.id: c for c in self._past.of_the_board(at.id, to_ms)}}
-        in_order = (changes[stamp] for stamp in sorted(changes, key=order_of))
+        in_order = in_turns(changes[stamp] for stamp in sorted(changes, key=order_of))
         own = machine_id.lower()
         return [told for told in scenes(in_order, replay, to_ms) if _is_at(told, own)]
 

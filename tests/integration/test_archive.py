@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -19,6 +21,7 @@ from app.coordination.past import Past
 from app.coordination.records import Filter, order_of
 from app.coordination.retention import Retention
 from app.coordination.timeline import Timeline
+from app.coordination.turns import AT_ONCE
 from app.coordination.verify import verify_directory, verify_files
 from app.domain.run import Run
 from app.jobs import ARCHIVE, queues_of
@@ -145,6 +148,44 @@ def test_process_without_the_files_knows_what_it_does_not_show(past, clock, rete
     assert timeline.unread_until_ms() is None
     last = int(retention.head().last_id.partition("-")[0])
     assert (elsewhere.unread_until_ms(), Timeline(board.client, board.keys).unread_until_ms()) == (last, last)
+
+
+_BESIDE = """
+from gevent import monkey; monkey.patch_all()
+import sys
+from pathlib import Path
+import gevent
+from app.coordination.archive import Archive
+from app.coordination.records import Filter
+
+turns = 0
+def others():
+    global turns
+    while True:
+        turns += 1
+        gevent.sleep(0)
+
+gevent.spawn(others)
+found = sum(entry is not None for _, entry in Archive(Path(sys.argv[1])).read(Filter(kind="nothing"), (0, -1)))
+print(found, turns)
+"""
+
+
+def test_others_are_served_while_files_are_searched(board, clock, archive, retention):
+    for number in range(20):
+        a_day(board, number)
+    fields = {"kind": "joined", "task": "ServerTasks-1", "machines": "Machines-7"}
+    with board.client.pipeline(transaction=False) as pipe:
+        for _ in range(5 * AT_ONCE):
+            pipe.xadd(board.keys.timeline, fields)
+        pipe.execute()
+    clock.advance(timedelta(days=120))
+    move_all(retention, clock)
+
+    said = subprocess.run([sys.executable, "-c", _BESIDE, str(archive.directory)], capture_output=True, check=True)
+
+    found, turns = map(int, said.stdout.split())
+    assert found == 0 and turns >= 5
 
 
 def learn(board, every=4):
