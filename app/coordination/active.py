@@ -50,6 +50,11 @@ class Active:
             members: list[Any] = self._client.zrangebyscore(self._keys.resumes, "-inf", now_ms)
         return [member.decode() for member in members]
 
+    def is_to_be_resumed(self, task_id: str) -> bool:
+        """Whether the parked run's intervention is to be answered, now or later. *task_id* is as Octopus writes it."""
+        with translated():
+            return self._client.zscore(self._keys.resumes, task_id) is not None
+
     def in_turn(self, tasks: Collection[str], most: int) -> list[str]:
         """Those *most* of *tasks* that were chosen longest ago, so that each has its turn whatever their number."""
         key = self._keys.named("asked")

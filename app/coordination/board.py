@@ -291,6 +291,13 @@ class Board:
         """Try later to answer the intervention of a parked run: ``put_off`` or ``late``. Source: lua/put_off.lua."""
         return self._word("put_off", task_id, _ms(pause), why)
 
+    def remind(self, seen: Place) -> str:
+        """Have the intervention of a granted parked run answered, which is still pending: ``reminded`` or ``late``.
+
+        Source: lua/remind.lua.
+        """
+        return self._word("remind", seen.task_id, _version(seen))
+
     def now_ms(self) -> int:
         """The clock of the gate: the Redis server's."""
         with translated():
