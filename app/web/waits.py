@@ -35,7 +35,16 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
     """Join the line, or ask again.
 
     201 when it is new there, 200 when it waits or holds already: then it keeps its place and gets the same answer.
+    A parked wait is refused with 409 without an Octopus API key: nobody could resume it.
     """
+    if body.parked and not services().knows_octopus:
+        # Also where it would be granted at once: else it shows only when somebody is in the way.
+        raise Problem(
+            409,
+            "no_api_key",
+            "a parked run is resumed through Octopus, and octowait has no API key: set OCTOWAIT_OCTOPUS_URL and "
+            "OCTOWAIT_OCTOPUS_API_KEY, or use the wait step instead of the claim step",
+        )
     info = body.model_dump(
         exclude={"machines", "priority", "timeout_seconds", "parked"}, exclude_none=True, exclude_defaults=True
     )

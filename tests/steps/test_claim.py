@@ -19,6 +19,14 @@ PAUSES = (
     "until octowait resumes it or, after 120 min (Octowait.TimeoutMinutes), aborts it."
 )
 
+#: Without a key nobody could resume a claim; here nobody does.
+KEY = {"OCTOWAIT_OCTOPUS_URL": "http://127.0.0.1:1", "OCTOWAIT_OCTOPUS_API_KEY": "API-OF-NOBODY"}
+
+
+@pytest.fixture
+def service(make_service: Callable[..., Any]) -> Any:
+    return make_service(**KEY)
+
 
 def test_goes_on_at_once_when_nobody_holds_the_machine(service: Any, steps: Steps) -> None:
     step = steps.start("claim", "ServerTasks-1")
@@ -48,7 +56,7 @@ def test_ends_at_once_and_says_for_whom_it_waits(service: Any, steps: Steps) -> 
 def test_its_place_outlives_those_who_have_to_show_life(
     make_service: Callable[..., Any], language: str, tmp_path: Path
 ) -> None:
-    service = make_service(OCTOWAIT_WAITER_TTL_SECONDS="1")
+    service = make_service(OCTOWAIT_WAITER_TTL_SECONDS="1", **KEY)
     steps = Steps(language, tmp_path, url=service.url, token=service.tokens["step"])
     service.call("PUT", "/api/waits/ServerTasks-4700", {"machines": ["Machines-7"], "parked": True}, role="step")
     assert steps.start("claim", "ServerTasks-1").ends() == 0
@@ -228,6 +236,24 @@ def test_fails_with_the_message_when_it_may_not_wait(script: Script, offline: St
     assert step.lines == ["octowait does not let this run wait: ServerTasks-1 may not wait (a circle)."]
     assert step.result == step.lines[0]
     assert step.variables == {}
+
+
+def test_fails_and_says_what_to_do_when_nobody_could_resume_it(
+    make_service: Callable[..., Any], language: str, tmp_path: Path
+) -> None:
+    service = make_service()
+    steps = Steps(language, tmp_path, url=service.url, token=service.tokens["step"])
+
+    step = steps.start("claim", "ServerTasks-1", {"Octowait.WhenUnreachable": "proceed"})
+
+    assert step.ends() == steps.failed
+    assert step.lines == [
+        "octowait does not let this run wait: HTTP 409: a parked run is resumed through Octopus, and octowait has no "
+        "API key: set OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY, or use the wait step instead of the claim "
+        "step"
+    ]
+    status, problem = service.call("GET", "/api/waits/ServerTasks-1", role="step")
+    assert (status, problem["code"]) == (404, "unknown_run"), "it stands in no line"
 
 
 def test_a_wrong_token_fails_at_once_with_what_the_server_says(service: Any, steps: Steps) -> None:
