@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
 
 from app.coordination.board import info_of
 from app.domain.place import Place
+from app.domain.run import MAX_PRIORITY
 from app.jobs import RESUME, enqueue
 from app.octopus.client import OctopusClient
 from app.octopus.values import Interruption
@@ -23,6 +26,13 @@ SETTLE_MS = 30_000
 
 #: How long a granted run that is paused for something else is not looked at again.
 UNANSWERED_EVERY = timedelta(minutes=2)
+
+#: ``Octowait.TimeoutMinutes`` where it is not set.
+DEFAULT_MINUTES = 120
+
+_TERMS = re.compile(
+    r"on behalf of \[(?P<parent>[^\]]*)\], priority \[(?P<priority>[^\]]*)\], time-out \[(?P<minutes>[^\]]*)\]"
+)
 
 
 def is_ours(interruption: Interruption) -> bool:
@@ -40,8 +50,9 @@ def find(context: Context, octopus: OctopusClient, place: Place) -> Interruption
     space = info_of(place.run).get("space_id")
     tolerance_ms = context.settings.clock_tolerance_seconds * 1000
     # One of an earlier run of the same task is not this run's, unless it is pending: a run that has ended asks nobody.
-    # A run that was put back in line, or asked again, can have asked later than its intervention was raised.
-    first_ms = place.run["requested_at_ms"] - tolerance_ms
+    # A run can have asked again, or been put back in line, after its intervention was raised.
+    rebuilt = place.run.get("rebuilt")
+    first_ms = rebuilt["raised_ms"] if rebuilt else place.run["requested_at_ms"] - tolerance_ms
     ours = [
         found
         for found in octopus.interruptions(place.task_id, pending_only=False, space=space)
@@ -60,7 +71,8 @@ def see_override(context: Context, octopus: OctopusClient, place: Place) -> None
         return
     found = find(context, octopus, place)
     if found and not found.is_pending:
-        note_by_hand(context, place, found)
+        # Ours is an answer that a restored backup of Redis does not know.
+        note_answer(context, place, found, cause="octowait" if found.has_responsibility else "by_hand")
 
 
 def see_unanswered(context: Context, octopus: OctopusClient, place: Place) -> None:
@@ -80,9 +92,38 @@ def see_unanswered(context: Context, octopus: OctopusClient, place: Place) -> No
         enqueue(context.board.client, context.settings, RESUME)
 
 
-def note_by_hand(context: Context, place: Place, found: Interruption) -> str:
-    """Note who has answered it, and what; see `Board.answered`."""
+def note_answer(context: Context, place: Place, found: Interruption, *, cause: str) -> str:
+    """Note who has answered it, ``octowait`` or ``by_hand``, and what; see `Board.answered`."""
     return context.board.answered(
-        place.task_id, "by_hand", seen=place, result=found.result or "Proceed", interruption=found.id,
+        place.task_id, cause, seen=place, result=found.result or "Proceed", interruption=found.id,
         by=found.responsible_user_id,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a run asked for besides its machines. *is_complete*: what is not here it had not asked for."""
+
+    on_behalf_of: str | None = None
+    priority: int = 0
+    timeout: timedelta | None = None
+    is_complete: bool = False
+
+
+def terms_of(interruption: Interruption) -> Terms:
+    """The terms that an intervention's instructions say, as docs/how-to/wait-without-a-task-slot.md has them written.
+
+    An expression that Octopus could not resolve stands there as it is, and is a parameter that was not set.
+    """
+    said = _TERMS.search(interruption.text)
+    if not said:
+        return Terms()
+    parent = re.fullmatch(r"ServerTasks-\d+", said["parent"], re.IGNORECASE)
+    priority = re.fullmatch(r"-?\d{1,7}", said["priority"])
+    minutes = re.fullmatch(r"\d{1,5}(\.\d{1,3})?", said["minutes"])
+    return Terms(
+        on_behalf_of=parent[0] if parent else None,
+        priority=max(-MAX_PRIORITY, min(MAX_PRIORITY, int(priority[0]))) if priority else 0,
+        timeout=timedelta(minutes=float(minutes[0]) if minutes else DEFAULT_MINUTES),
+        is_complete=True,
+    )

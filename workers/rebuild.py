@@ -9,18 +9,25 @@ import structlog
 from app.coordination.board import info_of
 from app.domain.events import Effect, Event
 from app.domain.place import State
-from app.domain.run import Run
+from app.domain.run import Rebuilt, Run
 from app.jobs import CATCH_UP, REBUILD, enqueue
 from app.octopus.client import OctopusClient
+from app.octopus.errors import OctopusError
 from app.octopus.values import Task
 from workers.context import Context, current
-from workers.intervention import is_ours
-from workers.resolve import Resolver
+from workers.intervention import is_ours, see_override, terms_of
+from workers.resolve import Resolver, Unclear
 
 log = structlog.get_logger()
 
 #: Between two passes.
 PASS_EVERY = timedelta(seconds=5)
+
+#: Of each second of a waiter's time to live, the milliseconds until it has come back: it shows life every half of it.
+SETTLED = 750
+
+#: How often is asked again about a run whose machines Octopus will not tell.
+UNCLEAR_EVERY = timedelta(minutes=1)
 
 
 def run() -> None:
@@ -38,7 +45,7 @@ def rebuild(context: Context, octopus: OctopusClient) -> bool:
     2. Wait until every step that waits had time to come back: its task runs too, and nothing but its next poll tells a
        waiter from a run that works on its machines.
     3. Make the machines of all others busy; parked waiters, who do not come back by themselves, are put in line.
-    4. Open, as soon as no answer of Octopus is missing that may still come.
+    4. Open, as soon as it is known of every run which machines it uses.
 
     Raises:
         OctopusError: Octopus did not say; the board stays closed.
@@ -49,18 +56,19 @@ def rebuild(context: Context, octopus: OctopusClient) -> bool:
     board.sweep()
     closed_ms = board.closed_since_ms()
     found = [task for task in octopus.active_tasks(spaces=context.settings.octopus_spaces) if _is_under_way(task)]
-    settled_ms = (closed_ms or 0) + context.settings.waiter_ttl_seconds * 500
+    settled_ms = (board.settling_since_ms() or 0) + context.settings.waiter_ttl_seconds * SETTLED
     if found and board.now_ms() < settled_ms:
         log.info("rebuild: waiting for waiters to come back", running=len(found))
         return False
     for task in sorted(found, key=lambda task: task.start_ms or 0):
         # One that waits learns only when Octopus began it.
         _tell(context, task, Effect.STARTED, task.start_ms or task.queue_ms or 0)
+        _recover(context, octopus, task)
         if task.has_pending_interruptions and not _rejoin_parked(context, octopus, task):
-            _tell(context, task, Effect.PAUSED, board.now_ms())
-    unanswered = _resolve(context, octopus, found)
-    if unanswered:
-        log.warning("rebuild: Octopus has not answered about some runs, trying again", tasks=unanswered)
+            _tell_paused(context, task)
+    unknown = _resolve(context, octopus, found, closed_ms or 0)
+    if unknown:
+        log.warning("rebuild: Octopus has not said of some runs which machines they use, trying again", tasks=unknown)
         return False
     if not board.open("rebuilt", found=len(found), closed_ms=closed_ms):
         # Redis was lost once more, or an operator opened it meanwhile.
@@ -87,29 +95,86 @@ def _tell(context: Context, task: Task, effect: Effect, occurred_ms: int) -> Non
     context.board.deliver(event, via="rebuild")
 
 
+def _tell_paused(context: Context, task: Task) -> None:
+    place = context.board.place(task.id)
+    # A board that stays closed passes here every few seconds.
+    if place and not place.run.get("paused"):
+        _tell(context, task, Effect.PAUSED, context.board.now_ms())
+
+
 def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task) -> bool:
     """Put a run that is paused for octowait's own intervention back into its lines: whether it is one. Its claim was
-    lost.
+    lost, and with it what its intervention does not say.
     """
     place = context.board.place(task.id)
     if place is None or place.state is not State.STARTED:
-        return place is not None and place.is_waiting
+        return place is not None and (place.is_waiting or (place.is_granted and bool(place.run.get("parked"))))
     pending = octopus.interruptions(task.id, pending_only=True, space=task.space_id)
-    if not any(map(is_ours, pending)):
+    ours = next(filter(is_ours, pending), None)
+    if ours is None:
         return False
-    facts = Resolver(context, octopus).facts(place, task)
+    try:
+        facts = Resolver(context, octopus).facts(place, task)
+    except (OctopusError, Unclear) as error:
+        if not getattr(error, "permanent", True):
+            raise
+        # It stays one whose machines are unknown, and the board closed for it.
+        return True
     if facts.machines:
-        run = Run(task.id, info={**info_of(place.run), **facts.info}, parked=True)
+        terms = terms_of(ours)
+        raised_ms = ours.created_ms or task.start_ms or 0
+        timeout = terms.timeout and max(terms.timeout - _passed(context, raised_ms), timedelta(seconds=1))
+        run = Run(
+            task.id, info={**info_of(place.run), **facts.info}, parked=True, timeout=timeout, priority=terms.priority,
+            on_behalf_of=terms.on_behalf_of, rebuilt=Rebuilt(raised_ms, terms.is_complete),
+        )  # fmt: skip
         context.board.join(run, [machine.id for machine in facts.machines])
     return True
 
 
-def _resolve(context: Context, octopus: OctopusClient, found: list[Task]) -> list[str]:
-    """Make the machines of *found* busy; those about which Octopus has not answered, but may yet."""
+def _passed(context: Context, since_ms: int) -> timedelta:
+    return timedelta(milliseconds=max(0, context.board.now_ms() - since_ms))
+
+
+def _recover(context: Context, octopus: OctopusClient, task: Task) -> None:
+    """Make its machines busy where the board takes it for a waiter or for ended, as a restored backup does."""
+    place = context.board.place(task.id)
+    if place and place.is_waiting and place.run.get("parked"):
+        if not task.has_pending_interruptions:
+            see_override(context, octopus, place)
+    elif context.board.recover(task.id, paused=task.has_pending_interruptions) == "observed":
+        log.warning("rebuild: it was taken for a waiter, or for ended, and works", task=task.id)
+
+
+def _resolve(context: Context, octopus: OctopusClient, found: list[Task], closed_ms: int) -> list[str]:
+    """Make the machines of *found* busy; those of which Octopus has not said which they are."""
     resolver = Resolver(context, octopus)
     wanted = {task.id.lower() for task in found}
-    unanswered = []
+    unknown = []
     for task_id in context.unresolved.tasks():
-        if task_id.lower() in wanted and resolver.attempt(task_id) == "transient":
-            unanswered.append(task_id)
-    return unanswered
+        if task_id.lower() not in wanted:
+            continue
+        turn = f"rebuild-{closed_ms}-{task_id}"
+        if not context.unresolved.claim(turn, UNCLEAR_EVERY):
+            unknown.append(task_id)
+            continue
+        outcome = resolver.attempt(task_id)
+        if outcome == "permanent":
+            _say_unclear(context, task_id, resolver.why, closed_ms)
+        else:
+            context.unresolved.give_back(turn)
+        if outcome in ("permanent", "transient"):
+            unknown.append(task_id)
+    return unknown
+
+
+def _say_unclear(context: Context, task_id: str, why: str, closed_ms: int) -> None:
+    """Tell people, once, that the board stays closed for a run: as a dead letter, which is shown and told of."""
+    if not context.unresolved.claim(f"unclear-{closed_ms}-{task_id}", timedelta(days=1)):
+        return
+    error = (
+        f"nobody is granted until {task_id} has ended, for Octopus does not say which machines it uses "
+        f"({why[:120]}); if you know that it is in nobody's way: octowait rebuild --open --reason '...'"
+    )
+    context.services.dead.keep(job=REBUILD.name, error=error)
+    context.board.note("job_failed", job=REBUILD.name, error=error)

@@ -92,6 +92,8 @@ class Resolver:
         self._names: dict[tuple[str, str], str | None] = {}
         #: Failures in a row that may be the server's.
         self.server_failures = 0
+        #: What the last attempt that failed was told.
+        self.why = ""
 
     def attempt(self, task_id: str) -> str:
         """Resolve a claimed run, or put it off.
@@ -233,6 +235,7 @@ class Resolver:
         return self._names[key]
 
     def _put_off(self, task_id: str, error: Exception, *, permanent: bool, at_least: float | None = None) -> str:
+        self.why = str(error) or type(error).__name__
         failures = self._unresolved.failed(task_id)
         first, most = PERMANENT_PAUSES if permanent else TRANSIENT_PAUSES
         pause = max(min(first * 2 ** min(failures - 1, 20), most), timedelta(seconds=at_least or 0))

@@ -16,7 +16,7 @@ from app.jobs import RESUME, enqueue
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusError
 from workers.context import Context, about, current
-from workers.intervention import find, note_by_hand
+from workers.intervention import find, note_answer
 
 log = structlog.get_logger()
 
@@ -108,7 +108,7 @@ def answer(context: Context, octopus: OctopusClient, place: Place) -> None:
             # We did, and were killed before we could note it.
             _note(context, place, found.id, found.result or _result(place))
         else:
-            note_by_hand(context, place, found)
+            note_answer(context, place, found, cause="by_hand")
         return
     if not found.has_responsibility:
         if found.responsible_user_id:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -104,6 +104,7 @@ class Board:
             **({"max_hold_ms": _ms(self.policy.max_hold)} if self.policy.max_hold else {}),
             **({"parked": True} if run.parked else {}),
             **({"on_behalf_of": run.on_behalf_of} if run.on_behalf_of else {}),
+            **({"rebuilt": asdict(run.rebuilt)} if run.rebuilt else {}),
             **self._cap,
         }
         word, *rest = self.script("join", checked_id(run.task_id, "task"), _json(request))
@@ -309,6 +310,27 @@ class Board:
         with translated():
             opened, closed = self.client.hmget(self.keys.counters, ["opened_at", "closed_at"])
         return None if opened else int(closed or self.now_ms())
+
+    def settling_since_ms(self) -> int | None:
+        """Since when steps that wait have been able to show life to a closed board: it was closed then, or octowait was
+        away until then; None while the board is open.
+        """
+        closed_ms = self.closed_since_ms()
+        with translated():
+            outage: Any = self.client.hget(self.keys.counters, "outage_at")
+        return closed_ms and max(closed_ms, int(outage or 0))
+
+    def recover(self, task_id: str, *, paused: bool) -> str:
+        """Make the machines of a run busy that is under way in Octopus, and was taken for a waiter here, or for ended.
+
+        Only while the board is closed, and after every step that waits had time to show life.
+
+        Returns:
+            ``observed``, ``unresolved`` when its machines are to be found out, ``kept`` or ``unknown``.
+
+        Source: lua/recover.lua.
+        """
+        return self._word("recover", task_id, "paused" if paused else "")
 
     def note(self, kind: str, cause: str = "", **detail: object) -> None:
         """Write a record of something that changed nothing here. Source: lua/note.lua."""

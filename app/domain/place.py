@@ -221,6 +221,12 @@ def circle_words(circle: Sequence[Mapping[str, str]]) -> str:
 def _reason(place: Place) -> str | None:
     if place.is_waiting and any(held.kind == "rebuilding" for machine in place.machines for held in machine.holders):
         return "octowait lost its memory and grants nobody until it has found out from Octopus what runs where"
+    rebuilt = place.run.get("rebuilt")
+    if place.is_waiting and rebuilt and not rebuilt["has_terms"]:
+        return (
+            "octowait lost its memory, and with it this wait's time-out, its priority and whom it runs for: if one of "
+            "those that it waits for has started it, proceed in Octopus by hand"
+        )
     if place.state in (State.WAITING, State.GRANTED):
         return _REJOINED.get(place.run.get("after", ""))
     refusal = place.run.get("refusal") or {}

@@ -24,6 +24,18 @@ class Run:
     parked: bool = False
     #: The task id of the run that started this one; if that holds, this one shares its lease.
     on_behalf_of: str | None = None
+    #: It waited before all was lost, and is put back in line.
+    rebuilt: Rebuilt | None = None
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What Octopus knows of a parked wait that was lost."""
+
+    #: When its intervention was raised, by Octopus's clock.
+    raised_ms: int
+    #: Whether that says its time-out, priority and whom it runs for.
+    has_terms: bool
 
 
 @dataclass(frozen=True)

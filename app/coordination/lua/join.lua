@@ -1,7 +1,8 @@
 -- join.lua: put a run into the lines of all its machines and grant it when it is first in each and all are free.
 --
 -- ARGV[2]  task id
--- ARGV[3]  the request, JSON: machines, info, priority, ttl_ms, timeout_ms, max_hold_ms, parked, on_behalf_of, cap, reserve
+-- ARGV[3]  the request, JSON: machines, info, priority, ttl_ms, timeout_ms, max_hold_ms, parked, on_behalf_of, cap, reserve,
+--          and of a wait that was lost, rebuilt: {raised_ms, has_terms}
 --
 -- Returns {"joined", view...}, {"known", view...} when it waits or holds already (rule 4), or
 -- {"holds_others", machine, run JSON} when it waits for or holds other machines than it asks for now.
@@ -79,6 +80,7 @@ run = {
     info = ask.info,
     priority = ask.priority,
     parked = ask.parked,
+    rebuilt = ask.rebuilt,
     family = (not FINISHED[before.state] and before.family) or (ask.on_behalf_of and family_of(ask.on_behalf_of)) or nil,
     ttl_ms = ask.ttl_ms,
     max_hold_ms = ask.max_hold_ms,
@@ -123,6 +125,7 @@ record("joined", run, run.machines, run.after, {
     parked = run.parked,
     family = run.family,
     on_behalf_of = ask.on_behalf_of,
+    rebuilt = ask.rebuilt and true or nil,
 })
 
 grant_heads(touched)
