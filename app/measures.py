@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from app.coordination.records import Record
+from app.domain.events import WEBHOOK_MS
 from app.jobs import JOBS
 
 #: What is added to which field of the store; fields are ``name NUL label values NUL part``, all separated by NUL, where
@@ -130,7 +131,9 @@ class Derived:
         kind = record.cause if record.cause == "reconciled" else record.detail.get("via")
         if record.kind == "event" and kind is None and "occurred_ms" in record.detail:
             self.increments.update(WEBHOOK_LAG.observe(record.at_ms - int(record.detail["occurred_ms"])))
-        if kind and not record.detail.get("note"):
+        # What catch up reads while its webhook is under way was not lost.
+        is_early = kind == "catch_up" and int(record.detail.get("late_ms", 0)) <= WEBHOOK_MS
+        if kind and not is_early and not record.detail.get("note"):
             self.increments.update(REPAIRS.count(kind))
             if "late_ms" in record.detail:
                 self.increments.update(LATENESS.observe(int(record.detail["late_ms"]), kind))

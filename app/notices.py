@@ -92,11 +92,14 @@ def _gap(record: Record) -> Notice:
     )  # fmt: skip
 
 
-def _caught_up(record: Record) -> Notice:
-    missed, latest_ms = record.detail.get("missed"), int(record.detail.get("latest_ms", 0))
+def _caught_up(record: Record) -> Notice | None:
+    """Of what was read before its webhook came nobody needs to know."""
+    lost, latest_ms = record.detail.get("lost", record.detail.get("missed")), int(record.detail.get("latest_ms", 0))
+    if not lost:
+        return None
     return Notice(
         f"repair {record.id}", "Webhooks had been lost",
-        f"{missed} events that no webhook had brought were read from Octopus, the latest {words(latest_ms)} after it "
+        f"{lost} events that no webhook had brought were read from Octopus, the latest {words(latest_ms)} after it "
         "occurred.",
     )  # fmt: skip
 

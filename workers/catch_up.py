@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from app.coordination.scripts import translated
-from app.domain.events import Effect, Event, Unreadable, effect_of, parse_event
+from app.domain.events import WEBHOOK_MS, Effect, Event, Unreadable, effect_of, parse_event
 from app.jobs import CATCH_UP, RESOLVE, enqueue
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusError
@@ -54,7 +54,8 @@ class CatchUp:
         self._octopus = octopus
         self._cursor = self._board.keys.named("caught-up-to")
         self._window = self._board.keys.named("caught-up-by")
-        self.missed = self.latest_ms = 0
+        #: Events that no webhook had brought, those of them that none will bring any more, and how late the latest was.
+        self.missed = self.lost = self.latest_ms = 0
         self._is_unresolved = False
 
     def run(self) -> bool:
@@ -108,8 +109,11 @@ class CatchUp:
         if outcome == "unlinked":
             outcome = self._link(event)
         if outcome in ("applied", "unresolved"):
+            late_ms = self._board.now_ms() - (event.occurred_ms or 0)
             self.missed += 1
-            self.latest_ms = max(self.latest_ms, self._board.now_ms() - (event.occurred_ms or 0))
+            if late_ms > WEBHOOK_MS + self._context.settings.clock_tolerance_seconds * 1000:
+                self.lost += 1
+            self.latest_ms = max(self.latest_ms, late_ms)
             self._is_unresolved |= outcome == "unresolved"
 
     def _link(self, event: Event) -> str:
@@ -149,8 +153,9 @@ class CatchUp:
 
     def _say(self) -> None:
         if self.missed:
-            self._board.note("caught_up", missed=self.missed, latest_ms=self.latest_ms)
-            log.warning("catch up: webhooks had been lost", missed=self.missed, latest_ms=self.latest_ms)
+            self._board.note("caught_up", missed=self.missed, lost=self.lost, latest_ms=self.latest_ms)
+        if self.lost:
+            log.warning("catch up: webhooks had been lost", lost=self.lost, latest_ms=self.latest_ms)
         if self._is_unresolved:
             enqueue(self._board.client, self._context.settings, RESOLVE)
 

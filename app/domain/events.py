@@ -15,6 +15,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+#: The longest that a webhook is under way while Octopus has a free task slot, by Octopus's clock and ours: what is read
+#: from Octopus sooner may yet come, and is not lost.
+WEBHOOK_MS = 50_000
+
 
 class Effect(StrEnum):
     """What an event says about a run."""

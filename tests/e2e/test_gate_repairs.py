@@ -13,12 +13,13 @@ from app.coordination.board import Board
 from app.coordination.connection import connect
 from app.coordination.timeline import Filter, Timeline
 from app.domain.run import Run, TaskEnd
+from app.notices import notice_of
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusDenied
 from tests.conftest import services_on
 from tests.simulator.control import Deployment, SimulatedOctopus
 from tests.simulator.steps import Step, manual, work
-from workers import rebuild, reconcile, resume, watch
+from workers import catch_up, rebuild, reconcile, resume, watch
 from workers.context import Context, current
 
 #: Work of so many seconds never ends within a test.
@@ -146,6 +147,23 @@ def test_granted_run_that_is_paused_for_a_person_is_not_looked_at_all_the_time(b
 
     assert octopus.calls()["by_key"]["octowait"] - before == 5 + 1
     assert not board.sweep().resumes
+
+
+# Webhooks that are under way
+
+
+@pytest.mark.parametrize(("seconds", "is_lost"), [(0, False), (50, False), (56, True)])
+def test_webhook_that_may_be_under_way_is_not_counted_as_lost(board, clock, octopus, do, seconds, is_lost):
+    """Octopus takes up to 50 s to send it, and its clock may be 5 s off."""
+    works(octopus, "Web")
+    clock.advance(timedelta(seconds=seconds))
+
+    do(catch_up)
+
+    [caught_up] = records(board, kind="caught_up")
+    assert caught_up.detail["missed"] >= 1, "it counts all the same"
+    assert (caught_up.detail["lost"] > 0) == is_lost
+    assert (notice_of(caught_up) is not None) == is_lost
 
 
 # Rebuild
