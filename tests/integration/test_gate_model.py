@@ -20,153 +20,21 @@ from hypothesis.stateful import (
 from app.coordination.board import Board
 from app.coordination.connection import connect
 from app.coordination.snapshot import take
-from app.domain.errors import HoldsOthers, NotWaiting, UnknownRun
+from app.domain.errors import ClosesCircle, HoldsOthers
 from app.domain.events import Effect, Event
 from app.domain.run import Run
 from tests.conftest import Clock, opened
+from tests.integration.gate_model import TTL, Model
 
 # Times of the model are seconds and move in steps of 20, so that no deadline falls on one.
-STEP, TTL, TIMEOUT, RESERVED, TOLERANCE = 20, 50, 110, 30, 5
+STEP, TIMEOUT, RESERVED = 20, 110, 30
 
-TASKS = [f"ServerTasks-{number}" for number in range(1, 8)]
+TASKS = [f"ServerTasks-{number}" for number in range(1, 7)]
 MACHINES = ["Machines-1", "Machines-2", "Machines-3"]
-FINISHED = ("released", "left", "expired", "timed_out", "ended")
 
 tasks = st.sampled_from(TASKS)
 machine_sets = st.sets(st.sampled_from(MACHINES), min_size=1)
 priorities = st.integers(-1, 1)
-
-
-class Model:
-    """The rules, with nothing in it to make them fast."""
-
-    def __init__(self):
-        self.now = 0
-        self.runs = {}
-        self.reserved = {}
-        self.seen = set()
-        self.arrivals = 0
-        self.grants = []
-
-    def line(self, machine):
-        waiting = [r for r in self.runs.values() if r["state"] == "waiting" and machine in r["machines"]]
-        return [r["task"] for r in sorted(waiting, key=lambda r: (-r["priority"], r["arrival"]))]
-
-    def holders(self, machine):
-        kinds = {"granted": "lease", "observed": "observed"}
-        held = {
-            (kinds[r["state"]], r["task"])
-            for r in self.runs.values()
-            if r["state"] in kinds and machine in r["machines"]
-        }
-        return held | ({("reservation", None)} if machine in self.reserved else set())
-
-    def may_start(self, run):
-        return all(self.line(m)[0] == run["task"] and not self.holders(m) for m in run["machines"])
-
-    def grant_whoever_may_start(self):
-        ready = [r for r in self.runs.values() if r["state"] == "waiting" and self.may_start(r)]
-        for run in ready:
-            run.update(state="granted", life=self.now + TTL, timeout=None)
-            self.grants.append(run["task"])
-
-    def finish(self, run, state):
-        run.update(state=state, life=None, timeout=None, ended_at=self.now)
-
-    def advance(self, seconds):
-        self.now += seconds
-        for machine in [m for m, until in self.reserved.items() if until and until <= self.now]:
-            del self.reserved[machine]
-        for run in self.runs.values():
-            due = [(run[what], what) for what in ("life", "timeout") if run.get(what) and run[what] <= self.now]
-            if due:
-                self.finish(run, "expired" if min(due)[1] == "life" else "timed_out")
-        self.grant_whoever_may_start()
-
-    def poll(self, task):
-        run = self.runs.get(task)
-        if run and run["state"] == "waiting":
-            run["life"] = self.now + TTL
-        if run and run["state"] == "granted":
-            run["life"] = None
-
-    def join(self, task, machines, priority, timeout):
-        before = self.runs.get(task, {"state": "new"})
-        if before["state"] in ("waiting", "granted"):
-            if not machines <= before["machines"]:
-                return "holds others"
-            before["asked"] = self.now
-            self.poll(task)
-            return "known"
-        self.arrivals += 1
-        self.runs[task] = {
-            "task": task, "state": "waiting", "machines": machines, "priority": priority, "arrival": self.arrivals,
-            "life": self.now + TTL, "timeout": self.now + timeout if timeout else None, "asked": self.now,
-            "started": before.get("started"), "owes_end": before["state"] == "released" and not before.get("ended"),
-        }  # fmt: skip
-        self.grant_whoever_may_start()
-        if self.runs[task]["state"] == "granted":
-            self.poll(task)
-        return "joined"
-
-    def release(self, task):
-        run = self.runs.get(task)
-        if run is None or run["state"] in FINISHED:
-            return "nothing"
-        was = run["state"]
-        self.finish(run, {"waiting": "left", "granted": "released"}.get(was, "ended"))
-        self.grant_whoever_may_start()
-        return "left" if was == "waiting" else "released"
-
-    def prioritize(self, task, priority):
-        self.runs[task]["priority"] = priority
-        self.grant_whoever_may_start()
-
-    def reserve(self, machine, until):
-        self.reserved[machine] = until
-
-    def unreserve(self, machine):
-        was = self.reserved.pop(machine, "none")
-        self.grant_whoever_may_start()
-        return was != "none"
-
-    def started(self, task, occurred):
-        run = self.runs.setdefault(task, {"task": task, "state": "new"})
-        if run.get("ended") is not None:
-            is_another = occurred > run["ended"]
-        elif run["state"] in FINISHED:
-            is_another = occurred > run["ended_at"] + TOLERANCE
-        else:
-            is_another = run["state"] == "new"
-        if not is_another:
-            run["started"] = max(run.get("started") or 0, occurred)
-            return "applied"
-        self.runs[task] = {"task": task, "state": "started", "machines": set(), "started": occurred}
-        return "unresolved"
-
-    def ended(self, task, occurred):
-        run = self.runs.setdefault(task, {"task": task, "state": "new", "machines": set()})
-        is_earlier = run.get("started") is not None and occurred < run["started"]
-        if run["state"] in ("waiting", "granted"):
-            if run["owes_end"]:
-                is_earlier = is_earlier or occurred <= run["asked"] + TOLERANCE
-            else:
-                is_earlier = is_earlier or occurred < run["asked"] - TOLERANCE
-        if is_earlier:
-            run["owes_end"] = False
-            return "ignored"
-        run["ended"] = max(run.get("ended") or 0, occurred)
-        if run["state"] == "new":
-            self.finish(run, "ended")
-        self.release(task)
-        return "applied"
-
-    def observe(self, task, machines):
-        run = self.runs.get(task)
-        if run is None or run["state"] != "started":
-            return "late"
-        run.update(state="observed", machines=machines)
-        return "observed"
 
 
 class Gate(RuleBasedStateMachine):
@@ -191,53 +59,67 @@ class Gate(RuleBasedStateMachine):
         self.model.now = 1
         self.began_ms = self.clock.now_ms - 1000
 
-    @rule(task=tasks, machines=machine_sets, priority=priorities, timeout=st.sampled_from([None, None, TIMEOUT]))
-    def join(self, task, machines, priority, timeout):
-        expected = self.model.join(task, set(machines), priority, timeout)
+    def next_call(self):
+        """What follows is later than what was."""
+        self.model.seq += 1
+        return self.model
+
+    @rule(task=tasks, machines=machine_sets, priority=priorities, timeout=st.sampled_from([None, None, TIMEOUT]),
+          parked=st.sampled_from([False, False, True]), parent=st.one_of(st.none(), tasks))  # fmt: skip
+    def join(self, task, machines, priority, timeout, parked, parent):
+        expected = self.next_call().join(task, set(machines), priority, timeout, parked, parent)
 
         limit = timedelta(seconds=timeout) if timeout else None
+        run = Run(task, priority=priority, timeout=limit, parked=parked, on_behalf_of=parent)
         try:
-            place = self.board.join(Run(task, priority=priority, timeout=limit), machines, ttl=timedelta(seconds=TTL))
+            place = self.board.join(run, machines, ttl=timedelta(seconds=TTL))
             outcome = "joined" if place.is_new else "known"
         except HoldsOthers:
             outcome = "holds others"
 
         assert outcome == expected
 
-    @rule(task=tasks)
-    def poll(self, task):
-        self.model.poll(task)
+    def known(self, *states):
+        """The tasks that anything is known of; of runs in one of *states* only, if any are given."""
+        return sorted(task for task, run in self.model.runs.items() if not states or run["state"] in states)
+
+    @precondition(lambda self: self.known("waiting", "granted"))
+    @rule(data=st.data())
+    def poll(self, data):
+        task = data.draw(st.sampled_from(self.known("waiting", "granted")))
+        self.next_call().poll(task)
         self.board.poll(task)
 
-    @rule(task=tasks)
-    def release(self, task):
-        assert self.board.release(task) == self.model.release(task)
+    @precondition(known)
+    @rule(data=st.data())
+    def release(self, data):
+        task = data.draw(st.sampled_from(self.known()))
+        assert self.board.release(task) == self.next_call().release(task)
 
-    @rule(task=tasks, priority=priorities)
-    def prioritize(self, task, priority):
-        run = self.model.runs.get(task)
+    @precondition(lambda self: self.known("waiting"))
+    @rule(data=st.data(), priority=priorities)
+    def prioritize(self, data, priority):
+        task = data.draw(st.sampled_from(self.known("waiting")))
+        expected = self.next_call().prioritize(task, priority)
+
         try:
             self.board.prioritize(task, priority, by="ann", reason="hotfix")
             outcome = "waiting"
-        except NotWaiting:
-            outcome = "not waiting"
-        except UnknownRun:
-            outcome = "unknown"
+        except ClosesCircle:
+            outcome = "circle"
 
-        assert outcome == ("unknown" if not run else "waiting" if run["state"] == "waiting" else "not waiting")
-        if outcome == "waiting":
-            self.model.prioritize(task, priority)
+        assert outcome == expected
 
     @rule(machine=st.sampled_from(MACHINES), ends=st.booleans())
     def reserve(self, machine, ends):
-        self.model.reserve(machine, self.model.now + RESERVED if ends else None)
+        self.next_call().reserve(machine, self.model.now + RESERVED if ends else None)
         until_ms = self.clock.now_ms + RESERVED * 1000 if ends else None
         self.board.reserve(machine, note="disk", by="ann", until_ms=until_ms)
 
     @precondition(lambda self: self.model.reserved)
     @rule(machine=st.sampled_from(MACHINES))
     def unreserve(self, machine):
-        assert self.board.unreserve(machine, by="ann") == self.model.unreserve(machine)
+        assert self.board.unreserve(machine, by="ann") == self.next_call().unreserve(machine)
 
     @rule(target=events, task=tasks, effect=st.sampled_from([Effect.STARTED, Effect.STARTED, Effect.ENDED]))
     def something_occurs_in_octopus(self, task, effect):
@@ -251,24 +133,59 @@ class Gate(RuleBasedStateMachine):
         if delivered.key in self.model.seen:
             expected = "duplicate"
         elif delivered.effect is Effect.STARTED:
-            expected = self.model.started(delivered.task_id, occurred)
+            expected = self.next_call().started(delivered.task_id, occurred)
         else:
-            expected = self.model.ended(delivered.task_id, occurred)
+            expected = self.next_call().ended(delivered.task_id, occurred)
         self.model.seen.add(delivered.key)
 
         assert self.board.deliver(delivered) == expected
 
-    @rule(task=tasks, machines=machine_sets)
-    def observe(self, task, machines):
-        expected = self.model.observe(task, set(machines))
+    @precondition(lambda self: self.known("started"))
+    @rule(data=st.data(), machines=machine_sets)
+    def observe(self, data, machines):
+        task = data.draw(st.sampled_from(self.known("started")))
+        expected = self.next_call().observe(task, set(machines))
 
         assert self.board.observe(task, [{"id": m, "name": m} for m in machines], info={}) == expected
+
+    def parked(self):
+        return sorted(task for task, run in self.model.runs.items() if run["parked"])
+
+    @precondition(parked)
+    @rule(data=st.data(), result=st.sampled_from(["Proceed", "Abort"]))
+    def answer(self, data, result):
+        task = data.draw(st.sampled_from(self.parked()))
+
+        assert self.board.answered(task, "by_hand", result=result) == self.next_call().answered(task, result)
+
+    @precondition(parked)
+    @rule(data=st.data())
+    def remind(self, data):
+        task = data.draw(st.sampled_from(self.parked()))
+
+        assert self.board.remind(self.board.place(task)) == self.next_call().remind(task)
+
+    @precondition(lambda self: len(self.known("waiting")) > 1)
+    @rule()
+    def close(self):
+        assert self.board.close(by="ann") == self.next_call().close()
+
+    @precondition(lambda self: not self.model.is_open)
+    @rule()
+    def open(self):
+        assert self.board.open("operator", by="ann") == self.next_call().open()
+
+    @precondition(lambda self: not self.model.is_open)
+    @rule(data=st.data(), paused=st.booleans())
+    def recover(self, data, paused):
+        task = data.draw(st.sampled_from(self.known()))
+        assert self.board.recover(task, paused=paused) == self.next_call().recover(task, paused)
 
     @rule(steps=st.sampled_from([1, 1, 1, 3, 7]))
     def advance(self, steps):
         self.clock.advance(timedelta(seconds=steps * STEP))
         self.board.sweep()
-        self.model.advance(steps * STEP)
+        self.next_call().advance(steps * STEP)
 
     @invariant()
     def board_agrees_with_the_model(self):
@@ -279,31 +196,50 @@ class Gate(RuleBasedStateMachine):
                 continue
             assert {m.id for m in place.machines} == run["machines"]
             for machine in place.machines:
-                line = self.model.line(machine.id)
-                assert machine.place == (line.index(task) + 1 if run["state"] == "waiting" else 0)
-                assert list(machine.ahead) == line[: max(0, machine.place - 1)]
-                shown = {(held.kind, held.task_id) for held in machine.holders}
-                assert shown == {held for held in self.model.holders(machine.id) if held[1] != task}
+                expected = self.shown(run, machine.id)
+                assert (machine.place, list(machine.ahead), {(h.kind, h.task_id) for h in machine.holders}) == expected
+        due = {member.decode() for member in self.client.zrange(self.board.keys.resumes, 0, -1)}
+        assert due == self.model.resumes
+
+    def shown(self, run, machine):
+        """Its place at the machine, who is ahead there, and who holds it, as the run is shown them."""
+        if run["state"] != "waiting":
+            return 0, [], {held for held in self.model.holders(machine) if held[1] != run["task"]}
+        rebuilding = set() if self.model.is_open else {("rebuilding", None)}
+        if self.model.is_shared(run, machine):
+            return 0, [], rebuilding
+        line = self.model.line(machine)
+        place = line.index(run["task"])
+        return place + 1, line[:place], self.model.holders(machine) | rebuilding
 
     @invariant()
-    def a_machine_has_one_lease_and_whoever_may_start_has_been_granted(self):
+    def a_machine_has_the_leases_of_one_family_and_whoever_may_start_has_been_granted(self):
         snapshot = take(self.client, self.board.keys)
-        busy = {m.id: [h for h in m.holders] for m in snapshot.machines}
+        busy = {m.id: [h for h in m.holders if h.kind != "rebuilding"] for m in snapshot.machines}
         heads = {m.id: m.line[0] for m in snapshot.machines if m.line}
 
-        assert all(sum(h.kind == "lease" for h in held) <= 1 for held in busy.values())
-        for head in heads.values():
+        for held in busy.values():
+            leases = [h for h in held if h.kind == "lease"]
+            assert len(leases) <= 1 or (leases[0].family and len({h.family for h in leases}) == 1)
+        for head in heads.values() if snapshot.closed_since_ms is None else ():
             wants = head.record["machines"]
             assert not all(heads[m].task_id == head.task_id and not busy[m] for m in wants), head.task_id
 
     @invariant()
-    def who_is_granted_is_alone_and_has_a_larger_token(self):
+    def nobody_waits_for_itself(self):
+        assert not [run["task"] for run in self.model.waiting() if self.model.is_deadlocked(run)]
+
+    @invariant()
+    def who_is_granted_is_alone_with_its_family_and_has_a_larger_token(self):
         granted = [place for place in map(self.board.place, TASKS) if place and place.is_granted]
         new = [place for place in granted if self.tokens.get(place.task_id) != place.fencing_token]
         largest = max(self.tokens.values(), default=0)
 
         for place in new:
-            assert not [machine for machine in place.machines if machine.holders]
+            for held in (machine.holders for machine in place.machines if machine.holders):
+                # What a child does is its parent's running work, which a reservation lets go on.
+                families = {h.family for h in held if h.kind != "reservation"}
+                assert families == {place.run.get("family")} != {None}
             assert place.fencing_token > largest
         self.tokens.update({place.task_id: place.fencing_token for place in new})
         assert max(self.tokens.values(), default=0) < self.first_token + len(self.model.grants)
