@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from app.coordination.board import Board
+from app.coordination.connection import connect
 from app.octopus.client import OctopusClient
 from tests.conftest import services_on
 from tests.e2e.repairs.helpers import MARKED, deploys, do_in
@@ -70,3 +71,12 @@ def claimed_by_others(request, octopus):
         return one, Linked()
 
     return make
+
+
+@pytest.fixture
+def empty(redis_url: str, namespace: str) -> Iterator[Board]:
+    """The closed board of a Redis that has come up empty."""
+    board = Board(connect(redis_url), namespace=namespace)
+    board.sweep()
+    yield board
+    board.client.close()

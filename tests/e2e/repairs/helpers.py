@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from app.coordination.board import Board
 from app.coordination.timeline import Filter, Timeline
 from app.jobs import queues_of
+from app.octopus.client import OctopusClient
+from app.octopus.errors import OctopusDenied
 from tests.simulator.control import Deployment, SimulatedOctopus
-from tests.simulator.steps import Step, work
+from tests.simulator.steps import Step, manual, work
+from workers import rebuild
 from workers.context import Context, current
 
 #: Work of so many seconds never ends within a test.
@@ -53,3 +57,37 @@ def asked_for(context: Context, name: str) -> bool:
 
 def calls(octopus: SimulatedOctopus) -> int:
     return int(octopus.calls()["by_key"].get("octowait", 0))
+
+
+def works(octopus: SimulatedOctopus, project: str, name: str = "web-01") -> Deployment:
+    """A deployment that works on the machine *name* for ever."""
+    return deploys(octopus, project, steps=[work("deploy", machines=[name], seconds=FOR_EVER)])
+
+
+def parks(octopus: SimulatedOctopus, project: str) -> Deployment:
+    """A deployment that is paused for octowait's intervention, and then works on web-01."""
+    asks = manual("octowait", instructions=MARKED)
+    deployment = deploys(octopus, project, steps=[asks, work("deploy", machines=["web-01"], seconds=0.1)])
+    octopus.wait_for(deployment, is_paused=True)
+    return deployment
+
+
+def rebuilds(context: Context, *, after: timedelta = timedelta(minutes=1), client: Any = None) -> bool:
+    """One pass after all that wait have come back."""
+    context.board.script.offset_ms += after // timedelta(milliseconds=1)
+    return rebuild.rebuild(context, client or context.octopus)
+
+
+class Denies:
+    """Octopus as it is, but it does not say which machines *project* uses."""
+
+    def __init__(self, octopus: OctopusClient, deployment: Deployment) -> None:
+        self._octopus, self._deployment = octopus, deployment
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._octopus, name)
+
+    def deployment(self, deployment_id: str, **options: Any) -> Any:
+        if deployment_id == self._deployment.id:
+            raise OctopusDenied(f"GET /api/deployments/{deployment_id}: 403")
+        return self._octopus.deployment(deployment_id, **options)
