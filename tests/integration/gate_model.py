@@ -199,7 +199,8 @@ class Model:
             "life": None if parked else self.now + TTL, "timeout": self.now + timeout if timeout else None,
             "asked": self.now, "requested": self.now, "joined": self.seq, "shown": self.seq, "parked": parked,
             "family": family, "parent": parent if is_child and family is not None else before.get("parent"),
-            "started": before.get("started"), "owes_end": before["state"] == "released" and not before.get("ended"),
+            "started": before.get("started"), "prior": before.get("ended") or before.get("prior"),
+            "owes_end": before["state"] == "released" and not before.get("ended"),
         }  # fmt: skip
         self.grant_whoever_may_start()
         if run["state"] == "waiting" and self.is_in_circle(run):
@@ -266,14 +267,17 @@ class Model:
 
     def ended(self, task: str, occurred: int) -> str:
         run = self.runs.setdefault(task, a_run(task, "known"))
-        is_earlier = run.get("started") is not None and occurred < run["started"]
+        started, prior = run.get("started"), run.get("prior")
+        is_earlier = started is not None and occurred < started
+        # Octopus can tell of one end twice.
+        is_earlier = is_earlier or (prior is not None and occurred <= prior + TOLERANCE and (started or 0) <= prior)
         if run["state"] in ("waiting", "granted"):
             if run["owes_end"]:
                 is_earlier = is_earlier or occurred <= run["asked"] + TOLERANCE
             else:
                 is_earlier = is_earlier or occurred < run["asked"] - TOLERANCE
         if is_earlier:
-            run["owes_end"] = False
+            run.update(owes_end=False, prior=max(prior or 0, occurred))
             return "ignored"
         run["ended"] = max(run.get("ended") or 0, occurred)
         if run["state"] == "known":
