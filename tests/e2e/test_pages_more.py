@@ -122,6 +122,15 @@ def test_event_shows_both_clocks(service, window):
     assert times[0] - times[1] >= 40_000
 
 
+def test_run_that_only_an_event_has_told_of_has_a_page(service, window):
+    assert service.deliver(a_delivery("DeploymentStarted", task=77))[0] == 202
+
+    page = window.sign_in(VIEWER, "/runs/ServerTasks-77")
+
+    expect(page.locator(".story")).to_contain_text("Its machines are not known yet")
+    expect(page.locator(".timeline tbody tr")).to_have_count(1)
+
+
 def test_admin_moves_a_waiter(past_board, window):
     join(past_board, 6, 1, project="Portal")
     page = window.sign_in(ADMIN, "/runs/ServerTasks-6")
