@@ -33,6 +33,22 @@ def names_of(client: Client, keys: Keys, *, tasks: Iterable[str], machines: Iter
     )
 
 
+def machine_named(client: Client, keys: Keys, text: str) -> str | None:
+    """The id of the machine whose id or whose name this is, whatever its case; None if there is none.
+
+    Raises:
+        StoreError: Redis could not do it.
+    """
+    with translated():
+        raws: Any = client.hvals(keys.machines)
+    wanted, machines = text.lower(), [json.loads(raw) for raw in raws]
+    for field in ("id", "name"):
+        for machine in machines:
+            if str(machine.get(field) or "").lower() == wanted:
+                return str(machine["id"])
+    return None
+
+
 def _values(client: Client, key: str, ids: Iterable[str]) -> dict[str, Any]:
     wanted = sorted({name.lower() for name in ids})
     with translated():

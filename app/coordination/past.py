@@ -96,7 +96,8 @@ class Past:
         """The last waits of a task, oldest first, one perhaps still going on; reads its machines' records only."""
         turns = [change for change in self._timeline.changes(Filter(task_id=task_id)) if change.kind in _TURNS]
         ends = [*(change.at_ms + 1 for change in turns[1:]), now_ms]
-        begun = [(begin, end) for begin, end in zip(turns, ends, strict=True) if begin.kind == "joined"]
+        # Of a run that only an event has told of there is no turn, and nothing to end.
+        begun = [(begin, end) for begin, end in zip(turns, ends, strict=False) if begin.kind == "joined"]
         waits = [self._wait(begin, end) for begin, end in begun[-most:]]
         return [wait for wait in waits if wait]
 

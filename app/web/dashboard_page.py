@@ -12,10 +12,11 @@ from flask import render_template, request
 from app.coordination.snapshot import Snapshot
 from app.domain.place import MachinePlace, Place, describe_info, name_of
 from app.services import Services
+from app.web.cards import card
 from app.web.contract import services
 from app.web.etas import eta_of
 from app.web.pages import blueprint
-from app.web.views import machine_json, waiting_places
+from app.web.views import waiting_places
 
 #: Waiters of one machine, and of all, that the dashboard shows.
 LINE_ON_DASHBOARD, WAITING_ON_DASHBOARD = 20, 15
@@ -90,7 +91,7 @@ def dashboard() -> Any:
     waiting = _waiting(gate, snapshot, asked)
     return render_template(
         "_dashboard.html" if "fragment" in request.args else "dashboard.html",
-        machines=[machine_json(machine) for machine in shown],
+        machines=[card(machine) for machine in shown],
         is_part=some,
         last_id=last_id,
         now_ms=snapshot.now_ms,

@@ -20,8 +20,14 @@ AXIS, HOLD, WAIT, CAPTION, DEPTH = 20, 24, 16, 17, 60
 #: Pixels between two rows.
 GAP = 3
 
-#: Percent of the width from which a bar is labelled.
-LABELLED = 1.5
+#: Percent of the width that the word above an overlap takes, on a phone, and lets to the one before it.
+LABEL_ROOM = 16
+
+#: Pixels of a letter, and of a chart as wide as a screen: what does not fit into a bar there is cut with an ellipsis.
+LETTER, WIDTH = 6.4, 1200
+
+#: Letters from which a cut label says anything.
+LEAST_LETTERS = 5
 
 #: Lines from waits to those they waited for; more would be a grey block.
 MOST_EDGES = 400
@@ -75,9 +81,10 @@ class _Chart:
     def draw(self) -> Iterator[Markup]:
         body = [*self._holders(), *self._reservations(), *self._waits()]
         height = self._y + 6
-        yield Markup('<svg class="gantt" width="100%" height="{}" role="group" aria-labelledby="{}-t {}-d">').format(
-            height, self._key, self._key
-        )
+        yield Markup(
+            '<svg class="gantt" width="100%" height="{}" role="group" aria-labelledby="{}-t {}-d" data-span-ms="{}" '
+            'data-step-ms="{}">'
+        ).format(height, self._key, self._key, self._window.span_ms, ticks(self._window)[1])
         yield Markup('<title id="{}-t">{}</title><desc id="{}-d">{}</desc>').format(
             self._key, f"Who held {self._names.machine(self._track.machine_id)}, and who waited", self._key,
             self.description,
@@ -94,10 +101,10 @@ class _Chart:
 
     @property
     def description(self) -> str:
-        track = self._track
+        track, runs = self._track, "run" if self._track.held_count == 1 else "runs"
         return (
-            f"From {utc(self._window.from_ms)} to {utc(self._window.to_ms)} UTC: {track.held_count} runs held it, "
-            f"{track.wait_count} waited, {words(track.waited_ms)} in all. A table follows."
+            f"From {utc(self._window.from_ms)} to {utc(self._window.to_ms)} UTC: {track.held_count:,} {runs} held it, "
+            f"{track.wait_count:,} waited, {words(track.waited_ms)} in all. A table follows."
         )
 
     def _axis(self, height: int) -> Iterator[Markup]:
@@ -108,8 +115,8 @@ class _Chart:
             yield Markup('<line class="grid" x1="{x}%" x2="{x}%" y1="{top}" y2="{height}"/>').format(
                 x=x, top=AXIS - 4, height=height
             )
-            yield Markup('<text class="tick{}" x="{}%" y="11" data-at-ms="{}" data-form="{}">{}</text>').format(
-                " odd" if number % 2 else "", x, at_ms, form, _clock(at_ms, form)
+            yield Markup('<text class="tick{}{}" x="{}%" y="11" data-at-ms="{}">{}</text>').format(
+                " odd" if number % 2 else "", _side(x), x, at_ms, _clock(at_ms, form)
             )
 
     def _closures(self, height: int) -> Iterator[Markup]:
@@ -122,7 +129,8 @@ class _Chart:
     def _holders(self) -> Iterator[Markup]:
         self._y = AXIS + 2
         rows = self._track.hold_rows
-        yield from self._caption("Held by")
+        if rows or self._track.clumps or not self._by_blocker:
+            yield from self._caption("Held by")
         for clump in self._track.clumps:
             yield Markup("<g><title>{}</title>{}</g>").format(
                 f"{clump.count} runs, {self._when(clump)}: zoom in to see each",
@@ -132,15 +140,21 @@ class _Chart:
             for number, hold in enumerate(row):
                 yield self._hold(hold, number)
             self._y += HOLD + GAP
-        if not rows:
+        if not rows and (self._track.clumps or not self._by_blocker):
             self._y += HOLD + GAP
-        for overlap in self._track.overlaps:
-            top = AXIS + 2 + CAPTION
+        yield from self._overlaps(AXIS + 2 + CAPTION)
+
+    def _overlaps(self, top: int) -> Iterator[Markup]:
+        said = -float(LABEL_ROOM)
+        for overlap in sorted(self._track.overlaps, key=lambda span: span.from_ms):
+            x = self._window.x(overlap.from_ms)
+            has_room = x - said >= LABEL_ROOM
+            said = x if has_room else said
             yield Markup('<g class="overlap"><title>{}</title>{}{}</g>').format(
                 f"Overlap: {self._names.full(overlap.task_id)} and {self._names.full(overlap.note)}, "
                 f"{self._when(overlap)}",
                 self._rect(overlap.from_ms, overlap.to_ms, top - 3, 4, "overlap-bar"),
-                self._text(overlap.from_ms, top - 5, "overlap", "Overlap"),
+                self._text(overlap.from_ms, top - 5, "overlap", "Overlap") if has_room else "",
             )  # fmt: skip
 
     def _hold(self, hold: Span, number: int) -> Markup:
@@ -188,9 +202,7 @@ class _Chart:
     def _wait(self, wait: Wait) -> Markup:
         going_on = wait.outcome == "waiting"
         parts = Markup("").join(
-            self._rect(part.from_ms, part.to_ms, self._y, WAIT, f"part {self._class(part)}",
-                       is_open=going_on and part is wait.stretches[-1])
-            for part in wait.stretches
+            self._part(part, is_open=going_on and part is wait.stretches[-1]) for part in wait.stretches
         )  # fmt: skip
         edges = Markup("").join(edge for part in wait.stretches if (edge := self._edge(part)))
         return self._linked(
@@ -198,13 +210,30 @@ class _Chart:
             edges + parts + self._wait_labels(wait),
         )  # fmt: skip
 
+    def _part(self, part: Stretch, *, is_open: bool) -> Markup:
+        name = self._class(part)
+        drawn = self._rect(part.from_ms, part.to_ms, self._y, WAIT, f"part {name}", is_open=is_open)
+        if name != Reason.AHEAD:
+            return drawn
+        # Two shades of one colour are told apart by few: one of them has a pattern, too.
+        pattern = f"url(#{self._key}-h)"
+        return drawn + self._rect(
+            part.from_ms, part.to_ms, self._y, WAIT, "hatched", is_open=is_open, fill=pattern
+        )  # fmt: skip
+
     def _wait_labels(self, wait: Wait) -> Markup:
         if not self._by_blocker:
             label = f"{self._names.of(wait.task_id)} · {words(wait.waited_ms)}"
             return self._label(wait.from_ms, wait.to_ms, self._y, WAIT, label)
         return Markup("").join(
-            self._label(part.from_ms, part.to_ms, self._y, WAIT, f"for {self._names.of(part.task_id) or part.reason}")
-            for part in wait.stretches
+            self._label(part.from_ms, part.to_ms, self._y, WAIT, self._for_whom(part)) for part in wait.stretches
+        )
+
+    def _for_whom(self, part: Stretch) -> str:
+        if part.task_id:
+            return f"for {self._names.of(part.task_id)}"
+        return {Reason.RESERVATION: "for a reservation", Reason.REBUILDING: "while octowait was closed"}.get(
+            part.reason, "for nobody known"
         )
 
     def _wait_title(self, wait: Wait) -> str:
@@ -272,23 +301,27 @@ class _Chart:
     def _bar(self, from_ms: int, to_ms: int, y: int, height: int, label: str) -> Markup:
         return self._rect(from_ms, to_ms, y, height, "bar") + self._label(from_ms, to_ms, y, height, label)
 
-    def _rect(self, from_ms: int, to_ms: int, y: int, height: int, name: str, *, is_open: bool = False) -> Markup:
+    def _rect(
+        self, from_ms: int, to_ms: int, y: int, height: int, name: str, *, is_open: bool = False, fill: str = ""
+    ) -> Markup:
         x = self._window.x(from_ms)
         # A bar that begins now is to be seen, too.
         width = round(max(0.12, self._window.x(to_ms) - x), 3)
         opened = Markup(' data-open=""') if is_open else ""
-        return Markup('<rect class="{}" x="{}%" width="{}%" y="{}" height="{}"{}/>').format(
-            name, x, width, y, height, opened
+        filled = Markup(' fill="{}"').format(fill) if fill else ""
+        return Markup('<rect class="{}" x="{}%" width="{}%" y="{}" height="{}"{}{}/>').format(
+            name, x, width, y, height, filled, opened
         )
 
     def _label(self, from_ms: int, to_ms: int, y: int, height: int, text: str) -> Markup:
         x = self._window.x(from_ms)
         width = round(self._window.x(to_ms) - x, 3)
-        if width < LABELLED:
+        text = _fitting(text, width)
+        if not text:
             return Markup("")
         return Markup(
             '<svg class="{}" x="{}%" width="{}%" y="{}" height="{}"><text x="5" y="{}">{}</text></svg>'
-        ).format("clipped" if width < 10 else "", x, width, y, height, height // 2 + 4, text)
+        ).format("clipped" if width < 20 else "", x, width, y, height, height // 2 + 4, text)
 
     def _text(self, at_ms: int, y: int, name: str, text: str) -> Markup:
         return Markup('<text class="{}" x="{}%" y="{}">{}</text>').format(name, self._window.x(at_ms), y, text)
@@ -296,6 +329,14 @@ class _Chart:
     def _when(self, span: Span | Clump) -> str:
         goes_on = isinstance(span, Span) and span.is_open
         return f"from {utc(span.from_ms)}" + (" on" if goes_on else f" to {utc(span.to_ms)}") + " UTC"
+
+
+def _fitting(text: str, width: float) -> str:
+    """As much of *text* as a bar of so many percent can show; nothing where that would say nothing."""
+    letters = int((width * WIDTH / 100 - 8) / LETTER)
+    if len(text) <= letters:
+        return text
+    return f"{text[: letters - 1].rstrip()}…" if letters >= LEAST_LETTERS else ""
 
 
 def said(part: Stretch, names: Names) -> str:
@@ -316,6 +357,13 @@ def said(part: Stretch, names: Names) -> str:
 
 def utc(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _side(x: float) -> str:
+    """On which side of its line a mark has to stand to be seen whole: on a wide screen, or only on a phone."""
+    if x < 10:
+        return " left first" if x < 3 else " left"
+    return "" if x <= 90 else " right last" if x > 97 else " right"
 
 
 def _clock(at_ms: int, form: str) -> str:

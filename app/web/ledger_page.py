@@ -8,8 +8,9 @@ from flask import render_template, request
 
 from app.domain.ledger import By
 from app.web.contract import services
+from app.web.filters import Wanted
 from app.web.insight import ledger_json
-from app.web.pages import blueprint, matching_id
+from app.web.pages import blueprint
 from app.web.ranges import Range
 
 #: Groups that the page shows; the CSV has all.
@@ -24,17 +25,20 @@ def ledger() -> Any:
     by = request.args.get("by", "")
     group = By(by) if by in list(By) else By.BLOCKER
     shown = Range.asked(request.args, gate.board.now_ms(), default="7d")
-    wanted = {name: matching_id(request.args.get(name)) for name in ("machine_id", "project_id")}
-    book = ledger_json(gate, group, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms, **wanted)
+    wanted = Wanted.of(gate, request.args, "machine_id", "project_id")
+    book = ledger_json(gate, group, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms, **wanted.ids)
     return render_template(
-        "ledger.html",
+        "_ledger.html" if "fragment" in request.args else "ledger.html",
         book=book,
-        rows=book["rows"][:MOST_ROWS],
+        rows=[] if wanted.unknown else book["rows"][:MOST_ROWS],
         most_lost_ms=max((row["lost_ms"] for row in book["rows"]), default=0),
         groups=list(By),
         group=group,
         shown=shown,
         spans=SPANS,
-        wanted={name: value for name, value in wanted.items() if value},
+        wanted=wanted.ids,
+        asked=wanted.asked,
+        unknown=wanted.unknown,
+        now_ms=shown.window.now_ms,
         accuracy=gate.foresight.accuracy(),
     )

@@ -6,14 +6,17 @@ from typing import Any
 
 from flask import render_template, request
 
+from app.services import Services
+from app.web.cards import card
 from app.web.charts import chart_of, drawn, machines_in, names_for, rows_of, track_of
 from app.web.contract import services
 from app.web.etas import etas_of
 from app.web.forms import Draft, take_notice
+from app.web.gantt import Track
 from app.web.pages import blueprint
 from app.web.problems import Problem
-from app.web.ranges import SPANS, Range
-from app.web.views import last_runs, machine_json
+from app.web.ranges import SPANS, Range, span_ms
+from app.web.views import last_runs
 
 #: Waiters of a machine that its page shows.
 LINE_ON_PAGE = 500
@@ -31,16 +34,15 @@ def show_machine(machine_id: str, draft: Draft | None = None) -> Any:
     found = snapshot.machine(machine_id)
     if found is None:
         raise Problem(404, "unknown_machine", f"{machine_id[:100]} is unknown: no run ever asked for it")
-    shown = Range.asked(request.args, snapshot.now_ms)
-    track = track_of(gate, found.id, shown.window)
+    shown, track = _shown(gate, found.id, snapshot.now_ms)
     shown_there = drawn(track)
     names = names_for(gate, shown_there, {found.id, *machines_in(shown_there)})
     is_fragment = "fragment" in request.args
     page = render_template(
         "_machine.html" if is_fragment else "machine.html",
-        machine=machine_json(found),
+        machine=card(found),
         etas=etas_of(gate, snapshot, [waiter.task_id for waiter in found.line[:LINE_ON_PAGE]]),
-        runs=last_runs(gate, found.id),
+        runs=_newest_first(last_runs(gate, found.id), snapshot.now_ms),
         now_ms=snapshot.now_ms,
         closed_since_ms=snapshot.closed_since_ms,
         most=LINE_ON_PAGE,
@@ -53,3 +55,26 @@ def show_machine(machine_id: str, draft: Draft | None = None) -> Any:
         notice=None if is_fragment else take_notice(),
     )
     return (page, draft.status) if draft else page
+
+
+def _shown(gate: Services, machine_id: str, now_ms: int) -> tuple[Range, Track]:
+    """The part of time that is asked for; of the default one only as much as has anything in it."""
+    shown = Range.asked(request.args, now_ms)
+    track = track_of(gate, machine_id, shown.window)
+    if not {"span", "from_ms", "to_ms"} & request.args.keys():
+        begins_ms = min((told.from_ms for told in (*drawn(track), *track.clumps)), default=0)
+        shorter = SPANS[: SPANS.index(shown.span or SPANS[0])]
+        enough = next((span for span in shorter if now_ms - (span_ms(span) or 0) < begins_ms), None)
+        if enough:
+            shown = Range.following(enough, now_ms)
+            track = track_of(gate, machine_id, shown.window)
+    return shown, track
+
+
+def _newest_first(runs: list[dict[str, Any]], now_ms: int) -> list[dict[str, Any]]:
+    """The *runs* by when they asked for the machine, or were first seen on it: ``began_ms``."""
+    for run in runs:
+        held = run["held_ms"]
+        seen_ms = None if held is None else (run["ended_at_ms"] or now_ms) - held
+        run["began_ms"] = run["requested_at_ms"] or run["granted_at_ms"] or seen_ms or run["started_oct_ms"]
+    return sorted(runs, key=lambda run: run["began_ms"] or 0, reverse=True)

@@ -6,9 +6,11 @@ from typing import Any
 
 from flask import render_template, request
 
-from app.domain.place import describe_info
+from app.coordination.timeline import Filter
+from app.domain.place import Place, describe_info
 from app.domain.replay import Wait
 from app.domain.scenes import Span, Told
+from app.services import Services
 from app.web.charts import machines_in, names_for
 from app.web.contract import services
 from app.web.forms import Draft, take_notice
@@ -17,7 +19,7 @@ from app.web.gantt_svg import Names, chart, said
 from app.web.insight import explain_json
 from app.web.pages import blueprint
 from app.web.problems import Problem
-from app.web.views import run_of
+from app.web.views import RUN_RECORDS, run_json
 
 #: Machines of a run that are drawn.
 MOST_DRAWN = 12
@@ -37,27 +39,46 @@ def run(task_id: str) -> Any:
 def show_run(task_id: str, draft: Draft | None = None) -> Any:
     """The page; with *draft*, a form that was sent and could not be accepted."""
     gate = services()
-    found = run_of(gate, task_id)
-    if found is None:
+    place = gate.board.place(task_id)
+    if place is None:
         raise Problem(404, "unknown_run", f"{task_id[:100]} is unknown: no step and no event ever named it")
+    found = run_json(place, gate.timeline.newest(Filter(task_id=place.task_id), limit=RUN_RECORDS))
     now_ms = gate.board.now_ms()
     waits = gate.past.waits_of(found["task_id"], now_ms=now_ms, most=MOST_WAITS)
-    names = names_for(gate, waits, {m["id"].lower() for m in found["machines"]} | machines_in(waits))
+    held = _held(found, now_ms)
+    told: list[Told] = [*waits, *([held] if held else [])]
+    names = names_for(gate, told, {m["id"].lower() for m in found["machines"]} | machines_in(waits))
     is_fragment = "fragment" in request.args
     page = render_template(
         "_run.html" if is_fragment else "run.html",
         run=found,
         label=describe_info(found["info"]).strip(" ()"),
+        is_parked=bool(place.run.get("parked")) and place.is_waiting,
+        family=_family(place),
         names={m["id"].lower(): m["name"] for m in found["machines"]},
-        why=explain_json(gate, found["task_id"]) if found["state"] == "waiting" else None,
+        why=_why(gate, place),
         stretches=_stretches(waits, names),
         waited_for=_waited_for(waits, found, names),
-        charts=_charts(found, waits, names, now_ms),
+        charts=_charts(found, told, names, now_ms),
         now_ms=now_ms,
         draft=draft,
         notice=None if is_fragment else take_notice(),
     )
     return (page, draft.status) if draft else page
+
+
+def _why(gate: Services, place: Place) -> dict[str, Any] | None:
+    """Why it waits; None if it does not, perhaps since a moment ago."""
+    why = explain_json(gate, place.task_id) if place.is_waiting else None
+    return why if why and why["what_if"] else None
+
+
+def _family(place: Place) -> dict[str, str]:
+    """The others with whom it shares its machines, and what they are."""
+    family = place.run.get("family")
+    holders = [held for machine in place.machines for held in machine.holders if family and held.family == family]
+    others = {held.task_id: describe_info(held.info) for held in holders if held.task_id}
+    return {task: what for task, what in others.items() if task != place.task_id}
 
 
 def _stretches(waits: list[Wait], names: Names) -> list[dict[str, Any]]:
@@ -79,10 +100,9 @@ def _waited_for(waits: list[Wait], run: dict[str, Any], names: Names) -> dict[st
     return {task: names.labels.get(task.lower(), "") for task in blockers[:5]}
 
 
-def _charts(run: dict[str, Any], waits: list[Wait], names: Names, now_ms: int) -> list[dict[str, Any]]:
+def _charts(run: dict[str, Any], told: list[Told], names: Names, now_ms: int) -> list[dict[str, Any]]:
     """A chart for each of its machines: how it waited, and how long it held."""
-    held = _held(run, now_ms)
-    told: list[Told] = [*waits, *([held] if held else [])]
+    told = [one for one in told if isinstance(one, Span) or one.waited_ms or one.outcome == "waiting"]
     if not told:
         return []
     begin, end = min(one.from_ms for one in told), max(one.to_ms for one in told)

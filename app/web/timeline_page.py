@@ -10,8 +10,10 @@ from flask import render_template, request
 
 from app.coordination.names import names_of
 from app.coordination.timeline import Filter, Record, Timeline
+from app.services import Services
 from app.web.contract import services
-from app.web.pages import blueprint, matching_id
+from app.web.filters import Wanted
+from app.web.pages import blueprint
 from app.web.ranges import Range
 
 #: Records of a page.
@@ -33,13 +35,12 @@ _STAMP = re.compile(r"^[0-9]{1,15}-[0-9]{1,10}\Z")
 def timeline() -> Any:
     gate = services()
     shown = Range.asked(request.args, gate.board.now_ms(), default="7d")
-    asked = {name: matching_id(request.args.get(name)) for name in ("machine_id", "task_id", "project_id")}
+    wanted = Wanted.of(gate, request.args, "machine_id", "task_id", "project_id")
     kind = request.args.get("kind")
     kind = kind if kind in KINDS else None
     before = request.args.get("before", "")
     before_id = before if _STAMP.match(before) else None
-    wanted = Filter(**asked, kind=kind, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms + 1)
-    records, older = newest_page(gate.timeline, wanted, before=before_id)
+    records, older = _page_of(gate, wanted, kind, shown, before_id)
     names = names_of(
         gate.board.client, gate.board.keys, tasks=[r.task_id for r in records if r.task_id],
         machines={machine for record in records for machine in record.machines},
@@ -53,10 +54,22 @@ def timeline() -> Any:
         now_ms=shown.window.now_ms,
         shown=shown,
         spans=("1h", "1d", "7d", "30d", "90d"),
-        filters={name: value for name, value in {**asked, "kind": kind}.items() if value},
+        filters={**wanted.ids, **({"kind": kind} if kind else {})},
+        asked=wanted.asked,
+        unknown=wanted.unknown,
         kinds=KINDS,
         unread_until_ms=gate.timeline.unread_until_ms(),
     )
+
+
+def _page_of(
+    gate: Services, wanted: Wanted, kind: str | None, shown: Range, before: str | None
+) -> tuple[list[Record], str | None]:
+    if wanted.unknown:
+        return [], None
+    ids = {name: wanted.ids.get(name) for name in ("machine_id", "task_id", "project_id")}
+    limited = Filter(**ids, kind=kind, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms + 1)
+    return newest_page(gate.timeline, limited, before=before)
 
 
 def newest_page(

@@ -21,6 +21,12 @@ ARGUMENTS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 
+#: What a browser complains of when a server is killed, perhaps in the middle of an answer.
+CUT = (
+    "ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE_CHUNKED_ENCODING",
+    "ERR_CONTENT_LENGTH_MISMATCH",
+)  # fmt: skip
+
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
@@ -70,7 +76,13 @@ def keep_screenshot(page: Page, name: str, otherwise: Path, *, full_page: bool =
     kept = os.environ.get("CI_OUTPUT") or (ROOT / ".ci-output" if os.environ.get("CI") else None)
     directory = Path(kept) / "screenshots" if kept else otherwise
     directory.mkdir(parents=True, exist_ok=True)
+    size = page.viewport_size
+    if full_page and size:
+        # What lies below the window is not drawn before somebody scrolls there.
+        page.set_viewport_size({**size, "height": page.evaluate("document.documentElement.scrollHeight")})
     page.screenshot(path=directory / f"{name}.png", full_page=full_page)
+    if size:
+        page.set_viewport_size(size)
 
 
 def serious_findings(page: Page) -> list[str]:

@@ -9,8 +9,9 @@ import pytest
 from playwright.sync_api import expect
 
 from app.coordination.learner import Learner
+from app.domain.run import Run
 from tests.conftest import TOKENS, eventually
-from tests.e2e.boards import join, write_past
+from tests.e2e.boards import TTL, join, write_past
 from tests.e2e.browser import keep_screenshot, serious_findings
 
 VIEWER, ADMIN = TOKENS["viewer"], TOKENS["admin"]
@@ -212,14 +213,53 @@ def test_form_without_the_token_of_its_session_is_refused(window, past_board):
     assert past_board.client.hlen(past_board.keys.reservations) == 0
 
 
-def test_closed_board_is_told(past_board, window):
+def test_closed_board_is_told(past_board, window, tmp_path):
     page = window.sign_in(VIEWER, PAGE)
     window.wait_until_live()
 
     past_board.close(by="dana", reason="moving")
     expect(page.locator(".banner")).to_contain_text("Nobody is granted", timeout=2000)
+    keep_screenshot(page, "machine-closed", tmp_path)
     past_board.open("operator", by="dana")
     expect(page.locator(".banner")).to_have_count(0, timeout=3000)
+
+
+def test_chart_of_a_machine_that_is_new_shows_only_what_it_saw(past_board, clock, window):
+    join(past_board, 9, 9)
+
+    page = window.sign_in(VIEWER, "/machines/Machines-9")
+    expect(page.locator(".spans [aria-current]")).to_have_text("15m")
+    page.goto(window.url + PAGE)
+    expect(page.locator(".spans [aria-current]")).to_have_text("4h")
+
+
+def test_marks_of_a_chart_stand_at_the_midnights_of_the_reader(window):
+    page = window.sign_in(VIEWER, PAGE + "?span=7d")
+    marks = page.locator("#chart .tick")
+
+    found = marks.evaluate_all("all => all.map(mark => [mark.textContent, parseFloat(mark.getAttribute('x'))])")
+    assert all(re.fullmatch(r"[0-9]+ [A-Z][a-z]{2}", text) for text, _ in found)
+    # Tokyo, where the browser is, is nine hours ahead: its midnights are at 15:00 UTC.
+    begin, end = shown(page)
+    times = [begin + (end - begin) * x / 100 for _, x in found]
+    assert all(abs(time % 86_400_000 - 15 * 3_600_000) < 60_000 for time in times)
+    lines = page.locator("#chart .grid").evaluate_all("all => all.map(line => parseFloat(line.getAttribute('x1')))")
+    assert lines == [x for _, x in found]
+
+
+def test_runs_that_share_a_machine_and_parked_ones_are_marked(past_board, window):
+    child = Run("ServerTasks-8", {"project": {"name": "Database"}}, on_behalf_of="ServerTasks-4")
+    past_board.join(child, {"Machines-1"}, ttl=TTL)
+    past_board.join(Run("ServerTasks-9", {"project": {"name": "Mail"}}, parked=True), {"Machines-1"}, ttl=TTL)
+
+    page = window.sign_in(VIEWER, PAGE)
+    expect(page.locator(".holders li", has_text="ServerTasks-4").locator(".tag")).to_have_text("Shared")
+    expect(page.locator(".holders li", has_text="ServerTasks-8").locator(".tag")).to_have_text("Shared")
+    expect(page.locator(".line li", has_text="ServerTasks-9").locator(".tag")).to_have_text("Parked")
+    page.goto(window.url + "/runs/ServerTasks-8")
+    expect(page.locator(".story")).to_contain_text("It shares its machine with ServerTasks-4 (Web 1.4.0 to Production)")
+    page.goto(window.url + "/runs/ServerTasks-9")
+    expect(page.locator(".head .tag")).to_have_text("Parked")
 
 
 def test_many_waits_are_drawn_as_their_number(board, clock, past_board, window, tmp_path):

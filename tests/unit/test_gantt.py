@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -136,6 +137,42 @@ def test_overlap_and_closed_board_are_marked():
     assert len({bar.get("y") for bar in of_class(svg, "bar")}) == 2
 
 
+def test_words_above_overlaps_stand_beside_each_other():
+    overlaps = [Span("overlap", f"ServerTasks-{n}", 1, ("Machines-1",), n * 60_000, n * 60_000 + 1) for n in range(60)]
+    svg = drawn(a_track(a_hold(0, 2 * HOUR), *overlaps))
+
+    words = [float((text.get("x") or "").rstrip("%")) for text in of_class(svg, "overlap") if text.tag.endswith("text")]
+    assert len(of_class(svg, "overlap-bar")) == 60
+    assert words and all(later - one >= 16 for one, later in pairwise(words))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "label"), [(60, "Web 1.4.0 to Production"), (15, "Web 1…"), (6, None)], ids=["whole", "cut", "none"]
+)
+def test_label_is_cut_where_its_bar_is_too_short(minutes, label):
+    names = Names({"servertasks-1": "Web 1.4.0 to Production"}, {}, lambda task: None)
+    svg = drawn(a_track(a_hold(0, minutes * 60_000)), names)
+
+    [bar] = of_class(svg, "hold")
+    assert [text.text for text in bar.iter() if text.tag.endswith("text")] == ([label] if label else [])
+
+
+def test_wait_for_one_ahead_is_told_by_a_pattern_too():
+    ahead, holder = (
+        Stretch(0, HOUR, reason, "Machines-1", "ServerTasks-9") for reason in (Reason.AHEAD, Reason.HOLDER)
+    )
+    for stretch, patterns in ((ahead, 1), (holder, 0)):
+        svg = drawn(a_track(a_wait(0, HOUR, parts=(stretch,))))
+        assert len([rect for rect in of_class(svg, "hatched") if rect.get("fill") == "url(#c-h)"]) == patterns
+
+
+def test_marks_at_the_edges_stand_inside():
+    window = Window(0, 4 * HOUR, 4 * HOUR)
+    marks = of_class(drawn(Track(window, "Machines-1")), "tick")
+
+    assert "first" in (marks[0].get("class") or "") and "first" not in (marks[1].get("class") or "")
+
+
 @pytest.mark.parametrize("span", [10_000, 60_000, HOUR, 24 * HOUR, 30 * 24 * HOUR, 400 * 24 * HOUR])
 def test_axis_has_a_few_marks_at_round_times(span):
     marks, step = ticks(Window(1_763_838_123_456, 1_763_838_123_456 + span, 0))
@@ -195,4 +232,4 @@ def test_chart_is_well_formed_and_says_what_it_shows():
 
     ids = [element.get("id") for element in svg.iter() if element.get("id")]
     assert len(ids) == len(set(ids))
-    assert re.search("1 runs held it, 1 waited, 1 h in all", "".join(svg.itertext()))
+    assert re.search("1 run held it, 1 waited, 1 h in all", "".join(svg.itertext()))

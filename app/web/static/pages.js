@@ -1,7 +1,7 @@
 "use strict";
 // Keeps a page up to date: elapsed and local times, search, and the live part as the timeline goes on.
 (() => {
-  const SECOND = 1000;
+  const SECOND = 1000, DAY = 86_400 * SECOND;
   let live = document.getElementById("live");
   let offset = 0; // what the server's clock is ahead of ours, ms
 
@@ -39,12 +39,25 @@
   }
 
   const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-  function markOf(at, form) {
+  function markOf(at, step) {
     const clock = `${two(at.getHours())}:${two(at.getMinutes())}`;
-    if (form === "second") return `${clock}:${two(at.getSeconds())}`;
+    if (step < 60 * SECOND) return `${clock}:${two(at.getSeconds())}`;
     const day = `${at.getDate()} ${MONTHS[at.getMonth()]}`;
-    if (form === "minute") return clock === "00:00" ? day : clock;
-    return at.getHours() || at.getMinutes() ? `${day} ${clock}` : day;
+    if (clock === "00:00") return day;
+    return step < DAY ? clock : `${day} ${clock}`;
+  }
+
+  // A chart is drawn for UTC: its marks move to the full hours and the midnights of the reader.
+  function localMarks(chart) {
+    const { stepMs, spanMs } = chart.dataset, step = Number(stepMs), daily = Math.min(step, DAY);
+    for (const mark of chart.querySelectorAll("text[data-at-ms]")) {
+      const at = Number(mark.dataset.atMs), zone = -60 * SECOND * new Date(at).getTimezoneOffset();
+      const over = (((at + zone) % daily) + daily) % daily, by = over > daily / 2 ? daily - over : -over;
+      const x = `${parseFloat(mark.getAttribute("x")) + (100 * by) / Number(spanMs)}%`;
+      mark.setAttribute("x", x);
+      for (const end of ["x1", "x2"]) mark.previousElementSibling.setAttribute(end, x);
+      mark.textContent = markOf(new Date(at + by), step);
+    }
   }
 
   const two = (number) => String(number).padStart(2, "0");
@@ -56,7 +69,7 @@
       time.title = `${at.toISOString().slice(0, 19).replace("T", " ")} UTC`;
       time.textContent = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${clock}`;
     }
-    for (const mark of root.querySelectorAll("text[data-at-ms]")) mark.textContent = markOf(new Date(Number(mark.dataset.atMs)), mark.dataset.form);
+    for (const chart of root.querySelectorAll(".gantt")) localMarks(chart);
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
     for (const note of root.querySelectorAll("[data-zone]")) note.textContent = `Times are in the time zone ${zone}.`;
   }
