@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 from flask import render_template, request
@@ -28,6 +29,9 @@ KINDS = (
     "outage_ended", "caught_up", "gap", "job_failed",
 )  # fmt: skip
 
+#: What records are filtered by, besides their kind and time.
+FIELDS = ("machine_id", "task_id", "project_id", "environment_id")
+
 _STAMP = re.compile(r"^[0-9]{1,15}-[0-9]{1,10}\Z")
 
 
@@ -35,7 +39,7 @@ _STAMP = re.compile(r"^[0-9]{1,15}-[0-9]{1,10}\Z")
 def timeline() -> Any:
     gate = services()
     shown = Range.asked(request.args, gate.board.now_ms(), default="7d")
-    wanted = Wanted.of(gate, request.args, "machine_id", "task_id", "project_id")
+    wanted = Wanted.of(gate, request.args, *FIELDS)
     kind = request.args.get("kind")
     kind = kind if kind in KINDS else None
     before = request.args.get("before", "")
@@ -67,8 +71,7 @@ def _page_of(
 ) -> tuple[list[Record], str | None]:
     if wanted.unknown:
         return [], None
-    ids = {name: wanted.ids.get(name) for name in ("machine_id", "task_id", "project_id")}
-    limited = Filter(**ids, kind=kind, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms + 1)
+    limited = Filter(**wanted.ids, kind=kind, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms + 1)
     return newest_page(gate.timeline, limited, before=before)
 
 
@@ -85,10 +88,7 @@ def newest_page(
     look = FIRST_LOOK_MS
     while end > wanted.from_ms and len(found) <= limit:
         begin = max(wanted.from_ms, end - look)
-        part = Filter(
-            machine_id=wanted.machine_id, task_id=wanted.task_id, project_id=wanted.project_id, kind=wanted.kind,
-            from_ms=begin, to_ms=end,
-        )  # fmt: skip
+        part = replace(wanted, from_ms=begin, to_ms=end)
         some: deque[Record] = deque(maxlen=limit + 1)
         some.extend(record for record in timeline.read(part) if not before or _is_before(record.id, before))
         found += reversed(some)

@@ -219,6 +219,12 @@ def test_timeline_is_filtered_and_paged_newest_first(past_board, window):
     page.get_by_role("button", name="Filter").click()
     expect(rows).to_have_count(4)
     expect(rows.first).to_contain_text("ServerTasks-4 (Web 1.4.0 to Production)")
+    page.get_by_label("Environment").fill("Environments-2")
+    page.get_by_role("button", name="Filter").click()
+    expect(rows).to_have_count(4)
+    page.get_by_label("Environment").fill("Environments-404")
+    page.get_by_role("button", name="Filter").click()
+    expect(rows).to_have_count(0)
 
 
 @pytest.mark.parametrize("path", ["/timeline", "/ledger"])
