@@ -111,5 +111,6 @@ class Active:
             with self._client.pipeline(transaction=True) as pipe:
                 pipe.zadd(key, dict.fromkeys(batch_ids, now_ms))
                 pipe.zremrangebyscore(key, "-inf", now_ms - OVER_MS)
+                pipe.pexpire(key, OVER_MS)
                 pipe.execute()
         return {batch_id for batch_id, score in zip(batch_ids, scores, strict=True) if score is not None}
