@@ -372,6 +372,18 @@ def test_missing_manifest_is_found(files, retention):
     assert f"{files[1].name[:10]}: {files[1].name[:10]}.json is missing" in found(files, retention)
 
 
+@pytest.mark.parametrize("field", ["first_id", "last_id", "day"])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_manifest_that_hides_the_records_of_its_file_is_found(files, retention, at, field):
+    """Who reads looks there only to know whether a file can have what is asked for."""
+    path = files[at].with_name(files[at].name[:10] + ".json")
+    manifest = json.loads(path.read_text())
+    other = json.loads(files[at - 1].with_name(files[at - 1].name[:10] + ".json").read_text())
+    path.write_text(json.dumps({**manifest, field: other[field]}))
+
+    assert any(finding.startswith(files[at].name[:10]) for finding in found(files, retention))
+
+
 @pytest.mark.parametrize("at", [1, 2])
 def test_file_that_was_written_anew_with_a_chain_of_its_own_is_found(files, retention, tmp_path, at):
     archive = Archive(tmp_path / "forged")
