@@ -20,6 +20,7 @@ from app.web import create_app
 from tests.conftest import TOKENS, WEBHOOK_SECRET, a_delivery, eventually, services_on
 from tests.integration.octopus_tells import Octopus
 from workers.measure import measure
+from workers.schedule import entries
 
 SETTINGS = {
     "webhook_secret": WEBHOOK_SECRET, "tokens": ",".join(f"{role}:test:{token}" for role, token in TOKENS.items()),
@@ -107,6 +108,20 @@ def test_who_comes_second_adds_nothing(board, a_run, measured, timeline):
 
     assert counted(measured) == {"joined": 1}
     assert measured.freed(["machines-7", "machines-8"]) == {"machines-7": 5}
+
+
+def test_what_was_archived_is_not_counted_anew_after_a_loss_of_redis(board, a_run, clock, redis_url, tmp_path):
+    services = services_on(board, redis_url, archive_dir=tmp_path, **SETTINGS)
+    [count] = [entry for entry in entries(services) if entry.name == "measure"]
+    some_records(board, a_run, runs=4)
+    clock.advance(timedelta(days=200))
+    services.retention.step(clock.now_ms)
+    assert [day.count for day in services.archive.manifests()] == [12]
+    some_records(board, a_run, runs=1)
+
+    count.do()
+
+    assert counted(services.measured) == {"joined": 1, "granted": 1, "released": 1}
 
 
 def test_wait_and_hold_are_told_with_how_they_ended(board, a_run, clock, client, services):
