@@ -115,7 +115,7 @@ def explain_json(gate: Services, task_id: str) -> dict[str, Any] | None:
     names = _names(gate, mentioned(waits), [machine for wait in waits for machine in wait.machines])
     stories = [wait_story(wait, names) for wait in waits]
     foretell = gate.foresight.eta
-    why = explain(place, gate.board.place, foretell) if place.is_waiting else None
+    why = explain(place, gate.board.place, foretell, gate.board.waiting_children) if place.is_waiting else None
     unresolved = Unresolved(gate.board.client, gate.board.keys).tasks()[:MOST_LINKS] if why else []
     return {
         "task_id": place.task_id,
