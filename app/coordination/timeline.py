@@ -12,6 +12,7 @@ from app.coordination.connection import Client
 from app.coordination.keys import Keys
 from app.coordination.records import Entry, Filter, Order, Record, Stored, order_of
 from app.coordination.scripts import translated
+from app.coordination.turns import in_turns
 from app.domain.scenes import Recorded
 
 __all__ = ["CHUNK", "MOST_SCANNED", "Filter", "Record", "Timeline"]
@@ -21,6 +22,9 @@ CHUNK = 500
 
 #: Records that one page looks at before it answers with what it has and a cursor, however few match.
 MOST_SCANNED = 20_000
+
+#: Records of files after which others have a turn: Redis is waited for, a file hardly ever.
+TURN = 50
 
 #: Looking up a record by its id costs as much as reading so many that follow each other.
 DENSE = 4
@@ -164,7 +168,7 @@ class Timeline:
         has_all = len(wanted.words) == (source != self._keys.timeline)
         while True:
             last = ""
-            for last, entry in self._archived(wanted, at):
+            for last, entry in in_turns(self._archived(wanted, at), TURN):
                 yield last, entry
             at = max(at, self._archived_until(), order_of(last) if last else at)
             found = self._chunk(source, wanted, at, size)

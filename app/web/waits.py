@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from app.coordination.turns import in_turns
 from app.domain.errors import UnknownRun
 from app.domain.place import WAIT_STATES, Place
 from app.domain.run import Run
@@ -76,7 +77,7 @@ def release(task_id: str, query: ReleaseQuery, caller: Token) -> Any:
 def everyone(caller: Token) -> Any:
     """Everyone waiting, in order, with blockers."""
     gate = services()
-    return {"waits": [wait_json(gate, place) for place in waiting_places(gate.snapshot())]}
+    return {"waits": [wait_json(gate, place) for place in in_turns(waiting_places(gate.snapshot()), 20)]}
 
 
 @api.route("POST", "/api/waits/{task_id}/force-release", role="admin", body=ForceRelease, answers={200: Outcome},

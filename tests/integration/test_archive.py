@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -21,7 +23,7 @@ from app.coordination.verify import verify_directory, verify_files
 from app.domain.run import Run
 from app.jobs import ARCHIVE, queues_of
 from app.octopus.client import OctopusClient
-from tests.conftest import services_on
+from tests.conftest import ROOT, services_on
 from workers.archive import archive_due
 from workers.context import Context
 from workers.schedule import entries
@@ -398,6 +400,45 @@ def test_file_that_was_written_anew_with_a_chain_of_its_own_is_found(files, rete
     shutil.copytree(archive.directory, files[0].parent, dirs_exist_ok=True)
 
     assert found(files, retention)
+
+
+_TURNS = """
+import gevent.monkey
+gevent.monkey.patch_all()
+import sys, time, gevent
+from pathlib import Path
+from app.coordination.archive import Archive
+from app.coordination.connection import connect
+from app.coordination.keys import Keys
+from app.coordination.records import Filter
+from app.coordination.timeline import Timeline
+
+turns = 0
+
+def other():
+    global turns
+    while True:
+        turns += 1
+        time.sleep(0)
+
+timeline = Timeline(connect(sys.argv[1]), Keys("nobody"), Archive(Path(sys.argv[2])))
+timeline.last_id()
+gevent.spawn(other)
+assert list(timeline.lines(Filter(kind=sys.argv[3]))) == []
+print(turns)
+"""
+
+
+def test_others_have_their_turn_while_files_are_searched_in_vain(redis_url, archive):
+    """A web process that reads years of files must not keep a waiter's poll for so long that it counts as dead."""
+    lines = ((f"{number}-0", f'{{"id":"{number}-0","kind":"joined","task_id":null}}') for number in range(1, 50_001))
+    archive.write("1970-01-01", lines)
+
+    turns = subprocess.check_output(
+        [sys.executable, "-c", _TURNS, redis_url, str(archive.directory), "granted"], cwd=ROOT, timeout=60
+    )
+
+    assert int(turns) >= 90
 
 
 def test_damaged_file_is_left_out_of_what_is_read(files, timeline):
