@@ -43,18 +43,18 @@ class _Collector(Collector):
             yield family_of(measure, values)
 
     def _board(self) -> Iterator[Metric]:
-        snapshot = self._gate.snapshot()
-        yield GaugeMetricFamily("octowait_waiters", "Runs in line.", len(snapshot.waiting))
+        counts = self._gate.counts()
+        yield GaugeMetricFamily("octowait_waiters", "Runs in line.", counts.waiting)
         holders = GaugeMetricFamily("octowait_holders", "Machines held, by kind of holder.", labels=["kind"])
         for kind in ("lease", "observed", "reservation"):
-            count = sum(held.kind == kind for machine in snapshot.machines for held in machine.holders)
-            holders.add_metric([kind], count)
+            holders.add_metric([kind], counts.held.get(kind, 0))
         yield holders
-        yield GaugeMetricFamily("octowait_machines", "Machines known.", len(snapshot.machines))
+        yield GaugeMetricFamily("octowait_machines", "Machines known.", counts.machines)
         unresolved = "Running tasks whose machines are not known yet."
-        yield GaugeMetricFamily("octowait_unresolved_runs", unresolved, len(snapshot.unresolved))
-        is_open = snapshot.closed_since_ms is None
-        yield GaugeMetricFamily("octowait_board_open", "1 while machines are granted, 0 while nobody is.", is_open)
+        yield GaugeMetricFamily("octowait_unresolved_runs", unresolved, counts.unresolved)
+        yield GaugeMetricFamily(
+            "octowait_board_open", "1 while machines are granted, 0 while nobody is.", counts.is_open
+        )
 
     def _processes(self) -> Iterator[Metric]:
         gate = self._gate

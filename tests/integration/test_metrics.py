@@ -237,6 +237,20 @@ def test_closed_board_is_told(board, client):
     assert scrape(client)["octowait_board_open",] == 0
 
 
+def test_board_is_told(board, a_run, octopus, client):
+    octopus.runs("ServerTasks-99", [{"id": "Machines-9", "name": "web-09"}])
+    board.join(a_run(), {"Machines-7", "Machines-8"})
+    board.join(a_run(), {"Machines-7", "Machines-8"})
+    board.join(a_run(), {"Machines-8"})
+    board.reserve("Machines-6", note="disk", by="ann")
+    board.deliver(octopus.event(Effect.STARTED, "ServerTasks-98"))
+
+    told = scrape(client)
+
+    assert [told["octowait_holders", kind] for kind in ("lease", "observed", "reservation")] == [2, 1, 1]
+    assert (told["octowait_waiters",], told["octowait_machines",], told["octowait_unresolved_runs",]) == (2, 4, 1)
+
+
 def test_how_far_behind_the_count_is(board, a_run, clock, client, services):
     some_records(board, a_run, runs=1)
     measure(services.measured, services.timeline)

@@ -392,6 +392,26 @@ def test_a_long_line_is_foretold_beyond_the_runs_that_are_named(deployments, lea
     assert last.eta.p50 == pytest.approx(390 * 60_000, rel=0.02)
 
 
+def test_those_far_behind_in_a_line_share_what_is_known_of_the_first(deployments, learner, board, monkeypatch):
+    for project in ("Projects-1", "Projects-2"):
+        deployments.hold(10, project=project)
+        deployments.hold(30, project=project, machines=("Machines-8",))
+    learner.learn()
+    both = [("Machines-7",), ("Machines-8",), ("Machines-7", "Machines-8")]
+    tasks = [deployments.join(machines=both[number % 3]).task_id for number in range(120)]
+    # As if there were more in line than a process looks at.
+    monkeypatch.setattr("app.coordination.foresight.MOST_LOOKS", 0)
+    places = [place for task in tasks if (place := board.place(task)).is_waiting]
+    shared = Foresight(board.client, board.keys, board.place)
+
+    etas = [shared.eta(place) for place in places]
+    alone = [Foresight(board.client, board.keys, board.place).eta(place) for place in places]
+
+    assert [eta.p50 for eta in etas] == pytest.approx([eta.p50 for eta in alone], abs=5_000)
+    assert [eta.p90 for eta in etas] == pytest.approx([eta.p90 for eta in alone], abs=5_000)
+    assert len(set(etas)) > 50
+
+
 def test_a_forced_end_teaches_nothing(deployments, learner, foresee, board, clock):
     forced = deployments.join()
     clock.advance(timedelta(minutes=10))
