@@ -162,7 +162,7 @@ def make_services(settings: Settings) -> Services:
     measured = Measured(client, board.keys)
     return Services(
         settings=settings, board=board, timeline=timeline, wakes=Wakes(blocking, board.keys),
-        feed=Feed(timeline, blocking), past=Past(client, board.keys),
+        feed=Feed(timeline, blocking), past=Past(client, board.keys, timeline),
         foresight=Foresight(client, board.keys, board.place), kept=Kept(client, board.keys),
         dead=Kept(client, board.keys, "dead"),
         measured=measured, tally=Tally(measured),

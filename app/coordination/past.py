@@ -61,12 +61,17 @@ class Checkpoint(NamedTuple):
 
 
 class Past:
-    """Reads what was; all raise `StoreError` when Redis cannot do it."""
+    """Reads what was; all raise `StoreError` when Redis cannot do it.
 
-    def __init__(self, client: Client, keys: Keys) -> None:
+    Args:
+        whole: The timeline with its archive, for ranges that begin there; None: what is in Redis is all there is.
+    """
+
+    def __init__(self, client: Client, keys: Keys, whole: Timeline | None = None) -> None:
         self._client = client
         self._keys = keys
         self._timeline = Timeline(client, keys)
+        self._whole = whole or self._timeline
 
     def told(self, *, from_ms: int, to_ms: int) -> Iterator[Wait | Hold]:
         """The waits and holds that ended in the range, in order, then the waits that went on at its end.
@@ -75,7 +80,7 @@ class Past:
         """
         at = self.checkpoint(from_ms)
         replay = Replay(at.state, from_ms=from_ms)
-        for change in self.changes(after=at.id, to_ms=to_ms):
+        for change in self._since(at.id, from_ms, to_ms):
             ended = replay.apply(change)
             if ended and change.at_ms >= from_ms:
                 yield ended
@@ -88,10 +93,17 @@ class Past:
         return int(seconds * 1000 + micros // 1000)
 
     def begin_ms(self) -> int | None:
-        """The time of the oldest record that a replay can read: those in the archive are none of them."""
-        with translated():
-            first: Any = self._client.xrange(self._keys.timeline, count=1)
-        return order_of(first[0][0].decode())[0] if first else None
+        """The time of the oldest record, in the archive or not; None if there is none."""
+        first = next(self._whole.changes(Filter()), None)
+        return first.at_ms if first else None
+
+    def _since(self, after: str, from_ms: int, to_ms: int) -> Iterator[Recorded]:
+        """The changes behind the id *after*; those in files too where the range needs them."""
+        first = next(self._timeline.changes(Filter()), None)
+        is_in_redis = first is not None and from_ms >= first.at_ms and order_of(after) == (0, 0)
+        if is_in_redis or not self._whole.is_archived(after):
+            return self.changes(after=after, to_ms=to_ms)
+        return self._whole.changes(Filter(to_ms=to_ms), after=after)
 
     def waits_of(self, task_id: str, *, now_ms: int, most: int = 20) -> list[Wait]:
         """The last waits of a task, oldest first, one perhaps still going on; reads its machines' records only."""

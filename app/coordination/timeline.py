@@ -116,6 +116,10 @@ class Timeline:
             last: Any = self._client.xrevrange(self._keys.timeline, count=1)
         return last[0][0].decode() if last else "0-0"
 
+    def is_archived(self, after: str) -> bool:
+        """Whether there are files with records behind the id *after*."""
+        return order_of(after) < self._archived_until()
+
     def unread_until_ms(self) -> int | None:
         """Up to when records are in an archive of which this process has not the files; None if there are none."""
         with translated():

@@ -16,10 +16,13 @@ import pytest
 from app.coordination.archive import Archive
 from app.coordination.connection import connect
 from app.coordination.errors import ArchiveError
+from app.coordination.learner import Learner
+from app.coordination.past import Past
 from app.coordination.records import Filter
 from app.coordination.retention import Retention
 from app.coordination.timeline import Timeline
 from app.coordination.verify import verify_directory, verify_files
+from app.domain.replay import Wait
 from app.domain.run import Run
 from app.jobs import ARCHIVE, queues_of
 from app.octopus.client import OctopusClient
@@ -136,6 +139,33 @@ def test_times_bound_what_is_read_from_files(past, clock, retention, timeline):
     move_all(retention, clock)
 
     assert [list(timeline.read(Filter(from_ms=a, to_ms=b))) for a, b in spans] == before
+
+
+@pytest.mark.parametrize("checkpoint_every", [None, 4])
+def test_waits_and_holds_are_told_of_what_is_in_files(board, clock, retention, timeline, checkpoint_every):
+    for _ in range(4):
+        a_day(board, 0)
+        # A wait over midnight, which ends in another file than it began in.
+        board.join(Run("ServerTasks-8"), {"Machines-7"})
+        board.join(Run("ServerTasks-9"), {"Machines-7"}, ttl=timedelta(days=9))
+        clock.advance(timedelta(days=1))
+        board.release("ServerTasks-8")
+        board.release("ServerTasks-9")
+    clock.advance(timedelta(days=89))
+    a_day(board, 1)
+    if checkpoint_every:
+        Learner(board.client, board.keys, checkpoint_every=checkpoint_every).learn()
+    whole = Past(board.client, board.keys, timeline)
+    moments = [record.at_ms for record in timeline.read(Filter())][::7] + [clock.now_ms + 1]
+    spans = [(a, b) for a in moments for b in moments if a < b]
+    before = [list(whole.told(from_ms=a, to_ms=b)) for a, b in spans]
+    began_ms = whole.begin_ms()
+
+    assert len(move_all(retention, clock)) >= 2
+
+    assert [list(whole.told(from_ms=a, to_ms=b)) for a, b in spans] == before
+    assert whole.begin_ms() == began_ms == moments[0]
+    assert sum(told.lost_ms for told in before[3] if isinstance(told, Wait)) > 86_400_000
 
 
 def test_process_without_the_files_knows_what_it_does_not_show(past, clock, retention, timeline, board, tmp_path):
