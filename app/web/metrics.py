@@ -35,10 +35,10 @@ class _Collector(Collector):
         self._gate = gate
 
     def collect(self) -> Iterator[Metric]:
+        values = self._gate.measured.values()
         yield from self._board()
         yield from self._processes()
         yield from self._octopus()
-        values = self._gate.measured.values()
         for measure in MEASURES:
             yield family_of(measure, values)
 
@@ -68,7 +68,8 @@ class _Collector(Collector):
 
     def _lag(self) -> float:
         newest, counted = order_of(self._gate.timeline.last_id())[0], self._gate.measured.place()
-        return max(0, newest - order_of(counted)[0]) / 1000 if counted else 0.0
+        counted_ms = order_of(counted)[0] if counted else self._gate.timeline.first_ms()
+        return max(0, newest - counted_ms) / 1000
 
     def _octopus(self) -> Iterator[Metric]:
         heard_at_ms = self._gate.measured.heard_at_ms()
@@ -82,8 +83,10 @@ class _Collector(Collector):
         left = "Requests that Octopus may still be asked now, of OCTOWAIT_OCTOPUS_RPM."
         yield GaugeMetricFamily("octowait_octopus_budget_left", left, budget.left())
         calls = CounterMetricFamily("octowait_octopus_requests", "Requests to Octopus, by kind.", labels=["kind"])
-        for kind, count in sorted(budget.calls().items()):
-            calls.add_metric([kind], count)
+        asked = {f"{calls.name}\0{kind}": count for kind, count in budget.calls().items()}
+        for name, count in sorted(self._gate.measured.never_less(asked).items()):
+            if name.startswith(f"{calls.name}\0"):
+                calls.add_metric([name.partition("\0")[2]], count)
         yield calls
 
 
