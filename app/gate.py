@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import getpass
+import http.client
 import json
 import secrets
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
@@ -19,6 +22,9 @@ from app.settings import Settings, Token
 
 #: Seconds for an answer, beyond what a call may block.
 ANSWER_SECONDS = 20.0
+
+#: Bytes of a stream that are taken at once, at most.
+_PIECE = 1 << 16
 
 
 class CannotReach(Exception):
@@ -54,7 +60,7 @@ class Gate(Protocol):
         """  # fmt: skip
 
     def lines(self, path: str, *, query: Mapping[str, object]) -> Iterator[str]:
-        """The lines of an answer that streams; raises as `call` does."""
+        """An answer that streams, piece by piece; raises as `call` does, also where it breaks off."""
 
 
 def address(path: str, query: Mapping[str, object] | None) -> str:
@@ -74,13 +80,29 @@ class HttpGate:
         self, method: str, path: str, *, body: object = None, query: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:  # fmt: skip
-        with self._open(method, address(path, query), body, headers) as response:
+        with self._open(method, address(path, query), body, headers) as response, self._whole():
             return json.load(response)
 
     def lines(self, path: str, *, query: Mapping[str, object]) -> Iterator[str]:
+        decoder = codecs.getincrementaldecoder("utf-8")()
         with self._open("GET", address(path, query), None, None) as response:
-            for line in response:
-                yield line.decode()
+            # Line by line http.client takes a stream that breaks off between two pieces for one that has ended.
+            while piece := self._piece(response):
+                yield decoder.decode(piece)
+
+    def _piece(self, response: http.client.HTTPResponse) -> bytes:
+        with self._whole():
+            piece = response.read1(_PIECE)
+            if not piece and response.length:
+                raise http.client.IncompleteRead(b"", response.length)
+            return piece
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        try:
+            yield
+        except (http.client.HTTPException, OSError) as error:
+            raise CannotReach(f"{self.url} broke off in the middle of its answer: what came is not all") from error
 
     def _open(self, method: str, path: str, body: object, headers: Mapping[str, str] | None) -> Any:
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from app.coordination.records import Record
 from app.domain.durations import words
@@ -37,12 +37,17 @@ def notice_of(record: Record) -> Notice | None:
     return make(record) if make else None
 
 
+def cause_of_wait(run: Mapping[str, Any]) -> str:
+    """What a wait is told of once for; *run* as lua/lib.lua keeps it."""
+    return f"wait {run['id']} {run['run']} {run['requested_at_ms']}"
+
+
 def notice_of_wait(place: Place) -> Notice:
     """The notice of a run that has waited for long, whatever the reason."""
     requested_ms = place.run["requested_at_ms"]
     name = f"{place.task_id}{describe_info(place.run.get('info') or {})}"
     return Notice(
-        f"wait {place.task_id} {place.run['run']} {requested_ms}", f"{place.task_id} waits for long",
+        cause_of_wait(place.run), f"{place.task_id} waits for long",
         f"{name} has waited for {words(place.now_ms - requested_ms)}. {place.message}", f"/runs/{place.task_id}",
     )  # fmt: skip
 

@@ -22,7 +22,7 @@ from app.coordination.kept import Kept
 from app.coordination.measured import Measured, Tally
 from app.coordination.past import Past
 from app.coordination.retention import Retention
-from app.coordination.snapshot import Snapshot, take
+from app.coordination.snapshot import Counts, Snapshot, count, take
 from app.coordination.timeline import Timeline
 from app.coordination.wakes import Wakes
 from app.domain.place import Place
@@ -61,6 +61,10 @@ class Services:
     def snapshot(self) -> Snapshot:
         """Everything at this moment."""
         return take(self.board.client, self.board.keys, offset_ms=self.board.script.offset_ms)
+
+    def counts(self) -> Counts:
+        """How much of everything there is at this moment."""
+        return count(self.board.client, self.board.keys)
 
     @property
     def knows_octopus(self) -> bool:

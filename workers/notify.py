@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from app.coordination.outbox import Letter, Outbox
-from app.coordination.timeline import Filter
+from app.coordination.timeline import Filter, Timeline
 from app.jobs import NOTIFY, enqueue
-from app.notices import Notice, notice_of, notice_of_wait
+from app.notices import Notice, cause_of_wait, notice_of, notice_of_wait
 from app.settings import PREFIX, BadSettings, Settings
 from workers.context import Context, current
 
@@ -28,8 +28,11 @@ log = structlog.get_logger()
 #: Records read at once.
 CHUNK = 2_000
 
-#: How long one job goes on to the next letter; the rest is another job's.
-PASS_SECONDS = 45.0
+#: How long one job goes on to the next letter; the rest is another job's, so that urgent ones come in between.
+PASS_SECONDS = 10.0
+
+#: A loss of Redis takes along how far the timeline was read. Sooner than so long ago it is not the past.
+RECENT = timedelta(hours=1)
 
 #: How long a letter is this worker's: longer than a target is waited for.
 CLAIM = timedelta(minutes=2)
@@ -86,7 +89,7 @@ class Notifier:
             StoreError: Redis does not answer; nothing is lost.
         """
         ends_at = time.monotonic() + PASS_SECONDS
-        place, since_ms = self._outbox.begin(self._timeline.last_id(), self._board.now_ms())
+        place, since_ms = self._outbox.begin(self._first_place(), self._board.now_ms())
         while time.monotonic() < ends_at and (read_to := self._read(place)):
             place = read_to
         self._look_who_waits(since_ms)
@@ -95,6 +98,15 @@ class Notifier:
             if time.monotonic() > ends_at:
                 return True
         return False
+
+    def _first_place(self) -> str:
+        """Where one begins who has read nothing: at the end, or where the timeline does if that was a loss of Redis."""
+        in_redis = Timeline(self._board.client, self._board.keys)
+        first = next(in_redis.read(Filter()), None)
+        is_loss = first is not None and (first.kind, first.cause) == ("closed", "empty")
+        if first and is_loss and first.at_ms > self._board.now_ms() - RECENT // timedelta(milliseconds=1):
+            return "0-0"
+        return self._timeline.last_id()
 
     def _read(self, place: str) -> str | None:
         """Where the next records go on; None behind the last, or if somebody else has read these."""
@@ -108,7 +120,9 @@ class Notifier:
         """Those who had waited for long before people wanted to be told are the past."""
         threshold_ms = self._context.settings.notify_wait_seconds * 1000
         now_ms = self._board.now_ms()
-        tasks = self._outbox.waiting_since(now_ms - threshold_ms, since_ms - threshold_ms)
+        runs = self._outbox.waiting_since(now_ms - threshold_ms, since_ms - threshold_ms)
+        untold = self._outbox.untold([cause_of_wait(run) for run in runs])
+        tasks = [run["id"] for run in runs if cause_of_wait(run) in untold]
         places = [place for task in tasks if (place := self._board.place(task)) and place.is_waiting]
         self._put([notice_of_wait(place) for place in places])
 
@@ -129,8 +143,17 @@ class Notifier:
         if _notify(sender, letter.notice):
             self._outbox.settle(letter)
             log.info("notify: sent", notice=title, target=name)
-        elif letter.tries < MOST_TRIES:
-            pause = min(PAUSES[0] * 2 ** (letter.tries - 1), PAUSES[1])
+            return
+        # It would take none of the others either, and those for other targets would wait for each of them.
+        for other in self._outbox.claim_of(letter.target, self._board.now_ms(), CLAIM):
+            self._not_taken(other, name)
+        # Behind the others, since what it does not take may be this one only.
+        self._not_taken(letter, name, behind=timedelta(seconds=1))
+
+    def _not_taken(self, letter: Letter, name: str, *, behind: timedelta = timedelta(0)) -> None:
+        title = letter.notice.get("title")
+        if letter.tries < MOST_TRIES:
+            pause = min(PAUSES[0] * 2 ** (letter.tries - 1), PAUSES[1]) + behind
             self._outbox.put_off(letter, self._board.now_ms() + pause // timedelta(milliseconds=1))
             log.warning("notify: not taken, trying again", notice=title, target=name, tries=letter.tries)
         else:

@@ -87,7 +87,8 @@ def _one_by_one(context: Context, octopus: OctopusClient, places: list[Place]) -
         try:
             found.append(octopus.task(place.task_id, space=_space(place)))
         except OctopusError as error:
-            log.warning("reconcile: no answer about a task that holds or waits", task=place.task_id, error=str(error))
+            with about(place):
+                log.warning("reconcile: no answer about a task that holds or waits", error=str(error))
             if error.permanent:
                 continue
         context.unresolved.give_back(f"single-{place.task_id}")

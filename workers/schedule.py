@@ -18,6 +18,7 @@ from app.coordination.connection import Client
 from app.coordination.errors import StoreError
 from app.coordination.outbox import Outbox
 from app.coordination.scripts import translated
+from app.coordination.timeline import Timeline
 from app.coordination.unresolved import Unresolved
 from app.jobs import ARCHIVE, CATCH_UP, LEARN, NOTIFY, RECONCILE, RESOLVE, WATCH, queues_of
 from app.services import Services, make_services
@@ -118,6 +119,8 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
     settings, board = services.settings, services.board
     active, unresolved = Active(board.client, board.keys), Unresolved(board.client, board.keys)
     outbox = Outbox(board.client, board.keys)
+    # What is in the archive was counted; after a loss of Redis it would be once more, years of it within minutes.
+    in_redis = Timeline(board.client, board.keys)
 
     def gaps() -> None:
         for gap in active.take_gaps(quiet_ms=QUIET_MS, now_ms=board.now_ms()):
@@ -153,7 +156,7 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
             "reconcile", seconds(settings.reconcile_seconds), lambda: active.anybody() and services.request(RECONCILE)
         ),
         Entry("gaps", GAPS_EVERY, gaps),
-        Entry("measure", MEASURE_EVERY, lambda: measure(services.measured, services.timeline)),
+        Entry("measure", MEASURE_EVERY, lambda: measure(services.measured, in_redis)),
         Entry("learn", LEARN_EVERY, learn),
         Entry("notify", NOTIFY_EVERY, notify),
         Entry("archive", ARCHIVE_EVERY, archive),

@@ -235,6 +235,8 @@ def manifest_in(path: Path) -> Manifest:
     try:
         manifest = Manifest(**json.loads(path.read_text()))
         order_of(manifest.first_id), order_of(manifest.last_id)
+        if manifest.day != path.stem:
+            raise ValueError(f"it is the one of {manifest.day}")
         return manifest
     except FileNotFoundError as error:
         raise ArchiveError(f"{path.name} is missing") from error

@@ -344,6 +344,13 @@ class Board:
         """The runs that hold a machine somebody waits for; of at most *most* machines. Source: lua/watched.lua."""
         return [task.decode() for task in self.script("watched", most)[1:]]
 
+    def waiting_children(self, family: int) -> list[str]:
+        """The runs of a family that wait for more than it holds. Not a script."""
+        begin = f"{family:016d}\0"
+        with translated():
+            members: Any = self.client.zrangebylex(self.keys.children, f"[{begin}", f"({begin[:-1]}\1")
+        return [member.decode()[len(begin) :] for member in members]
+
     def _word(self, name: str, *args: str | int) -> str:
         return str(self.script(name, *args)[0], "ascii")
 

@@ -79,6 +79,7 @@ class Foresight:
         self._moment = 0
         self._looks = 0
         self._done: dict[str, Vector | None] = {}
+        self._fronts: dict[tuple[str, str], Vector | None] = {}
 
     def foreseen(self, place: Place) -> Place:
         """The place with its ETA, where there is one; kept to be compared with the truth when the wait has just begun.
@@ -131,6 +132,7 @@ class Foresight:
         if moment != self._moment or len(self._done) > MOST_VECTORS:
             self._moment, self._looks = moment, 0
             self._done.clear()
+            self._fronts.clear()
 
     def _those_before(self, place: Place) -> list[Place]:
         """The runs on which the start of a run depends and that are not known of yet, in the order of the lines."""
@@ -169,14 +171,23 @@ class Foresight:
         elif machine.ahead[-1] in self._done:
             turn = self._done[machine.ahead[-1]]
         else:
-            turn = self._until_free(machine, now_ms)
-            for task in machine.ahead:
-                turn = self._and_then(turn, task) if turn is not None else None
+            # All who stand far behind in a line are behind the same first ones.
+            front = (machine.id, machine.ahead[-1])
+            if front not in self._fronts:
+                self._fronts[front] = self._one_by_one(machine, now_ms)
+            turn = self._fronts[front]
         beyond = machine.place - 1 - len(machine.ahead)
         if turn is None or beyond <= 0:
             return turn
         others = self._mean(f"machine:{machine.id.lower()}") or self._mean("all")
         return one_after_another([turn, many(*others, beyond)]) if others else None
+
+    def _one_by_one(self, machine: MachinePlace, now_ms: int) -> Vector | None:
+        """Until those before it that are named have gone, as if they waited for nobody elsewhere."""
+        turn = self._until_free(machine, now_ms)
+        for task in machine.ahead:
+            turn = self._and_then(turn, task) if turn is not None else None
+        return turn
 
     def _and_then(self, total: Vector, task: str) -> Vector | None:
         """And then as long as the run will hold its machines."""
@@ -230,6 +241,7 @@ class Foresight:
                 self._means.clear()
                 self._spreads.clear()
                 self._done.clear()
+                self._fronts.clear()
 
     def _kinds_of(self, tasks: Iterable[str]) -> list[Kind]:
         """What these runs are compared by."""

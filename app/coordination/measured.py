@@ -48,9 +48,12 @@ class Measured:
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
-        self._place, self._values, self._freed, self._blocked = (
-            keys.named(name) for name in ("measured-to", "measured", "measured-freed", "blocked-requests")
+        self._place, self._values, self._freed, self._blocked, self._birth = (
+            keys.named(name)
+            for name in ("measured-to", "measured", "measured-freed", "blocked-requests", "measured-born")
         )
+        self._born = b""
+        self._told: dict[str, int] = {}
         self._counters = keys.counters
         self._advance = client.register_script(_ADVANCE)
         self._publish = client.register_script(_PUBLISH)
@@ -85,10 +88,24 @@ class Measured:
             pipe.execute()
 
     def values(self) -> dict[str, int]:
-        """All fields."""
-        with translated():
-            fields: dict[Any, Any] = self._client.hgetall(self._values)
-        return {name.decode(): int(amount) for name, amount in fields.items()}
+        """All fields, none less than this process has told before."""
+        with translated(), self._client.pipeline(transaction=True) as pipe:
+            pipe.set(self._birth, uuid.uuid4().hex, nx=True)
+            pipe.get(self._birth)
+            pipe.hgetall(self._values)
+            _, born, fields = pipe.execute()
+        if born != self._born:
+            self._born, self._told = born, {}
+        return self.never_less({name.decode(): int(amount) for name, amount in fields.items()})
+
+    def never_less(self, counts: Mapping[str, int]) -> dict[str, int]:
+        """All that was told, with *counts*, none less than before; until `values` sees a store that is another one.
+
+        A fail-over can lose the last second. A counter that goes back by one is taken for one that began anew: then
+        all that it ever counted counts again. One that was lost as a whole does begin anew.
+        """
+        self._told |= {name: max(amount, self._told.get(name, 0)) for name, amount in counts.items()}
+        return dict(self._told)
 
     def heard_at_ms(self) -> int | None:
         """When the last webhook of Octopus came; None if none has."""

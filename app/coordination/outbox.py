@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -46,6 +46,19 @@ redis.call('ZADD', due, ARGV[2], member)
 return { member, redis.call('HGET', box, string.sub(member, 1, 12)) or '{}', redis.call('HINCRBY', tries, member, 1) }
 """
 
+# The same of all that are due at one target, some at a time.
+_CLAIM_OF = """
+local due, box, tries, found = KEYS[1], KEYS[2], KEYS[3], {}
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', ARGV[1], 'LIMIT', 0, 1000)) do
+    if string.sub(member, 14) == ARGV[3] then
+        redis.call('ZADD', due, ARGV[2], member)
+        local id = string.sub(member, 1, 12)
+        found[#found + 1] = { member, redis.call('HGET', box, id) or '{}', redis.call('HINCRBY', tries, member, 1) }
+    end
+end
+return found
+"""
+
 _SETTLE = """
 local due, box, tries, member = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 redis.call('ZREM', due, member)
@@ -82,10 +95,11 @@ class Outbox:
         )
         self._put = client.register_script(_PUT)
         self._claim = client.register_script(_CLAIM)
+        self._claim_of = client.register_script(_CLAIM_OF)
         self._settle = client.register_script(_SETTLE)
 
     def begin(self, last_id: str, now_ms: int) -> tuple[str, int]:
-        """Where reading goes on, and since when people are told: here and now, the first time."""
+        """Where reading goes on, and since when people are told: at *last_id* and now, the first time."""
         with translated(), self._client.pipeline(transaction=True) as pipe:
             pipe.set(self._place, last_id, nx=True)
             pipe.set(self._since, now_ms, nx=True)
@@ -129,10 +143,14 @@ class Outbox:
         until_ms = now_ms + lease // timedelta(milliseconds=1)
         with translated():
             found: Any = self._claim([self._due, self._box, self._tries], [now_ms, until_ms])
-        if not found:
-            return None
-        member = found[0].decode()
-        return Letter(member, member[13:], json.loads(found[1]), found[2])
+        return _letter(*found) if found else None
+
+    def claim_of(self, target: str, now_ms: int, lease: timedelta) -> list[Letter]:
+        """The letters that are due at one target, which nobody else gets for as long as *lease*; perhaps not all."""
+        until_ms = now_ms + lease // timedelta(milliseconds=1)
+        with translated():
+            found: Any = self._claim_of([self._due, self._box, self._tries], [now_ms, until_ms, target])
+        return [_letter(*one) for one in found]
 
     def settle(self, letter: Letter) -> None:
         """Forget a letter that was taken, or given up."""
@@ -144,11 +162,25 @@ class Outbox:
         with translated():
             self._client.zadd(self._due, {letter.member: until_ms}, xx=True)
 
-    def waiting_since(self, before_ms: int, after_ms: int) -> list[str]:
-        """The runs in line that asked before the one and after the other time. Costs what there are waiters."""
+    def untold(self, causes: Collection[str]) -> set[str]:
+        """Those of *causes* that people may be told of: they were not, or so long ago that they are again."""
+        with translated(), self._client.pipeline(transaction=False) as pipe:
+            for cause in causes:
+                pipe.exists(self._told + cause.lower())
+            return {cause for cause, was_told in zip(causes, pipe.execute(), strict=True) if not was_told}
+
+    def waiting_since(self, before_ms: int, after_ms: int) -> list[Mapping[str, Any]]:
+        """The runs in line that asked before the one and after the other time, as lua/lib.lua keeps them. Costs what
+        there are waiters.
+        """
         with translated():
             members: list[Any] = self._client.zrange(self._lines, 0, -1)
             tasks = list(dict.fromkeys(member.decode().rpartition("\0")[2] for member in members))
             found: list[Any] = self._client.hmget(self._runs, [task.lower() for task in tasks]) if tasks else []
         runs = [json.loads(raw) for raw in found if raw]
-        return [run["id"] for run in runs if after_ms <= run.get("requested_at_ms", 0) <= before_ms]
+        return [run for run in runs if after_ms <= run.get("requested_at_ms", 0) <= before_ms]
+
+
+def _letter(member: bytes, notice: bytes, tries: int) -> Letter:
+    name = member.decode()
+    return Letter(name, name[13:], json.loads(notice), tries)

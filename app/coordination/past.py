@@ -2,7 +2,7 @@
 
 A replay begins at the last checkpoint before its range, which `Learner` writes, or at the first record if there is
 none. So it costs the records of the range and at most `CHECKPOINT_EVERY` (or, while very many wait, `PER_PRESENT` times
-as many as wait) before it; the past of one run reads only the records of its machines there.
+as many as wait) before it; the past of one run reads only the records of its machines there, if it has no family.
 """
 
 from __future__ import annotations
@@ -113,6 +113,9 @@ class Past:
 
     def _around(self, begin: Recorded, at: Checkpoint, to_ms: int) -> list[Recorded]:
         """The records that matter to a wait: of its machines, and of the whole board."""
+        if "family" in begin.detail:
+            # Who is of its family is told by records of any machine: of a child's child, or of its parent's other one.
+            return list(self.changes(after=at.id, to_ms=to_ms))
         machines = {machine.lower() for machine in begin.machines}
         sources = [self._timeline.changes(Filter(machine_id=m, to_ms=to_ms), after=at.id) for m in begin.machines]
         found = {change.id: change for source in sources for change in source}

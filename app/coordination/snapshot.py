@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,39 @@ class Snapshot:
     def machine(self, machine_id: str) -> Machine | None:
         """The machine of that id in any letter case."""
         return next((m for m in self.machines if m.id.lower() == machine_id.lower()), None)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much of everything there is; *held* are the machines that each kind of holder has."""
+
+    waiting: int
+    held: Mapping[str, int]
+    machines: int
+    unresolved: int
+    is_open: bool
+
+
+def count(client: Client, keys: Keys) -> Counts:
+    """The same as numbers, without reading any run.
+
+    Raises:
+        StoreError: Redis could not do it.
+    """
+    with translated(), client.pipeline(transaction=True) as pipe:
+        pipe.zrange(keys.lines, 0, -1)
+        pipe.zrange(keys.holders, 0, -1)
+        pipe.hlen(keys.machines)
+        pipe.zcard(keys.unresolved)
+        pipe.hexists(keys.counters, "opened_at")
+        lines, holders, machines, unresolved, is_open = pipe.execute()
+    return Counts(
+        waiting=len({member.rpartition(b"\0")[2] for member in lines}),
+        held=Counter(member.split(b"\0")[1].decode() for member in holders),
+        machines=machines,
+        unresolved=unresolved,
+        is_open=bool(is_open),
+    )
 
 
 def take(client: Client, keys: Keys, *, offset_ms: int = 0) -> Snapshot:

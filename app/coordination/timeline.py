@@ -113,6 +113,12 @@ class Timeline:
             last: Any = self._client.xrevrange(self._keys.timeline, count=1)
         return last[0][0].decode() if last else "0-0"
 
+    def first_ms(self) -> int:
+        """The time of the oldest record in Redis, 0 if there is none."""
+        with translated():
+            first: Any = self._client.xrange(self._keys.timeline, count=1)
+        return order_of(first[0][0].decode())[0] if first else 0
+
     def unread_until_ms(self) -> int | None:
         """Up to when records are in an archive of which this process has not the files; None if there are none."""
         with translated():

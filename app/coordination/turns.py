@@ -12,12 +12,12 @@ _Item = TypeVar("_Item")
 AT_ONCE = 500
 
 
-def in_turns(items: Iterable[_Item]) -> Iterator[_Item]:
-    """The *items*; whoever else has something to do in this process does it now and then.
+def in_turns(items: Iterable[_Item], every: int = AT_ONCE) -> Iterator[_Item]:
+    """The *items*; whoever else has something to do in this process does it once in *every* of them.
 
     Reading from a socket does the same by itself.
     """
     for number, item in enumerate(items):
-        if number % AT_ONCE == 0:
+        if number % every == 0:
             time.sleep(0)
         yield item

@@ -62,11 +62,12 @@ def _verify(stems: Sequence[Path]) -> tuple[Verified, list[Manifest]]:
 
 
 def _check(path: Path, manifest: Manifest) -> list[str]:
-    checker, name, findings = Checker(manifest.begin), "", []
+    checker, name, stamps, findings = Checker(manifest.begin), "", list[str](), []
     try:
         with opened(path) as file:
             for number, line in enumerate(file, start=1):
-                name = _name(line, number)
+                stamps = [*stamps[:1], _stamp(line)]
+                name = f"record {stamps[-1]} (line {number})" if stamps[-1] else f"line {number}"
                 checker.feed(line.rstrip("\n"), name)
     except FileNotFoundError:
         return [f"{path.name} is missing"]
@@ -74,14 +75,19 @@ def _check(path: Path, manifest: Manifest) -> list[str]:
         findings.append(
             f"{path.name} is damaged or cut off {f'behind {name}' if name else 'at its beginning'}: {error}"
         )
-    return findings + checker.finish(manifest.end)
+    findings += checker.finish(manifest.end)
+    # Who reads looks at these two only to know whether a file can have what is asked for.
+    if not findings and [*stamps[:1], *stamps[-1:]] != [manifest.first_id, manifest.last_id]:
+        findings = [f"its manifest says {manifest.first_id} to {manifest.last_id}: the file has other records"]
+    return findings
 
 
-def _name(line: str, number: int) -> str:
+def _stamp(line: str) -> str:
+    """The id of a record's line, "" if it does not begin with one."""
     try:
-        return f"record {stamp_of(line)} (line {number})"
+        return stamp_of(line)
     except ValueError:
-        return f"line {number}"
+        return ""
 
 
 def _break(before: Manifest, after: Manifest) -> str:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 from app.domain.durations import words
 from app.domain.eta import Eta
 from app.domain.place import Holder, MachinePlace, Place, describe_info
+from app.domain.run import MAX_PRIORITY
 
 #: Links of a chain that are shown, and runs ahead that a machine's line is shown with.
 MOST_LINKS = 20
 
 #: A run as it stands, without a sign of life.
 Look = Callable[[str], Place | None]
+
+#: The runs of a family that wait.
+Children = Callable[[int], Sequence[str]]
 
 #: When a run with such a place would start.
 Foretell = Callable[[Place], Eta | None]
@@ -24,8 +29,9 @@ Foretell = Callable[[Place], Eta | None]
 class Link:
     """One who is in the way of the run before it in the chain.
 
-    *kind* is ``working``, ``paused`` (waits for a person), ``waiting`` (stands before it in line), ``reservation`` or
-    ``rebuilding``; *place* and *eta* are those of one that waits. *remedy* says what lets the next one go.
+    *kind* is ``working``, ``paused`` (waits for a person), ``waiting`` (stands before it in line, was started by it, or
+    holds and waits for one that it started), ``reservation`` or ``rebuilding``; *place* and *eta* are those of one in
+    line. *remedy* says what lets the next one go.
     """
 
     kind: str
@@ -40,6 +46,8 @@ class Link:
     note: str | None = None
     by: str | None = None
     until_ms: int | None = None
+    #: The task that started it and waits for it.
+    started_by: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -55,7 +63,10 @@ class Link:
 
 @dataclass(frozen=True)
 class Alternative:
-    """How the run would stand otherwise. *passes* is how many it would pass in its longest line."""
+    """How the run would stand otherwise. *passes* is how many it would pass in its longest line.
+
+    *is_refused*: it would wait for itself then, so the gate leaves it where it is.
+    """
 
     place: int
     starts_now: bool
@@ -63,6 +74,7 @@ class Alternative:
     passes: int
     eta: Eta | None
     machine: MachinePlace | None = None
+    is_refused: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -72,6 +84,7 @@ class Alternative:
             "starts_now": self.starts_now,
             "blocked_by": list(self.blocked_by),
             "passes": self.passes,
+            "refused": self.is_refused,
             "eta_ms": self.eta.as_json() if self.eta else None,
         }
 
@@ -97,25 +110,61 @@ class Explanation:
             said.append(self.chain[-1].remedy)
         said.append(_alternative("With the highest priority", self.first))
         said += [_alternative(f"Without {what.machine.name}", what) for what in self.without if what.machine]
+        if self.without:
+            said.append("With fewer machines it has to ask anew, behind those who wait for them by then.")
         return said
 
 
-def explain(place: Place, look: Look, foretell: Foretell) -> Explanation:
+def explain(place: Place, look: Look, foretell: Foretell, children: Children = lambda family: ()) -> Explanation:
     """Why a waiting run does not start. It looks at each run of the chain once, a moment after the one before."""
-    chain, is_cut = _chain(place, look, foretell)
+    chain, is_cut = _chain(place, look, foretell, children)
     wanted = tuple(machine for machine in place.machines if machine.place)
-    first = tuple(replace(machine, place=1, ahead=()) for machine in wanted)
+    is_refused = _would_wait_for_itself(place, look, children)
+    first = wanted if is_refused else tuple(_first(machine, look) for machine in wanted)
     without = [(m, tuple(o for o in wanted if o is not m)) for m in wanted] if len(place.machines) > 1 else []
     return Explanation(
         place=place,
         chain=chain,
         is_cut=is_cut,
-        first=_alternative_of(place, first, foretell),
+        first=replace(_alternative_of(place, first, foretell), is_refused=is_refused),
         without=tuple(_alternative_of(place, rest, foretell, dropped) for dropped, rest in without),
     )
 
 
-def _chain(place: Place, look: Look, foretell: Foretell) -> tuple[tuple[Link, ...], bool]:
+def _first(machine: MachinePlace, look: Look) -> MachinePlace:
+    """The machine as the run would stand there with the highest priority: behind those who had it before."""
+    seen = ((task, look(task)) for task in machine.ahead)
+    same = takewhile(lambda pair: pair[1] and pair[1].run.get("priority") == MAX_PRIORITY, seen)
+    ahead = tuple(task for task, _ in same)
+    return replace(machine, place=len(ahead) + 1, ahead=ahead)
+
+
+def _would_wait_for_itself(place: Place, look: Look, children: Children) -> bool:
+    """Whether somebody for whom the run waits would stand behind it if it were first: then its priority stays.
+
+    That is a child of one who holds what the run wants, or one before that child. Looks at `MOST_LINKS` runs.
+    """
+    own = {machine.id.lower() for machine in place.machines if machine.place}
+    wanted, seen = [*_waits_behind(place, children)], {place.task_id}
+    while wanted and len(seen) <= MOST_LINKS:
+        task = wanted.pop()
+        other = look(task) if task not in seen else None
+        seen.add(task)
+        if other is None or not other.is_waiting:
+            continue
+        if any(machine.place and machine.id.lower() in own for machine in other.machines):
+            return True
+        wanted += [*_waits_behind(other, children), *(task for m in other.machines if m.place for task in m.ahead)]
+    return False
+
+
+def _waits_behind(place: Place, children: Children) -> Sequence[str]:
+    """The runs in line that have to go before the holders go for which this one waits."""
+    families = {held.family for machine in place.machines if machine.place for held in machine.holders}
+    return [task for family in families if family is not None for task in children(family)]
+
+
+def _chain(place: Place, look: Look, foretell: Foretell, children: Children) -> tuple[tuple[Link, ...], bool]:
     links: list[Link] = []
     at: Place | None = place
     seen = {place.task_id}
@@ -123,13 +172,39 @@ def _chain(place: Place, look: Look, foretell: Foretell) -> tuple[tuple[Link, ..
         held = [(holder, machine) for machine in at.machines if machine.place for holder in machine.holders]
         if held:
             # The same as for a stretch: whoever has held one of its machines for the longest.
-            links.append(_of_holder(*min(held, key=lambda pair: pair[0].since_ms)))
-            return tuple(links), False
-        at = _add_head(links, at, look, foretell)
+            holder, machine = min(held, key=lambda pair: pair[0].since_ms)
+            at = _started_by(holder, look, children)
+            links.append(_of_holder(holder, machine, child=at))
+            if at is not None:
+                links.append(_of_child(at, holder, foretell))
+        else:
+            at = _add_head(links, at, look, foretell)
         if at is None or at.task_id in seen:
             return tuple(links), False
         seen.add(at.task_id)
     return tuple(links), at is not None
+
+
+def _started_by(held: Holder, look: Look, children: Children) -> Place | None:
+    """The run that this one started and waits for, while that one stands in line itself."""
+    waiting = [look(task) for task in (children(held.family) if held.family is not None else ())]
+    own = [child for child in waiting if child and child.is_waiting and _parent(child) == (held.task_id or "").lower()]
+    return min(own, key=lambda child: str(child.run.get("order")), default=None)
+
+
+def _parent(child: Place) -> str:
+    return str((child.run.get("info") or {}).get("on_behalf_of") or "").lower()
+
+
+def _of_child(child: Place, parent: Holder, foretell: Foretell) -> Link:
+    machine = max(child.machines, key=lambda machine: machine.place)
+    info = child.run.get("info") or {}
+    label = f"{child.task_id}{describe_info(info)}"
+    return Link(
+        "waiting", child.task_id, label, machine, child.run["requested_at_ms"], info.get("url"),
+        f"{parent.task_id} goes on when {label} has ended; a higher priority of that one changes when it starts.",
+        child.place, foretell(child), started_by=parent.task_id,
+    )  # fmt: skip
 
 
 def _add_head(links: list[Link], place: Place, look: Look, foretell: Foretell) -> Place | None:
@@ -157,11 +232,16 @@ def _add_head(links: list[Link], place: Place, look: Look, foretell: Foretell) -
     return head
 
 
-def _of_holder(held: Holder, machine: MachinePlace) -> Link:
-    kind = held.kind if held.task_id is None else "paused" if held.paused else "working"
+def _of_holder(held: Holder, machine: MachinePlace, *, child: Place | None = None) -> Link:
+    kind = held.kind if held.task_id is None else "paused" if held.paused else "waiting" if child else "working"
     label = "octowait itself" if kind == "rebuilding" else held.label
+    remedy = _remedy(kind, held, machine)
+    if child:
+        remedy = (
+            f"{machine.name} is free when {held.task_id} has ended; it waits for {child.task_id}, which it started."
+        )
     return Link(
-        kind, held.task_id, label, machine, held.since_ms, held.info.get("url"), _remedy(kind, held, machine),
+        kind, held.task_id, label, machine, held.since_ms, held.info.get("url"), remedy,
         note=held.note, by=held.by, until_ms=held.until_ms,
     )  # fmt: skip
 
@@ -213,10 +293,16 @@ def _told(link: Link, now_ms: int) -> str:
             return f"{link.machine.name} has been reserved for {since} by {link.by}: {link.note}."
         case "rebuilding":
             return f"octowait has granted nothing for {since}: it is finding out anew who runs where."
+    if link.started_by:
+        return f"{link.label}, which that one started, has waited for {link.machine.name} for {since}."
+    if link.place is None:
+        return f"{link.label} has held {link.machine.name} for {since} and waits for a run that it started."
     return f"{link.label} stands before it at {link.machine.name}, at place {link.place} of its own, for {since}."
 
 
 def _alternative(what: str, other: Alternative) -> str:
+    if other.is_refused:
+        return f"{what} it would wait for itself, so that is refused."
     if other.starts_now:
         return f"{what} it would start at once."
     eta = f", in about {words(other.eta.p50)}" if other.eta else ""

@@ -200,6 +200,7 @@ class Replay:
     # How a record changes the board
 
     def _joined(self, change: Change) -> Wait | Hold | None:
+        family_before = self.families.get(_key(change))
         ended = self._leave(change, "lost")
         self._arrivals += 1
         detail = change.detail
@@ -207,7 +208,8 @@ class Replay:
         run.priority, run.arrival = detail.get("priority", 0), self._arrivals
         run.parked = bool(detail.get("parked"))
         parent = detail.get("on_behalf_of")
-        if parent and run.family is not None:
+        # One that has a family of its own, by a child that asked before it did, does not change its parent's.
+        if parent and run.family not in (None, family_before):
             self._adopt(str(parent).lower(), run.family, change.at_ms)
         self._enter(run, change.at_ms)
         return ended

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from flask import Blueprint, Response
@@ -68,28 +68,36 @@ def eta_report(caller: Token) -> Any:
     return services().foresight.accuracy()
 
 
-def ledger_json(
-    gate: Services, by: By, *, from_ms: int | None = None, to_ms: int | None = None, machine_id: str | None = None,
-    project_id: str | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """The ledger of a range, by default of the last 30 days. It reads the records of the range, in chunks."""
+def ledger_json(gate: Services, by: By, **wanted: Any) -> dict[str, Any]:
+    """One of `ledgers_json`."""
+    [answer] = ledgers_json(gate, [by], **wanted)
+    return answer
+
+
+def ledgers_json(
+    gate: Services, bys: Sequence[By], *, from_ms: int | None = None, to_ms: int | None = None,
+    machine_id: str | None = None, project_id: str | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The ledgers of a range, by default of the last 30 days. The records of the range are read once, in chunks."""
     # Exclusive, and what happened in this millisecond counts.
     now_ms = gate.past.now_ms() + 1
     to_ms = min(now_ms, to_ms) if to_ms is not None else now_ms
     from_ms = from_ms if from_ms is not None else max(0, to_ms - DEFAULT_RANGE_MS)
     begin_ms = gate.past.begin_ms()
-    book = Ledger(by, from_ms=from_ms, machine_id=machine_id, project_id=project_id)
+    books = {by: Ledger(by, from_ms=from_ms, machine_id=machine_id, project_id=project_id) for by in bys}
     for told in gate.past.told(from_ms=from_ms, to_ms=to_ms):
-        book.add(told)
+        for book in books.values():
+            book.add(told)
+    span = {"from_ms": from_ms, "to_ms": to_ms, "known_from_ms": max(from_ms, begin_ms) if begin_ms else None}
+    return [{"by": by.value, **span, **_book_json(gate, by, book)} for by, book in books.items()]
+
+
+def _book_json(gate: Services, by: By, book: Ledger) -> dict[str, Any]:
     longest, rows = book.longest(), book.rows()
     tasks = [*mentioned(longest), *(row.example for row in rows if row.example)]
     machines = [machine for wait in longest for machine in wait.machines]
     names = _names(gate, tasks, [*machines, *(row.key for row in rows if row.key and by is By.MACHINE)])
     return {
-        "by": by.value,
-        "from_ms": from_ms,
-        "to_ms": to_ms,
-        "known_from_ms": max(from_ms, begin_ms) if begin_ms else None,
         "total": _row_json(book.total(), By.WEEK, names),
         "rows": [_row_json(row, by, names) for row in rows],
         "longest": [wait_story(wait, names) for wait in longest],
@@ -115,7 +123,7 @@ def explain_json(gate: Services, task_id: str) -> dict[str, Any] | None:
     names = _names(gate, mentioned(waits), [machine for wait in waits for machine in wait.machines])
     stories = [wait_story(wait, names) for wait in waits]
     foretell = gate.foresight.eta
-    why = explain(place, gate.board.place, foretell) if place.is_waiting else None
+    why = explain(place, gate.board.place, foretell, gate.board.waiting_children) if place.is_waiting else None
     unresolved = Unresolved(gate.board.client, gate.board.keys).tasks()[:MOST_LINKS] if why else []
     return {
         "task_id": place.task_id,

@@ -135,6 +135,7 @@ class Alternative(BaseModel):
     starts_now: bool
     blocked_by: list[str]
     passes: int
+    refused: Annotated[bool, Field(description="It would wait for itself then, so it stays where it is.")]
     eta_ms: Eta | None
 
 

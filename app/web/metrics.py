@@ -35,26 +35,26 @@ class _Collector(Collector):
         self._gate = gate
 
     def collect(self) -> Iterator[Metric]:
+        values = self._gate.measured.values()
         yield from self._board()
         yield from self._processes()
         yield from self._octopus()
-        values = self._gate.measured.values()
         for measure in MEASURES:
             yield family_of(measure, values)
 
     def _board(self) -> Iterator[Metric]:
-        snapshot = self._gate.snapshot()
-        yield GaugeMetricFamily("octowait_waiters", "Runs in line.", len(snapshot.waiting))
+        counts = self._gate.counts()
+        yield GaugeMetricFamily("octowait_waiters", "Runs in line.", counts.waiting)
         holders = GaugeMetricFamily("octowait_holders", "Machines held, by kind of holder.", labels=["kind"])
         for kind in ("lease", "observed", "reservation"):
-            count = sum(held.kind == kind for machine in snapshot.machines for held in machine.holders)
-            holders.add_metric([kind], count)
+            holders.add_metric([kind], counts.held.get(kind, 0))
         yield holders
-        yield GaugeMetricFamily("octowait_machines", "Machines known.", len(snapshot.machines))
+        yield GaugeMetricFamily("octowait_machines", "Machines known.", counts.machines)
         unresolved = "Running tasks whose machines are not known yet."
-        yield GaugeMetricFamily("octowait_unresolved_runs", unresolved, len(snapshot.unresolved))
-        is_open = snapshot.closed_since_ms is None
-        yield GaugeMetricFamily("octowait_board_open", "1 while machines are granted, 0 while nobody is.", is_open)
+        yield GaugeMetricFamily("octowait_unresolved_runs", unresolved, counts.unresolved)
+        yield GaugeMetricFamily(
+            "octowait_board_open", "1 while machines are granted, 0 while nobody is.", counts.is_open
+        )
 
     def _processes(self) -> Iterator[Metric]:
         gate = self._gate
@@ -68,7 +68,8 @@ class _Collector(Collector):
 
     def _lag(self) -> float:
         newest, counted = order_of(self._gate.timeline.last_id())[0], self._gate.measured.place()
-        return max(0, newest - order_of(counted)[0]) / 1000 if counted else 0.0
+        counted_ms = order_of(counted)[0] if counted else self._gate.timeline.first_ms()
+        return max(0, newest - counted_ms) / 1000
 
     def _octopus(self) -> Iterator[Metric]:
         heard_at_ms = self._gate.measured.heard_at_ms()
@@ -82,8 +83,10 @@ class _Collector(Collector):
         left = "Requests that Octopus may still be asked now, of OCTOWAIT_OCTOPUS_RPM."
         yield GaugeMetricFamily("octowait_octopus_budget_left", left, budget.left())
         calls = CounterMetricFamily("octowait_octopus_requests", "Requests to Octopus, by kind.", labels=["kind"])
-        for kind, count in sorted(budget.calls().items()):
-            calls.add_metric([kind], count)
+        asked = {f"{calls.name}\0{kind}": count for kind, count in budget.calls().items()}
+        for name, count in sorted(self._gate.measured.never_less(asked).items()):
+            if name.startswith(f"{calls.name}\0"):
+                calls.add_metric([name.partition("\0")[2]], count)
         yield calls
 
 

@@ -40,7 +40,7 @@ PING_SECONDS = 15.0
 T = TypeVar("T")
 
 #: What a spreadsheet takes for the beginning of a formula, and where what others wrote may begin with it.
-_FORMULA = frozenset("=+-@\t")
+_FORMULA = frozenset("=+-@\t\r\n")
 _TEXTS = [COLUMNS.index(name) for name in ("task_id", "machines", "project_id", "environment_id", "cause")]
 
 STREAM_ID = re.compile(r"^[0-9]{1,15}-[0-9]{1,15}\Z")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ from app.web.charts import drawn, labels_of, machines_in, tasks_in
 from app.web.contract import Api, services
 from app.web.gantt import Track, Window
 from app.web.gantt_svg import Names, chart, utc
-from app.web.insight import ledger_json
+from app.web.insight import ledgers_json
 from app.web.models import Id, Input, Ms
 
 api = Api(Blueprint("report", __name__))
@@ -31,6 +32,9 @@ DEFAULT_RANGE_MS = 86_400_000
 
 #: Records that a report lists, the first; charts and ledger count all of them.
 MOST_RECORDS = 20_000
+
+#: Machines that are drawn, those where most was waited; the ledger counts all of them.
+MOST_CHARTS = 100
 
 #: Pieces of the template that are sent at once.
 BUFFERED = 200
@@ -71,7 +75,7 @@ def report(query: ReportQuery, caller: Token) -> Any:
         wanted={name: value for name, value in wanted.items() if value},
         by=caller.name,
         now_ms=now_ms,
-        charts=_charts(gate, window, **wanted),
+        charts=_Charts(gate, window, **wanted),
         books=_books(gate, window, **wanted),
         records=_records(gate, Filter(**wanted, from_ms=from_ms, to_ms=window.to_ms)),
         most=MOST_RECORDS,
@@ -88,23 +92,35 @@ def _style() -> Markup:
     return Markup(files("app.web").joinpath("static/pages.css").read_text())
 
 
-def _charts(
-    gate: Services, window: Window, machine_id: str | None, project_id: str | None
-) -> Iterator[Mapping[str, Any]]:
-    """A chart for each machine on which something happened, by name."""
-    tracks = _tracks(gate, window, machine_id, project_id)
-    known = names_of(gate.board.client, gate.board.keys, tasks=(), machines=tracks)
-    for number, key in enumerate(sorted(tracks, key=lambda key: known.machine(key).lower())):
-        track = tracks[key]
-        told = drawn(track)
-        found = names_of(
-            gate.board.client, gate.board.keys, tasks=tasks_in(told), machines={key, *machines_in(told)}
-        )  # fmt: skip
-        names = Names(labels_of(found), found.machines, lambda task: None)
-        yield {
-            "name": found.machine(track.machine_id), "id": track.machine_id, "track": track,
-            "svg": chart(track, names, key=f"chart-{number}"),
-        }  # fmt: skip
+@dataclass
+class _Charts:
+    """A chart for each machine on which something happened, by name. *left_out* is known once they were asked for."""
+
+    gate: Services
+    window: Window
+    machine_id: str | None
+    project_id: str | None
+    left_out: int = field(init=False, default=0)
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        tracks = _tracks(self.gate, self.window, self.machine_id, self.project_id)
+        self.left_out = max(0, len(tracks) - MOST_CHARTS)
+        shown = sorted(tracks, key=lambda key: (-tracks[key].waited_ms, -tracks[key].held_count, key))[:MOST_CHARTS]
+        known = names_of(self.gate.board.client, self.gate.board.keys, tasks=(), machines=shown)
+        for number, key in enumerate(sorted(shown, key=lambda key: known.machine(key).lower())):
+            yield _chart(self.gate, tracks[key], number)
+
+
+def _chart(gate: Services, track: Track, number: int) -> Mapping[str, Any]:
+    told = drawn(track)
+    found = names_of(
+        gate.board.client, gate.board.keys, tasks=tasks_in(told), machines={track.machine_id, *machines_in(told)}
+    )  # fmt: skip
+    names = Names(labels_of(found), found.machines, lambda task: None)
+    return {
+        "name": found.machine(track.machine_id), "id": track.machine_id, "track": track,
+        "svg": chart(track, names, key=f"chart-{number}"),
+    }  # fmt: skip
 
 
 def _tracks(gate: Services, window: Window, machine_id: str | None, project_id: str | None) -> dict[str, Track]:
@@ -130,8 +146,7 @@ def _tracks(gate: Services, window: Window, machine_id: str | None, project_id: 
 
 def _books(gate: Services, window: Window, **wanted: str | None) -> Iterator[Mapping[str, Any]]:
     """The ledger by blocker, then by machine; made when they are asked for."""
-    for by in (By.BLOCKER, By.MACHINE):
-        yield ledger_json(gate, by, from_ms=window.from_ms, to_ms=window.to_ms, **wanted)
+    yield from ledgers_json(gate, [By.BLOCKER, By.MACHINE], from_ms=window.from_ms, to_ms=window.to_ms, **wanted)
 
 
 def _records(gate: Services, wanted: Filter) -> Iterator[Mapping[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from app.coordination.turns import in_turns
 from app.domain.errors import UnknownRun
 from app.domain.place import WAIT_STATES, Place
 from app.domain.run import Run
@@ -24,6 +25,7 @@ from app.web.models import (
     Waits,
 )
 from app.web.problems import Problem
+from app.web.request_log import name_in_log
 from app.web.views import wait_json, waiting_places
 
 api = Api(Blueprint("waits", __name__))
@@ -85,7 +87,7 @@ def release(task_id: str, query: ReleaseQuery, caller: Token) -> Any:
 def everyone(caller: Token) -> Any:
     """Everyone waiting, in order, with blockers."""
     gate = services()
-    return {"waits": [wait_json(gate, place) for place in waiting_places(gate.snapshot())]}
+    return {"waits": [wait_json(gate, place) for place in in_turns(waiting_places(gate.snapshot()), 20)]}
 
 
 @api.route("POST", "/api/waits/{task_id}/force-release", role="admin", body=ForceRelease, answers={200: Outcome},
@@ -99,6 +101,7 @@ def force_release(task_id: str, body: ForceRelease, caller: Token) -> Any:
     place = gate.board.place(task_id)
     if place is None:
         raise UnknownRun(f"{task_id[:100]} is unknown: expected a run that waits or holds")
+    _name_in_log(place)
     if not body.confirm and gate.is_running_in_octopus(place):
         raise Problem(
             409, "still_running", f"Octopus says that {place.task_id} still runs: repeat with confirm if you are sure"
@@ -112,6 +115,7 @@ def force_release(task_id: str, body: ForceRelease, caller: Token) -> Any:
 def prioritize(task_id: str, body: Prioritize, caller: Token) -> Any:
     """Move a waiting run in all its lines; higher is sooner, and among equals it keeps its arrival."""
     place = services().board.prioritize(task_id, body.priority, by=caller.name, reason=body.reason)
+    _name_in_log(place)
     return wait_json(services(), place)
 
 
@@ -121,10 +125,15 @@ def _wants_text() -> bool:
 
 
 def _answer(place: Place, status: int) -> Any:
+    _name_in_log(place)
     if not _wants_text():
         return wait_json(services(), place), status
     number = place.fencing_token if place.is_granted else place.place
     return _text(f"{place.state} {number or 0}", services().foresight.foreseen(place).message, status)
+
+
+def _name_in_log(place: Place) -> None:
+    name_in_log(task=place.task_id, machines=[machine.id for machine in place.machines])
 
 
 def _outcome(task_id: str, outcome: str) -> Any:

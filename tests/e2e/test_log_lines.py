@@ -43,6 +43,18 @@ def test_each_request_is_a_line_that_names_its_run_and_machines(verbose: Service
     assert "task" not in reserved, "nothing is left of the request before"
 
 
+def test_what_is_asked_about_a_run_names_its_machines(verbose: Service) -> None:
+    for task in ("ServerTasks-1", "ServerTasks-2"):
+        verbose.call("PUT", f"/api/waits/{task}", {"machines": ["Machines-7"]})
+    verbose.call("GET", "/api/waits/servertasks-2")
+    verbose.call("POST", "/api/waits/servertasks-2/priority", {"priority": 5, "reason": "hotfix"})
+    verbose.call("POST", "/api/waits/servertasks-2/force-release", {"reason": "stuck"})
+
+    for path in ("", "/priority", "/force-release"):
+        [line] = eventually(lambda path=path: requests(verbose, f"/api/waits/servertasks-2{path}"))
+        assert (line["task"], line["machines"], line["status"]) == ("ServerTasks-2", ["Machines-7"], 200)
+
+
 def test_requests_are_not_told_at_the_usual_level(make_service: Callable[..., Service]) -> None:
     service = make_service(OCTOWAIT_LOG_FORMAT="json")
     service.call("PUT", "/api/waits/ServerTasks-1", {"machines": ["Machines-7"]})

@@ -21,12 +21,12 @@ from app.coordination.past import Past
 from app.coordination.records import Filter, order_of
 from app.coordination.retention import Retention
 from app.coordination.timeline import Timeline
-from app.coordination.turns import AT_ONCE
 from app.coordination.verify import verify_directory, verify_files
+from app.domain.replay import Wait
 from app.domain.run import Run
 from app.jobs import ARCHIVE, queues_of
 from app.octopus.client import OctopusClient
-from tests.conftest import services_on
+from tests.conftest import ROOT, services_on
 from workers.archive import archive_due
 from workers.context import Context
 from workers.schedule import entries
@@ -141,6 +141,33 @@ def test_times_bound_what_is_read_from_files(past, clock, retention, timeline):
     assert [list(timeline.read(Filter(from_ms=a, to_ms=b))) for a, b in spans] == before
 
 
+@pytest.mark.parametrize("checkpoint_every", [None, 4])
+def test_waits_and_holds_are_told_of_what_is_in_files(board, clock, retention, archive, timeline, checkpoint_every):
+    for _ in range(4):
+        a_day(board, 0)
+        # A wait over midnight, which ends in another file than it began in.
+        board.join(Run("ServerTasks-8"), {"Machines-7"})
+        board.join(Run("ServerTasks-9"), {"Machines-7"}, ttl=timedelta(days=9))
+        clock.advance(timedelta(days=1))
+        board.release("ServerTasks-8")
+        board.release("ServerTasks-9")
+    clock.advance(timedelta(days=89))
+    a_day(board, 1)
+    if checkpoint_every:
+        Learner(board.client, board.keys, checkpoint_every=checkpoint_every).learn()
+    whole = Past(board.client, board.keys, archive)
+    moments = [record.at_ms for record in timeline.read(Filter())][::7] + [clock.now_ms + 1]
+    spans = [(a, b) for a in moments for b in moments if a < b]
+    before = [list(whole.told(from_ms=a, to_ms=b)) for a, b in spans]
+    began_ms = whole.begin_ms()
+
+    assert len(move_all(retention, clock)) >= 2
+
+    assert [list(whole.told(from_ms=a, to_ms=b)) for a, b in spans] == before
+    assert whole.begin_ms() == began_ms == moments[0]
+    assert sum(told.lost_ms for told in before[3] if isinstance(told, Wait)) > 86_400_000
+
+
 def test_process_without_the_files_knows_what_it_does_not_show(past, clock, retention, timeline, board, tmp_path):
     move_all(retention, clock)
     elsewhere = Timeline(board.client, board.keys, Archive(tmp_path / "elsewhere"))
@@ -148,44 +175,6 @@ def test_process_without_the_files_knows_what_it_does_not_show(past, clock, rete
     assert timeline.unread_until_ms() is None
     last = int(retention.head().last_id.partition("-")[0])
     assert (elsewhere.unread_until_ms(), Timeline(board.client, board.keys).unread_until_ms()) == (last, last)
-
-
-_BESIDE = """
-from gevent import monkey; monkey.patch_all()
-import sys
-from pathlib import Path
-import gevent
-from app.coordination.archive import Archive
-from app.coordination.records import Filter
-
-turns = 0
-def others():
-    global turns
-    while True:
-        turns += 1
-        gevent.sleep(0)
-
-gevent.spawn(others)
-found = sum(entry is not None for _, entry in Archive(Path(sys.argv[1])).read(Filter(kind="nothing"), (0, -1)))
-print(found, turns)
-"""
-
-
-def test_others_are_served_while_files_are_searched(board, clock, archive, retention):
-    for number in range(20):
-        a_day(board, number)
-    fields = {"kind": "joined", "task": "ServerTasks-1", "machines": "Machines-7"}
-    with board.client.pipeline(transaction=False) as pipe:
-        for _ in range(5 * AT_ONCE):
-            pipe.xadd(board.keys.timeline, fields)
-        pipe.execute()
-    clock.advance(timedelta(days=120))
-    move_all(retention, clock)
-
-    said = subprocess.run([sys.executable, "-c", _BESIDE, str(archive.directory)], capture_output=True, check=True)
-
-    found, turns = map(int, said.stdout.split())
-    assert found == 0 and turns >= 5
 
 
 def learn(board, every=4):
@@ -453,6 +442,18 @@ def test_missing_manifest_is_found(files, retention):
     assert f"{files[1].name[:10]}: {files[1].name[:10]}.json is missing" in found(files, retention)
 
 
+@pytest.mark.parametrize("field", ["first_id", "last_id", "day"])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_manifest_that_hides_the_records_of_its_file_is_found(files, retention, at, field):
+    """Who reads looks there only to know whether a file can have what is asked for."""
+    path = files[at].with_name(files[at].name[:10] + ".json")
+    manifest = json.loads(path.read_text())
+    other = json.loads(files[at - 1].with_name(files[at - 1].name[:10] + ".json").read_text())
+    path.write_text(json.dumps({**manifest, field: other[field]}))
+
+    assert any(finding.startswith(files[at].name[:10]) for finding in found(files, retention))
+
+
 @pytest.mark.parametrize("at", [1, 2])
 def test_file_that_was_written_anew_with_a_chain_of_its_own_is_found(files, retention, tmp_path, at):
     archive = Archive(tmp_path / "forged")
@@ -467,6 +468,45 @@ def test_file_that_was_written_anew_with_a_chain_of_its_own_is_found(files, rete
     shutil.copytree(archive.directory, files[0].parent, dirs_exist_ok=True)
 
     assert found(files, retention)
+
+
+_TURNS = """
+import gevent.monkey
+gevent.monkey.patch_all()
+import sys, time, gevent
+from pathlib import Path
+from app.coordination.archive import Archive
+from app.coordination.connection import connect
+from app.coordination.keys import Keys
+from app.coordination.records import Filter
+from app.coordination.timeline import Timeline
+
+turns = 0
+
+def other():
+    global turns
+    while True:
+        turns += 1
+        time.sleep(0)
+
+timeline = Timeline(connect(sys.argv[1]), Keys("nobody"), Archive(Path(sys.argv[2])))
+timeline.last_id()
+gevent.spawn(other)
+assert list(timeline.lines(Filter(kind=sys.argv[3]))) == []
+print(turns)
+"""
+
+
+def test_others_have_their_turn_while_files_are_searched_in_vain(redis_url, archive):
+    """A web process that reads years of files must not keep a waiter's poll for so long that it counts as dead."""
+    lines = ((f"{number}-0", f'{{"id":"{number}-0","kind":"joined","task_id":null}}') for number in range(1, 50_001))
+    archive.write("1970-01-01", lines)
+
+    turns = subprocess.check_output(
+        [sys.executable, "-c", _TURNS, redis_url, str(archive.directory), "granted"], cwd=ROOT, timeout=60
+    )
+
+    assert int(turns) >= 90
 
 
 def test_damaged_file_is_left_out_of_what_is_read(files, timeline):

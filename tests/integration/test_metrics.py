@@ -20,6 +20,7 @@ from app.web import create_app
 from tests.conftest import TOKENS, WEBHOOK_SECRET, a_delivery, eventually, services_on
 from tests.integration.octopus_tells import Octopus
 from workers.measure import measure
+from workers.schedule import entries
 
 SETTINGS = {
     "webhook_secret": WEBHOOK_SECRET, "tokens": ",".join(f"{role}:test:{token}" for role, token in TOKENS.items()),
@@ -107,6 +108,20 @@ def test_who_comes_second_adds_nothing(board, a_run, measured, timeline):
 
     assert counted(measured) == {"joined": 1}
     assert measured.freed(["machines-7", "machines-8"]) == {"machines-7": 5}
+
+
+def test_what_was_archived_is_not_counted_anew_after_a_loss_of_redis(board, a_run, clock, redis_url, tmp_path):
+    services = services_on(board, redis_url, archive_dir=tmp_path, **SETTINGS)
+    [count] = [entry for entry in entries(services) if entry.name == "measure"]
+    some_records(board, a_run, runs=4)
+    clock.advance(timedelta(days=200))
+    services.retention.step(clock.now_ms)
+    assert [day.count for day in services.archive.manifests()] == [12]
+    some_records(board, a_run, runs=1)
+
+    count.do()
+
+    assert counted(services.measured) == {"joined": 1, "granted": 1, "released": 1}
 
 
 def test_wait_and_hold_are_told_with_how_they_ended(board, a_run, clock, client, services):
@@ -222,6 +237,20 @@ def test_closed_board_is_told(board, client):
     assert scrape(client)["octowait_board_open",] == 0
 
 
+def test_board_is_told(board, a_run, octopus, client):
+    octopus.runs("ServerTasks-99", [{"id": "Machines-9", "name": "web-09"}])
+    board.join(a_run(), {"Machines-7", "Machines-8"})
+    board.join(a_run(), {"Machines-7", "Machines-8"})
+    board.join(a_run(), {"Machines-8"})
+    board.reserve("Machines-6", note="disk", by="ann")
+    board.deliver(octopus.event(Effect.STARTED, "ServerTasks-98"))
+
+    told = scrape(client)
+
+    assert [told["octowait_holders", kind] for kind in ("lease", "observed", "reservation")] == [2, 1, 1]
+    assert (told["octowait_waiters",], told["octowait_machines",], told["octowait_unresolved_runs",]) == (2, 4, 1)
+
+
 def test_how_far_behind_the_count_is(board, a_run, clock, client, services):
     some_records(board, a_run, runs=1)
     measure(services.measured, services.timeline)
@@ -231,6 +260,48 @@ def test_how_far_behind_the_count_is(board, a_run, clock, client, services):
     some_records(board, a_run, runs=1)
 
     assert 180 <= scrape(client)["octowait_measure_lag_seconds",] < 182
+
+
+def test_no_counter_goes_back_when_a_fail_over_has_lost_the_last_second(board, a_run, client, services):
+    some_records(board, a_run, runs=2)
+    measure(services.measured, services.timeline)
+    services.budget.take(kind="tasks")
+    kept = {key: board.client.dump(key) for key in board.client.keys(board.keys.named("*"))}
+    some_records(board, a_run, runs=1)
+    board.reserve("Machines-7", note="disk", by="ann")
+    services.budget.take(kind="tasks")
+    services.budget.take(kind="events")
+    measure(services.measured, services.timeline)
+    before = scrape(client)
+    for key in board.client.keys(board.keys.named("*")):
+        board.client.delete(key)
+        # But for what says that it is the same store: that was written long before.
+        if key in kept:
+            board.client.restore(key, 0, kept[key])
+    board.client.set(board.keys.named("measured-born"), services.measured._born)
+
+    after = scrape(client)
+
+    counters = [name for name in before if name[0].endswith(("_total", "_bucket", "_count", "_sum"))]
+    assert {name: after[name] for name in counters} == {name: before[name] for name in counters}
+    assert before["octowait_records_total", "reserved"] == before["octowait_octopus_requests_total", "events"] == 1
+
+
+def test_counters_begin_anew_with_a_store_that_is_empty(board, a_run, client, services):
+    some_records(board, a_run, runs=2)
+    measure(services.measured, services.timeline)
+    assert scrape(client)["octowait_records_total", "joined"] == 2
+    board.client.delete(*board.client.keys(board.keys.named("*")))
+
+    assert scrape(client)["octowait_records_total", "joined"] == 0
+
+
+def test_lag_is_told_when_nothing_was_ever_counted(board, a_run, clock, client):
+    some_records(board, a_run, runs=1)
+    clock.advance(timedelta(minutes=3))
+    some_records(board, a_run, runs=1)
+
+    assert 180 <= scrape(client)["octowait_measure_lag_seconds",] < 190
 
 
 def test_budget_of_octopus_is_told(board, client, services):

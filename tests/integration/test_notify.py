@@ -30,17 +30,23 @@ LONG = timedelta(days=30)
 
 
 class Receiver:
-    """A target: what it was told, as titles; *status* is what it answers."""
+    """A target: what it was told, as titles; *status* is what it answers, but to a title with *refused* in it 400."""
 
     def __init__(self, server: HTTPServer, path: str) -> None:
         self.url = server.url_for(path).replace("http://", "json://")
         self.told: list[dict[str, str]] = []
         self.status = 200
+        self.refused: str | None = None
+        self.asked = 0
         server.expect_request(path, method="POST").respond_with_handler(self._take)
 
     def _take(self, request) -> Response:
+        self.asked += 1
+        message = json.loads(request.data)
+        if self.refused and self.refused in message["title"]:
+            return Response(status=400)
         if self.status == 200:
-            self.told.append(json.loads(request.data))
+            self.told.append(message)
         return Response(status=self.status)
 
     @property
@@ -177,6 +183,39 @@ def test_board_that_grants_nobody_is_told(board, notify):
     assert notify() == ["Nobody is granted", "Machines are granted again"]
 
 
+def test_loss_of_redis_is_told_although_it_took_along_how_far_was_read(board, notify):
+    notify()
+    board.client.delete(*board.client.keys(board.keys.named("*")))
+    board.sweep()
+    board.open("no_api_key")
+
+    assert notify() == ["Nobody is granted", "Machines are granted again"]
+
+
+def test_loss_of_redis_that_is_long_past_is_not_told(board, clock, make_context, one):
+    board.client.delete(*board.client.keys(board.keys.named("*")))
+    board.sweep()
+    board.open("no_api_key")
+    clock.advance(timedelta(hours=2))
+
+    Notifier(make_context(one)).run()
+
+    assert one.titles == []
+
+
+def test_long_wait_that_was_told_is_not_looked_at_again(board, a_run, clock, notify):
+    """Ten thousand who have waited for long would be ten thousand scripts every ten seconds."""
+    for _ in range(11):
+        board.join(a_run(), {"Machines-7"}, ttl=LONG)
+    clock.advance(timedelta(minutes=16))
+    assert len(notify()) == 10
+    looked = board.client.info("commandstats")["cmdstat_evalsha"]["calls"]
+
+    notify()
+
+    assert board.client.info("commandstats")["cmdstat_evalsha"]["calls"] - looked <= 3
+
+
 def test_long_wait_is_told_once_and_a_short_one_is_not(board, a_run, clock, notify, one):
     info = {"project": {"name": "Web"}, "release": {"version": "1.4"}, "environment": {"name": "Prod"}}
     holder, long, short = a_run(), a_run(info=info), a_run()
@@ -231,11 +270,44 @@ def test_target_that_fails_is_tried_again_and_the_other_is_told_once(board, cloc
     one.status = 200
     Notifier(context).run()
     assert one.titles == [], "it waits before it tries again"
-    clock.advance(PAUSES[0])
+    clock.advance(PAUSES[0] + timedelta(seconds=1))
     Notifier(context).run()
 
     assert (len(one.titles), len(other.titles)) == (1, 1)
     assert context.services.dead.all() == []
+
+
+def test_target_that_fails_is_asked_once_in_a_pass_and_takes_all_of_them_later(board, clock, make_context, one, other):
+    """One that answers nothing costs some seconds each time, and watch and resume wait for the same worker."""
+    context = make_context(one, other)
+    Notifier(context).run()
+    one.status = 500
+    for machine in range(20):
+        board.reserve(f"Machines-{machine}", note="disk swap", by="ann")
+    Notifier(context).run()
+    assert (one.asked, len(other.titles)) == (1, 20)
+
+    one.status = 200
+    for _ in range(2):
+        clock.advance(PAUSES[0] + timedelta(seconds=1))
+        Notifier(context).run()
+
+    assert sorted(one.titles) == sorted(other.titles)
+    assert context.services.dead.all() == []
+
+
+def test_notice_that_a_target_does_not_take_keeps_the_others_for_a_moment_only(board, clock, make_context, one):
+    context = make_context(one)
+    Notifier(context).run()
+    one.refused = "Machines-0"
+    for machine in range(5):
+        board.reserve(f"Machines-{machine}", note="disk swap", by="ann")
+    for _ in range(2):
+        Notifier(context).run()
+        clock.advance(PAUSES[0] + timedelta(milliseconds=500))
+    Notifier(context).run()
+
+    assert one.titles == [f"Machines-{machine} is reserved" for machine in range(1, 5)]
 
 
 def test_target_that_never_takes_it_ends_as_a_dead_letter_without_its_address(board, clock, make_context, one):

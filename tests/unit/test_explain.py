@@ -103,7 +103,7 @@ def test_first_of_all_it_would_wait_for_holders_only():
 
     assert (found.first.place, found.first.starts_now, found.first.passes) == (1, False, 4)
     assert found.first.blocked_by == ("ServerTasks-1 (Api)",)
-    assert found.sentences[-3] == (
+    assert found.sentences[-4] == (
         "With the highest priority it would be at place 1 and pass 4; "
         "it would wait for ServerTasks-1 (Api), in about 1 min."
     )

@@ -1,0 +1,34 @@
+"""What a spreadsheet makes of names that others chose."""
+
+import csv
+import io
+
+import pytest
+
+from app.coordination.records import COLUMNS
+from app.web.insight import COLUMNS as LEDGER_COLUMNS
+from app.web.insight import ledger_csv
+from app.web.reading import as_csv
+
+ROW = {"key": "Projects-1", "waits": 1, "lost_ms": 2, "median_ms": 2, "p90_ms": 2, "worst_ms": 2, "share": None}
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_no_name_is_a_formula_in_the_csv_of_the_ledger(begin):
+    name = f"{begin}1+1"
+
+    [row] = csv.DictReader(io.StringIO("".join(ledger_csv([{**ROW, "name": name}])), newline=""))
+
+    assert list(row) == list(LEDGER_COLUMNS)
+    assert row["name"] == f"'{name}"
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_no_text_is_a_formula_in_the_csv_of_the_timeline(begin):
+    row = ["1-0", "1", "granted", *[f"{begin}x"] * 6, '{"note": "=1"}']
+    row[COLUMNS.index("run")] = "1"
+
+    _, got = csv.reader(io.StringIO("".join(as_csv([row])), newline=""))
+
+    assert [cell for cell in got if cell[:1] in "=+-@\t\r\n"] == []
+    assert got[-1] == '{"note": "=1"}'
