@@ -250,6 +250,30 @@ def test_form_of_an_old_session_says_what_to_do(past_board, window, tmp_path):
     window.forgive("403 (FORBIDDEN)")
 
 
+def test_form_that_was_refused_is_where_one_looks(past_board, window_of):
+    window = window_of(viewport={"width": 375, "height": 740}, has_touch=True, is_mobile=True)
+    page = window.sign_in(ADMIN, "/machines/Machines-1")
+    page.get_by_text("Reserve this machine").click()
+    page.get_by_label("What for").fill("new fan")
+    page.get_by_label("How long").fill("two hours")
+    page.get_by_role("button", name="Reserve", exact=True).click()
+
+    expect(page.get_by_role("alert")).to_be_in_viewport()
+    expect(page.get_by_label("What for")).to_be_focused()
+    window.forgive("422")
+
+
+def test_id_of_a_task_stays_on_one_line(window):
+    page = window.sign_in(VIEWER, "/machines/Machines-1?span=12h")
+    page.get_by_text("The same as a table").click()
+
+    tall = "all => all.filter(link => link.checkVisibility() && link.offsetHeight > 24).map(link => link.textContent)"
+    for path in ("", *(live.path for live in LIVE)):
+        if path:
+            page.goto(window.url + path)
+        assert page.locator("a.task").evaluate_all(tall) == []
+
+
 @pytest.mark.parametrize("path", [live.path for live in LIVE])
 def test_viewer_sees_no_form_of_an_admin(past_board, window, path):
     reserve(past_board)
