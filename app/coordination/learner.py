@@ -7,7 +7,7 @@ ETAs depend on it: what was not learned yet is replayed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,10 @@ MOST_CHECKPOINTS = 2_000
 #: Predictions that are kept of waits that go on.
 MOST_PREDICTIONS = 20_000
 
+#: How much what a record says of a time may differ from the difference of two record ids: more, and a clock went back
+#: (a fail-over), so that neither says how long it was. Milliseconds.
+CLOCKS_AGREE_MS = 1_000
+
 #: Ends of a hold that say how long such a run takes. One that somebody cut short says nothing of it.
 _NATURAL = frozenset({"step", "event", "reconciled"})
 
@@ -61,6 +65,8 @@ class _Lesson:
     durations: dict[str, list[int]] = field(default_factory=dict)
     ended_ms: dict[str, int] = field(default_factory=dict)
     waits: list[Wait] = field(default_factory=list)
+    #: Waits of which nobody knows how long they were.
+    unknown: list[Wait] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
 
     def add(self, told: Wait | Hold) -> None:
@@ -70,6 +76,12 @@ class _Lesson:
             for key in Kind(told.project_id, told.environment_id, told.machines).levels:
                 self.durations.setdefault(key, []).insert(0, told.held_ms)
                 self.ended_ms[key] = told.to_ms
+
+
+def _is_told_by_one_clock(told: Wait | Hold, detail: Mapping[str, Any]) -> bool:
+    took_ms = told.waited_ms if isinstance(told, Wait) else told.held_ms
+    said_ms: int = detail.get("waited_ms" if isinstance(told, Wait) else "held_ms", took_ms)
+    return abs(took_ms - said_ms) <= CLOCKS_AGREE_MS and (took_ms > 0 or isinstance(told, Wait))
 
 
 class Learner:
@@ -104,10 +116,9 @@ class Learner:
                 pipe.set(self._keys.named(VERSION), changes[-1].id)
             for name, count in counts.items():
                 pipe.hincrby(self._keys.named(ACCURACY), name, count)
-            if lesson.waits:
-                pipe.hdel(
-                    self._keys.named(PREDICTIONS), *(prediction_field(w.task_id, w.from_ms) for w in lesson.waits)
-                )
+            over = [prediction_field(wait.task_id, wait.from_ms) for wait in (*lesson.waits, *lesson.unknown)]
+            if over:
+                pipe.hdel(self._keys.named(PREDICTIONS), *over)
             try:
                 pipe.execute()
             except redis.WatchError:
@@ -119,8 +130,10 @@ class Learner:
         """Replay them; how many records there are since the last checkpoint."""
         for change in changes:
             told = replay.apply(change)
-            if told:
+            if told and _is_told_by_one_clock(told, change.detail):
                 lesson.add(told)
+            elif isinstance(told, Wait):
+                lesson.unknown.append(told)
             since += 1
             if since >= max(self._every, PER_PRESENT * len(replay.present)):
                 since = 0

@@ -26,6 +26,9 @@ NEVER = sys.maxsize
 #: Of the times when the board was closed, how many are remembered.
 _MOST_CLOSURES = 100
 
+#: Of how many runs it is remembered that they are of a family, those who wait or hold aside.
+_MOST_FAMILIES = 1_000
+
 
 class Change(Protocol):
     """A record of the timeline, as much of it as is needed here."""
@@ -282,7 +285,11 @@ class Replay:
 
     def _adopt(self, parent: str, family: int, at_ms: int) -> None:
         """Make a run that holds, or may turn out to hold, one of the family that its child began."""
+        self.families.pop(parent, None)
         self.families[parent] = family
+        if len(self.families) > len(self.present) + _MOST_FAMILIES:
+            # One that never started here leaves no record of its end.
+            del self.families[next(task for task in self.families if task not in self.present)]
         run = self.present.get(parent)
         if run and run.kind != "waiting" and run.family != family:
             run.family = family

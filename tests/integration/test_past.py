@@ -392,6 +392,31 @@ def test_a_long_line_is_foretold_beyond_the_runs_that_are_named(deployments, lea
     assert last.eta.p50 == pytest.approx(390 * 60_000, rel=0.02)
 
 
+@pytest.mark.parametrize("spans", [True, False], ids=["while it holds", "before it holds"])
+def test_a_clock_that_goes_back_teaches_nothing(deployments, learner, foresee, board, clock, spans):
+    """The ids of records stand still until the clock has come to them again: all that was is of no length by them."""
+    board.note("gap")
+    held = deployments.join() if spans else None
+    clock.advance(timedelta(hours=-1))
+    if held:
+        clock.advance(timedelta(minutes=10))
+        board.release(held.task_id)
+    for _ in range(3):
+        deployments.hold(10)
+    learner.learn()
+    deployments.join()
+    waiting = foresee(deployments.join())
+
+    assert waiting.eta is None
+    assert not board.client.exists(board.keys.named("past:durations"))
+
+    clock.advance(timedelta(hours=2))
+    board.release(waiting.machines[0].holders[0].task_id)
+    learner.learn()
+    report = Foresight(board.client, board.keys, board.place).accuracy()
+    assert (report["waits"], report["without_eta"]) == (0, 0)
+
+
 def test_those_far_behind_in_a_line_share_what_is_known_of_the_first(deployments, learner, board, monkeypatch):
     for project in ("Projects-1", "Projects-2"):
         deployments.hold(10, project=project)

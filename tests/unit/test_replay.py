@@ -201,3 +201,18 @@ def test_a_state_goes_through_json_and_on():
 
         assert told_on == told_whole
         assert list(on.waiting(40)) == list(whole.waiting(40))
+
+
+def test_parents_of_whom_nothing_more_is_heard_are_forgotten():
+    """Without webhooks a parent that only starts others has no record of its own, and the state is written all the time."""
+    replay = Replay()
+    for number in range(0, 10_000, 2):
+        replay.apply(of(number, number, "joined", family=number, on_behalf_of=f"ServerTasks-{number + 1}"))
+        replay.apply(of(number, number, "granted", family=number))
+        replay.apply(of(number, number, "released"))
+    assert len(replay.dump()["families"]) <= 1_001
+
+    newest = replay.apply(of(9_999, 10_001, "observed"))
+
+    assert newest is None
+    assert replay.present["servertasks-9999"].family == 9_998
