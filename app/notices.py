@@ -38,7 +38,7 @@ def notice_of(record: Record) -> Notice | None:
 
 
 def cause_of_wait(run: Mapping[str, Any]) -> str:
-    """What a wait is told of once for; *run* as lua/lib.lua keeps it."""
+    """What a wait is told of once for; *run* as lua/lib/runs.lua keeps it."""
     return f"wait {run['id']} {run['run']} {run['requested_at_ms']}"
 
 

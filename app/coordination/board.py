@@ -368,7 +368,7 @@ class Board:
 
 
 def holder(kind: str, record: Mapping[str, Any]) -> Holder:
-    """A holder from a run's record or a reservation's, as lua/lib.lua keeps them."""
+    """A holder from a run's record or a reservation's, as lua/lib/runs.lua keeps them."""
     if kind == "rebuilding":
         return Holder(kind, None, record["since_ms"], {})
     if kind == "reservation":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: In the order of ``KEYS`` in every script; what each holds stands in ``lua/lib.lua``.
+#: In the order of ``KEYS`` in every script; what each holds stands in ``lua/lib/keys.lua``.
 NAMES = (
     "runs", "lines", "holders", "deadlines", "reservations", "counters", "machines", "events", "aliases", "unresolved",
     "ended", "timeline", "index:", "wake:", "wakes", "blocking", "children", "resumes", "batches",

@@ -170,8 +170,9 @@ class Outbox:
             return {cause for cause, was_told in zip(causes, pipe.execute(), strict=True) if not was_told}
 
     def waiting_since(self, before_ms: int, after_ms: int) -> list[Mapping[str, Any]]:
-        """The runs in line that asked before the one and after the other time, as lua/lib.lua keeps them. Costs what
-        there are waiters.
+        """The runs in line that asked before the one and after the other time, as lua/lib/runs.lua keeps them.
+
+        Costs what there are waiters.
         """
         with translated():
             members: list[Any] = self._client.zrange(self._lines, 0, -1)

@@ -72,7 +72,7 @@ _NAMES = (b"kind", b"task", b"run", b"machines", b"project", b"environment", b"c
 
 
 class Stored:
-    """A record as the stream has it, with the fields that ``record`` in lua/lib.lua gave it.
+    """A record as the stream has it, with the fields that ``record`` in lua/lib/runs.lua gave it.
 
     Most fields of most records are never asked for, so each is read when it is.
     """

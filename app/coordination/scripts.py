@@ -17,11 +17,14 @@ from app.coordination.keys import Keys
 
 _LUA = Path(__file__).parent / "lua"
 
+#: What stands in front of every script; each builds on those before it.
+LIBRARY = tuple(f"lib/{name}" for name in ("keys", "runs", "lines", "circles", "grants", "ends", "expiry", "view"))
+
 
 @cache
 def source(name: str) -> str:
-    """The text of ``lua/<name>.lua`` behind ``lua/lib.lua``."""
-    return (_LUA / "lib.lua").read_text() + (_LUA / f"{name}.lua").read_text()
+    """The text of ``lua/<name>.lua`` behind those of ``lua/lib/``."""
+    return "".join((_LUA / f"{part}.lua").read_text() for part in (*LIBRARY, name))
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def waiting_places(snapshot: Snapshot) -> Iterator[Place]:
 
 
 def _place_at(machine: Machine, waiter: Waiter) -> MachinePlace:
-    """As ``lua/lib.lua`` shows it: a child waits no longer for what its family holds."""
+    """As ``lua/lib/view.lua`` shows it: a child waits no longer for what its family holds."""
     runs = [held for held in machine.holders if held.task_id]
     if runs and waiter.record.get("family") and all(held.family == waiter.record["family"] for held in runs):
         return MachinePlace(machine.id, machine.name, 0, (), ())

@@ -13,7 +13,7 @@ from app.domain.run import Run
 from tests.conftest import opened
 
 LUA = Path(scripts.__file__).parent / "lua"
-SCRIPTS = sorted(path.stem for path in LUA.glob("*.lua") if path.stem != "lib")
+SCRIPTS = sorted(path.stem for path in LUA.glob("*.lua"))
 
 #: Commands that Redis 6.2 has, as far as scripts may want them.
 REDIS_6_2 = set(
@@ -56,8 +56,20 @@ def test_header_starts_with_the_name_and_says_what_comes_back(name):
     assert "KEYS[" not in body
 
 
+def test_library_is_all_there_is():
+    assert sorted(scripts.LIBRARY) == sorted(f"lib/{path.stem}" for path in (LUA / "lib").glob("*.lua"))
+
+
+@pytest.mark.parametrize("name", scripts.LIBRARY[1:])
+def test_parts_of_the_library_start_with_their_names_and_know_no_keys(name):
+    header, body = header_and_body(name)
+
+    assert header.startswith(f"-- {name}.lua: ")
+    assert not re.search(r"KEYS\[|ARGV\[", body)
+
+
 def test_header_of_the_library_lists_the_keys_that_come_in():
-    header, body = header_and_body("lib")
+    header, body = header_and_body(scripts.LIBRARY[0])
 
     listed = re.findall(r"^-- KEYS\[(\d+)\] +(\w+)", header, re.M)
     assert [(int(number), name) for number, name in listed] == [
@@ -73,7 +85,7 @@ def test_every_script_has_a_method_of_the_board_that_calls_it():
     assert called == set(SCRIPTS)
 
 
-@pytest.mark.parametrize("name", ["lib", *SCRIPTS])
+@pytest.mark.parametrize("name", [*scripts.LIBRARY, *SCRIPTS])
 def test_scripts_use_commands_of_redis_6_2_only(name):
     _, body = header_and_body(name)
 

@@ -1,0 +1,54 @@
+-- lib/keys.lua: the data model. What is in lib/ stands in front of every script, this first.
+--
+-- One run is one JSON value in RUNS. Who waits and who holds are members of sorted sets whose scores are all 0, so that the
+-- head of a line, a place in it and "is this machine free" are ZRANGEBYLEX and ZLEXCOUNT: log(n) whatever the number of waiters.
+-- Machine ids in members are lower-case, run ids are as Octopus writes them; NUL separates the parts.
+--
+-- KEYS[1]   runs          hash    task id (lower-case) -> run, JSON
+-- KEYS[2]   lines         zset    machine NUL order NUL task id
+-- KEYS[3]   holders       zset    machine NUL lease|observed NUL task id, and machine NUL reservation NUL
+-- KEYS[4]   deadlines     zset    life|timeout|hold NUL task id, reservation NUL machine -> ms
+-- KEYS[5]   reservations  hash    machine -> {id, note, by, since_ms, until_ms}, JSON
+-- KEYS[6]   counters      hash    order, token, family, stamp, served_at, outage_at, opened_at, closed_at, event_at
+-- KEYS[7]   machines      hash    machine -> {id, name}, JSON
+-- KEYS[8]   events        zset    event id -> ms it was first seen
+-- KEYS[9]   aliases       hash    deployment or runbook run id (lower-case) -> task id
+-- KEYS[10]  unresolved    zset    task id -> ms; observed runs whose machines are not known yet
+-- KEYS[11]  ended         zset    task id (lower-case) -> ms it ended; what retention reads
+-- KEYS[12]  timeline      stream  every change
+-- KEYS[13]  index         prefix  of the record ids by run: (lists), machine:, project: and environment: (streams)
+-- KEYS[14]  wake          prefix  of the wake list of a run
+-- KEYS[15]  wakes         channel the task id of a run that waits no longer
+-- KEYS[16]  blocking      set     task id of each waiter whose step blocks a task slot of Octopus (rule 12)
+-- KEYS[17]  children      zset    family NUL task id of each waiter that shares a lease (rule 10)
+-- KEYS[18]  resumes       zset    task id -> ms to try; parked runs whose intervention is to be answered (rule 11)
+-- KEYS[19]  batches       zset    batch id NUL its events NUL number of this one -> ms it came
+-- ARGV[1]   what the clock is ahead of the server's, ms; 0 but in tests
+
+local RUNS, LINES, HOLDERS, DEADLINES, RESERVATIONS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local COUNTERS, MACHINES, EVENTS, ALIASES, UNRESOLVED = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local ENDED, TIMELINE, INDEX, WAKE, WAKES = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
+local BLOCKING, CHILDREN, RESUMES, BATCHES = KEYS[16], KEYS[17], KEYS[18], KEYS[19]
+
+local call = redis.call
+local lower = string.lower
+
+local function now_ms()
+    local time = call("TIME")
+    return time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
+end
+
+local NOW = now_ms()
+
+-- States in which a run neither waits nor makes a machine busy.
+local FINISHED = { released = true, left = true, expired = true, timed_out = true, refused = true, ended = true }
+
+-- A list shown to a person is cut here, so that a poll costs the same behind ten runs and behind ten thousand.
+local MOST_AHEAD = 20
+
+-- Runs among which a circle of waits is looked for.
+local MOST_SEARCHED = 10000
+
+-- Without a sweep of somebody who serves waiters for this long, octowait was away.
+local OUTAGE_MS = 10000
+

@@ -1,0 +1,94 @@
+-- lib/lines.lua: who stands where, who makes a machine busy, and who may start.
+
+local function forget_deadlines(run)
+    call("ZREM", DEADLINES, "life\0" .. run.id, "timeout\0" .. run.id, "hold\0" .. run.id, "grace\0" .. run.id)
+end
+
+-- A parked run sends no sign of life: it lives as long as its task (rule 11).
+local function show_life(run)
+    if run.parked then
+        return
+    end
+    if run.state == "waiting" then
+        call("ZADD", DEADLINES, NOW + run.ttl_ms, "life\0" .. run.id)
+    elseif run.state == "granted" and not run.collected then
+        run.collected = true
+        call("ZREM", DEADLINES, "life\0" .. run.id)
+        save_run(run)
+    end
+end
+
+local function head(machine)
+    local from, to = span(machine)
+    local first = call("ZRANGEBYLEX", LINES, from, to, "LIMIT", 0, 1)[1]
+    -- The order is 26 digits between two NULs.
+    return first and string.sub(first, #machine + 29)
+end
+
+local function is_free(machine)
+    local from, to = span(machine)
+    return call("ZLEXCOUNT", HOLDERS, from, to) == 0
+end
+
+-- The runs that make a machine busy: {{kind, task id}, ...}.
+local function busy_with(machine)
+    local runs, from, to = {}, span(machine)
+    for _, member in ipairs(call("ZRANGEBYLEX", HOLDERS, from, to)) do
+        local kind, task = string.match(string.sub(member, #machine + 2), "^(%a+)%z(.*)$")
+        if kind ~= "reservation" then
+            runs[#runs + 1] = { kind, task }
+        end
+    end
+    return runs
+end
+
+-- Rule 10: whether the machine is busy with the run's family only. A reservation lets running work go on, and what a
+-- child does is its parent's running work.
+local function is_shared(run, machine)
+    local runs = run.family and busy_with(machine) or {}
+    for _, other in ipairs(runs) do
+        if load_run(other[2]).family ~= run.family then
+            return false
+        end
+    end
+    return #runs > 0
+end
+
+-- Rule 15: nobody is granted before it is known who runs where.
+local IS_OPEN = true
+
+local function may_start(run)
+    for _, machine in ipairs(run.machines) do
+        local m = lower(machine)
+        if not (head(m) == run.id and is_free(m)) and not is_shared(run, m) then
+            return false
+        end
+    end
+    return IS_OPEN
+end
+
+local function child_member(run)
+    return string.format("%016d", run.family) .. "\0" .. run.id
+end
+
+-- Out of its lines and of all that is kept about waiters.
+local function stop_waiting(run)
+    for _, machine in ipairs(run.machines) do
+        call("ZREM", LINES, line_member(run, machine))
+    end
+    call("SREM", BLOCKING, run.id)
+    if run.family then
+        call("ZREM", CHILDREN, child_member(run))
+    end
+    forget_deadlines(run)
+    run.order = nil
+end
+
+local function waiting_children(family)
+    local children = {}
+    for _, member in ipairs(call("ZRANGEBYLEX", CHILDREN, span(string.format("%016d", family)))) do
+        children[#children + 1] = string.sub(member, 18)
+    end
+    return children
+end
+
