@@ -114,7 +114,7 @@ class Retention:
         manifest = self._archive.write(day, ((entry.id, entry.line) for entry in stored))
         if order_of(manifest.last_id) < order_of(first):
             raise ArchiveError(
-                f"{self._archive.path(day)} was written before {first} came, and no file is changed afterwards: expected "
+                f"{self._archive.path(day)} was written before {first} came, and no file is ever changed: expected "
                 "the clock of Redis never to be ahead of the time; the record stays in Redis"
             )
         return manifest
