@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
+from app.cli.printing import escape
 from app.cli.tables import moment, table_of
 from app.domain.durations import words
 

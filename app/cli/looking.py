@@ -27,8 +27,7 @@ def status(gate: Gate, as_json: bool) -> None:
     if as_json:
         print_json({**machines, **waits, **kept})
         return
-    for line in status_lines(machines, waits, kept):
-        click.echo(line)
+    print_lines(status_lines(machines, waits, kept))
 
 
 @command("machines", "octowait machines\noctowait machines Machines-7 --json")

@@ -8,14 +8,29 @@ from typing import Any
 
 import click
 
+#: What moves the cursor, sets colours or renames a window, as something that can be seen: names come from others.
+_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+
+
+def visible(text: str) -> str:
+    """*text* without what a terminal would obey."""
+    return text.translate(_VISIBLE)
+
+
+def escape(text: str) -> str:
+    """*text* for a cell of a table, without markup."""
+    from rich import markup
+
+    return markup.escape(visible(text))
+
 
 def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_lines(lines: list[str]) -> None:
+def print_lines(lines: list[str], *, err: bool = False) -> None:
     for line in lines:
-        click.echo(line)
+        click.echo(visible(line), err=err)
 
 
 def print_table(table: Any) -> None:

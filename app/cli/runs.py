@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from app.cli.command import REFUSED, as_json, command, with_gate
-from app.cli.printing import print_json
+from app.cli.printing import print_json, print_lines
 
 if TYPE_CHECKING:
     from app.gate import Gate
@@ -42,8 +42,8 @@ def wait(
         "priority": priority,
         "timeout_seconds": max(1, round(timeout_minutes * 60)),
     }
-    answer = wait_for_grant(gate, task, body, say=lambda line: click.echo(line, err=True))
-    print_json(answer) if as_json else click.echo(answer["message"])
+    answer = wait_for_grant(gate, task, body, say=lambda line: print_lines([line], err=True))
+    print_json(answer) if as_json else print_lines([answer["message"]])
     sys.exit(0 if answer["state"] == "granted" else REFUSED)
 
 
@@ -68,7 +68,7 @@ def prioritize(gate: Gate, task: str, priority: int, reason: str, as_json: bool)
     """Move a waiting run; a higher priority is sooner."""
     body = {"priority": priority, "reason": reason}
     answer = gate.call("POST", f"/api/waits/{task}/priority", body=body)
-    print_json(answer) if as_json else click.echo(answer["message"])
+    print_json(answer) if as_json else print_lines([answer["message"]])
 
 
 @command("force-release", "octowait force-release ServerTasks-4711 --reason 'its server died' --confirm")

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
+from app.cli.printing import escape
 from app.domain.durations import words
 from app.domain.place import describe_info
 
@@ -58,7 +58,7 @@ def machines_table(answer: Json) -> Table:
         table.add_row(
             _name(machine),
             machine["status"],
-            escape("\n".join(map(_holder, holders))),
+            "\n".join(escape(_holder(held)) for held in holders),
             "\n".join(words(answer["now_ms"] - held["since_ms"]) for held in holders),
             str(len(machine["line"]) or ""),
             escape(_run(machine["line"][0])) if machine["line"] else "",

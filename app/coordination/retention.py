@@ -111,7 +111,13 @@ class Retention:
         begin_ms = order_of(first)[0] // _DAY_MS * _DAY_MS
         day = datetime.fromtimestamp(begin_ms / 1000, UTC).strftime("%Y-%m-%d")
         stored = self._stored(f"({begin_ms + _DAY_MS}-0")
-        return self._archive.write(day, ((entry.id, entry.line) for entry in stored))
+        manifest = self._archive.write(day, ((entry.id, entry.line) for entry in stored))
+        if order_of(manifest.last_id) < order_of(first):
+            raise ArchiveError(
+                f"{self._archive.path(day)} was written before {first} came, and no file is ever changed: expected "
+                "the clock of Redis never to be ahead of the time; the record stays in Redis"
+            )
+        return manifest
 
     def _check_end(self) -> None:
         """Raises ArchiveError where the files are not those that were written before."""

@@ -357,6 +357,17 @@ def test_nothing_is_written_elsewhere_when_the_directory_is_another_one(past, bo
     assert retention.step(clock.now_ms).first_seq == 1
 
 
+def test_record_that_comes_after_its_day_was_archived_stops_the_archive(past, board, clock, retention):
+    """A clock that was ahead, and a loss of Redis: the worker must not try again and again without an end."""
+    day = retention.step(clock.now_ms)
+    ms = int(day.last_id.partition("-")[0])
+    board.client.delete(board.keys.timeline)
+    board.client.xadd(board.keys.timeline, {"kind": "joined"}, id=f"{ms + 1}-0")
+
+    with pytest.raises(ArchiveError, match="was written before"):
+        retention.step(clock.now_ms)
+
+
 # The chain
 
 

@@ -92,3 +92,49 @@ def test_etas_of_runs_that_want_several_machines_come_true(days, board):
     within = {name: sum(truth <= getattr(eta, name) for eta, truth in judged) / len(judged) for name in ("p50", "p90")}
     assert 0.4 <= within["p50"] <= 0.6, within
     assert 0.85 <= within["p90"] <= 0.96, within
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_runs_that_always_take_as_long_start_when_it_was_foretold(board, clock, seed):
+    """Whatever they want together and in which order they stand: only how long they take can make an ETA untrue."""
+    draw, began, holding, waiting = random.Random(seed), {}, [], {}
+    lengths = {f"Projects-{number}": (number + 3) * MINUTE_MS for number in range(6)}
+    numbers = iter(range(1, 1_000))
+
+    def join(project, machines, priority=0):
+        info = {"project": {"id": project}, "environment": {"id": "Environments-1"}}
+        run = Run(f"ServerTasks-{next(numbers)}", info, priority=priority)
+        board.join(run, machines, ttl=timedelta(days=9))
+        return run.task_id
+
+    def go_to(at_ms):
+        clock.advance(timedelta(milliseconds=max(0, at_ms - clock.now_ms)))
+
+    def note_starts():
+        for task in [task for task in waiting if board.place(task).is_granted]:
+            began[task] = clock.now_ms
+            heapq.heappush(holding, (clock.now_ms + waiting.pop(task), task))
+
+    for project in sorted(lengths) * 3:
+        task = join(project, {"Machines-9"})
+        clock.advance(timedelta(milliseconds=lengths[project]))
+        board.release(task)
+    Learner(board.client, board.keys).learn()
+    for _ in range(14):
+        project = draw.choice(sorted(lengths))
+        machines = {f"Machines-{number}" for number in draw.sample(range(5), draw.choice([1, 1, 2, 3]))}
+        waiting[join(project, machines, draw.choice([0, 0, 5, -5]))] = lengths[project]
+        note_starts()
+        clock.advance(timedelta(seconds=draw.randrange(1, 9)))
+    said_ms, foresight = clock.now_ms, Foresight(board.client, board.keys, board.place)
+    foretold = {task: foresight.eta(board.place(task)) for task in waiting}
+
+    while holding:
+        end_ms, task = heapq.heappop(holding)
+        go_to(end_ms)
+        board.release(task)
+        note_starts()
+
+    assert len(foretold) > 4
+    for task, eta in foretold.items():
+        assert (eta.p50, eta.p90) == pytest.approx([began[task] - said_ms] * 2, abs=5_000), task

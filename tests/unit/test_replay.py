@@ -204,7 +204,7 @@ def test_a_state_goes_through_json_and_on():
 
 
 def test_parents_of_whom_nothing_more_is_heard_are_forgotten():
-    """Without webhooks a parent that only starts others has no record of its own, and the state is written often."""
+    """Without webhooks a parent that only starts others has no record of its own; its entry would stay for good."""
     replay = Replay()
     for number in range(0, 10_000, 2):
         replay.apply(of(number, number, "joined", family=number, on_behalf_of=f"ServerTasks-{number + 1}"))
