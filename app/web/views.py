@@ -17,10 +17,24 @@ RUN_RECORDS = 500
 #: Runs that a machine's answer shows as its last.
 LAST_RUNS = 20
 
+#: What a parked run is told where only a person can let it go on.
+NOBODY_RESUMES = (
+    "octowait has no API key of Octopus and cannot resume it: when it is granted, answer its intervention by hand, or "
+    "set OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY."
+)
+
 
 def wait_json(gate: Services, place: Place) -> dict[str, Any]:
     """The answer about a wait."""
-    return gate.foresight.foreseen(place).as_json(gate.board.keys.wake(place.task_id))
+    foreseen = gate.foresight.foreseen(place)
+    return {**foreseen.as_json(gate.board.keys.wake(place.task_id)), "message": message_of(gate, foreseen)}
+
+
+def message_of(gate: Services, place: Place) -> str:
+    """The sentence for the person who reads the deployment log; and what octowait cannot do for a parked run."""
+    if place.is_waiting and place.run.get("parked") and not gate.knows_octopus:
+        return f"{place.message} {NOBODY_RESUMES}"
+    return place.message
 
 
 def waiting_places(snapshot: Snapshot) -> Iterator[Place]:

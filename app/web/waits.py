@@ -26,7 +26,7 @@ from app.web.models import (
 )
 from app.web.problems import Problem
 from app.web.request_log import name_in_log
-from app.web.views import wait_json, waiting_places
+from app.web.views import message_of, wait_json, waiting_places
 
 api = Api(Blueprint("waits", __name__))
 
@@ -37,16 +37,7 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
     """Join the line, or ask again.
 
     201 when it is new there, 200 when it waits or holds already: then it keeps its place and gets the same answer.
-    A parked wait is refused with 409 without an Octopus API key: nobody could resume it.
     """
-    if body.parked and not services().knows_octopus:
-        # Also where it would be granted at once: else it shows only when somebody is in the way.
-        raise Problem(
-            409,
-            "no_api_key",
-            "a parked run is resumed through Octopus, and octowait has no API key: set OCTOWAIT_OCTOPUS_URL and "
-            "OCTOWAIT_OCTOPUS_API_KEY, or use the wait step instead of the claim step",
-        )
     info = body.model_dump(
         exclude={"machines", "priority", "timeout_seconds", "parked"}, exclude_none=True, exclude_defaults=True
     )
@@ -129,7 +120,7 @@ def _answer(place: Place, status: int) -> Any:
     if not _wants_text():
         return wait_json(services(), place), status
     number = place.fencing_token if place.is_granted else place.place
-    return _text(f"{place.state} {number or 0}", services().foresight.foreseen(place).message, status)
+    return _text(f"{place.state} {number or 0}", message_of(services(), services().foresight.foreseen(place)), status)
 
 
 def _name_in_log(place: Place) -> None:
