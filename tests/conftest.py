@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from app.coordination.timeline import Timeline
 from app.domain.run import Run
 from app.services import Services, make_services
 from app.settings import Settings
+from tests import serving
 
 ROOT = Path(__file__).parent.parent
 
@@ -202,9 +204,16 @@ def free_port() -> int:
 
 
 class Service:
-    """A real octowait web server on a port of its own; `stop` kills it with SIGKILL, `start` brings it back."""
+    """A real octowait web server on a port of its own; `stop` kills it with SIGKILL, `start` brings it back.
 
-    def __init__(self, redis_url: str, namespace: str, directory: Path, **settings: str) -> None:
+    Args:
+        forked: Start it from a process that has imported octowait already, which shares its memory.
+    """
+
+    def __init__(
+        self, redis_url: str, namespace: str, directory: Path, *, forked: bool = False, **settings: str
+    ) -> None:
+        self._is_forked = forked
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.tokens = TOKENS
@@ -222,7 +231,7 @@ class Service:
             "PYTHONPATH": str(ROOT),
             **settings,
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | BaseProcess | None = None
 
     def spawn(self, *command: str) -> subprocess.Popen[bytes]:
         """An octowait command in a process group of its own, with this service's settings."""
@@ -237,19 +246,32 @@ class Service:
         with suppress(StoreUnreachable):  # of a service that is to find no Redis
             opened(Board(client, namespace=self.env["OCTOWAIT_NAMESPACE"]))
         client.close()
-        self._process = self.spawn("serve")
+        if self._is_forked:
+            self._process = serving.serve(self.env, self.log.parent, self.log)
+        else:
+            self._process = self.spawn("serve")
         eventually(self._is_ready, timeout=30)
 
     def _is_ready(self) -> bool:
-        assert self._process and self._process.poll() is None, self.log.read_text()[-4000:]
+        assert self._is_alive(), self.log.read_text()[-4000:]
         try:
             return self.call("GET", "/healthz", role=None)[0] == 200
         except OSError:
             return False
 
+    def _is_alive(self) -> bool:
+        if isinstance(self._process, BaseProcess):
+            return self._process.is_alive()
+        return self._process is not None and self._process.poll() is None
+
     def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
-        if self._process and self._process.poll() is None:
-            os.killpg(self._process.pid, how)
+        if not self._process or not self._is_alive():
+            return
+        assert self._process.pid
+        os.killpg(self._process.pid, how)
+        if isinstance(self._process, BaseProcess):
+            self._process.join(30)
+        else:
             self._process.wait(30)
 
     def call(
@@ -283,7 +305,7 @@ def make_service(redis_url: str, namespace: str, tmp_path: Path) -> Iterator[Cal
     made: list[Service] = []
 
     def make(**settings: str) -> Service:
-        made.append(Service(redis_url, namespace, tmp_path, **settings))
+        made.append(Service(redis_url, namespace, tmp_path, forked=True, **settings))
         made[-1].start()
         return made[-1]
 
