@@ -15,7 +15,7 @@ from pathlib import Path
 @cache
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "app.cli.processes", "app.web.server", "app.web"])
+    context.set_forkserver_preload(["tests.patched", __name__, "app.cli.processes", "app.web.server", "app.web"])
     return context
 
 
