@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from app.coordination.records import Record
+from app.coordination.records import KINDS, Record
 from app.domain.events import WEBHOOK_MS
 from app.jobs import JOBS
 
@@ -48,13 +48,10 @@ class Measure:
 
 
 RECORDS = Measure(
-    "octowait_records", "Records of the timeline.",
-    {"kind": (
-        "joined", "granted", "released", "left", "expired", "timed_out", "refused", "observed", "ended", "overlapped",
-        "prioritized", "reserved", "unreserved", "event", "outage_ended", "closed", "opened", "resumed", "not_resumed",
-        "abandoned", "caught_up", "gap", "job_failed", "archive_lost",
-    )},
-)  # fmt: skip
+    "octowait_records",
+    "Records of the timeline.",
+    {"kind": KINDS},
+)
 WAIT = Measure(
     "octowait_wait_seconds", "How long runs waited, by how the wait ended.",
     {"outcome": ("granted", "left", "expired", "timed_out", "refused")}, _MINUTES,

@@ -10,6 +10,13 @@ from typing import Any
 
 from app.domain.scenes import Recorded
 
+#: What records are of, as docs/reference/timeline.md explains them: of runs, then of octowait itself.
+KINDS = (
+    "joined", "granted", "released", "left", "expired", "timed_out", "refused", "observed", "ended", "overlapped",
+    "prioritized", "reserved", "unreserved", "event", "resumed", "not_resumed", "abandoned", "closed", "opened",
+    "outage_ended", "caught_up", "gap", "job_failed", "archive_lost",
+)  # fmt: skip
+
 #: A moment in the timeline: the milliseconds of an id and its number. ``(ms, -1)`` is before everything of that ms.
 Order = tuple[int, int]
 

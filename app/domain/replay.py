@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from app.domain.stretches import EMPTY, Blocker, Front, Fronts, Reason, Stretch, stretches
 
 #: Kinds that change nothing on the board; a replay may leave them out.
-WITHOUT_EFFECT = frozenset({"event", "overlapped", "outage_ended", "resumed", "not_resumed", "repaired", "caught_up"})
+WITHOUT_EFFECT = frozenset({"event", "overlapped", "outage_ended", "resumed", "not_resumed", "caught_up"})
 
 #: Kinds that end a wait or a hold.
 _ENDS = frozenset({"released", "ended", "left", "expired", "timed_out", "refused"})

@@ -10,6 +10,7 @@ from typing import Any
 from flask import render_template, request
 
 from app.coordination.names import names_of
+from app.coordination.records import KINDS
 from app.coordination.timeline import Filter, Record, Timeline
 from app.services import Services
 from app.web.contract import services
@@ -22,12 +23,6 @@ PAGE = 100
 
 #: The first look back is this long, ms; each further one is longer by the factor.
 FIRST_LOOK_MS, FACTOR = 60_000, 8
-
-KINDS = (
-    "joined", "granted", "released", "left", "expired", "timed_out", "refused", "observed", "ended", "overlapped",
-    "prioritized", "reserved", "unreserved", "event", "resumed", "not_resumed", "abandoned", "closed", "opened",
-    "outage_ended", "caught_up", "gap", "job_failed",
-)  # fmt: skip
 
 #: What records are filtered by, besides their kind and time.
 FIELDS = ("machine_id", "task_id", "project_id", "environment_id")
