@@ -216,7 +216,7 @@
   const BURST = 3, SHARE = 1 / 25, TOGETHER = 25;
   let allowed = BURST, took = 0; // ms of the server's time for the last answer
   function pause() {
-    const now = performance.now(), each = Math.min(10 * SECOND, Math.max(SECOND / 5, took / SHARE));
+    const now = performance.now(), each = Math.min(60 * SECOND, Math.max(SECOND / 5, took / SHARE));
     allowed = Math.min(BURST, allowed + (now - askedAt) / each);
     askedAt = now;
     return allowed >= 1 ? TOGETHER : Math.max(TOGETHER, (1 - allowed) * each);
