@@ -102,11 +102,10 @@ class Notifier:
     def _first_place(self) -> str:
         """Where one begins who has read nothing: at the end, or where the timeline does if that was a loss of Redis."""
         in_redis = Timeline(self._board.client, self._board.keys)
-        first = next(in_redis.read(Filter()), None)
-        is_loss = first is not None and (first.kind, first.cause) == ("closed", "empty")
-        if first and is_loss and first.at_ms > self._board.now_ms() - RECENT // timedelta(milliseconds=1):
-            return "0-0"
-        return self._timeline.last_id()
+        recent_ms = self._board.now_ms() - RECENT // timedelta(milliseconds=1)
+        first, _ = in_redis.page(Filter(), limit=1)
+        is_loss = first and (first[0].kind, first[0].cause) == ("closed", "empty") and first[0].at_ms > recent_ms
+        return "0-0" if is_loss else self._timeline.last_id()
 
     def _read(self, place: str) -> str | None:
         """Where the next records go on; None behind the last, or if somebody else has read these."""

@@ -89,8 +89,8 @@ class Past:
 
     def begin_ms(self) -> int | None:
         """The time of the oldest record that can be read."""
-        first = next(self._timeline.changes(Filter(), after=self._readable_from()), None)
-        return first.at_ms if first else None
+        first, _ = self._timeline.page(Filter(), limit=1, after=self._readable_from())
+        return first[0].at_ms if first else None
 
     def waits_of(self, task_id: str, *, now_ms: int, most: int = 20) -> list[Wait]:
         """The last waits of a task, oldest first, one perhaps still going on; reads its machines' records only."""
