@@ -22,6 +22,7 @@ from app.settings import Token
 from app.web.contract import Api, services
 from app.web.insight_models import EtaReport, ExplainAnswer, LedgerAnswer, LedgerQuery
 from app.web.reading import plain
+from app.web.views import NOBODY_RESUMES, message_of, needs_a_person
 
 api = Api(Blueprint("insight", __name__))
 
@@ -128,10 +129,13 @@ def explain_json(gate: Services, task_id: str) -> dict[str, Any] | None:
     return {
         "task_id": place.task_id,
         "state": str(place.state),
-        "message": place.message,
+        "message": message_of(gate, place),
         "url": (place.run.get("info") or {}).get("url"),
         "now_ms": place.now_ms,
-        "sentences": _sentences(place, why, unresolved, stories),
+        "sentences": [
+            *_sentences(place, why, unresolved, stories),
+            *([NOBODY_RESUMES] if needs_a_person(gate, place) else []),
+        ],
         "eta_ms": place.eta.as_json() if place.eta else None,
         "chain": [link.as_json() for link in why.chain] if why else [],
         "chain_is_cut": bool(why and why.is_cut),

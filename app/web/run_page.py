@@ -19,7 +19,7 @@ from app.web.gantt_svg import Names, chart, said
 from app.web.insight import explain_json
 from app.web.pages import blueprint
 from app.web.problems import Problem
-from app.web.views import RUN_RECORDS, run_json
+from app.web.views import NOBODY_RESUMES, RUN_RECORDS, needs_a_person, run_json
 
 #: Machines of a run that are drawn.
 MOST_DRAWN = 12
@@ -55,6 +55,7 @@ def show_run(task_id: str, draft: Draft | None = None) -> Any:
         label=describe_info(found["info"]).strip(" ()"),
         is_parked=bool(place.run.get("parked")) and place.is_waiting,
         family=_family(place),
+        by_hand=NOBODY_RESUMES if needs_a_person(gate, place) else None,
         names={m["id"].lower(): m["name"] for m in found["machines"]},
         why=_why(gate, place),
         stretches=_stretches(waits, names),

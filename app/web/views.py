@@ -32,9 +32,12 @@ def wait_json(gate: Services, place: Place) -> dict[str, Any]:
 
 def message_of(gate: Services, place: Place) -> str:
     """The sentence for the person who reads the deployment log; and what octowait cannot do for a parked run."""
-    if place.is_waiting and place.run.get("parked") and not gate.knows_octopus:
-        return f"{place.message} {NOBODY_RESUMES}"
-    return place.message
+    return f"{place.message} {NOBODY_RESUMES}" if needs_a_person(gate, place) else place.message
+
+
+def needs_a_person(gate: Services, place: Place) -> bool:
+    """Whether nobody but a person can let a parked run go on when its turn has come."""
+    return place.is_waiting and bool(place.run.get("parked")) and not gate.knows_octopus
 
 
 def waiting_places(snapshot: Snapshot) -> Iterator[Place]:

@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 from app.coordination.archive import ARCHIVED, Manifest
 from app.coordination.attempts import MOST_FAILURES
 from app.coordination.learner import Learner
-from app.domain.run import TaskEnd
+from app.domain.run import Run, TaskEnd
 from tests.conftest import TOKENS, a_delivery
 from tests.e2e.boards import join, write_past
 from tests.e2e.browser import keep_screenshot, serious_findings
@@ -107,6 +107,15 @@ def test_waiting_run_explains_itself_and_when_it_is_expected(window):
     expect(why.locator(".chain li")).to_contain_text("web-01 is free when ServerTasks-4 has ended")
     expect(why.locator(".what-if")).to_contain_text(re.compile(r"Expected to start in \d+ min"))
     expect(why.locator(".what-if")).to_contain_text("A higher priority would change nothing.")
+
+
+def test_parked_run_that_octowait_cannot_resume_says_who_can(past_board, window, service):
+    past_board.join(Run("ServerTasks-7", parked=True), {"Machines-1"})
+
+    page = window.sign_in(VIEWER, "/runs/ServerTasks-7")
+    expect(page.locator(".story")).to_contain_text("when it is granted, answer its intervention by hand")
+    status, why = service.call("GET", "/api/waits/ServerTasks-7/explain", role="viewer")
+    assert status == 200 and "by hand" in why["message"] and "by hand" in why["sentences"][-1]
 
 
 def test_event_shows_both_clocks(service, window):
