@@ -116,6 +116,29 @@ def test_keyboard_zooms_and_pans(window):
     eventually(lambda: page.url == window.url + PAGE + "?")
 
 
+def test_zoom_is_not_lost_when_the_chart_is_drawn_anew_meanwhile(window):
+    page = window.sign_in(VIEWER, PAGE + "?span=4h")
+    window.wait_until_live()
+    begin, end = shown(page)
+    page.clock.install()
+    page.locator("#chart").focus()
+
+    def drawn_at() -> str | None:
+        return page.locator("#live").get_attribute("data-now-ms")
+
+    page.keyboard.press("+")
+    before = drawn_at()
+    page.evaluate("document.dispatchEvent(new CustomEvent('octowait:draw'))")
+    page.clock.run_for(1)
+    eventually(lambda: drawn_at() != before)
+
+    def is_zoomed() -> bool:
+        page.clock.run_for(30)
+        return shown(page)[1] - shown(page)[0] == (end - begin) // 2
+
+    eventually(is_zoomed)
+
+
 def test_wheel_zooms_at_the_pointer(window):
     page = window.sign_in(VIEWER, PAGE + "?span=4h")
     window.wait_until_live()

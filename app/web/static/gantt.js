@@ -4,6 +4,7 @@
   const LEAST = 10_000;
   const chart = () => document.getElementById("chart");
   let timer = 0, drag = null;
+  let wish = null; // [from, to] that somebody wants to see and that is not asked for yet; the chart may be drawn anew meanwhile
 
   const range = (box) => ({ from: Number(box.dataset.fromMs), to: Number(box.dataset.toMs) });
 
@@ -13,25 +14,22 @@
     const shift = ((now.from - from) / (to - from)) * box.clientWidth;
     const plot = box.querySelector(".plot");
     if (plot) plot.style.transform = `translateX(${shift}px) scaleX(${scale})`;
-    box.dataset.wanted = `${Math.round(from)} ${Math.round(to)}`;
+    wish = [Math.round(from), Math.round(to)];
     clearTimeout(timer);
     timer = setTimeout(settle, 90);
   }
 
   function settle() {
-    const box = chart();
-    if (drag || !box?.dataset.wanted) return;
-    const [from, to] = box.dataset.wanted.split(" ");
-    go(`?from_ms=${from}&to_ms=${to}`);
+    if (!drag && wish) go(`?from_ms=${wish[0]}&to_ms=${wish[1]}`);
   }
 
   function go(query) {
     history.replaceState(null, "", query);
-    delete chart()?.dataset.wanted;
+    wish = null;
     document.dispatchEvent(new CustomEvent("octowait:draw"));
   }
 
-  const wanted = (box) => (box.dataset.wanted ? box.dataset.wanted.split(" ").map(Number) : Object.values(range(box)));
+  const wanted = (box) => wish || Object.values(range(box));
 
   function zoom(box, factor, share) {
     const [from, to] = wanted(box), span = Math.max(LEAST, (to - from) * factor);
