@@ -25,8 +25,8 @@ def past_board(board, clock):
 
 
 @pytest.fixture
-def service(past_board, make_service):
-    return make_service()
+def service(past_board, make_service, request):
+    return make_service(**getattr(request, "param", {}))
 
 
 def test_chart_shows_who_held_and_who_waited_for_whom(past_board, window, tmp_path):
@@ -236,6 +236,12 @@ def test_form_without_the_token_of_its_session_is_refused(window, past_board):
     assert past_board.client.hlen(past_board.keys.reservations) == 0
 
 
+# Without a key it would open by itself, after a second at most.
+@pytest.mark.parametrize(
+    "service",
+    [{"OCTOWAIT_OCTOPUS_URL": "http://127.0.0.1:1", "OCTOWAIT_OCTOPUS_API_KEY": "API-OF-NOBODY"}],
+    indirect=True,
+)
 def test_closed_board_is_told(past_board, window, tmp_path):
     page = window.sign_in(VIEWER, PAGE)
     window.wait_until_live()
