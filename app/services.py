@@ -145,6 +145,9 @@ def policy_of(settings: Settings) -> Policy:
         task_cap=settings.task_cap,
         task_cap_reserve=settings.task_cap_reserve,
         abandoned_grace=timedelta(seconds=settings.abandoned_grace_seconds),
+        has_key=bool(settings.octopus_url and settings.octopus_api_key),
+        provisional=timedelta(seconds=settings.provisional_seconds),
+        expect_step=timedelta(seconds=settings.expect_step_seconds),
     )
 
 

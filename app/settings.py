@@ -121,6 +121,10 @@ class Settings(BaseSettings):
     paused_holds: bool = True
     #: How long the machines of a task that Octopus has abandoned stay busy.
     abandoned_grace_seconds: Annotated[int, Field(ge=0)] = 0
+    #: How long machines are presumed busy with a started run of which nobody will know which it uses.
+    provisional_seconds: Seconds = 60
+    #: How long a run whose project comes with a step or a gate of octowait is expected to ask.
+    expect_step_seconds: Seconds = 120
     clock_tolerance_seconds: Annotated[int, Field(ge=0)] = 5
     reconcile_seconds: Seconds = 30
     watch_seconds: Seconds = 5

@@ -143,7 +143,8 @@ def _holding(held: Json) -> str:
 def _holder(held: Json) -> str:
     if held["kind"] == "reservation":
         return f"reserved by {held['by']}: {held['note']}"
-    return f"{_run(held)}{', observed' if held['kind'] == 'observed' else ''}{', paused' if held['paused'] else ''}"
+    kind = f", {held['kind']}" if held["kind"] in ("observed", "provisional") else ""
+    return f"{_run(held)}{kind}{', paused' if held['paused'] else ''}"
 
 
 def _run(run: Json) -> str:

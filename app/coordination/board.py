@@ -34,6 +34,12 @@ class Policy:
     task_cap_reserve: int = 2
     #: How long the machines of an abandoned task stay busy: its script may still run.
     abandoned_grace: timedelta = timedelta()
+    #: An API key is set, so that a worker finds out which machines a run uses.
+    has_key: bool = False
+    #: How long machines are presumed busy with a run of which nobody will know (rule 19).
+    provisional: timedelta = timedelta(seconds=60)
+    #: How long a run whose process comes with a step or a gate of ours is expected to ask.
+    expect_step: timedelta = timedelta(seconds=120)
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,7 @@ class Board:
             **({"on_behalf_of": run.on_behalf_of} if run.on_behalf_of else {}),
             **({"rebuilt": asdict(run.rebuilt)} if run.rebuilt else {}),
             **self._cap,
+            **self._presumption,
         }
         word, *rest = self.script("join", checked_id(run.task_id, "task"), _json(request))
         if word == b"holds_others":
@@ -120,6 +127,11 @@ class Board:
     def _cap(self) -> dict[str, int]:
         policy = self.policy
         return {"cap": policy.task_cap, "reserve": policy.task_cap_reserve} if policy.task_cap else {}
+
+    @property
+    def _presumption(self) -> dict[str, Any]:
+        """How long machines are presumed busy; with an API key that is until the truth is known."""
+        return {"has_key": True} if self.policy.has_key else {"hold_ms": _ms(self.policy.provisional)}
 
     def poll(self, task_id: str) -> Place | None:
         """The run as it stands, asked by its own step: a sign of life, and a grant counts as collected."""
@@ -180,7 +192,7 @@ class Board:
         """Apply one event of Octopus.
 
         Args:
-            via: Who brings it: ``webhook``, ``catch_up`` or ``rebuild``; the last two are repairs.
+            via: Who brings it: ``webhook``, ``catch_up``, ``reconcile`` or ``rebuild``; all but the first are repairs.
 
         Returns:
             ``applied``, ``unresolved`` (applied, and its machines are to be found out), ``ignored``, ``duplicate``, or
@@ -191,19 +203,42 @@ class Board:
         """
         tolerance, grace = _ms(self.policy.clock_tolerance), _ms(self.policy.abandoned_grace)
         batch = event.batch.member if event.batch and event.batch.total > 1 else ""
+        start = {**self._presumption, "expect_ms": _ms(self.policy.expect_step)}
         return self._word(
-            "deliver", event.key, event.as_json(), tolerance, self._paused_holds, via, batch, grace
+            "deliver", event.key, event.as_json(), tolerance, self._paused_holds, via, batch, grace, _json(start)
         )  # fmt: skip
 
-    def observe(self, task_id: str, machines: Iterable[Mapping[str, str]], *, info: Mapping[str, Any]) -> str:
-        """Make the machines of a started run busy: ``observed``, or ``late`` when that is no longer to be done.
+    def observe(
+        self, task_id: str, machines: Iterable[Mapping[str, str]], *, info: Mapping[str, Any], is_full: bool = True,
+        expects_step: bool = False,
+    ) -> str:  # fmt: skip
+        """Make the machines of a started run busy (rule 8), or of one that works on after its wait was over.
 
         Args:
             machines: ``{"id": …, "name": …}`` each.
+            is_full: They are all of its process there; the next run of that is presumed to use the same (rule 19).
+            expects_step: A step or gate of ours comes first in its process, so it is about to ask.
+
+        Returns:
+            ``observed``; ``expected``: it holds nothing until `Policy.expect_step` is over; or ``late`` when it has
+            ended, waits or holds a lease by now.
 
         Source: lua/observe.lua.
         """
-        return self._word("observe", task_id, _json(list(machines)), _json(dict(info)), self._paused_holds)
+        plan = {"is_full": is_full, "expects_step": expects_step, "expect_ms": _ms(self.policy.expect_step)}
+        return self._word(
+            "observe", task_id, _json(list(machines)), _json(dict(info)), self._paused_holds, _json(plan)
+        )  # fmt: skip
+
+    def refuse_plan(self, task_id: str) -> str:
+        """Octopus will never say which machines a run uses: presume that no longer than `Policy.provisional`.
+
+        Returns:
+            ``noted``, or ``late`` when nothing is presumed of it, or that has its end already.
+
+        Source: lua/refuse_plan.lua.
+        """
+        return self._word("refuse_plan", task_id, _ms(self.policy.provisional))
 
     @property
     def _paused_holds(self) -> str:
@@ -374,6 +409,8 @@ def holder(kind: str, record: Mapping[str, Any]) -> Holder:
     if kind == "reservation":
         return Holder(kind, None, record["since_ms"], {}, record["note"], record.get("until_ms"), record["by"])
     since = record.get("granted_at_ms") or record.get("observed_at_ms") or 0
+    if kind == "provisional":
+        since = record.get("provisional_at_ms") or 0
     return Holder(
         kind, record["id"], since, info_of(record), paused=bool(record.get("paused")), family=record.get("family")
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 NAMES = (
     "runs", "lines", "holders", "deadlines", "reservations", "counters", "machines", "events", "aliases", "unresolved",
     "ended", "timeline", "index:", "wake:", "wakes", "blocking", "children", "resumes", "batches",
+    "plan:",
 )  # fmt: skip
 
 

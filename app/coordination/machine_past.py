@@ -10,7 +10,7 @@ from app.coordination.past import Past
 from app.coordination.records import Filter, order_of
 from app.coordination.timeline import Timeline
 from app.coordination.turns import in_turns
-from app.domain.replay import Replay
+from app.domain.replay import BEGIN_WITHOUT_LEASE, WITHOUT_LEASE, Replay
 from app.domain.scenes import Recorded, Told, scenes
 
 #: Other machines whose records are read, too. Of a wait for more, some stretches say that nobody is known.
@@ -74,6 +74,6 @@ def _is_at(told: Told, machine: str) -> bool:
 
 def _observed(machines: set[str], replay: Replay, records: Iterable[Recorded]) -> set[str]:
     """Tasks that ran without a lease: they give machines up when they join, and that record may name other ones."""
-    there = [run for run in replay.present.values() if run.kind == "observed"]
+    there = [run for run in replay.present.values() if run.kind in WITHOUT_LEASE]
     tasks = {run.task_id for run in there if machines & set(map(str.lower, run.machines))}
-    return tasks | {record.task_id for record in records if record.kind == "observed" and record.task_id}
+    return tasks | {record.task_id for record in records if record.kind in BEGIN_WITHOUT_LEASE and record.task_id}

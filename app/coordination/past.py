@@ -18,7 +18,7 @@ from app.coordination.keys import Keys
 from app.coordination.records import Stored, order_of
 from app.coordination.scripts import translated
 from app.coordination.timeline import Filter, Timeline
-from app.domain.replay import WITHOUT_EFFECT, Hold, Replay, Wait
+from app.domain.replay import BEGIN_WITHOUT_LEASE, WITHOUT_EFFECT, WITHOUT_LEASE, Hold, Replay, Wait
 from app.domain.scenes import Recorded
 
 #: Records between two checkpoints.
@@ -122,9 +122,9 @@ class Past:
         # A run without a lease gives its machines up when it joins, and that record may name other ones.
         there = Replay(at.state).present.values() if at.state else ()
         observed = {
-            run.task_id for run in there if run.kind == "observed" and machines & set(map(str.lower, run.machines))
+            run.task_id for run in there if run.kind in WITHOUT_LEASE and machines & set(map(str.lower, run.machines))
         }
-        observed |= {change.task_id for change in found.values() if change.kind == "observed" and change.task_id}
+        observed |= {c.task_id for c in found.values() if c.kind in BEGIN_WITHOUT_LEASE and c.task_id}
         for task in observed:
             its_own = self._timeline.changes(Filter(task_id=task, to_ms=to_ms), after=at.id)
             found |= {change.id: change for change in its_own}

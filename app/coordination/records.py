@@ -13,6 +13,7 @@ from app.domain.scenes import Recorded
 #: What records are of, as docs/reference/timeline.md explains them: of runs, then of octowait itself.
 KINDS = (
     "joined", "granted", "released", "left", "expired", "timed_out", "refused", "observed", "ended", "overlapped",
+    "presumed", "dropped", "expected",
     "prioritized", "reserved", "unreserved", "event", "resumed", "not_resumed", "abandoned", "closed", "opened",
     "outage_ended", "caught_up", "gap", "job_failed", "archive_lost",
 )  # fmt: skip

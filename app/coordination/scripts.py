@@ -18,7 +18,9 @@ from app.coordination.keys import Keys
 _LUA = Path(__file__).parent / "lua"
 
 #: What stands in front of every script; each builds on those before it.
-LIBRARY = tuple(f"lib/{name}" for name in ("keys", "runs", "lines", "circles", "grants", "ends", "expiry", "view"))
+LIBRARY = tuple(
+    f"lib/{name}" for name in ("keys", "runs", "lines", "circles", "grants", "plans", "ends", "expiry", "view")
+)
 
 
 @cache

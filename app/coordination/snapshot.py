@@ -41,7 +41,7 @@ class Machine:
     def status(self) -> str:
         """``busy``, ``reserved`` or ``idle``."""
         kinds = {held.kind for held in self.holders}
-        if kinds & {"lease", "observed"}:
+        if kinds & {"lease", "observed", "provisional"}:
             return "busy"
         return "reserved" if kinds else "idle"
 

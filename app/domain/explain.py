@@ -255,6 +255,11 @@ def _remedy(kind: str, held: Holder, machine: MachinePlace) -> str:
             return "It grants again as soon as Octopus has told who runs where, or an operator says so."
         case "paused":
             return f"Somebody must answer the intervention of {held.task_id} in Octopus."
+    if held.kind == "provisional":
+        return (
+            f"{machine.name} is presumed busy until it is known which machines {held.task_id} uses, or it has ended; "
+            f"if it uses others: octowait force-release {held.task_id} --reason …"
+        )
     if held.kind == "observed":
         return f"{machine.name} is free when {held.task_id} has ended in Octopus; it has no release step."
     return (

@@ -114,6 +114,17 @@ class Place:
         return self.state is State.WAITING
 
     @property
+    def is_to_resolve(self) -> bool:
+        """Whether nobody knows its machines, or whether it works on after its wait was over: only Octopus can say."""
+        is_planned = bool(self.run.get("planned"))
+        return (self.state is State.STARTED and not is_planned) or bool(self.run.get("lingers"))
+
+    @property
+    def is_second_start(self) -> bool:
+        """Whether its deployment was started before, under the same task or another: then exclusions do not count."""
+        return bool(self.run.get("again")) or int(self.run.get("run", 1)) > 1
+
+    @property
     def place(self) -> int | None:
         """1 when it is next; the largest of its places at several machines; None when it does not wait."""
         return max((m.place for m in self.machines), default=0) or None
@@ -255,6 +266,12 @@ def _message(place: Place) -> str:
     return f"{ending} ({place.reason})." if place.reason else f"{ending}."
 
 
+def _holding(holder: Holder) -> str:
+    if holder.kind == "provisional":
+        return "has started and is presumed to use"
+    return "is paused on" if holder.paused else "has held"
+
+
 def _blockers(place: Place) -> str:
     """The machine where the wait is longest, who holds it, and who is ahead there."""
     worst = max(place.machines, key=lambda m: (m.place, bool(m.holders)))
@@ -265,13 +282,12 @@ def _blockers(place: Place) -> str:
         since = words(place.now_ms - holder.since_ms)
         if holder.kind == "rebuilding":
             return f"{where}: octowait lost its memory and is finding out from Octopus what runs where, for {since}."
-        state = "is paused on" if holder.paused else "has held"
-        return f"{where}: {holder.label} {state} it for {since}."
+        return f"{where}: {holder.label} {_holding(holder)} it for {since}."
     if worst.ahead:
         return f"{where}: {worst.ahead[0]} is next, and waits for another machine."
     held = next((m for m in place.machines if m.holders), None)
     if held:
         holder = held.holders[0]
         since = words(place.now_ms - holder.since_ms)
-        return f"{where}; {held.name}: {holder.label} has held it for {since}."
+        return f"{where}; {held.name}: {holder.label} {_holding(holder)} it for {since}."
     return f"{where}."

@@ -18,7 +18,13 @@ from app.domain.stretches import EMPTY, Blocker, Front, Fronts, Reason, Stretch,
 WITHOUT_EFFECT = frozenset({"event", "overlapped", "outage_ended", "resumed", "not_resumed", "caught_up"})
 
 #: Kinds that end a wait or a hold.
-_ENDS = frozenset({"released", "ended", "left", "expired", "timed_out", "refused"})
+_ENDS = frozenset({"released", "ended", "left", "expired", "timed_out", "refused", "dropped"})
+
+#: Kinds of holds that nobody asked for: records of such a run name other machines than the record that ends the hold.
+WITHOUT_LEASE = frozenset({"observed", "provisional"})
+
+#: Kinds of records that begin such a hold.
+BEGIN_WITHOUT_LEASE = frozenset({"observed", "presumed"})
 
 #: A replay from then on only makes the state.
 NEVER = sys.maxsize
@@ -104,7 +110,7 @@ class Hold(NamedTuple):
 
 @dataclass(slots=True)
 class Present:
-    """A run that waits or holds. *kind* is ``waiting``, ``lease`` or ``observed``, *since_ms* when that began."""
+    """A run that waits or holds since *since_ms*. *kind* is ``waiting``, ``lease``, ``observed`` or ``provisional``."""
 
     task_id: str
     run: int
@@ -182,6 +188,13 @@ class Replay:
             return self._leave(change, change.kind)
         if kind == "observed":
             return self._observed(change)
+        if kind == "presumed":
+            ended = self._leave(change, "lost")
+            self._enter(self._new(change, "provisional", None), change.at_ms)
+            return ended
+        if kind == "expected":
+            self._stop_presuming(change)
+            return None
         if kind == "prioritized":
             self._prioritized(change)
         elif kind in ("reserved", "unreserved"):
@@ -204,6 +217,7 @@ class Replay:
 
     def _joined(self, change: Change) -> Wait | Hold | None:
         family_before = self.families.get(_key(change))
+        self._stop_presuming(change)
         ended = self._leave(change, "lost")
         self._arrivals += 1
         detail = change.detail
@@ -231,9 +245,20 @@ class Replay:
 
     def _observed(self, change: Change) -> Wait | Hold | None:
         family = self.families.get(_key(change))
+        presumed = self._stop_presuming(change)
         ended = self._leave(change, "observed")
-        self._enter(self._new(change, "observed", family), change.at_ms)
+        run = self._new(change, "observed", family)
+        run.since_ms = presumed.since_ms if presumed else change.at_ms
+        self._enter(run, change.at_ms)
         return ended
+
+    def _stop_presuming(self, change: Change) -> Present | None:
+        """Forget what was only presumed of the run, now that more is known: that is no hold to tell of."""
+        run = self.present.get(_key(change))
+        if run is None or run.kind != "provisional":
+            return None
+        self._remove(run, change.at_ms)
+        return run
 
     def _leave(self, change: Change, outcome: str) -> Wait | Hold | None:
         key = _key(change)

@@ -16,7 +16,7 @@ class Span(NamedTuple):
     """Something that had machines for a while.
 
     Args:
-        kind: ``lease``, ``observed``, ``reservation``, ``overlap`` or ``closed`` (then *machines* is empty).
+        kind: ``lease``, ``observed``, ``provisional``, ``reservation``, ``overlap``, or ``closed`` (no machines).
         to_ms: When it ended, or up to when it is known.
         is_open: It goes on.
         cause: What ended it, as the timeline says it.

@@ -89,6 +89,11 @@ class Track:
     _narrow: Counter[int] = field(default_factory=Counter)
     _steps: Counter[int] = field(default_factory=Counter)
 
+    @property
+    def presumed(self) -> bool:
+        """Whether it shows a run that was only presumed to use the machine."""
+        return any(hold.kind == "provisional" for hold in self.holds)
+
     def add(self, told: Told) -> None:
         """Add what happened here; what lies outside of the window is left out."""
         if told.from_ms >= self.window.to_ms or told.to_ms < self.window.from_ms:

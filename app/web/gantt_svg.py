@@ -159,7 +159,11 @@ class _Chart:
 
     def _hold(self, hold: Span, number: int) -> Markup:
         forced = " forced" if hold.cause == "forced" else ""
-        what = {"lease": "held", "observed": "ran here without a wait step"}[hold.kind]
+        what = {
+            "lease": "held",
+            "observed": "ran here without a wait step",
+            "provisional": "had started and was presumed to use it",
+        }[hold.kind]
         length = words(hold.to_ms - hold.from_ms)
         how = f", {_ENDED[hold.cause]}" if hold.cause in _ENDED else ""
         title = f"{self._names.full(hold.task_id)} {what} for {length}, {self._when(hold)}{how}"

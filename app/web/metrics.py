@@ -46,7 +46,7 @@ class _Collector(Collector):
         counts = self._gate.counts()
         yield GaugeMetricFamily("octowait_waiters", "Runs in line.", counts.waiting)
         holders = GaugeMetricFamily("octowait_holders", "Machines held, by kind of holder.", labels=["kind"])
-        for kind in ("lease", "observed", "reservation"):
+        for kind in ("lease", "observed", "provisional", "reservation"):
             holders.add_metric([kind], counts.held.get(kind, 0))
         yield holders
         yield GaugeMetricFamily("octowait_machines", "Machines known.", counts.machines)

@@ -59,7 +59,7 @@ class Holder(BaseModel):
     """Who makes a machine busy. A reservation has a note, who made it and perhaps an end, but no task."""
 
     task_id: str | None
-    kind: Literal["lease", "observed", "reservation", "rebuilding"]
+    kind: Literal["lease", "observed", "provisional", "reservation", "rebuilding"]
     project: str | None
     release: str | None
     environment: str | None

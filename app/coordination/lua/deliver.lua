@@ -7,9 +7,11 @@
 --          deployment, info
 -- ARGV[4]  tolerance between Octopus's clock and ours, ms
 -- ARGV[5]  "1" when a paused run keeps its machines (rule 9)
--- ARGV[6]  who brings it: webhook | catch_up | rebuild
+-- ARGV[6]  who brings it: webhook | catch_up | reconcile | rebuild
 -- ARGV[7]  its place in a batch of several, "batch NUL its events NUL number of this one", or ""
 -- ARGV[8]  grace, ms: see release.lua
+-- ARGV[9]  of a start, JSON: has_key (an API key is set), hold_ms (without one: how long machines are presumed busy),
+--          expect_ms (how long a run is about to ask whose process comes with a step or a gate)
 --
 -- Returns {"applied"}, {"unresolved"} when it was applied and its machines are to be found out, {"ignored"},
 -- {"duplicate"}, or, not remembered: {"unlinked"} when only Octopus can say which task it is about, {"implausible"} when
@@ -56,6 +58,9 @@ if event.effect == "other" then
     return { "ignored" }
 end
 if event.deployment then
+    local known = call("HGET", ALIASES, lower(event.deployment))
+    -- A trigger runs a deployment again, for machines that were left out the first time.
+    run.again = run.again or (known and lower(known) ~= lower(run.id)) or nil
     call("HSET", ALIASES, lower(event.deployment), run.id)
 end
 for name, value in pairs(event.info) do
@@ -87,9 +92,24 @@ local function starts_anew()
     return run.state == "known"
 end
 
-local function started()
+-- The latest start counts. A resume is none, unless nothing was told of the start before it, which may come late.
+local function note_start(anew, is_resume)
+    local known = run.started_oct_ms
+    if known and run.is_resume_first and not is_resume and occurred < known then
+        run.started_oct_ms, run.is_resume_first = occurred, nil
+    elseif not known or anew or not is_resume then
+        run.started_oct_ms, run.is_resume_first = math.max(known or 0, occurred), is_resume or nil
+    end
+end
+
+local function started(is_resume)
     local anew = starts_anew()
-    run.started_oct_ms = math.max(run.started_oct_ms or 0, occurred)
+    note_start(anew, is_resume)
+    if not anew and may_work_on(run) then
+        note("applied")
+        linger(run)
+        return "unresolved"
+    end
     if not anew then
         note(FINISHED[run.state] and "late" or "applied")
         return "applied"
@@ -104,11 +124,23 @@ local function started()
     call("ZREM", ENDED, lower(run.id))
     call("ZREM", RESUMES, run.id)
     if FINISHED[run.state] then
-        run = { id = run.id, run = run.run + 1, v = run.v, info = run.info, started_oct_ms = occurred }
+        stop_presuming(run)
+        run = {
+            id = run.id, run = run.run + 1, v = run.v, info = run.info, started_oct_ms = occurred,
+            is_resume_first = is_resume or nil, prior_end_oct_ms = run.ended_oct_ms,
+        }
     end
-    run.state = "started"
+    local policy = cjson.decode(ARGV[9])
+    run.state, run.has_key, run.hold_ms = "started", policy.has_key, policy.hold_ms
+    -- It may have started long before somebody told.
+    run.start_seen_at_ms = math.min(NOW, occurred + tolerance)
+    local plan = recall_plan(run.info)
+    if plan and plan.asks then
+        expect_step(run, run.start_seen_at_ms + policy.expect_ms)
+    end
     call("ZADD", UNRESOLVED, NOW, run.id)
     note("applied")
+    presume_last(run)
     return "unresolved"
 end
 
@@ -144,18 +176,16 @@ local function resumed()
     end
     if run.gave_way and not run.end_seen and FINISHED[run.state] then
         run.gave_way = nil
-        run.started_oct_ms = math.max(run.started_oct_ms or 0, occurred)
-        call("ZREM", ENDED, lower(run.id))
         note("applied")
         observe(run, "resumed")
         return "applied"
     end
-    if FINISHED[run.state] then
+    if FINISHED[run.state] and not may_work_on(run) then
         -- Only a start begins a new run; this one has given its machines back.
         note("late")
         return "ignored"
     end
-    return started()
+    return started(true)
 end
 
 local function paused()
@@ -198,7 +228,9 @@ local function ended()
         call("ZADD", ENDED, NOW, lower(run.id))
     end
     note("applied")
-    if not FINISHED[run.state] and not put_off_end(run, tonumber(ARGV[8])) then
+    if run.lingers then
+        stop_lingering(run, "event", { event = event.id })
+    elseif not FINISHED[run.state] and not put_off_end(run, tonumber(ARGV[8])) then
         local word = run.state == "waiting" and "left" or run.state == "granted" and "released" or "ended"
         finish(run, word, "event", { event = event.id })
     end

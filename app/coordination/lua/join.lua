@@ -2,7 +2,7 @@
 --
 -- ARGV[2]  task id
 -- ARGV[3]  the request, JSON: machines, info, priority, ttl_ms, timeout_ms, max_hold_ms, parked, on_behalf_of, cap, reserve,
---          and of a wait that was lost, rebuilt: {raised_ms, has_terms}
+--          has_key, hold_ms, and of a wait that was lost, rebuilt: {raised_ms, has_terms}
 --
 -- Returns {"joined", view...}, {"known", view...} when it waits or holds already (rule 4), or
 -- {"holds_others", machine, run JSON} when it waits for or holds other machines than it asks for now.
@@ -50,6 +50,9 @@ if before.state == "observed" then
         touched[#touched + 1] = machine
     end
 end
+for _, machine in ipairs(stop_presuming(before)) do
+    touched[#touched + 1] = machine
+end
 
 -- Rule 10: the number of the family of a run that holds, or runs on machines that nobody knows yet, or of whose start
 -- nobody has told: Octopus is late, or all was lost. A run that waits or has ended has none.
@@ -81,6 +84,9 @@ run = {
     priority = ask.priority,
     parked = ask.parked,
     rebuilt = ask.rebuilt,
+    on_behalf_of = ask.on_behalf_of,
+    has_key = ask.has_key,
+    hold_ms = ask.hold_ms,
     family = (not FINISHED[before.state] and before.family) or (ask.on_behalf_of and family_of(ask.on_behalf_of)) or nil,
     ttl_ms = ask.ttl_ms,
     max_hold_ms = ask.max_hold_ms,
@@ -91,7 +97,7 @@ run = {
     -- It was released by its step, so the event of that end is still on its way and must not end this one.
     prior_end_oct_ms = before.ended_oct_ms or before.prior_end_oct_ms,
     owes_end = (before.state == "released" and not before.end_seen) or nil,
-    after = before.state ~= "new" and before.state or nil,
+    after = before.state ~= "new" and (before.wait_ended or before.state) or nil,
 }
 forget_deadlines(run)
 call("ZREM", UNRESOLVED, run.id)
@@ -126,7 +132,9 @@ record("joined", run, run.machines, run.after, {
     family = run.family,
     on_behalf_of = ask.on_behalf_of,
     rebuilt = ask.rebuilt and true or nil,
+    expected = is_expected(before) or nil,
 })
+learn_plan(run, run.machines, false, true)
 
 grant_heads(touched)
 run = load_run(run.id)

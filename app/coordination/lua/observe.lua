@@ -4,12 +4,16 @@
 -- ARGV[3]  machines, JSON: [{id, name}, ...]
 -- ARGV[4]  info that was learned, JSON
 -- ARGV[5]  "1" when a paused run keeps its machines (rule 9)
+-- ARGV[6]  plan, JSON: is_full (no machine was chosen for this run: the next one is presumed to use the same),
+--          expects_step (a step or gate of ours comes first: the run is about to ask, and holds nothing until then),
+--          expect_ms (for how long)
 --
--- Returns {"observed"}, or {"late"} when the run has ended, waits, holds a lease or gives way by now.
+-- Returns {"observed"}, {"expected"} when it is about to ask, or {"late"} when the run has ended, waits, holds a lease or
+-- gives way by now.
 
 expire_due()
 local run = load_run(ARGV[2])
-if not run or run.state ~= "started" then
+if not run or not (run.state == "started" or run.lingers) then
     call("ZREM", UNRESOLVED, ARGV[2])
     return { "late" }
 end
@@ -28,6 +32,20 @@ if run.paused and ARGV[5] ~= "1" then
     run.gave_way = true
     finish(run, "ended", "paused")
     return { "late" }
+end
+local plan = cjson.decode(ARGV[6])
+learn_plan(run, run.machines or {}, plan.is_full)
+if plan.expects_step and not run.lingers then
+    expect_step(run, (run.start_seen_at_ms or NOW) + plan.expect_ms)
+end
+if is_expected(run) and plan.expects_step then
+    local presumed = stop_presuming(run)
+    run.planned, run.machines = run.machines, nil
+    call("ZREM", UNRESOLVED, run.id)
+    save_run(run)
+    record("expected", run, run.planned, nil, { until_ms = run.expected_until_ms })
+    grant_heads(presumed)
+    return { "expected" }
 end
 observe(run, "resolved")
 return { "observed" }

@@ -10,7 +10,7 @@
 
 expire_due()
 local run = load_run(ARGV[2])
-if not run or FINISHED[run.state] or run.state == "known" then
+if not run or (FINISHED[run.state] and not run.lingers) or run.state == "known" then
     return { "nothing" }
 end
 if ARGV[5] ~= "" and tonumber(ARGV[5]) ~= (run.v or 0) then
@@ -27,6 +27,12 @@ if ARGV[3] == "reconciled" then
     if put_off_end(run, tonumber(ARGV[6])) then
         return { "grace" }
     end
+end
+if run.lingers then
+    run.gave_back = ARGV[3] == "step" or nil
+    run.cause, run.by, run.reason = ARGV[3], detail.by, detail.reason
+    stop_lingering(run, ARGV[3], detail)
+    return { "released" }
 end
 if was == "waiting" then
     finish(run, "left", ARGV[3], detail)

@@ -5,7 +5,7 @@ local UNTOLD = { timeout = true, forced = true, task_cap = true, circle = true, 
 
 -- End what the run waits for or holds, whatever that is, and let the next ones start.
 local function finish(run, state, cause, detail)
-    local was, machines = run.state, run.machines or {}
+    local was, machines = run.state, run.machines or run.presumed or {}
     local is_untold = was == "waiting" or call("ZSCORE", RESUMES, run.id)
     call("ZREM", RESUMES, run.id)
     if was == "waiting" then
@@ -14,10 +14,14 @@ local function finish(run, state, cause, detail)
         for _, machine in ipairs(machines) do
             call("ZREM", HOLDERS, holder_member("lease", run, machine), holder_member("observed", run, machine))
         end
+        stop_presuming(run)
         forget_deadlines(run)
     end
     call("ZREM", UNRESOLVED, run.id)
     call("ZADD", ENDED, NOW, lower(run.id))
+    if was == "observed" and run.outcome == "succeeded" and not run.requested_at_ms then
+        learn_plan(run, {}, false, false)
+    end
     detail = detail or {}
     if was == "granted" then
         detail.held_ms = NOW - run.granted_at_ms
@@ -31,6 +35,9 @@ local function finish(run, state, cause, detail)
     end
     save_run(run)
     record(state, run, machines, cause, detail)
+    if run.has_key and not run.parked and (was == "waiting" or cause == "uncollected") and may_work_on(run) then
+        linger(run)
+    end
     if was == "waiting" then
         wake(run)
     end
@@ -61,27 +68,62 @@ function refuse_circles(family)
     end
 end
 
--- Rule 8: nobody asked for these machines, so somebody may be there already; then say so.
-local function observe(run, cause)
+-- What was presumed of a run is over, and nobody knows its machines.
+local function drop_presumption(run, cause, detail)
+    local machines = stop_presuming(run)
+    save_run(run)
+    if #machines > 0 then
+        record("dropped", run, machines, cause, detail)
+    end
+    grant_heads(machines)
+end
+
+-- A run whose wait was over is known not to work any more.
+local function stop_lingering(run, cause, detail)
+    call("ZREM", UNRESOLVED, run.id)
+    call("ZADD", ENDED, NOW, lower(run.id))
+    run.lingers = nil
+    drop_presumption(run, cause, detail)
+end
+
+-- Rule 8: somebody may be there already; then say so, unless one of the two is about to ask.
+local function tell_overlaps(run, cause)
     local others = {}
     for _, machine in ipairs(run.machines or {}) do
-        register_machine(machine)
         for _, other in ipairs(busy_with(lower(machine))) do
             local task = other[2]
-            if task ~= run.id and not (run.family and load_run(task).family == run.family) then
+            local there = task ~= run.id and other[1] ~= "provisional" and load_run(task)
+            if there and not is_expected(there) and not (run.family and there.family == run.family) then
                 others[task] = others[task] or {}
                 table.insert(others[task], machine)
             end
         end
-        call("ZADD", HOLDERS, 0, holder_member("observed", run, machine))
     end
-    run.state, run.observed_at_ms = "observed", NOW
-    save_run(run)
-    call("ZREM", UNRESOLVED, run.id)
-    record("observed", run, run.machines, cause, nil)
     for task, machines in pairs(others) do
         record("overlapped", run, machines, cause, { with = task })
     end
+end
+
+-- Rule 8: nobody asked for these machines, and they are busy all the same.
+local function observe(run, cause)
+    local since, presumed = run.provisional_at_ms, stop_presuming(run)
+    for _, machine in ipairs(run.machines or {}) do
+        register_machine(machine)
+        call("ZADD", HOLDERS, 0, holder_member("observed", run, machine))
+    end
+    if FINISHED[run.state] then
+        run.wait_ended = run.state
+        run.ended_at_ms, run.cause, run.reason, run.refusal = nil, nil, nil, nil
+    end
+    run.state, run.observed_at_ms, run.lingers, run.planned = "observed", since or NOW, nil, nil
+    save_run(run)
+    call("ZREM", UNRESOLVED, run.id)
+    call("ZREM", ENDED, lower(run.id))
+    record("observed", run, run.machines, cause, nil)
+    if not is_expected(run) then
+        tell_overlaps(run, cause)
+    end
+    grant_heads(presumed)
     grant_children(run.machines or {})
     if run.family then
         refuse_circles(run.family)
@@ -92,6 +134,8 @@ end
 -- over while its task waited on, it runs all the same.
 local function answered(run, cause, detail)
     local is_over = FINISHED[run.state] and UNTOLD[run.cause] and not run.end_seen
+    run.is_aborted = detail.result == "Abort" or nil
+    save_run(run)
     local is_unasked = detail.result == "Proceed" and (run.state == "waiting" or is_over)
     call("ZREM", RESUMES, run.id)
     if is_unasked and is_over then

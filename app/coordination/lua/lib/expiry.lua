@@ -31,6 +31,15 @@ local function expire(what, id)
         finish(run, "released", "max_hold")
     elseif what == "grace" then
         finish(run, run.state == "granted" and "released" or "ended", "abandoned")
+    elseif what == "provisional" then
+        -- Without an API key it stays unknown whether it works on.
+        local stop = run.lingers and not run.has_key and stop_lingering or drop_presumption
+        stop(run, "unknown")
+    elseif what == "expect" and run.planned then
+        run.machines = run.planned
+        observe(run, "silent")
+    elseif what == "expect" and run.state == "observed" then
+        tell_overlaps(run, "silent")
     elseif what == "life" and not may_have_been_kept_away(run) then
         finish(run, "expired", run.state == "granted" and "uncollected" or "silence")
     end
@@ -50,7 +59,11 @@ local function expire_due()
     for _, member in ipairs(call("ZRANGEBYSCORE", DEADLINES, "-inf", NOW, "LIMIT", 0, 100)) do
         -- An earlier one of this round may have ended it: one run can have two deadlines.
         if call("ZSCORE", DEADLINES, member) then
-            expire(string.match(member, "^(%a+)%z(.*)$"))
+            local what, id = string.match(member, "^(%a+)%z(.*)$")
+            if what == "expect" then
+                call("ZREM", DEADLINES, member)
+            end
+            expire(what, id)
         end
     end
     local machines, families = freed, bereaved

@@ -6,8 +6,8 @@
 --
 -- KEYS[1]   runs          hash    task id (lower-case) -> run, JSON
 -- KEYS[2]   lines         zset    machine NUL order NUL task id
--- KEYS[3]   holders       zset    machine NUL lease|observed NUL task id, and machine NUL reservation NUL
--- KEYS[4]   deadlines     zset    life|timeout|hold NUL task id, reservation NUL machine -> ms
+-- KEYS[3]   holders       zset    machine NUL lease|observed|provisional NUL task id, and machine NUL reservation NUL
+-- KEYS[4]   deadlines     zset    life|timeout|hold|grace|provisional|expect NUL task id, reservation NUL machine -> ms
 -- KEYS[5]   reservations  hash    machine -> {id, note, by, since_ms, until_ms}, JSON
 -- KEYS[6]   counters      hash    order, token, family, stamp, served_at, outage_at, opened_at, closed_at, event_at
 -- KEYS[7]   machines      hash    machine -> {id, name}, JSON
@@ -23,12 +23,13 @@
 -- KEYS[17]  children      zset    family NUL task id of each waiter that shares a lease (rule 10)
 -- KEYS[18]  resumes       zset    task id -> ms to try; parked runs whose intervention is to be answered (rule 11)
 -- KEYS[19]  batches       zset    batch id NUL its events NUL number of this one -> ms it came
+-- KEYS[20]  plan          prefix  of what the last runs of a process used: space NUL project NUL environment NUL tenant NUL kind
 -- ARGV[1]   what the clock is ahead of the server's, ms; 0 but in tests
 
 local RUNS, LINES, HOLDERS, DEADLINES, RESERVATIONS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local COUNTERS, MACHINES, EVENTS, ALIASES, UNRESOLVED = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local ENDED, TIMELINE, INDEX, WAKE, WAKES = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
-local BLOCKING, CHILDREN, RESUMES, BATCHES = KEYS[16], KEYS[17], KEYS[18], KEYS[19]
+local BLOCKING, CHILDREN, RESUMES, BATCHES, PLAN = KEYS[16], KEYS[17], KEYS[18], KEYS[19], KEYS[20]
 
 local call = redis.call
 local lower = string.lower

@@ -1,7 +1,9 @@
 -- lib/lines.lua: who stands where, who makes a machine busy, and who may start.
 
 local function forget_deadlines(run)
-    call("ZREM", DEADLINES, "life\0" .. run.id, "timeout\0" .. run.id, "hold\0" .. run.id, "grace\0" .. run.id)
+    for _, kind in ipairs({ "life", "timeout", "hold", "grace", "provisional", "expect" }) do
+        call("ZREM", DEADLINES, kind .. "\0" .. run.id)
+    end
 end
 
 -- A parked run sends no sign of life: it lives as long as its task (rule 11).

@@ -3,7 +3,7 @@
 -- A run as its step sees it, behind *word*: {word, run JSON, now, {machine, place, {kind, holder JSON, ...}, {task ahead, ...}}, ...}.
 local function view(word, run)
     local answer = { word, cjson.encode(run), NOW }
-    for _, machine in ipairs(run.machines or {}) do
+    for _, machine in ipairs(run.machines or run.presumed or {}) do
         local m, place, ahead, holders = lower(machine), 0, {}, {}
         local from, to = span(m)
         if run.state == "waiting" then

@@ -1,0 +1,313 @@
+"""Rule 19: a started run makes the machines busy that its process used last there, until it is known which it uses."""
+
+from datetime import timedelta
+
+import pytest
+
+from app.coordination.board import Policy
+from app.coordination.timeline import Filter
+from app.domain.events import Effect
+from app.domain.run import Run
+from tests.conftest import Clock
+from tests.integration.octopus_tells import Octopus
+from tests.integration.rules.helpers import holders, kinds, seconds
+
+INFO = {
+    "space_id": "Spaces-1",
+    "project": {"id": "Projects-7"},
+    "environment": {"id": "Environments-2"},
+    "deployment_id": "Deployments-1",
+}
+
+
+def machines(*numbers):
+    return [{"id": f"Machines-{number}", "name": f"web-{number}"} for number in numbers]
+
+
+@pytest.fixture
+def board(make_board):
+    return make_board(Policy(has_key=True))
+
+
+@pytest.fixture
+def keyless(make_board):
+    return make_board(Policy(provisional=timedelta(seconds=60)))
+
+
+def ran(octopus, board, *, numbers=(7,), task="ServerTasks-800", info=INFO, **plan):
+    """A run without a step that is over, so that its process is remembered."""
+    octopus.tells(Effect.STARTED, task, info=info)
+    assert board.observe(task, machines(*numbers), info={}, **plan) == "observed"
+    octopus.tells(Effect.ENDED, task, outcome="succeeded")
+
+
+def starts(octopus, task="ServerTasks-900", *, info=INFO, **fields):
+    return octopus.tells(Effect.STARTED, task, info=info, **fields)
+
+
+def is_free(board, number, task="ServerTasks-1"):
+    """Whether somebody who asks for the machine is granted it."""
+    place = board.join(Run(task), {f"Machines-{number}"})
+    board.release(task)
+    return place.is_granted
+
+
+def test_machines_of_the_last_run_are_busy_from_the_start(board, octopus):
+    ran(octopus, board, numbers=(7, 8))
+
+    assert starts(octopus) == "unresolved"
+
+    asked = board.join(Run("ServerTasks-1"), {"Machines-7"})
+    assert asked.is_waiting
+    assert holders(board, "ServerTasks-1") == [("provisional", "ServerTasks-900")]
+    assert "presumed to use" in asked.message
+    assert not is_free(board, 8, "ServerTasks-2")
+    assert is_free(board, 9, "ServerTasks-3")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"space_id": "Spaces-2"},
+        {"project": {"id": "Projects-8"}},
+        {"environment": {"id": "Environments-3"}},
+        {"tenant": {"id": "Tenants-1"}},
+        {"deployment_id": None, "runbook_run_id": "RunbookRuns-1"},
+        {"project": None},
+    ],
+)
+def test_other_processes_are_not_remembered_by_it(board, octopus, other):
+    ran(octopus, board)
+
+    starts(octopus, info={name: value for name, value in (INFO | other).items() if value})
+
+    assert is_free(board, 7)
+
+
+def test_ids_of_the_process_compare_without_letter_case(board, octopus):
+    ran(octopus, board)
+
+    starts(octopus, info=INFO | {"project": {"id": "projects-7"}, "space_id": "SPACES-1"})
+
+    assert not is_free(board, 7)
+
+
+def test_truth_replaces_what_was_presumed(board, octopus, timeline):
+    ran(octopus, board, numbers=(7,))
+    starts(octopus)
+    waiter = Run("ServerTasks-1")
+    board.join(waiter, {"Machines-7"})
+
+    assert board.observe("ServerTasks-900", machines(8), info={}) == "observed"
+
+    assert board.place(waiter.task_id).is_granted
+    assert not is_free(board, 8, "ServerTasks-2")
+    assert kinds(timeline, task_id="ServerTasks-900") == ["event", "presumed", "observed"]
+
+
+def test_end_ends_what_was_presumed(board, octopus):
+    ran(octopus, board)
+    starts(octopus)
+    board.join(Run("ServerTasks-1"), {"Machines-7"})
+
+    octopus.tells(Effect.ENDED, "ServerTasks-900")
+
+    assert board.place("ServerTasks-1").is_granted
+
+
+def test_reconciled_end_ends_what_was_presumed(board, octopus):
+    ran(octopus, board)
+    starts(octopus)
+    board.join(Run("ServerTasks-1"), {"Machines-7"})
+
+    assert board.release("ServerTasks-900", cause="reconciled", seen=board.place("ServerTasks-900")) == "released"
+
+    assert board.place("ServerTasks-1").is_granted
+
+
+def test_run_that_joins_drops_its_own_and_stands_behind(board, octopus):
+    ran(octopus, board)
+    starts(octopus)
+    board.join(Run("ServerTasks-1"), {"Machines-7"})
+
+    asked = board.join(Run("ServerTasks-900"), {"Machines-7"})
+
+    assert board.place("ServerTasks-1").is_granted
+    assert (asked.state, asked.place) == ("waiting", 1)
+
+
+def test_with_a_key_only_the_truth_ends_it(board, octopus, clock):
+    ran(octopus, board)
+    starts(octopus)
+    board.join(Run("ServerTasks-1", parked=True), {"Machines-7"})
+
+    clock.advance(timedelta(hours=2))
+    board.sweep()
+
+    assert board.place("ServerTasks-1").is_waiting
+
+
+def test_final_refusal_of_octopus_ends_it_after_a_while(board, octopus, clock, timeline):
+    ran(octopus, board)
+    starts(octopus)
+    board.join(Run("ServerTasks-1", parked=True), {"Machines-7"})
+
+    assert board.refuse_plan("ServerTasks-900") == "noted"
+    clock.advance(seconds(59))
+    board.sweep()
+    assert board.refuse_plan("ServerTasks-900") == "late"  # its time does not begin anew
+    assert board.place("ServerTasks-1").is_waiting
+    clock.advance(seconds(2))
+    board.sweep()
+
+    assert board.place("ServerTasks-1").is_granted
+    assert kinds(timeline, task_id="ServerTasks-900") == ["event", "presumed", "dropped"]
+    # It is asked for again later, and then its machines are busy after all.
+    assert board.place("ServerTasks-900").is_to_resolve
+
+
+def test_refusal_of_a_run_of_which_nothing_is_presumed_is_late(board, octopus):
+    starts(octopus)
+
+    assert board.refuse_plan("ServerTasks-900") == board.refuse_plan("ServerTasks-7") == "late"
+
+
+def test_run_with_chosen_machines_widens_the_memory(board, octopus):
+    ran(octopus, board, numbers=(7, 8))
+    ran(octopus, board, numbers=(9,), task="ServerTasks-801", is_full=False)
+
+    starts(octopus)
+
+    assert not any(is_free(board, number, f"ServerTasks-{number}") for number in (7, 8, 9))
+
+
+def test_full_run_narrows_the_memory_of_deployments(board, octopus):
+    ran(octopus, board, numbers=(7, 8))
+    ran(octopus, board, numbers=(8,), task="ServerTasks-801")
+
+    starts(octopus)
+
+    assert is_free(board, 7) and not is_free(board, 8, "ServerTasks-2")
+
+
+def test_runbooks_of_a_project_are_remembered_together(board, octopus):
+    info = {**INFO, "runbook_run_id": "RunbookRuns-1"}
+    ran(octopus, board, numbers=(7,), info=info)
+    ran(octopus, board, numbers=(8,), task="ServerTasks-801", info=info)
+
+    starts(octopus, info=info)
+
+    assert not is_free(board, 7) and not is_free(board, 8, "ServerTasks-2")
+
+
+def test_claims_widen_the_memory(board, octopus):
+    board.join(Run("ServerTasks-800", info=INFO), {"Machines-7", "Machines-8"})
+    board.release("ServerTasks-800")
+    board.join(Run("ServerTasks-801", info=INFO), {"Machines-8"})
+    board.release("ServerTasks-801")
+
+    starts(octopus)
+
+    assert not is_free(board, 7) and not is_free(board, 8, "ServerTasks-2")
+
+
+def test_empty_plan_takes_back_what_was_presumed(board, octopus):
+    ran(octopus, board)
+    starts(octopus)
+    board.join(Run("ServerTasks-1"), {"Machines-7"})
+
+    assert board.observe("ServerTasks-900", [], info={}) == "observed"
+
+    assert board.place("ServerTasks-1").is_granted
+
+
+def test_two_starts_at_once_presume_both(board, octopus):
+    ran(octopus, board)
+    starts(octopus, "ServerTasks-900")
+    starts(octopus, "ServerTasks-901")
+    board.join(Run("ServerTasks-1"), {"Machines-7"})
+
+    octopus.tells(Effect.ENDED, "ServerTasks-900")
+    assert board.place("ServerTasks-1").is_waiting
+    octopus.tells(Effect.ENDED, "ServerTasks-901")
+
+    assert board.place("ServerTasks-1").is_granted
+
+
+def test_presumption_alone_is_no_overlap(board, octopus, timeline):
+    ran(octopus, board)
+    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    starts(octopus)
+    assert not list(timeline.read(Filter(kind="overlapped")))
+
+    board.observe("ServerTasks-900", machines(7), info={})
+
+    [record] = timeline.read(Filter(kind="overlapped"))
+    assert (record.task_id, record.detail["with"]) == ("ServerTasks-900", "ServerTasks-1")
+
+
+def test_presumed_run_keeps_its_time_when_it_is_observed(board, octopus, clock):
+    ran(octopus, board)
+    starts(octopus)
+    began_ms = board.place("ServerTasks-900").now_ms
+    clock.advance(seconds(20))
+
+    board.observe("ServerTasks-900", machines(7), info={})
+
+    assert began_ms - 100 <= board.place("ServerTasks-900").run["observed_at_ms"] <= began_ms
+
+
+# Without an API key
+
+
+@pytest.fixture
+def told(keyless):
+    """What Octopus tells a board without an API key, whose last run was a claim for Machines-7."""
+    keyless.join(Run("ServerTasks-800", info=INFO), {"Machines-7"})
+    keyless.release("ServerTasks-800")
+    return Octopus(keyless, Clock(keyless))
+
+
+def test_without_a_key_it_ends_by_itself(keyless, told):
+    clock = Clock(keyless)
+    starts(told)
+    keyless.join(Run("ServerTasks-1", parked=True), {"Machines-7"})
+
+    clock.advance(seconds(59))
+    keyless.sweep()
+    assert keyless.place("ServerTasks-1").is_waiting
+    clock.advance(seconds(2))
+    keyless.sweep()
+
+    assert keyless.place("ServerTasks-1").is_granted
+
+
+def test_without_a_key_one_head_is_delayed_at_most_twice_the_time_in_all(keyless, told):
+    clock = Clock(keyless)
+    starts(told, "ServerTasks-900")
+    keyless.join(Run("ServerTasks-1", parked=True), {"Machines-7"})
+    waited = 0
+    for number in range(901, 920):
+        for _ in range(5):
+            clock.advance(seconds(10))
+            keyless.sweep()
+            waited += 10
+            if keyless.place("ServerTasks-1").is_granted:
+                break
+        starts(told, f"ServerTasks-{number}")
+        if keyless.place("ServerTasks-1").is_granted:
+            break
+
+    assert keyless.place("ServerTasks-1").is_granted
+    assert 60 < waited <= 120
+
+
+def test_without_a_key_the_next_head_has_patience_of_its_own(keyless, told):
+    clock = Clock(keyless)
+    for number, waiter in ((900, "ServerTasks-1"), (901, "ServerTasks-2")):
+        starts(told, f"ServerTasks-{number}")
+        assert keyless.join(Run(waiter, parked=True), {"Machines-7"}).is_waiting
+        clock.advance(seconds(61))
+        keyless.sweep()
+        assert keyless.place(waiter).is_granted
+        keyless.release(waiter)
