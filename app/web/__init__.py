@@ -11,6 +11,7 @@ from app.web import (
     health,
     insight,
     metrics,
+    printed,
     problems,
     reading,
     repairs,
@@ -69,6 +70,7 @@ def create_app(services: Services) -> Flask:
         app.register_blueprint(api.blueprint)
     app.register_blueprint(pages)
     problems.install(app)
+    printed.install(app)
     request_log.install(app, is_verbose=settings.log_level == "debug")
 
     @app.get("/openapi.json")

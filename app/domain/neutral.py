@@ -1,0 +1,41 @@
+"""Text that can stand in a deployment log without being a command to Octopus.
+
+Octopus looks for ``##octopus`` at every character that a script prints, and keeps its place from line to line: a name
+that people chose could set variables, collect files, or, ending in ``#``, swallow the genuine message after it.
+Source: ServiceMessageParser of Calamari's host, and what it did with captured logs.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+#: What moves the cursor, colours, reverses or ends a line: C0, DEL and C1, line separators, bidirectional and invisible
+#: controls, and halves of surrogate pairs. Not the joiners U+200C and U+200D: words and pictures are made with them.
+_CONTROLS = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
+)
+
+#: Windows PowerShell turns the fullwidth and the small number sign into ``#`` where it writes to an OEM code page.
+_OPENING = re.compile("([#\uff03\ufe5f])(?=[#\uff03\ufe5f]|\\Z)")
+
+
+def neutral(text: str) -> str:
+    """*text* as it may be printed: each control a blank, and a blank after each ``#`` before another one or the end.
+
+    What holds neither stays as it is, and so does what has been through here before.
+    """
+    if text.isascii() and text.isprintable() and "#" not in text:
+        return text
+    return _OPENING.sub(r"\1 ", _CONTROLS.sub(" ", text))
+
+
+def neutral_json(value: Any) -> Any:
+    """*value*, which came from JSON, with every text in it `neutral`; names of fields are ours and stay."""
+    if isinstance(value, str):
+        return neutral(value)
+    if isinstance(value, list):
+        return [neutral_json(each) for each in value]
+    if isinstance(value, dict):
+        return {name: neutral_json(each) for name, each in value.items()}
+    return value
