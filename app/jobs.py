@@ -16,6 +16,7 @@ from app.settings import Settings
 
 if TYPE_CHECKING:
     from rq import Queue
+    from rq.job import Job as RqJob
 
 #: Seconds a failed job keeps its id; RQ's default is a year. What failed is kept as a dead letter.
 FAILURE_TTL_SECONDS = 5
@@ -51,13 +52,17 @@ LEARN = Job("learn", 60, needs_octopus=False)
 JOBS = (RESOLVE, RECONCILE, WATCH, RESUME, REBUILD, CATCH_UP, ARCHIVE, NOTIFY, LEARN)
 
 
-def queues_of(client: Client, settings: Settings) -> list[Queue]:
-    """The queues of the namespace, urgent first. JSON, since a pickled job is code for whoever can write to Redis."""
+def queues_of(client: Client, settings: Settings, *, job_class: type[RqJob] | None = None) -> list[Queue]:
+    """The queues of the namespace, urgent first. JSON, since a pickled job is code for whoever can write to Redis.
+
+    Args:
+        job_class: What reads the jobs of those who run them, as `workers.vetted`.
+    """
     from rq import Queue
     from rq.serializers import JSONSerializer
 
     names = (f"octowait-{settings.namespace}-urgent", f"octowait-{settings.namespace}")
-    return [Queue(name, connection=client, serializer=JSONSerializer) for name in names]
+    return [Queue(name, connection=client, serializer=JSONSerializer, job_class=job_class) for name in names]
 
 
 def enqueue(client: Client, settings: Settings, job: Job) -> bool:

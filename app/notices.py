@@ -129,8 +129,9 @@ def _job_failed(record: Record) -> Notice | None:
     if job == "notify":
         return None  # That nobody could be told of something is nothing that anybody could be told of.
     same = hashlib.sha256(error.encode()).hexdigest()[:16]
+    title = "A job was refused" if job == "refused" else f"The job {job} failed"
     return Notice(
-        f"failed {job} {same}", f"The job {job} failed", f"{error}. 'octowait dead-letters' lists what failed.",
+        f"failed {job} {same}", title, f"{error}. 'octowait dead-letters' lists what failed.",
         level="failure", once_in=SAME_FAILURE,
     )  # fmt: skip
 

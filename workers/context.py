@@ -18,6 +18,7 @@ from app.jobs import Job, begin_round
 from app.octopus.client import OctopusClient
 from app.services import Services
 from app.settings import Settings
+from workers.vetted import name_of
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Context:
 
     def bury(self, job: RqJob, kind: type[BaseException], error: BaseException, *_: object) -> bool:
         """Keep a job that failed as a dead letter; what it should have done is asked for again at its next time."""
-        name = str(job.func_name).split(".")[1]
+        name = name_of(job)
         self.services.dead.keep(job=name, error=f"{kind.__name__}: {error}"[:1000])
         self.board.note("job_failed", job=name, error=f"{kind.__name__}: {error}"[:300])
         return True

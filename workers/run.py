@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from rq import SimpleWorker
-from rq.exceptions import StopRequested
+from rq.exceptions import InvalidJobOperation, StopRequested
 from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
@@ -25,6 +25,7 @@ from app.services import make_services
 from app.settings import Settings
 from workers.context import Context, current
 from workers.notify import targets_of
+from workers.vetted import VettedJob, name_of, refusal
 
 log = structlog.get_logger()
 
@@ -39,7 +40,9 @@ RESTART_PAUSE = 1.0
 
 
 class Worker(SimpleWorker):
-    """RQ's worker without a fork for each job; it hands each job its context."""
+    """RQ's worker without a fork for each job; it hands each job its context, and runs none but ours."""
+
+    job_class = VettedJob
 
     def __init__(self, context: Context, **options: Any) -> None:
         super().__init__(**options)
@@ -48,9 +51,12 @@ class Worker(SimpleWorker):
         self.is_stopping = False
 
     def execute_job(self, job: Job, queue: Queue) -> None:
+        if not isinstance(job, VettedJob) or job.known is None:
+            self._refuse(job)
+            return
         token = current.set(self._context)
         try:
-            with bound_contextvars(job=str(job.func_name).split(".")[1], job_id=job.id):
+            with bound_contextvars(job=name_of(job), job_id=job.id):
                 super().execute_job(job, queue)
         finally:
             current.reset(token)
@@ -58,8 +64,15 @@ class Worker(SimpleWorker):
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
         began = time.monotonic()
         is_done = super().perform_job(job, queue, execution)
-        self._count(str(job.func_name).split(".")[1], is_done, time.monotonic() - began)
+        self._count(name_of(job), is_done, time.monotonic() - began)
         return is_done
+
+    def _refuse(self, job: Job) -> None:
+        """Keep it as a dead letter, and forget it with whatever was to come after it."""
+        error = InvalidJobOperation(refusal(job) if isinstance(job, VettedJob) else "it was not vetted")
+        log.error("worker: A JOB WAS REFUSED", why=str(error), job_id=job.id[:100])
+        self._context.bury(job, InvalidJobOperation, error)
+        self.connection.delete(job.key, job.dependents_key, job.dependencies_key)
 
     def _count(self, name: str, is_done: bool, seconds: float) -> None:
         tally = self._context.services.tally
@@ -115,7 +128,7 @@ def _work(context: Context) -> bool:
         with translated():
             worker = Worker(
                 context,
-                queues=queues_of(client, context.settings),
+                queues=queues_of(client, context.settings, job_class=VettedJob),
                 connection=client,
                 serializer=JSONSerializer,
                 worker_ttl=WORKER_TTL_SECONDS,
