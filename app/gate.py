@@ -153,6 +153,8 @@ class DirectGate:
             self.services.settings.webhook_header: secret.get_secret_value(),
         }
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        if data is not None:
+            sent["Content-Type"] = "application/json"
         response = self._client.open(address(path, query), method=method, data=data, headers=sent)
         if response.status_code >= 400:
             raise _refusal(response.status_code, response.data)

@@ -82,6 +82,8 @@ def create_app(services: Services) -> Flask:
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         if request.path.startswith("/api/"):
             response.headers.setdefault("Cache-Control", "no-store")
+            # No page of another origin loads what a session may read, as a script, a picture or a style.
+            response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         return response
 
     return app

@@ -46,29 +46,39 @@ def session_key(tokens: Sequence[Token], webhook_secret: str) -> bytes:
 
 def caller() -> Token | None:
     """The token of this request: its Authorization header, else its session."""
+    if "Authorization" in request.headers:
+        return _bearer_token()
     tokens: Tokens = current_app.extensions["octowait.tokens"]
-    header = request.headers.get("Authorization", "")
-    if header:
-        secret = bearer(header)
-        return tokens.find(secret) if secret else None
     return tokens.find_digest(session.get("token", ""))
 
 
 def require(role: str) -> Token:
-    """The caller's token.
+    """The token of the caller of the API.
+
+    A browser sends the session's cookie with every request to this host, also with those that a page of another port
+    makes it send. So it opens nothing but what the pages read: a request that changes something, or that is a sign of
+    life, needs the token itself.
 
     Raises:
         Problem: 401 without a valid token, 403 with one of another role.
     """
-    token = caller()
+    reads = role == "viewer" and request.method in ("GET", "HEAD")
+    token = caller() if reads else _bearer_token()
     if token is None:
+        hint = " (the session of the pages reads only)" if not reads and caller() else ""
         raise Problem(
-            401, "unauthorized", f"expected 'Authorization: Bearer <token>' with a token of role {role}",
+            401, "unauthorized", f"expected 'Authorization: Bearer <token>' with a token of role {role}{hint}",
             headers={"WWW-Authenticate": 'Bearer realm="octowait"'},
         )  # fmt: skip
     if token.role not in ALLOWS[role]:
         raise Problem(403, "forbidden", f"token {token.name} has role {token.role}: expected role {role}")
     return token
+
+
+def _bearer_token() -> Token | None:
+    tokens: Tokens = current_app.extensions["octowait.tokens"]
+    secret = bearer(request.headers.get("Authorization", ""))
+    return tokens.find(secret) if secret else None
 
 
 def is_webhook_secret(given: str | None, expected: str) -> bool:

@@ -75,8 +75,13 @@ class Api:
 def _checked(operation: Operation, view: View) -> View:
     def checked(**parameters: str) -> Any:
         arguments: dict[str, Any] = dict(parameters)
+        if operation.role == "step" and request.method == "HEAD":
+            # It would collect a grant without telling anybody.
+            raise Problem(405, "method_not_allowed", "expected GET: a poll is a sign of life, and its answer counts",
+                          headers={"Allow": "GET, PUT, DELETE"})  # fmt: skip
         if operation.role:
             arguments["caller"] = require(operation.role)
+            _require_json(operation)
         if operation.query:
             arguments["query"] = _parsed(operation.query, dict(request.args), "query")
         if operation.body:
@@ -86,6 +91,20 @@ def _checked(operation: Operation, view: View) -> View:
         return view(**arguments)
 
     return checked
+
+
+def _require_json(operation: Operation) -> None:
+    """Let no body be anything but JSON that says so: a page of another site can send all that looks like a form.
+
+    Raises:
+        Problem: 415.
+    """
+    is_sent = bool(operation.body) or bool(request.content_length)
+    if is_sent and request.mimetype != "application/json":
+        raise Problem(
+            415, "not_declared_json",
+            f"expected the header 'Content-Type: application/json', got {request.mimetype[:100]!r}",
+        )  # fmt: skip
 
 
 def read_body() -> bytes:
@@ -188,7 +207,7 @@ def _describe(operation: Operation) -> dict[str, Any]:
             "required": True,
             "content": {"application/json": {"schema": _reference(operation.body)}},
         }
-    errors = {*operation.errors, *((401, 403) if operation.role else ()), *((400, 413) if operation.body else ())}
+    errors = {*operation.errors, *((401, 403) if operation.role else ()), *((400, 413, 415) if operation.body else ())}
     if operation.body or operation.query:
         errors.add(422)
     problem = {"application/problem+json": {"schema": _reference(ProblemDetails)}}
