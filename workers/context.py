@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rq.job import Job as RqJob
 from structlog.contextvars import bound_contextvars, unbind_contextvars
@@ -18,6 +18,7 @@ from app.jobs import Job, begin_round
 from app.octopus.client import OctopusClient
 from app.services import Services
 from app.settings import Settings
+from workers.memory import Memory
 from workers.vetted import name_of
 
 
@@ -27,6 +28,7 @@ class Context:
 
     services: Services
     octopus: OctopusClient | None
+    memory: Memory = field(default_factory=Memory)
 
     @property
     def settings(self) -> Settings:

@@ -1,9 +1,10 @@
-"""The job that finds out the machines of observed runs, which no event names (rule 8)."""
+"""The job that finds out the machines of observed runs, which no event names (rules 8 and 18)."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,28 +15,52 @@ from structlog.contextvars import bind_contextvars
 
 from app.coordination.board import info_of
 from app.coordination.errors import StoreError
+from app.domain.ids import distinct_ids
 from app.domain.place import Place
+from app.domain.plan import MachineUse, Selection, Target, machines_of
 from app.jobs import RESOLVE, enqueue
-from app.octopus.client import OctopusClient
-from app.octopus.errors import OctopusBusy, OctopusDenied, OctopusError, OctopusUnreachable
-from app.octopus.values import Deployment, Machine, RunbookRun, Task
+from app.octopus.ask import JOB_PATIENCE
+from app.octopus.client import IDS_A_PAGE, OctopusClient
+from app.octopus.errors import (
+    OctopusBusy,
+    OctopusDenied,
+    OctopusError,
+    OctopusMissing,
+    OctopusUnaskable,
+    OctopusUnreachable,
+)
+from app.octopus.first_step import first_action
+from app.octopus.values import Deployment, RunbookRun, Task
 from workers.context import Context, about_task, current
+from workers.lookup import Lookup, Plan
+from workers.memory import document_key
+from workers.naming import DOCUMENTS, name_runs, with_names
 from workers.reconcile import end_of
 
 log = structlog.get_logger()
 
-#: How long one run is this worker's; more than its requests take with all their attempts.
-CLAIM = timedelta(minutes=2)
+#: How long the runs of one list are this worker's; more than their requests take with all their attempts.
+CLAIM = timedelta(minutes=3)
 
 #: How long one job goes on to the next run; the rest is another job's, so that urgent ones come in between.
 PASS = timedelta(seconds=10)
 
-#: Pauses after the first failure of a run and at most, doubled in between: trying again can help, or it cannot.
+#: A pass begins at most so often: of a burst of starts the first is asked about at once, and the others together.
+GATHER = timedelta(milliseconds=500)
+
+#: Pauses after the first failure of a run and at most, doubled in between: trying again can help, or it cannot. What
+#: Octopus asks for counts up to the longest: somebody may wait for the machines of the run.
 TRANSIENT_PAUSES = (timedelta(seconds=5), timedelta(seconds=60))
-PERMANENT_PAUSES = (timedelta(minutes=1), timedelta(hours=1))
+PERMANENT_PAUSES = (timedelta(minutes=1), timedelta(minutes=10))
 
 #: Failures in a row that are the server's rather than the runs': the others then wait for the next pass.
 SERVER_FAILURES = 3
+
+#: Processes of which one pass reads how they begin.
+MOST_PROCESSES = 3
+
+#: What `Resolver.attempt_all` says of a run that was not asked about.
+NOT_ASKED = "not asked"
 
 
 class Unclear(Exception):
@@ -44,15 +69,23 @@ class Unclear(Exception):
 
 @dataclass(frozen=True)
 class Facts:
-    """*info* is what people are shown, as `Run.info`."""
+    """*info* is what people are shown, as `Run.info`. *is_full*: the machines are the run's whole plan.
 
-    machines: tuple[Machine, ...]
+    *expects_step*: its process begins with octowait's step; False where that is not known.
+    """
+
+    machines: tuple[Target, ...]
     info: Mapping[str, Any]
+    is_full: bool
+    expects_step: bool
 
 
 def run() -> None:
     """What RQ calls."""
     context = current.get()
+    if context.octopus:
+        # Before the round begins, so that starts that come meanwhile are this pass's, and ask for no other.
+        time.sleep(context.unresolved.gather(GATHER))
     context.begin(RESOLVE)
     # After a loss a waiter that has not come back yet looks like a run at work: the rebuild gives it time first.
     if context.board.closed_since_ms() is None:
@@ -62,6 +95,10 @@ def run() -> None:
 def resolve_all(context: Context) -> None:
     """Resolve every run that waits for it; one that fails is put off and never stops the others.
 
+    1. The machines of all runs.
+    2. Only then the names for people.
+    3. Only then how the processes begin, for the next runs of them.
+
     Does nothing without an API key: `workers.run` has said so.
 
     Raises:
@@ -69,189 +106,288 @@ def resolve_all(context: Context) -> None:
     """
     if context.octopus is None:
         return
-    resolver = Resolver(context, context.octopus)
+    resolver = Resolver(context, context.octopus.asking(urgent=True, patience=JOB_PATIENCE))
     ends_at = time.monotonic() + PASS.total_seconds()
-    for task_id in context.unresolved.tasks():
-        if resolver.server_failures >= SERVER_FAILURES:
-            log.warning("resolve: Octopus does not answer, the other runs wait for the next pass")
-            return
-        if time.monotonic() > ends_at:
-            enqueue(context.board.client, context.settings, RESOLVE)
-            return
-        if context.unresolved.claim(task_id, CLAIM):
-            resolver.attempt(task_id)
+
+    def goes_on() -> bool:
+        return resolver.server_failures < SERVER_FAILURES and time.monotonic() <= ends_at
+
+    tasks = context.unresolved.in_turn()
+    while tasks and goes_on():
+        claimed = [task_id for task_id in tasks[:IDS_A_PAGE] if context.unresolved.claim(task_id, CLAIM)]
+        tasks = tasks[IDS_A_PAGE:]
+        outcomes = resolver.attempt_all(claimed, goes_on)
+        for task_id in (task_id for task_id in claimed if outcomes.get(task_id, NOT_ASKED) == NOT_ASKED):
+            context.unresolved.unclaim(task_id)
+    if resolver.server_failures >= SERVER_FAILURES:
+        log.warning("resolve: Octopus does not answer, the other runs wait for the next pass")
+    elif not goes_on():
+        enqueue(context.board.client, context.settings, RESOLVE)
+    else:
+        idle = context.octopus.asking(patience=0.0)
+        name_runs(context, idle)
+        resolver.read_processes(idle)
 
 
 class Resolver:
-    """One pass over the runs; a name is asked for once a pass."""
+    """One pass over the runs; everything is asked for once a pass."""
 
     def __init__(self, context: Context, octopus: OctopusClient) -> None:
+        self._context = context
         self._board = context.board
         self._unresolved = context.unresolved
-        self._octopus = octopus
-        self._names: dict[tuple[str, str], str | None] = {}
+        self._lookup = Lookup(octopus, self._count)
+        self._outcomes: dict[str, str] = {}
+        self._unread: dict[tuple[str | None, str], Deployment | RunbookRun] = {}
         #: Failures in a row that may be the server's.
         self.server_failures = 0
         #: What the last attempt that failed was told.
         self.why = ""
 
     def attempt(self, task_id: str) -> str:
-        """Resolve a claimed run, or put it off.
+        """Resolve a claimed run, or put it off, as `attempt_all`."""
+        return self.attempt_all([task_id])[task_id]
+
+    def attempt_all(self, task_ids: Sequence[str], goes_on: Callable[[], bool] = lambda: True) -> dict[str, str]:
+        """Resolve claimed runs, or put them off, with as few requests as they can share.
+
+        Args:
+            task_ids: At most `IDS_A_PAGE`.
+            goes_on: Asked before each run.
 
         Returns:
-            What `resolve` returns, or ``transient`` or ``permanent`` as trying again can help or not.
+            By task id: ``ended``, ``observed``, ``late`` when it has ended, waits or holds a lease by now,
+            ``transient`` or ``permanent`` where it failed, as trying again can help or not, or `NOT_ASKED`.
 
         Raises:
-            StoreError: Redis does not answer; the claim then ends by itself.
+            StoreError: Redis does not answer; the claims then end by themselves.
         """
-        with about_task(task_id):
-            return self._attempt(task_id)
+        self._outcomes = dict.fromkeys(task_ids, NOT_ASKED)
+        places = self._places(task_ids)
+        self._lookup.fetch_tasks((_space(place), place.task_id) for place in places.values())
+        working: dict[str, _Working] = {}
+        for task_id, place in places.items():
+            if not goes_on():
+                break
+            with self._guarded(task_id):
+                task = self._task(place)
+                if task and task.is_completed:
+                    self._done(task_id, self._end(task, place))
+                else:
+                    working[task_id] = _Working(place, task)
+        self._fetch_runs(working.values())
+        for task_id, known in working.items():
+            if not goes_on():
+                break
+            with self._guarded(task_id):
+                facts = self.facts(known.place, known.task)
+                self._done(task_id, self._observe(task_id, facts))
+        return self._outcomes
 
-    def _attempt(self, task_id: str) -> str:
+    def _places(self, task_ids: Sequence[str]) -> dict[str, Place]:
+        """The runs as they stand; those that are not to be resolved any more are done."""
+        places = {}
+        for task_id in task_ids:
+            with self._guarded(task_id):
+                place = self._board.place(task_id)
+                if place is None or not place.is_to_resolve:
+                    self._done(task_id, "late")
+                else:
+                    _space(place)
+                    places[task_id] = place
+        return places
+
+    def _task(self, place: Place) -> Task | None:
+        """Its task; None where the key may not see that, but perhaps what it runs, which the event named."""
         try:
-            outcome = self.resolve(task_id)
-        except (StoreError, JobTimeoutException):
-            raise
-        except OctopusError as error:
-            self.server_failures += isinstance(error, OctopusUnreachable | OctopusBusy | OctopusDenied)
-            retry_after = error.retry_after if isinstance(error, OctopusBusy) else None
-            return self._put_off(task_id, error, permanent=error.permanent, at_least=retry_after)
-        except Unclear as error:
-            self.server_failures = 0
-            return self._put_off(task_id, error, permanent=True)
-        except Exception as error:
-            # A run that we stumble over, first in the list, would otherwise keep all others unresolved for ever.
-            log.exception("resolve: unforeseen error", task=task_id)
-            return self._put_off(task_id, error, permanent=True)
-        self.server_failures = 0
-        self._unresolved.give_back(task_id)
-        log.info("resolve: done", task=task_id, outcome=outcome)
-        return outcome
+            return self._lookup.task(place.task_id, _space(place))
+        except (OctopusMissing, OctopusDenied) as error:
+            info = info_of(place.run)
+            if not is_refusal(error) or not (info.get("deployment_id") or info.get("runbook_run_id")):
+                raise
+            return None
 
-    def resolve(self, task_id: str) -> str:
-        """Ask Octopus, then end the run or make its machines busy.
+    def _fetch_runs(self, working: Collection[_Working]) -> None:
+        self._lookup.fetch_deployments((each.space, each.deployment_id) for each in working if each.deployment_id)
+        self._lookup.fetch_runbook_runs(
+            (each.space, each.runbook_run_id) for each in working if each.runbook_run_id and not each.deployment_id
+        )
 
-        Returns:
-            ``ended``, ``observed``, or ``late`` when it has ended, waits or holds a lease by now.
+    def _observe(self, task_id: str, facts: Facts) -> str:
+        machines = [{"id": target.id, **({"name": target.name} if target.name else {})} for target in facts.machines]
+        bind_contextvars(machines=[target.id for target in facts.machines])
+        return self._board.observe(
+            task_id, machines, info=facts.info, is_full=facts.is_full, expects_step=facts.expects_step
+        )
+
+    def facts(self, place: Place, task: Task | None) -> Facts:
+        """What Octopus knows of a run that the gate does not; the names of it are looked up later.
 
         Raises:
             OctopusError: Octopus did not say.
             Unclear: it said nothing about machines.
         """
-        place = self._board.place(task_id)
-        if place is None or place.run["state"] != "started":
-            return "late"
-        info = info_of(place.run)
-        task = self._octopus.task(task_id, space=info.get("space_id"))
-        if task.is_completed:
-            return self._end(task, place)
-        facts = self.facts(place, task)
-        machines = [{"id": machine.id, "name": machine.name} for machine in facts.machines]
-        bind_contextvars(machines=[machine.id for machine in facts.machines])
-        return self._board.observe(task_id, machines, info=facts.info)
-
-    def facts(self, place: Place, task: Task) -> Facts:
-        """What Octopus knows of a run that the gate does not.
-
-        Raises:
-            OctopusError: Octopus did not say.
-            Unclear: it said nothing about machines.
-        """
-        info = info_of(place.run)
-        space = info.get("space_id") or task.space_id
-        deployment_id = task.deployment_id or info.get("deployment_id")
-        runbook_run_id = task.runbook_run_id or info.get("runbook_run_id")
+        known = _Working(place, task)
         what: Deployment | RunbookRun
-        if deployment_id:
-            what = self._octopus.deployment(deployment_id, space=space)
-            machines = self._deployed_machines(what, space)
-        elif runbook_run_id:
-            what = self._octopus.runbook_run(runbook_run_id, space=space)
-            machines = self._runbook_machines(what, space)
+        if known.deployment_id:
+            what = self._lookup.deployment(known.deployment_id, known.space)
+        elif known.runbook_run_id:
+            what = self._lookup.runbook_run(known.runbook_run_id, known.space)
         else:
-            raise Unclear(f"{task.id} is neither a deployment nor a runbook run")
-        return Facts(tuple(machines), self._info(task, what, space))
+            raise Unclear(f"{place.task_id} is neither a deployment nor a runbook run")
+        use = self._use(what, known)
+        self._unresolved.to_name(place.task_id, now_ms=self._board.now_ms())
+        return Facts(use.machines, self._info(known, what, use), use.is_full, self._expects_step(what, known.space))
+
+    def _use(self, what: Deployment | RunbookRun, known: _Working) -> MachineUse:
+        selection, again = what.selection, known.place.is_second_start
+        plan = self._plan(what, known.space) if selection.needs_plan(is_second_start=again) else None
+        names = {name for action in plan or () for name in action.names}
+        use = machines_of(
+            selection,
+            plan,
+            is_second_start=again,
+            tags={} if again else self._tags(selection, plan, known.space),
+            named=self._lookup.machines_named(names, known.space) if names else {},
+        )
+        if use.unknown:
+            raise Unclear(f"the plan of {what.id} names machines that are not known: {', '.join(use.unknown[:5])}")
+        return use
+
+    def _plan(self, what: Deployment | RunbookRun, space: str | None) -> Plan:
+        source = what.plan_source
+        if source is None:
+            needed = "a release" if isinstance(what, Deployment) else "a runbook"
+            raise Unclear(f"{what.id} names neither machines, nor {needed} and an environment to preview")
+        return self._lookup.plan(source, space)
+
+    def _tags(self, selection: Selection, plan: Plan | None, space: str | None) -> Mapping[str, frozenset[str]]:
+        if not selection.names_tags:
+            return {}
+        planned = (target.id for action in plan or () for target in action.machines if target.tags is None)
+        return self._lookup.target_tags(distinct_ids([*planned, *selection.specific]), space)
 
     def _end(self, task: Task, place: Place) -> str:
         # A re-run of the task that joined since must not be taken out of its line.
         outcome = self._board.release(place.task_id, cause="reconciled", seen=place, ended=end_of(task))
         return "late" if outcome == "nothing" else "ended"
 
-    def _deployed_machines(self, deployment: Deployment, space: str | None) -> list[Machine]:
-        """*Source*: ``SpecificMachineIds``, else the preview of its release, without ``ExcludedMachineIds``."""
-        if deployment.specific:
-            return self._named(_without(deployment.specific, deployment.excluded), space)
-        if not deployment.release_id or not deployment.environment_id:
-            raise Unclear(f"{deployment.id} names neither machines, nor a release and an environment to preview")
-        planned = self._octopus.preview(
-            deployment.release_id, deployment.environment_id, tenant_id=deployment.tenant_id, space=space
-        )
-        return _kept(planned, deployment.excluded)
-
-    def _runbook_machines(self, runbook_run: RunbookRun, space: str | None) -> list[Machine]:
-        """*Source*: ``SpecificMachineIds``, else ``DeployedToMachineIds``, else the preview of its runbook."""
-        ids = _without(runbook_run.specific, runbook_run.excluded) or list(runbook_run.deployed_to)
-        if ids:
-            return self._named(ids, space)
-        if not runbook_run.runbook_id or not runbook_run.environment_id:
-            raise Unclear(f"{runbook_run.id} names neither machines, nor a runbook and an environment to preview")
-        planned = self._octopus.runbook_preview(
-            runbook_run.runbook_id, runbook_run.environment_id, project_id=runbook_run.project_id, space=space
-        )
-        return _kept(planned, runbook_run.excluded)
-
-    def _named(self, machine_ids: list[str], space: str | None) -> list[Machine]:
-        """The machines with their names, or with their ids where Octopus does not say: a name stops nothing."""
-        try:
-            known = {machine.id.lower(): machine for machine in self._octopus.machines(machine_ids, space=space)}
-        except OctopusError as error:
-            log.warning("resolve: no names of machines", machines=machine_ids, error=str(error))
-            known = {}
-        return [known.get(machine_id.lower(), Machine(machine_id, machine_id)) for machine_id in machine_ids]
-
-    def _info(self, task: Task, what: Deployment | RunbookRun, space: str | None) -> dict[str, Any]:
+    def _info(self, known: _Working, what: Deployment | RunbookRun, use: MachineUse) -> dict[str, Any]:
         """What people are shown, as `Run.info`."""
-        info: dict[str, Any] = {"space_id": space} if space else {}
+        before = info_of(known.place.run)
+        info: dict[str, Any] = {"space_id": known.space} if known.space else {}
         info["runbook_run_id" if isinstance(what, RunbookRun) else "deployment_id"] = what.id
-        documents = {"project": ("projects", what.project_id), "environment": ("environments", what.environment_id),
-                     "tenant": ("tenants", what.tenant_id)}  # fmt: skip
-        if isinstance(what, Deployment):
-            documents["release"] = ("releases", what.release_id)
-        for name, (kind, document_id) in documents.items():
+        for name in DOCUMENTS:
+            document_id = getattr(what, f"{name}_id", None)
             if document_id:
-                shown = self._name(kind, document_id, space)
-                label = "version" if kind == "releases" else "name"
-                info[name] = {"id": document_id, **({label: shown} if shown else {})}
-        return info
+                earlier = before.get(name) or {}
+                is_same = str(earlier.get("id") or "").lower() == document_id.lower()
+                info[name] = dict(earlier) if is_same else {"id": document_id}
+        note = "; ".join(use.reasons)
+        if note or before.get("machines_note"):
+            info["machines_note"] = note
+        return with_names(self._context.memory, known.space, info)
 
-    def _name(self, kind: str, document_id: str, space: str | None) -> str | None:
-        key = (kind, document_id.lower())
-        if key not in self._names:
+    def _expects_step(self, what: Deployment | RunbookRun, space: str | None) -> bool:
+        """Whether it begins with octowait's step, as far as that was read before."""
+        if not what.process_id:
+            return False
+        key = document_key("processes", space, what.process_id)
+        first_actions = self._context.memory.first_actions
+        if key not in first_actions:
+            self._unread.setdefault((space, what.process_id), what)
+        first = first_actions.get(key)
+        return first is not None and first.is_expected(what.skipped_actions)
+
+    def read_processes(self, octopus: OctopusClient) -> None:
+        """Read how some of the processes begin that this pass came across, for the next runs of them.
+
+        A snapshot never changes, so each is read once; nothing depends on it.
+        """
+        for (space, process_id), what in list(self._unread.items())[:MOST_PROCESSES]:
             try:
-                self._names[key] = self._octopus.name(kind, document_id, space=space)
+                first = first_action(octopus.process_snapshot(what, space=space))
             except OctopusError as error:
-                log.info("resolve: no name", id=document_id, error=str(error))
-                self._names[key] = None
-        return self._names[key]
+                log.info("resolve: a process cannot be read", process=process_id, error=str(error))
+                if not error.permanent:
+                    return
+                first = None
+            self._context.memory.first_actions.put(document_key("processes", space, process_id), first)
 
-    def _put_off(self, task_id: str, error: Exception, *, permanent: bool, at_least: float | None = None) -> str:
+    def _done(self, task_id: str, outcome: str) -> None:
+        self.server_failures = 0
+        self._unresolved.give_back(task_id)
+        self._outcomes[task_id] = outcome
+        log.info("resolve: done", task=task_id, outcome=outcome)
+
+    @contextmanager
+    def _guarded(self, task_id: str) -> Iterator[None]:
+        """Keep what goes wrong with one run from the others: it is put off."""
+        with about_task(task_id):
+            try:
+                yield
+            except (StoreError, JobTimeoutException):
+                raise
+            except OctopusError as error:
+                self._count(error)
+                if is_refusal(error):
+                    self._board.refuse_plan(task_id)
+                retry_after = error.retry_after if isinstance(error, OctopusBusy) else None
+                self._put_off(task_id, error, permanent=error.permanent, at_least=retry_after)
+            except Unclear as error:
+                self.server_failures = 0
+                self._put_off(task_id, error, permanent=True)
+            except Exception as error:
+                # A run that we stumble over, first in the list, would otherwise keep all others unresolved for ever.
+                log.exception("resolve: unforeseen error", task=task_id)
+                self._put_off(task_id, error, permanent=True)
+
+    def _count(self, error: OctopusError) -> None:
+        """Count what may be the server's; what is refused, or is nothing to ask about, is one run's trouble."""
+        is_key = isinstance(error, OctopusDenied) and error.is_about_key
+        if is_key or isinstance(error, OctopusUnreachable | OctopusBusy):
+            self.server_failures += 1
+
+    def _put_off(self, task_id: str, error: Exception, *, permanent: bool, at_least: float | None = None) -> None:
         self.why = str(error) or type(error).__name__
         failures = self._unresolved.failed(task_id)
         first, most = PERMANENT_PAUSES if permanent else TRANSIENT_PAUSES
-        pause = max(min(first * 2 ** min(failures - 1, 20), most), timedelta(seconds=at_least or 0))
+        pause = min(max(first * 2 ** min(failures - 1, 20), timedelta(seconds=min(at_least or 0, 86_400))), most)
         self._unresolved.put_off(task_id, pause)
+        self._outcomes[task_id] = "permanent" if permanent else "transient"
         log.log(
-            40 if permanent else 30, "resolve: failed, its machines count as free until then", task=task_id,
+            40 if permanent else 30, "resolve: failed, its machines are not known until then", task=task_id,
             error=str(error), permanent=permanent, failures=failures, pause_seconds=pause.total_seconds(),
         )  # fmt: skip
-        return "permanent" if permanent else "transient"
 
 
-def _kept(planned: Iterable[Machine], excluded: Iterable[str]) -> list[Machine]:
-    out = {machine_id.lower() for machine_id in excluded}
-    return [machine for machine in planned if machine.id.lower() not in out]
+@dataclass(frozen=True)
+class _Working:
+    """A run whose machines are to be found out; *task* is None where its key may not see that."""
+
+    place: Place
+    task: Task | None
+
+    @property
+    def space(self) -> str | None:
+        return _space(self.place) or (self.task.space_id if self.task else None)
+
+    @property
+    def deployment_id(self) -> str | None:
+        return (self.task.deployment_id if self.task else None) or info_of(self.place.run).get("deployment_id")
+
+    @property
+    def runbook_run_id(self) -> str | None:
+        return (self.task.runbook_run_id if self.task else None) or info_of(self.place.run).get("runbook_run_id")
 
 
-def _without(machine_ids: Iterable[str], excluded: Iterable[str]) -> list[str]:
-    out = {machine_id.lower() for machine_id in excluded}
-    return [machine_id for machine_id in machine_ids if machine_id.lower() not in out]
+def is_refusal(error: OctopusError) -> bool:
+    """Whether Octopus, or the id itself, says finally that nothing will be said about this."""
+    if isinstance(error, OctopusDenied):
+        return not error.is_about_key
+    return isinstance(error, OctopusMissing | OctopusUnaskable)
+
+
+def _space(place: Place) -> str | None:
+    space: str | None = info_of(place.run).get("space_id")
+    return space

@@ -240,6 +240,17 @@ class Board:
         """
         return self._word("refuse_plan", task_id, _ms(self.policy.provisional))
 
+    def name(self, task_id: str, info: Mapping[str, Any], machines: Iterable[Mapping[str, str]]) -> str:
+        """Remember what people call the things of a run whose ids are known already: ``named`` or ``unknown``.
+
+        Args:
+            info: Those of `Run.info` that have a name or version by now, with their ids.
+            machines: ``{"id": …, "name": …}`` each.
+
+        Source: lua/name.lua.
+        """
+        return self._word("name", task_id, _json(dict(info)), _json(list(machines)))
+
     @property
     def _paused_holds(self) -> str:
         return "1" if self.policy.paused_holds else "0"

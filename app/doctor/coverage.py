@@ -7,19 +7,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.doctor.findings import Finding, error, ok, unknown, warning
+from app.octopus.first_step import MANUAL, SCRIPT_HEADER
 from app.octopus.values import Action, Deployment, Project, Step, Template
-
-#: How our scripts begin, whatever language.
-_HEADER = re.compile(r"^# (wait|claim|release)\.(?:sh|py|ps1): ", re.MULTILINE)
 
 #: What of a script without its header calls octowait.
 _CALL = "/api/waits/"
 
 #: How a claim says that it leaves, in each language.
 _PARKED = re.compile(r"parked\W+true", re.IGNORECASE)
-
-#: The type of a manual intervention.
-_MANUAL = "Octopus.Manual"
 
 #: Part of the title or instructions of an intervention that octowait may answer.
 MARK = "octowait"
@@ -44,7 +39,7 @@ def kind_of(action: Action, templates: Mapping[str, Template]) -> str | None:
     Args:
         templates: By id; an action made from a template does not always carry its script.
     """
-    header = _HEADER.search(action.script)
+    header = SCRIPT_HEADER.search(action.script)
     if header:
         return header[1]
     if _CALL in action.script:
@@ -181,7 +176,7 @@ def _answered(
     """A claim needs an intervention that octowait may answer."""
     if all(kind != "claim" for _, kind in gates):
         return
-    manual = [(step, action) for step, action, _ in found if action.type == _MANUAL]
+    manual = [(step, action) for step, action, _ in found if action.type == MANUAL]
     marked = [step for step, action in manual if MARK in f"{step.name}\n{action.name}\n{action.instructions}".lower()]
     if not marked:
         yield error(

@@ -6,6 +6,7 @@ OctopusError             ``permanent`` says whether trying again can help
 ├── OctopusDenied        401 or 403: the API key is wrong or may not do this
 ├── OctopusMissing       404: no such thing, or the API key may not know of it
 ├── OctopusRejected      any other answer that is not the thing asked for, such as a redirect to another host
+│   └── OctopusUnaskable an id that is none: nothing can be asked about it
 └── OctopusUnreadable    an answer without what it must have
 """
 
@@ -50,6 +51,11 @@ class OctopusDenied(OctopusError):
         super().__init__(message)
         self.status = status
 
+    @property
+    def is_about_key(self) -> bool:
+        """Whether the API key itself is not accepted, whatever is asked."""
+        return self.status == 401
+
 
 class OctopusMissing(OctopusError):
     """There is no such thing, or the API key may not know of it."""
@@ -57,6 +63,10 @@ class OctopusMissing(OctopusError):
 
 class OctopusRejected(OctopusError):
     """The answer is not the thing asked for."""
+
+
+class OctopusUnaskable(OctopusRejected):
+    """An id is none: there is nothing that could be asked about it."""
 
 
 class OctopusUnreadable(OctopusError):

@@ -9,9 +9,19 @@ from __future__ import annotations
 import re
 
 from app.domain.events import milliseconds
+from app.domain.plan import PlannedAction, Target
 from app.octopus.errors import OctopusUnreadable
 from app.octopus.fields import ids, mapping, required, text, texts
-from app.octopus.values import Deployment, EventCategory, Interruption, Machine, Resource, RunbookRun, Task
+from app.octopus.values import (
+    Deployment,
+    EventCategory,
+    GitReference,
+    Interruption,
+    Machine,
+    Resource,
+    RunbookRun,
+    Task,
+)
 
 #: States of a task that still runs or will. All others are ends, whatever a later version calls them.
 _UNFINISHED = frozenset({"new", "queued", "executing", "cancelling"})
@@ -71,6 +81,10 @@ def parse_deployment(resource: Resource) -> Deployment:
         specific=ids(resource, "SpecificMachineIds"),
         excluded=ids(resource, "ExcludedMachineIds"),
         deployed_to=ids(resource, "DeployedToMachineIds"),
+        included_tags=ids(resource, "SpecificTargetTagIds"),
+        excluded_tags=ids(resource, "ExcludedTargetTagIds"),
+        skipped_actions=ids(resource, "SkipActions"),
+        process_id=text(resource, "DeploymentProcessId"),
     )
 
 
@@ -87,30 +101,105 @@ def parse_runbook_run(resource: Resource) -> RunbookRun:
         excluded=ids(resource, "ExcludedMachineIds"),
         deployed_to=ids(resource, "DeployedToMachineIds"),
         runbook_id=text(resource, "RunbookId"),
+        included_tags=ids(resource, "SpecificTargetTagIds"),
+        excluded_tags=ids(resource, "ExcludedTargetTagIds"),
+        skipped_actions=ids(resource, "SkipActions"),
+        process_id=text(resource, "FrozenRunbookProcessId"),
+        snapshot_id=text(resource, "RunbookSnapshotId"),
+        git=_git_reference(mapping(resource, "GitReference")),
     )
 
 
-def parse_preview(resource: Resource) -> tuple[Machine, ...]:
-    """The machines that the steps of a deployment will run on, each once.
+def _git_reference(resource: Resource) -> GitReference | None:
+    found = GitReference(text(resource, "GitRef"), text(resource, "GitCommit"))
+    return found if found.ref or found.commit else None
+
+
+def parse_preview(resource: object) -> tuple[PlannedAction, ...]:
+    """The actions of a deployment or runbook run, each with the machines that it will run on.
+
+    Machines that are not available now count, too: they may be back when their step begins.
 
     Raises:
-        OctopusUnreadable: no list ``StepsToExecute``: an empty answer would say that no machine is touched.
+        OctopusUnreadable: no list ``StepsToExecute``, or a step whose machines cannot be read: an answer without them
+            would say that no machine is touched.
     """
-    steps = resource.get("StepsToExecute")
-    if not isinstance(steps, list):
-        raise OctopusUnreadable("deployment preview: StepsToExecute is missing: expected a list")
-    found: dict[str, Machine] = {}
-    for step in steps:
-        for target in step.get("Machines") or () if isinstance(step, dict) else ():
-            machine = parse_machine(target)
-            found.setdefault(machine.id.lower(), machine)
-    return tuple(found.values())
+    steps = resource.get("StepsToExecute") if isinstance(resource, dict) else None
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        raise OctopusUnreadable("deployment preview: StepsToExecute is missing: expected a list of steps")
+    return tuple(_planned_action(step) for step in steps)
+
+
+def parse_previews(answer: object) -> tuple[PlannedAction, ...]:
+    """The same from a list of previews, which was asked for one.
+
+    Raises:
+        OctopusUnreadable: it is no list of one, or as `parse_preview`.
+    """
+    if not isinstance(answer, list) or len(answer) != 1:
+        raise OctopusUnreadable("deployment previews: expected a list of one, as was asked for")
+    return parse_preview(answer[0])
+
+
+def _planned_action(step: Resource) -> PlannedAction:
+    listed = [*_machines(step, "Machines"), *_machines(step, "UnavailableMachines")]
+    machines = [machine for machine in listed if machine.get("Id") is not None]
+    targets = tuple(_target(parse_machine(machine)) for machine in machines)
+    names = [required(machine, "Name", "machine") for machine in listed if machine.get("Id") is None]
+    # The names of the machines are given as well, or instead.
+    told = _machine_names(step)
+    if len(told) > len(listed):
+        covered = {(target.name or "").lower() for target in targets}
+        names += [name for name in told if name.lower() not in covered]
+    return PlannedAction(
+        text(step, "ActionId"), targets, tuple(dict.fromkeys(names)), is_disabled=step.get("IsDisabled") is True
+    )
+
+
+def _machines(step: Resource, field: str) -> list[Resource]:
+    value = step.get(field)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise OctopusUnreadable(f"deployment preview: {field}: expected a list of machines")
+    return value
+
+
+def _machine_names(step: Resource) -> list[str]:
+    """The names of a step's machines.
+
+    Raises:
+        OctopusUnreadable: they are no list of texts.
+    """
+    return [name.strip() for name in ids(step, "MachineNames") if name.strip()]
+
+
+def _target(machine: Machine) -> Target:
+    return Target(machine.id, machine.name if machine.name != machine.id else None, machine.tags)
+
+
+#: The ids of target tags, as nothing else of a machine looks.
+_TAG_ID = re.compile(r"TagSets-[^/]+/Tags-[^/]+\Z", re.IGNORECASE)
 
 
 def parse_machine(resource: Resource) -> Machine:
     """Raises: OctopusUnreadable: no ``Id``."""
     machine_id = required(resource, "Id", "machine")
-    return Machine(machine_id, text(resource, "Name") or machine_id)
+    return Machine(machine_id, text(resource, "Name") or machine_id, _target_tags(resource))
+
+
+def _target_tags(resource: Resource) -> frozenset[str] | None:
+    """The ids of its target tags; None where the answer has none, which need not mean that the machine has none.
+
+    Source: no reference names the field (2026.3), so every one that has such ids is read.
+    """
+    fields = (value for name, value in resource.items() if "tag" in name.lower() and "tenant" not in name.lower())
+    found = {tag for value in fields if isinstance(value, list) for tag in value if _is_tag_id(tag)}
+    return frozenset(found) or None
+
+
+def _is_tag_id(value: object) -> bool:
+    return isinstance(value, str) and _TAG_ID.match(value) is not None
 
 
 def parse_name(resource: Resource) -> str | None:

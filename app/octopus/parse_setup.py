@@ -180,7 +180,16 @@ def _step(resource: Resource) -> Step:
         runs_always=(text(resource, "Condition") or "").lower() == "always",
         packages_first=packages.get((text(resource, "PackageRequirement") or "").lower()),
         actions=tuple(_action(action) for action in array(resource, "Actions") if isinstance(action, dict)),
+        starts_beside=(text(resource, "StartTrigger") or "").lower() == "startwithprevious",
+        is_conditional=(text(resource, "Condition") or "success").lower() not in ("success", "always"),
     )
+
+
+#: What keeps an action from running everywhere.
+_SCOPES = (
+    "Environments", "ExcludedEnvironments", "Channels", "TenantTags",
+    "EnvironmentsVariable", "ExcludedEnvironmentsVariable", "ChannelsVariable", "TenantTagsVariable",
+)  # fmt: skip
 
 
 def _action(resource: Resource) -> Action:
@@ -193,6 +202,10 @@ def _action(resource: Resource) -> Action:
         runs_on_server=property_text(resource, "Octopus.Action.RunOnServer").lower() == "true",
         packages=bool(array(resource, "Packages")) or bool(property_text(resource, "Octopus.Action.Package.PackageId")),
         instructions=property_text(resource, "Octopus.Action.Manual.Instructions"),
+        id=text(resource, "Id"),
+        parameters=frozenset(mapping(resource, "Properties")),
+        is_scoped=any(resource.get(name) for name in _SCOPES)
+        or (text(resource, "Condition") or "success").lower() not in ("success", "always"),
     )
 
 

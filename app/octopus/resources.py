@@ -9,7 +9,7 @@ from urllib.parse import quote
 from app.domain.errors import InvalidId
 from app.domain.ids import checked_id, distinct_ids
 from app.octopus import answers
-from app.octopus.errors import OctopusRejected
+from app.octopus.errors import OctopusUnaskable
 from app.octopus.fields import parse_id, parse_page
 from app.octopus.transport import Call, Manner, Transport
 from app.octopus.values import Resource
@@ -55,6 +55,11 @@ class Resources:
         found: Any = answers.json_of(answer, str(call)) if answer.content else {}
         return found if isinstance(found, dict) else {}
 
+    def _post_for_list(self, space: str | None, *path: str, body: Resource) -> Any:
+        """The JSON that a question answers which is too large for an address."""
+        call = Call("POST", _path(space, path), path[0], body=body)
+        return answers.json_of(self._transport.send(call, self._manner), str(call))
+
     def _items(
         self, space: str | None, *path: str, query: Mapping[str, str] | None = None, take: int = ITEMS_A_PAGE,
         overlap: int = 0,
@@ -82,7 +87,7 @@ class Resources:
         wanted = distinct_ids(list(ids))
         asked = {document_id.lower() for document_id in wanted}
         for start in range(0, len(wanted), IDS_A_PAGE):
-            chunk = ",".join(_checked(document_id) for document_id in wanted[start : start + IDS_A_PAGE])
+            chunk = ",".join(checked_part(document_id) for document_id in wanted[start : start + IDS_A_PAGE])
             for item in self._items(space, kind, query={"ids": chunk, **(query or {})}, take=IDS_A_PAGE):
                 # A server that ignores the filter lists everything.
                 if (parse_id(item) or "").lower() in asked:
@@ -94,18 +99,22 @@ def scope(space: str | None, spaces: Collection[str]) -> tuple[str | None, dict[
     named = [space] if space else distinct_ids(list(spaces))
     if len(named) == 1:
         return named[0], {}
-    return None, {"spaces": ",".join(_checked(name) for name in named) or ALL_SPACES}
+    return None, {"spaces": ",".join(checked_part(name) for name in named) or ALL_SPACES}
 
 
 def _path(space: str | None, path: tuple[str, ...]) -> str:
     # A Git reference has slashes; in an address it is one part.
-    parts = [quote(part, safe="") if part.startswith("refs/") else _checked(part) for part in path]
-    return "/".join(["/api", *([_checked(space)] if space else []), *parts])
+    parts = [quote(part, safe="") if part.startswith("refs/") else checked_part(part) for part in path]
+    return "/".join(["/api", *([checked_part(space)] if space else []), *parts])
 
 
-def _checked(part: str) -> str:
-    """*part* of a path: an id with a slash or dots would be another address."""
+def checked_part(part: str) -> str:
+    """*part* of a path: an id with a slash or dots would be another address.
+
+    Raises:
+        OctopusUnaskable: it is no id.
+    """
     try:
         return checked_id(part, "document")
     except InvalidId as error:
-        raise OctopusRejected(str(error)) from error
+        raise OctopusUnaskable(str(error)) from error

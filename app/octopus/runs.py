@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Literal
+from typing import Literal, TypeVar
 
-from app.octopus.errors import OctopusMissing
+from app.domain.ids import distinct_ids
+from app.domain.plan import PlannedAction
+from app.octopus.errors import OctopusDenied, OctopusError, OctopusMissing, OctopusRejected, OctopusUnreadable
+from app.octopus.fields import parse_id, parse_page
 from app.octopus.parse_runs import (
     parse_deployment,
     parse_event_category,
@@ -15,13 +19,29 @@ from app.octopus.parse_runs import (
     parse_machine,
     parse_name,
     parse_preview,
+    parse_previews,
     parse_runbook_run,
     parse_task,
     parse_version,
     submission,
 )
-from app.octopus.resources import OVERLAP, Resources, scope
-from app.octopus.values import Deployment, EventCategory, Interruption, Machine, Resource, RunbookRun, Task
+from app.octopus.parse_setup import parse_process
+from app.octopus.previews import Route, Routes, body_of
+from app.octopus.resources import IDS_A_PAGE, OVERLAP, Resources, checked_part, scope
+from app.octopus.transport import Manner, Transport
+from app.octopus.values import (
+    Deployment,
+    EventCategory,
+    Interruption,
+    Machine,
+    PlanSource,
+    Resource,
+    RunbookRun,
+    Step,
+    Task,
+)
+
+T = TypeVar("T")
 
 #: States of a task that has not ended.
 ACTIVE = ("Executing", "Cancelling", "Queued")
@@ -29,6 +49,10 @@ ACTIVE = ("Executing", "Cancelling", "Queued")
 
 class Runs(Resources):
     """Calls about runs."""
+
+    def __init__(self, transport: Transport, manner: Manner) -> None:
+        super().__init__(transport, manner)
+        self._routes = Routes()
 
     def task(self, task_id: str, *, space: str | None = None) -> Task:
         """The server task as it stands."""
@@ -70,29 +94,99 @@ class Runs(Resources):
         """The runbook run as it stands."""
         return parse_runbook_run(self._get(space, "runbookRuns", runbook_run_id))
 
-    def preview(
-        self, release_id: str, environment_id: str, *, tenant_id: str | None = None, space: str | None = None
-    ) -> tuple[Machine, ...]:
-        """The machines that the release's steps apply to in the environment, now."""
-        tenant = (tenant_id,) if tenant_id else ()
-        return parse_preview(
-            self._get(space, "releases", release_id, "deployments", "preview", environment_id, *tenant)
-        )
+    def plan(self, source: PlanSource, *, space: str | None = None) -> tuple[PlannedAction, ...]:
+        """What the run's preview says now: its actions, each with its machines.
 
-    def runbook_preview(
-        self, runbook_id: str, environment_id: str, *, project_id: str | None = None, space: str | None = None
-    ) -> tuple[Machine, ...]:
-        """The machines that the runbook's steps apply to in the environment, now.
+        One address after the other, as `app.octopus.previews.ROUTES` says.
 
-        Source: the links ``RunbookRunPreview`` of runbooks, from before and since they can be in Git.
+        Raises:
+            OctopusMissing: there is none at any of them.
+            OctopusDenied: there is none, and at least one of them is not this key's to read.
         """
-        path = ("runbooks", runbook_id, "runbookRuns", "preview", environment_id)
-        try:
+        for document_id in filter(None, (source.environment_id, source.tenant_id)):
+            checked_part(document_id)
+        refusal: OctopusError | None = None
+        for route, path in self._routes.of(source):
+            try:
+                answer = self._preview(route, path, source, space)
+            except (OctopusMissing, OctopusDenied, OctopusRejected) as error:
+                if isinstance(error, OctopusDenied) and error.is_about_key:
+                    raise
+                refusal = error if refusal is None or isinstance(error, OctopusDenied) else refusal
+                if isinstance(error, OctopusMissing):
+                    self._routes.missed(route)
+                continue
+            self._routes.found(route)
+            return answer
+        raise refusal or OctopusMissing(f"no preview can be asked for by {source}")
+
+    def _preview(
+        self, route: Route, path: tuple[str, ...], source: PlanSource, space: str | None
+    ) -> tuple[PlannedAction, ...]:
+        if route.method == "GET":
             return parse_preview(self._get(space, *path))
-        except OctopusMissing:
-            if project_id is None:
-                raise
-            return parse_preview(self._get(space, "projects", project_id, *path))
+        return parse_previews(self._post_for_list(space, *path, body=body_of(source)))
+
+    def tasks_at_once(self, task_ids: Collection[str], *, space: str | None = None) -> Mapping[str, Task]:
+        """Those of *task_ids* that one request tells, by id in lower case. No ids: no request.
+
+        A list can lack what asking for it by itself would find, and what cannot be read: whoever misses one asks so.
+
+        Args:
+            task_ids: At most `IDS_A_PAGE`.
+        """
+        return self._at_once("tasks", task_ids, self._task, space)
+
+    def deployments_at_once(
+        self, deployment_ids: Collection[str], *, space: str | None = None
+    ) -> Mapping[str, Deployment]:
+        """Deployments, as `tasks_at_once`."""
+        return self._at_once("deployments", deployment_ids, parse_deployment, space)
+
+    def runbook_runs_at_once(
+        self, runbook_run_ids: Collection[str], *, space: str | None = None
+    ) -> Mapping[str, RunbookRun]:
+        """Runbook runs, as `tasks_at_once`."""
+        return self._at_once("runbookRuns", runbook_run_ids, parse_runbook_run, space)
+
+    def names_at_once(self, kind: str, ids: Collection[str], *, space: str | None = None) -> Mapping[str, str | None]:
+        """What people call them, as `tasks_at_once`, asked once without retries: it is only for show.
+
+        Args:
+            kind: As `name`.
+        """
+        return self._at_once(kind, ids, parse_version if kind == "releases" else parse_name, space, attempts=1)
+
+    def process_snapshot(self, run: Deployment | RunbookRun, *, space: str | None = None) -> tuple[Step, ...]:
+        """The steps of the process as it was frozen for *run*, in order; asked once without retries.
+
+        Raises:
+            OctopusMissing: *run* does not say which, among others.
+        """
+        if not run.process_id:
+            raise OctopusMissing(f"{run.id} does not say of which process it is")
+        path: tuple[str, ...] = ("deploymentprocesses", run.process_id)
+        if isinstance(run, RunbookRun):
+            path = (*(("projects", run.project_id) if run.project_id else ()), "runbookProcesses", run.process_id)
+        return parse_process(self._get(space, *path, attempts=1))
+
+    def _at_once(
+        self, kind: str, ids: Collection[str], parse: Callable[[Resource], T], space: str | None,
+        attempts: int | None = None,
+    ) -> dict[str, T]:  # fmt: skip
+        wanted = {document_id.lower() for document_id in ids}
+        if not wanted:
+            return {}
+        query = {"ids": ",".join(checked_part(each) for each in distinct_ids(list(ids))),
+                 "skip": "0", "take": str(IDS_A_PAGE)}  # fmt: skip
+        found: dict[str, T] = {}
+        # Only one page: a server that does not know this filter would list everything.
+        for item in parse_page(self._get(space, kind, query=query, attempts=attempts)).items:
+            item_id = (parse_id(item) or "").lower()
+            if item_id in wanted:
+                with suppress(OctopusUnreadable):
+                    found[item_id] = parse(item)
+        return found
 
     def machines(self, machine_ids: Collection[str], *, space: str | None = None) -> tuple[Machine, ...]:
         """Those of *machine_ids* that exist, in no order. No ids: no request, since Octopus would list all."""
@@ -104,13 +198,17 @@ class Runs(Resources):
 
     def all_machines(self, *, space: str | None = None) -> tuple[Machine, ...]:
         """Every machine of the space that the key may see."""
-        return tuple(parse_machine(item) for item in self._items(space, "machines"))
+        return tuple(self.each_machine(space=space))
+
+    def each_machine(self, *, space: str | None = None) -> Iterator[Machine]:
+        """The same, page by page as they are consumed."""
+        return (parse_machine(item) for item in self._items(space, "machines"))
 
     def name(self, kind: str, document_id: str, *, space: str | None = None) -> str | None:
         """What people call it, asked once without retries: it is only for show.
 
         Args:
-            kind: ``projects``, ``environments``, ``tenants``, or ``releases`` for a version.
+            kind: ``projects``, ``environments``, ``tenants``, ``machines``, or ``releases`` for a version.
         """
         resource = self._get(space, kind, document_id, attempts=1)
         return parse_version(resource) if kind == "releases" else parse_name(resource)

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.domain.plan import Selection
+
 Resource = Mapping[str, Any]
 
 #: States in which a task takes one of the slots of the task cap.
@@ -20,10 +22,11 @@ _CANCELED = frozenset({"canceled", "cancelled"})
 
 @dataclass(frozen=True)
 class Machine:
-    """A deployment target; its name is its id where Octopus did not say."""
+    """A deployment target; its name is its id where Octopus did not say, and *tags* are its target tags or None."""
 
     id: str
     name: str
+    tags: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,20 @@ class Task:
 
 
 @dataclass(frozen=True)
+class GitReference:
+    """Where in Git a process was read from. *ref* is a branch or tag, e.g. ``refs/heads/main``."""
+
+    ref: str | None = None
+    commit: str | None = None
+
+
+@dataclass(frozen=True)
 class Deployment:
-    """What was deployed where. *specific* empty means all machines that its steps apply to."""
+    """What was deployed where. *specific* empty means all machines that its steps apply to.
+
+    *included_tags* and *excluded_tags* are ids of target tags, *skipped_actions* of actions; *deployed_to* is perhaps
+    not complete while it runs. *process_id* is that of its release's snapshot.
+    """
 
     id: str
     task_id: str | None
@@ -83,11 +98,27 @@ class Deployment:
     specific: tuple[str, ...]
     excluded: tuple[str, ...]
     deployed_to: tuple[str, ...]
+    included_tags: tuple[str, ...] = ()
+    excluded_tags: tuple[str, ...] = ()
+    skipped_actions: tuple[str, ...] = ()
+    process_id: str | None = None
+
+    @property
+    def selection(self) -> Selection:
+        """What it says of its machines."""
+        return _selection(self)
+
+    @property
+    def plan_source(self) -> PlanSource | None:
+        """What its preview is asked for by; None where it does not say."""
+        if not self.release_id or not self.environment_id:
+            return None
+        return PlanSource(self.environment_id, self.tenant_id, release_id=self.release_id)
 
 
 @dataclass(frozen=True)
 class RunbookRun:
-    """What ran where; *specific* and *deployed_to* are empty where Octopus does not say."""
+    """What ran where, as `Deployment`; *process_id* is that of its snapshot, *git* where its runbook is kept in Git."""
 
     id: str
     task_id: str | None
@@ -99,6 +130,51 @@ class RunbookRun:
     excluded: tuple[str, ...]
     deployed_to: tuple[str, ...]
     runbook_id: str | None = None
+    included_tags: tuple[str, ...] = ()
+    excluded_tags: tuple[str, ...] = ()
+    skipped_actions: tuple[str, ...] = ()
+    process_id: str | None = None
+    snapshot_id: str | None = None
+    git: GitReference | None = None
+
+    @property
+    def selection(self) -> Selection:
+        """What it says of its machines."""
+        return _selection(self)
+
+    @property
+    def plan_source(self) -> PlanSource | None:
+        """What its preview is asked for by; None where it does not say."""
+        if not self.environment_id or not (self.runbook_id or self.snapshot_id):
+            return None
+        return PlanSource(
+            self.environment_id, self.tenant_id, runbook_id=self.runbook_id, snapshot_id=self.snapshot_id,
+            project_id=self.project_id, git=self.git,
+        )  # fmt: skip
+
+
+def _selection(run: Deployment | RunbookRun) -> Selection:
+    return Selection(
+        specific=run.specific,
+        excluded=run.excluded,
+        included_tags=run.included_tags,
+        excluded_tags=run.excluded_tags,
+        skipped_actions=run.skipped_actions,
+        deployed_to=run.deployed_to,
+    )
+
+
+@dataclass(frozen=True)
+class PlanSource:
+    """What a preview is asked for by: a release, or a runbook or its snapshot. Runs with the same one share it."""
+
+    environment_id: str
+    tenant_id: str | None = None
+    release_id: str | None = None
+    runbook_id: str | None = None
+    snapshot_id: str | None = None
+    project_id: str | None = None
+    git: GitReference | None = None
 
 
 @dataclass(frozen=True)
@@ -236,7 +312,8 @@ class Project:
 class Action:
     """What a step does. *runs_on_server*: on the server or a worker; *packages*: it fetches some.
 
-    *instructions* are what a manual intervention shows.
+    *instructions* are what a manual intervention shows; *parameters* the names of its properties. *is_scoped*: it runs
+    in some environments, channels or tenants only, or on a condition.
     """
 
     name: str
@@ -247,13 +324,17 @@ class Action:
     runs_on_server: bool
     packages: bool
     instructions: str
+    id: str | None = None
+    parameters: frozenset[str] = frozenset()
+    is_scoped: bool = False
 
 
 @dataclass(frozen=True)
 class Step:
     """A step of a process. *roles* empty: on no targets of its own; *packages_first*: behind package acquisition.
 
-    *packages_first* is None where Octopus decides.
+    *packages_first* is None where Octopus decides. *starts_beside*: together with the step before it; *is_conditional*:
+    it runs on an expression, or only after a failure.
     """
 
     name: str
@@ -261,6 +342,8 @@ class Step:
     runs_always: bool
     packages_first: bool | None
     actions: tuple[Action, ...]
+    starts_beside: bool = False
+    is_conditional: bool = False
 
 
 @dataclass(frozen=True)

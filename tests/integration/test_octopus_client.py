@@ -251,26 +251,6 @@ def test_empty_page_that_promises_another_ends_the_reading(httpserver, client):
     assert len(httpserver.log) == 1
 
 
-def test_preview_of_a_tenant_names_each_machine_once(httpserver, client):
-    steps = [{"ActionId": "1", "Machines": [{"Id": "Machines-7", "Name": "web-01"}], "UnavailableMachines": []},
-             {"ActionId": "2", "Machines": [{"Id": "machines-7", "Name": "web-01"}, {"Id": "Machines-8"}]},
-             {"ActionId": "3", "Machines": [], "HasNoApplicableMachines": True}]  # fmt: skip
-    httpserver.expect_request(
-        "/api/Spaces-1/releases/Releases-90/deployments/preview/Environments-2/Tenants-3"
-    ).respond_with_json({"StepsToExecute": steps})
-
-    machines = client.preview("Releases-90", "Environments-2", tenant_id="Tenants-3", space="Spaces-1")
-
-    assert [(m.id, m.name) for m in machines] == [("Machines-7", "web-01"), ("Machines-8", "Machines-8")]
-
-
-def test_preview_without_steps_is_not_taken_for_no_machines(httpserver, client):
-    httpserver.expect_request("/api/releases/Releases-90/deployments/preview/Environments-2").respond_with_json({})
-
-    with pytest.raises(OctopusUnreadable, match="StepsToExecute"):
-        client.preview("Releases-90", "Environments-2")
-
-
 def test_mangled_machine_ids_are_not_taken_for_all_machines(httpserver, client):
     body = {"Id": "Deployments-51", "SpecificMachineIds": "Machines-7"}
     httpserver.expect_request("/api/deployments/Deployments-51").respond_with_json(body)

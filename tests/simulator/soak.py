@@ -53,7 +53,7 @@ FAULTS = {
 #: Keys that may be left when everybody has gone: history, and what a process remembers of it.
 HISTORY = re.compile(
     r"octowait:\{[^}]+\}:(runs|machines|counters|events|aliases|ended|timeline|index:.*|asked|caught-up-to|caught-up-by|batches(-over)?"
-    r"|event-categories|octopus-.*|scheduler|.*-round|resolve-failures:.*|resolving:.*|wake:.*|kept|dead|past:.*"
+    r"|event-categories|octopus-.*|scheduler|.*-round|resolve-failures:.*|resolving:.*|resolve-pass|unnamed|wake:.*|kept|dead|past:.*"
     r"|measured.*|blocked-requests|archived|archiving|notify-.*)$"
 )
 

@@ -1,7 +1,7 @@
 -- observe.lua: make the machines of a started run busy, now that a worker knows them (rule 8).
 --
 -- ARGV[2]  task id
--- ARGV[3]  machines, JSON: [{id, name}, ...]
+-- ARGV[3]  machines, JSON: [{id, name}, ...]; without a name where it is not known
 -- ARGV[4]  info that was learned, JSON
 -- ARGV[5]  "1" when a paused run keeps its machines (rule 9)
 -- ARGV[6]  plan, JSON: is_full (no machine was chosen for this run: the next one is presumed to use the same),
@@ -23,7 +23,9 @@ end
 run.machines = {}
 for _, machine in ipairs(cjson.decode(ARGV[3])) do
     table.insert(run.machines, machine.id)
-    call("HSET", MACHINES, lower(machine.id), cjson.encode(machine))
+    if machine.name then
+        call("HSET", MACHINES, lower(machine.id), cjson.encode(machine))
+    end
 end
 if #run.machines == 0 then
     run.machines = nil

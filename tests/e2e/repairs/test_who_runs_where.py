@@ -128,10 +128,10 @@ def test_board_stays_closed_when_redis_is_lost_again_during_the_rebuild(make_con
         def __getattr__(self, name: str) -> Any:
             return getattr(context.octopus, name)
 
-        def name(self, *args: Any, **options: Any) -> str | None:
+        def plan(self, *args: Any, **options: Any) -> Any:
             for key in board.client.keys(f"octowait:{{{namespace}}}:*"):
                 board.client.delete(key)
-            return context.octopus.name(*args, **options)
+            return context.octopus.plan(*args, **options)
 
     assert not rebuild.rebuild(context, Lost())
     assert board.closed_since_ms()
