@@ -106,7 +106,7 @@ def resolve_all(context: Context) -> None:
     """
     if context.octopus is None:
         return
-    resolver = Resolver(context, context.octopus.asking(urgent=True, patience=JOB_PATIENCE))
+    resolver = Resolver(context, context.octopus.asking(urgent=True, patience=JOB_PATIENCE), expects_steps=True)
     ends_at = time.monotonic() + PASS.total_seconds()
 
     def goes_on() -> bool:
@@ -130,10 +130,16 @@ def resolve_all(context: Context) -> None:
 
 
 class Resolver:
-    """One pass over the runs; everything is asked for once a pass."""
+    """One pass over the runs; everything is asked for once a pass.
 
-    def __init__(self, context: Context, octopus: OctopusClient) -> None:
+    Args:
+        expects_steps: Whether a run whose process begins with octowait's step is about to ask. Not after a loss: its
+            step has asked then, and what it was told is lost.
+    """
+
+    def __init__(self, context: Context, octopus: OctopusClient, *, expects_steps: bool = False) -> None:
         self._context = context
+        self._expects_steps = expects_steps
         self._board = context.board
         self._unresolved = context.unresolved
         self._lookup = Lookup(octopus, self._count)
@@ -156,8 +162,9 @@ class Resolver:
             goes_on: Asked before each run.
 
         Returns:
-            By task id: ``ended``, ``observed``, ``late`` when it has ended, waits or holds a lease by now,
-            ``transient`` or ``permanent`` where it failed, as trying again can help or not, or `NOT_ASKED`.
+            By task id: ``ended``, ``observed``, ``expected`` when it is about to ask, ``late`` when it has ended, waits
+            or holds a lease by now, ``transient`` or ``permanent`` where it failed, as trying again can help or not, or
+            `NOT_ASKED`.
 
         Raises:
             StoreError: Redis does not answer; the claims then end by themselves.
@@ -175,6 +182,9 @@ class Resolver:
                     self._done(task_id, self._end(task, place))
                 else:
                     working[task_id] = _Working(place, task)
+        if working:
+            # It answers: what failed may have been about those runs.
+            self.server_failures = 0
         self._fetch_runs(working.values())
         for task_id, known in working.items():
             if not goes_on():
@@ -237,7 +247,7 @@ class Resolver:
             raise Unclear(f"{place.task_id} is neither a deployment nor a runbook run")
         use = self._use(what, known)
         self._unresolved.to_name(place.task_id, now_ms=self._board.now_ms())
-        return Facts(use.machines, self._info(known, what, use), use.is_full, self._expects_step(what, known.space))
+        return Facts(use.machines, self._info(known, what, use), use.is_full, self._expects_step(what, known))
 
     def _use(self, what: Deployment | RunbookRun, known: _Working) -> MachineUse:
         selection, again = what.selection, known.place.is_second_start
@@ -288,16 +298,18 @@ class Resolver:
             info["machines_note"] = note
         return with_names(self._context.memory, known.space, info)
 
-    def _expects_step(self, what: Deployment | RunbookRun, space: str | None) -> bool:
-        """Whether it begins with octowait's step, as far as that was read before."""
-        if not what.process_id:
+    def _expects_step(self, what: Deployment | RunbookRun, known: _Working) -> bool:
+        """Whether it has just begun, with octowait's step, as far as that was read before."""
+        if not what.process_id or not self._expects_steps:
             return False
-        key = document_key("processes", space, what.process_id)
+        key = document_key("processes", known.space, what.process_id)
         first_actions = self._context.memory.first_actions
         if key not in first_actions:
-            self._unread.setdefault((space, what.process_id), what)
+            self._unread.setdefault((known.space, what.process_id), what)
         first = first_actions.get(key)
-        return first is not None and first.is_expected(what.skipped_actions)
+        began = timedelta(milliseconds=self._board.now_ms() - known.place.run.get("started_oct_ms", 0))
+        is_new = began <= self._board.policy.expect_step
+        return is_new and first is not None and first.is_expected(what.skipped_actions)
 
     def read_processes(self, octopus: OctopusClient) -> None:
         """Read how some of the processes begin that this pass came across, for the next runs of them.
