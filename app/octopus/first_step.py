@@ -32,7 +32,9 @@ class FirstAction:
 
     def is_expected(self, skipped: Collection[str]) -> bool:
         """Whether a run that skips these actions asks octowait first."""
-        return self.asks and (not skipped or (self.id or "").lower() not in {each.lower() for each in skipped} - {""})
+        if self.id is None:
+            return self.asks and not skipped
+        return self.asks and self.id.lower() not in {each.lower() for each in skipped}
 
 
 def first_action(steps: Sequence[Step]) -> FirstAction:
