@@ -15,6 +15,7 @@ MAX_PRIORITY = 1_000_000
 class Run:
     """One execution of a server task. *info* is shown to people: space_id, project, environment, release, tenant, url,
     deployment_id, runbook_run_id; the first four are ``{"id": …, "name": …}``, the release ``{"id": …, "version": …}``.
+    machines_note says what Octopus does not tell of its machines, so that more of them are busy than perhaps need be.
     """
 
     task_id: str

@@ -69,6 +69,8 @@ def test_a_waiter_waits_for_a_deployment_without_the_steps_until_its_end(
     try:
         assert service.deliver(a_delivery("DeploymentStarted", number=1))[1]["outcome"] == "applied"
         eventually(lambda: service.call("GET", "/api/runs/ServerTasks-4711")[1]["state"] == "observed", timeout=30)
+        # Names come after machines.
+        eventually(lambda: service.call("GET", "/api/runs/ServerTasks-4711")[1]["info"]["project"].get("name"))
         waiting = service.call("PUT", "/api/waits/ServerTasks-2", {"machines": ["Machines-7"]}, role="step")[1]
         answers: list[Any] = []
         waiter = threading.Thread(

@@ -15,7 +15,8 @@ from werkzeug import Request, Response
 from app.coordination.board import Board, Policy
 from app.domain.events import parse_event
 from app.octopus.client import OctopusClient
-from tests.conftest import Clock, an_event, services_on
+from app.web import create_app
+from tests.conftest import TOKENS, WEBHOOK_SECRET, Clock, an_event, services_on
 from tests.integration.octopus_stand_in import OctopusStandIn
 from workers.context import Context
 from workers.resolve import PERMANENT_PAUSES, resolve_all
@@ -414,3 +415,18 @@ def test_run_whose_wait_was_over_with_its_task_is_done(board, octopus, context, 
 
     assert context.unresolved.tasks() == []
     assert machines_of(board) == set()
+
+
+def test_page_of_the_run_says_what_is_not_known_of_its_machines(board, octopus, context, starts, redis_url):
+    octopus.has_task(1)
+    octopus.has_deployment(1, ExcludedTargetTagIds=["TagSets-1/Tags-9"])
+    octopus.previews(PREVIEW, "Machines-51")
+    starts()
+    resolve_all(context)
+    services = services_on(board, redis_url, tokens=f"viewer:test:{TOKENS['viewer']}", webhook_secret=WEBHOOK_SECRET)
+    client = create_app(services).test_client()
+    client.post("/sign-in", data={"token": TOKENS["viewer"]})
+
+    note = "target tags of name-of-Machines-51 are not known: all targets of the plan are busy"
+    assert client.get("/api/runs/ServerTasks-1").json["info"]["machines_note"] == note
+    assert note in client.get("/runs/ServerTasks-1").text
