@@ -145,6 +145,7 @@ class Resolver:
         self._lookup = Lookup(octopus, self._count)
         self._outcomes: dict[str, str] = {}
         self._unread: dict[tuple[str | None, str], Deployment | RunbookRun] = {}
+        self._counted: set[OctopusError] = set()
         #: Failures in a row that may be the server's.
         self.server_failures = 0
         #: What the last attempt that failed was told.
@@ -355,7 +356,13 @@ class Resolver:
                 self._put_off(task_id, error, permanent=True)
 
     def _count(self, error: OctopusError) -> None:
-        """Count what may be the server's; what is refused, or is nothing to ask about, is one run's trouble."""
+        """Count what may be the server's; what is refused, or is nothing to ask about, is one run's trouble.
+
+        Runs that share a request share its failure, which is one.
+        """
+        if error in self._counted:
+            return
+        self._counted.add(error)
         is_key = isinstance(error, OctopusDenied) and error.is_about_key
         if is_key or isinstance(error, OctopusUnreachable | OctopusBusy):
             self.server_failures += 1

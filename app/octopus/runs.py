@@ -43,6 +43,9 @@ from app.octopus.values import (
 
 T = TypeVar("T")
 
+#: Times that a preview is asked for: of a broken release it always fails, and others wait for theirs meanwhile.
+PREVIEW_ATTEMPTS = 2
+
 #: States of a task that has not ended.
 ACTIVE = ("Executing", "Cancelling", "Queued")
 
@@ -124,7 +127,7 @@ class Runs(Resources):
         self, route: Route, path: tuple[str, ...], source: PlanSource, space: str | None
     ) -> tuple[PlannedAction, ...]:
         if route.method == "GET":
-            return parse_preview(self._get(space, *path))
+            return parse_preview(self._get(space, *path, attempts=PREVIEW_ATTEMPTS))
         return parse_previews(self._post_for_list(space, *path, body=body_of(source)))
 
     def tasks_at_once(self, task_ids: Collection[str], *, space: str | None = None) -> Mapping[str, Task]:

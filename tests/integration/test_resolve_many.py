@@ -104,6 +104,21 @@ def test_runs_of_one_release_environment_and_tenant_share_a_preview(board, octop
     assert octopus.count(PREVIEW) == 1
 
 
+def test_preview_that_fails_for_many_runs_is_one_failure(board, octopus, context):
+    for number in range(1, 7):
+        octopus.has_task(number)
+        octopus.has_deployment(number)
+        start(board, number)
+    octopus.knows(**{PREVIEW: 500})
+    octopus.has_deployment(6, TenantId="Tenants-6")
+    octopus.previews(f"{PREVIEW}/Tenants-6", "Machines-6")
+
+    resolve_all(context)
+
+    assert machines_of(board, 6) == {"Machines-6"}
+    assert octopus.count(PREVIEW) == 2, "one request, tried once more"
+
+
 def test_more_runs_than_a_list_has_room_for_are_all_resolved(board, octopus, context, budget):
     octopus.previews(PREVIEW, "Machines-7")
     for number in range(1, 61):
