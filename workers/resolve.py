@@ -246,7 +246,12 @@ class Resolver:
             what = self._lookup.runbook_run(known.runbook_run_id, known.space)
         else:
             raise Unclear(f"{place.task_id} is neither a deployment nor a runbook run")
-        use = self._use(what, known)
+        try:
+            use = self._use(what, known)
+        except (OctopusError, Unclear):
+            # Whatever else it uses, these it does.
+            self._board.presume(place.task_id, [*what.selection.specific, *what.selection.deployed_to])
+            raise
         self._unresolved.to_name(place.task_id, now_ms=self._board.now_ms())
         return Facts(use.machines, self._info(known, what, use), use.is_full, self._expects_step(what, known))
 
@@ -262,6 +267,7 @@ class Resolver:
             named=self._lookup.machines_named(names, known.space) if names else {},
         )
         if use.unknown:
+            self._board.presume(known.place.task_id, [target.id for target in use.machines])
             raise Unclear(f"the plan of {what.id} names machines that are not known: {', '.join(use.unknown[:5])}")
         return use
 

@@ -230,6 +230,16 @@ class Board:
             "observe", task_id, _json(list(machines)), _json(dict(info)), self._paused_holds, _json(plan)
         )  # fmt: skip
 
+    def presume(self, task_id: str, machine_ids: Iterable[str]) -> str:
+        """Make machines busy that a run certainly uses, while it is not known whether it uses more.
+
+        Returns:
+            ``presumed``; ``known``: they are already; or ``late``: all its machines are known by now.
+
+        Source: lua/presume.lua.
+        """
+        return self._word("presume", task_id, _json(distinct_ids(list(machine_ids))))
+
     def refuse_plan(self, task_id: str) -> str:
         """Octopus will never say which machines a run uses: presume that no longer than `Policy.provisional`.
 

@@ -189,9 +189,7 @@ class Replay:
         if kind == "observed":
             return self._observed(change)
         if kind == "presumed":
-            ended = self._leave(change, "lost")
-            self._enter(self._new(change, "provisional", None), change.at_ms)
-            return ended
+            return self._presumed(change)
         if kind == "expected":
             self._stop_presuming(change)
             return None
@@ -249,6 +247,14 @@ class Replay:
         ended = self._leave(change, "observed")
         run = self._new(change, "observed", family)
         run.since_ms = presumed.since_ms if presumed else change.at_ms
+        self._enter(run, change.at_ms)
+        return ended
+
+    def _presumed(self, change: Change) -> Wait | Hold | None:
+        before = self._stop_presuming(change)
+        ended = self._leave(change, "lost")
+        run = self._new(change, "provisional", None)
+        run.since_ms = before.since_ms if before else change.at_ms
         self._enter(run, change.at_ms)
         return ended
 

@@ -229,7 +229,7 @@ def remembered(board: Board, octopus: OctopusStandIn, context: Context, starts: 
 def kinds_at(board: Board, a_run: Callable[..., Any], machine: str) -> list[str]:
     run = a_run(task_id="ServerTasks-5000")
     place = board.join(run, {machine})
-    board.release(run.task_id)
+    board.release(run.task_id, cause="forced")
     return [holder.kind for holder in place.machines[0].holders]
 
 
@@ -247,6 +247,33 @@ def test_final_refusal_ends_what_is_presumed_after_a_minute(board, clock, octopu
     clock.advance(board.policy.provisional)
 
     assert kinds_at(board, a_run, "Machines-7") == []
+
+
+PART = {
+    "reached so far, no preview": ({"DeployedToMachineIds": ["Machines-7"]}, 503),
+    "reached so far, preview refused": ({"DeployedToMachineIds": ["Machines-7"]}, 403),
+    "chosen by hand, tags not told": (
+        {"SpecificMachineIds": ["Machines-7"], "SpecificTargetTagIds": ["TagSets-1/Tags-9"]}, 500,
+    ),
+    "named in part": ({}, {"StepsToExecute": [{"Machines": [{"Id": "Machines-7"}]}, {"MachineNames": ["nobody"]}]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("deployment, preview", PART.values(), ids=PART)
+def test_machines_that_are_certain_are_busy_while_the_others_are_not_known(
+    board, octopus, context, starts, a_run, deployment, preview
+):
+    octopus.has_task(1)
+    octopus.has_deployment(1, **deployment)
+    octopus.knows(**{PREVIEW: preview, "POST releases/Releases-90/deployments/previews": preview,
+                     "machines": {"Items": [], "Links": {}}})  # fmt: skip
+    starts()
+    assert kinds_at(board, a_run, "Machines-7") == []
+
+    resolve_all(context)
+
+    assert kinds_at(board, a_run, "Machines-7") == ["provisional"]
+    assert context.unresolved.tasks() == ["ServerTasks-1"]
 
 
 @pytest.mark.parametrize("status", [401, 500, 503])

@@ -48,7 +48,7 @@ def starts(octopus, task="ServerTasks-900", *, info=INFO, **fields):
 def is_free(board, number, task="ServerTasks-1"):
     """Whether somebody who asks for the machine is granted it."""
     place = board.join(Run(task), {f"Machines-{number}"})
-    board.release(task)
+    board.release(task, cause="forced")
     return place.is_granted
 
 
@@ -164,6 +164,25 @@ def test_final_refusal_of_octopus_ends_it_after_a_while(board, octopus, clock, t
     assert kinds(timeline, task_id="ServerTasks-900") == ["event", "presumed", "dropped"]
     # It is asked for again later, and then its machines are busy after all.
     assert board.place("ServerTasks-900").is_to_resolve
+
+
+def test_machines_that_turn_out_to_be_used_widen_what_is_presumed(board, octopus, timeline):
+    ran(octopus, board, numbers=(7,))
+    starts(octopus)
+
+    assert board.presume("ServerTasks-900", ["Machines-8"]) == "presumed"
+    assert board.presume("ServerTasks-900", ["machines-7", "Machines-8"]) == "known"
+
+    assert not is_free(board, 7) and not is_free(board, 8, "ServerTasks-2")
+    board.observe("ServerTasks-900", machines(8), info={})
+    assert is_free(board, 7, "ServerTasks-3") and not is_free(board, 8, "ServerTasks-4")
+    assert kinds(timeline, task_id="ServerTasks-900") == ["event", "presumed", "presumed", "observed"]
+
+
+def test_presuming_is_late_once_the_machines_are_known(board, octopus):
+    octopus.runs("ServerTasks-900")
+
+    assert board.presume("ServerTasks-900", ["Machines-8"]) == board.presume("ServerTasks-5", ["Machines-8"]) == "late"
 
 
 def test_refusal_of_a_run_of_which_nothing_is_presumed_is_late(board, octopus):

@@ -84,33 +84,34 @@ local function patience_at(machine, hold_ms)
     return math.min(hold_ms, 2 * hold_ms - (waiter.delayed_ms or 0) - spent)
 end
 
--- Make *machines* busy with a run of which nobody knows yet which it uses. *hold_ms*: how long; nil where an API key is
--- set, since then only the truth or its end ends the hold.
+-- Make *machines* busy, beside those that are, with a run of which nobody knows yet which it uses. *hold_ms*: how long;
+-- nil where an API key is set, since then only the truth or its end ends the hold. Whether that made any busy.
 local function presume(run, machines, cause, hold_ms)
-    local presumed = {}
-    if run.presumed then
-        return
+    local presumed, known, is_new = {}, {}, false
+    for _, machine in ipairs(run.presumed or {}) do
+        presumed[#presumed + 1] = machine
+        known[lower(machine)] = true
     end
     for _, machine in ipairs(machines) do
         local patience = hold_ms and patience_at(lower(machine), hold_ms) or 1
-        if patience > 0 then
+        if patience > 0 and not known[lower(machine)] then
+            known[lower(machine)], is_new = true, true
             presumed[#presumed + 1] = machine
             hold_ms = hold_ms and math.min(hold_ms, patience)
+            register_machine(machine)
+            call("ZADD", HOLDERS, 0, holder_member("provisional", run, machine))
         end
     end
-    if #presumed == 0 then
-        return
-    end
-    for _, machine in ipairs(presumed) do
-        register_machine(machine)
-        call("ZADD", HOLDERS, 0, holder_member("provisional", run, machine))
+    if not is_new then
+        return false
     end
     if hold_ms then
         call("ZADD", DEADLINES, NOW + hold_ms, "provisional\0" .. run.id)
     end
-    run.presumed, run.provisional_at_ms = presumed, NOW
+    run.presumed, run.provisional_at_ms = presumed, run.provisional_at_ms or NOW
     save_run(run)
     record("presumed", run, presumed, cause, nil)
+    return true
 end
 
 -- Take back what was presumed: the machines, of which grant_heads is to be told. The caller saves the run.
