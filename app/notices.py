@@ -128,12 +128,27 @@ def _job_failed(record: Record) -> Notice | None:
     job, error = str(record.detail.get("job")), str(record.detail.get("error"))
     if job == "notify":
         return None  # That nobody could be told of something is nothing that anybody could be told of.
-    same = hashlib.sha256(error.encode()).hexdigest()[:16]
     title = "A job was refused" if job == "refused" else f"The job {job} failed"
     return Notice(
-        f"failed {job} {same}", title, f"{error}. 'octowait dead-letters' lists what failed.",
+        f"failed {job} {_fingerprint(error)}", title, f"{error}. 'octowait dead-letters' lists what failed.",
         level="failure", once_in=SAME_FAILURE,
     )  # fmt: skip
+
+
+def _unanswered(record: Record) -> Notice | None:
+    """Of a parked run whose turn has come, or will not come, and whose intervention octowait does not answer."""
+    reason = record.detail.get("reason")
+    if record.cause == "task_ended" or not reason:
+        return None
+    return Notice(
+        f"unanswered {record.task_id} {record.run} {_fingerprint(str(reason))}", f"{record.task_id} stays paused",
+        # No full stop: the reason may end with a line to paste.
+        f"octowait cannot let {record.task_id} go on: {reason}", f"/runs/{record.task_id}",
+    )  # fmt: skip
+
+
+def _fingerprint(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _machines(record: Record) -> str:
@@ -143,4 +158,5 @@ def _machines(record: Record) -> str:
 _MAKERS: dict[str, Callable[[Record], Notice | None]] = {
     "overlapped": _overlapped, "reserved": _reserved, "released": _ended, "left": _ended, "ended": _ended, "gap": _gap,
     "caught_up": _caught_up, "closed": _closed, "opened": _opened, "job_failed": _job_failed,
+    "not_resumed": _unanswered,
 }  # fmt: skip

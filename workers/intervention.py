@@ -1,8 +1,8 @@
-"""The manual intervention that a parked run is paused for: which one that is, and who has answered it."""
+"""The manual intervention that a parked run is paused for: which one that is, who may answer it, and who has."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,16 +10,15 @@ import structlog
 
 from app.coordination.board import info_of
 from app.domain.place import Place
-from app.domain.run import MAX_PRIORITY
+from app.domain.terms import shows_terms
 from app.jobs import RESUME, enqueue
 from app.octopus.client import OctopusClient
-from app.octopus.values import Interruption
+from app.octopus.errors import OctopusDenied, OctopusError
+from app.octopus.interventions import REMEDY, Claim, contradiction_of, has_own_step, is_candidate, is_own
+from app.octopus.values import Interruption, Task
 from workers.context import Context
 
 log = structlog.get_logger()
-
-#: An intervention is octowait's to answer only if its title or instructions say so: others are somebody's approvals.
-MARK = "octowait"
 
 #: A claim ends, and its intervention is raised, within this; before, a run that is not paused says nothing.
 SETTLE_MS = 30_000
@@ -27,38 +26,93 @@ SETTLE_MS = 30_000
 #: How long a granted run that is paused for something else is not looked at again.
 UNANSWERED_EVERY = timedelta(minutes=2)
 
-#: ``Octowait.TimeoutMinutes`` where it is not set.
-DEFAULT_MINUTES = 120
 
-_TERMS = re.compile(
-    r"on behalf of \[(?P<parent>[^\]]*)\], priority \[(?P<priority>[^\]]*)\], time-out \[(?P<minutes>[^\]]*)\]"
-)
+@dataclass(frozen=True)
+class Finding:
+    """The intervention of a parked run. *refusal* says why octowait may not answer it, and what to do; None: it may."""
 
-
-def is_ours(interruption: Interruption) -> bool:
-    """Whether it is octowait's to answer: no guided failure of a step called so, no child's shown at its parent."""
-    is_manual = interruption.type.lower() == "manualintervention"
-    return is_manual and not interruption.is_linked and MARK in interruption.text.lower()
+    interruption: Interruption
+    refusal: str | None = None
 
 
-def find(context: Context, octopus: OctopusClient, place: Place) -> Interruption | None:
-    """The newest of octowait's interventions of this run, pending or not; None if it has not been raised yet.
+def find(context: Context, octopus: OctopusClient, place: Place) -> Finding | None:
+    """The intervention that the run is, or was, paused for; None if it has not been raised yet.
+
+    1. Of all interventions of the task those that may be it: pending, or raised since the run asked.
+    2. Of these octowait's own: raised by a step with the terms line, in the process that the run was made with, for the
+       run that claimed its place.
+    3. If the process has no such step, or cannot be read, the newest, which octowait may not answer: people do.
 
     Raises:
-        OctopusError: Octopus did not say.
+        OctopusError: Octopus did not say, and trying again can help.
     """
-    space = info_of(place.run).get("space_id")
+    asked = _asked(context, octopus, place)
+    return judge(octopus, claim_of(place), asked) if asked else None
+
+
+def claim_of(place: Place) -> Claim:
+    """The ids that the run named when it asked."""
+    info = info_of(place.run)
+    project = (info.get("project") or {}).get("id")
+    return Claim(
+        place.task_id, info.get("space_id"), project, info.get("deployment_id"), info.get("runbook_run_id")
+    )  # fmt: skip
+
+
+def judge(octopus: OctopusClient, claim: Claim, asked: Sequence[Interruption]) -> Finding | None:
+    """Which of the interventions *asked*, at least one, is that of the run, and whether octowait may answer it.
+
+    Raises:
+        OctopusError: Octopus did not say, and trying again can help.
+    """
+    try:
+        task = octopus.task(claim.task_id, space=claim.space_id)
+        said = contradiction_of(claim, task)
+        if said:
+            return Finding(_newest(asked), f"octowait does not answer {_newest(asked).id}: {said}. Answer it by hand.")
+        return _own(octopus, task, asked)
+    except OctopusError as error:
+        if not error.permanent:
+            raise
+        return Finding(_newest(asked), _unreadable(_newest(asked), error))
+
+
+def _own(octopus: OctopusClient, task: Task, asked: Sequence[Interruption]) -> Finding | None:
+    steps = octopus.run_process(task)
+    own = [each for each in asked if is_own(each, steps)]
+    if own:
+        return Finding(_newest(own))
+    if has_own_step(steps):
+        # These are somebody's approvals; the one for octowait has not been raised.
+        return None
+    newest = _newest(asked)
+    return Finding(newest, f"{newest.id} ({newest.title}) is not octowait's to answer. {REMEDY}")
+
+
+def _unreadable(interruption: Interruption, error: OctopusError) -> str:
+    needed = " Its user needs ProcessView, and RunbookView for runbooks." if isinstance(error, OctopusDenied) else ""
+    return (
+        f"octowait does not answer {interruption.id}, since it cannot read the process that raised it ({error})."
+        f"{needed} Until it can, answer it by hand."
+    )
+
+
+def _asked(context: Context, octopus: OctopusClient, place: Place) -> list[Interruption]:
     tolerance_ms = context.settings.clock_tolerance_seconds * 1000
     # One of an earlier run of the same task is not this run's, unless it is pending: a run that has ended asks nobody.
     # A run can have asked again, or been put back in line, after its intervention was raised.
     rebuilt = place.run.get("rebuilt")
     first_ms = rebuilt["raised_ms"] if rebuilt else place.run["requested_at_ms"] - tolerance_ms
-    ours = [
+    space = info_of(place.run).get("space_id")
+    return [
         found
         for found in octopus.interruptions(place.task_id, pending_only=False, space=space)
-        if is_ours(found) and (found.is_pending or (found.created_ms or first_ms) >= first_ms)
+        if is_candidate(found, place.task_id) and (found.is_pending or (found.created_ms or first_ms) >= first_ms)
     ]
-    return max(ours, key=lambda found: found.created_ms or 0, default=None)
+
+
+def _newest(asked: Sequence[Interruption]) -> Interruption:
+    return max(asked, key=lambda each: (each.is_pending, each.created_ms or 0))
 
 
 def see_override(context: Context, octopus: OctopusClient, place: Place) -> None:
@@ -70,9 +124,10 @@ def see_override(context: Context, octopus: OctopusClient, place: Place) -> None
     if place.now_ms - place.run["asked_at_ms"] < SETTLE_MS:
         return
     found = find(context, octopus, place)
-    if found and not found.is_pending:
+    if found and not found.interruption.is_pending:
         # Ours is an answer that a restored backup of Redis does not know.
-        note_answer(context, place, found, cause="octowait" if found.has_responsibility else "by_hand")
+        cause = "octowait" if found.interruption.has_responsibility else "by_hand"
+        note_answer(context, place, found.interruption, cause=cause)
 
 
 def see_unanswered(context: Context, octopus: OctopusClient, place: Place) -> None:
@@ -86,9 +141,10 @@ def see_unanswered(context: Context, octopus: OctopusClient, place: Place) -> No
         f"unanswered-{place.task_id}", UNANSWERED_EVERY
     ):
         return
-    found = find(context, octopus, place)
-    if found and found.is_pending and context.board.remind(place) == "reminded":
-        log.warning("reconcile: a granted run was still paused", task=place.task_id, interruption=found.id)
+    asked = [each for each in _asked(context, octopus, place) if each.is_pending and shows_terms(each.instructions)]
+    found = judge(octopus, claim_of(place), asked) if asked else None
+    if found and not found.refusal and context.board.remind(place) == "reminded":
+        log.warning("reconcile: a granted run was still paused", task=place.task_id, interruption=found.interruption.id)
         enqueue(context.board.client, context.settings, RESUME)
 
 
@@ -98,32 +154,3 @@ def note_answer(context: Context, place: Place, found: Interruption, *, cause: s
         place.task_id, cause, seen=place, result=found.result or "Proceed", interruption=found.id,
         by=found.responsible_user_id,
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What a run asked for besides its machines. *is_complete*: what is not here it had not asked for."""
-
-    on_behalf_of: str | None = None
-    priority: int = 0
-    timeout: timedelta | None = None
-    is_complete: bool = False
-
-
-def terms_of(interruption: Interruption) -> Terms:
-    """The terms that an intervention's instructions say, as docs/how-to/wait-without-a-task-slot.md has them written.
-
-    An expression that Octopus could not resolve stands there as it is, and is a parameter that was not set.
-    """
-    said = _TERMS.search(interruption.text)
-    if not said:
-        return Terms()
-    parent = re.fullmatch(r"ServerTasks-\d+", said["parent"], re.IGNORECASE)
-    priority = re.fullmatch(r"-?\d{1,7}", said["priority"])
-    minutes = re.fullmatch(r"\d{1,5}(\.\d{1,3})?", said["minutes"])
-    return Terms(
-        on_behalf_of=parent[0] if parent else None,
-        priority=max(-MAX_PRIORITY, min(MAX_PRIORITY, int(priority[0]))) if priority else 0,
-        timeout=timedelta(minutes=float(minutes[0]) if minutes else DEFAULT_MINUTES),
-        is_complete=True,
-    )

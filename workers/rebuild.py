@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 import structlog
@@ -10,12 +11,14 @@ from app.coordination.board import info_of
 from app.domain.events import Effect, Event
 from app.domain.place import State
 from app.domain.run import Rebuilt, Run
+from app.domain.terms import parse_terms, shows_terms
 from app.jobs import CATCH_UP, REBUILD, enqueue
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusError
-from app.octopus.values import Task
+from app.octopus.interventions import Claim, is_candidate
+from app.octopus.values import Interruption, Task
 from workers.context import Context, current
-from workers.intervention import is_ours, see_override, terms_of
+from workers.intervention import judge, see_override
 from workers.resolve import Resolver, Unclear
 
 log = structlog.get_logger()
@@ -55,7 +58,9 @@ def rebuild(context: Context, octopus: OctopusClient) -> bool:
     # The first look at an empty Redis notes since when it is closed.
     board.sweep()
     closed_ms = board.closed_since_ms()
-    found = [task for task in octopus.active_tasks(spaces=context.settings.octopus_spaces) if _is_under_way(task)]
+    active = octopus.active_tasks(spaces=context.settings.octopus_spaces)
+    pending = _pending(octopus, active)
+    found = [task for task in active if pending.get(task.id.lower()) or _is_under_way(task)]
     settled_ms = (board.settling_since_ms() or 0) + context.settings.waiter_ttl_seconds * SETTLED
     if found and board.now_ms() < settled_ms:
         log.info("rebuild: waiting for waiters to come back", running=len(found))
@@ -63,8 +68,10 @@ def rebuild(context: Context, octopus: OctopusClient) -> bool:
     for task in sorted(found, key=lambda task: task.start_ms or 0):
         # One that waits learns only when Octopus began it.
         _tell(context, task, Effect.STARTED, task.start_ms or task.queue_ms or 0)
-        _recover(context, octopus, task)
-        if task.has_pending_interruptions and not _rejoin_parked(context, octopus, task):
+        asked = pending.get(task.id.lower(), [])
+        is_paused = bool(asked) or task.has_pending_interruptions
+        _recover(context, octopus, task, is_paused=is_paused)
+        if is_paused and not _rejoin_parked(context, octopus, task, asked):
             _tell_paused(context, task)
     unknown = _resolve(context, octopus, found, closed_ms or 0)
     if unknown:
@@ -79,8 +86,31 @@ def rebuild(context: Context, octopus: OctopusClient) -> bool:
 
 
 def _is_under_way(task: Task) -> bool:
-    """Whether it has begun: also one that waits for a person, or for a slot after that."""
+    """Whether it has begun: also one that waits for a person, or for a slot after that, but not for an approval before
+    its start.
+    """
+    if task.awaits_approval:
+        return False
     return task.is_running or task.has_pending_interruptions or task.start_ms is not None
+
+
+def _pending(octopus: OctopusClient, active: Collection[Task]) -> dict[str, list[Interruption]]:
+    """What each of *active* asks people, by lower-case task id: what a task says of itself can be out of date.
+
+    Raises:
+        OctopusError: Octopus did not say, and trying again can help.
+    """
+    asked: dict[str, list[Interruption]] = {}
+    for space in sorted({task.space_id or "" for task in active}):
+        try:
+            for each in octopus.pending_interruptions(space=space or None):
+                asked.setdefault((each.task_id or "").lower(), []).append(each)
+        except OctopusError as error:
+            if not error.permanent:
+                raise
+            # A key that may not see them cannot answer them either: those tasks count as at work.
+            log.warning("rebuild: the interruptions of a space cannot be read", space=space, error=str(error))
+    return asked
 
 
 def _tell(context: Context, task: Task, effect: Effect, occurred_ms: int) -> None:
@@ -102,17 +132,22 @@ def _tell_paused(context: Context, task: Task) -> None:
         _tell(context, task, Effect.PAUSED, context.board.now_ms())
 
 
-def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task) -> bool:
+def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task, pending: Sequence[Interruption]) -> bool:
     """Put a run that is paused for octowait's own intervention back into its lines: whether it is one. Its claim was
     lost, and with it what its intervention does not say.
+
+    Args:
+        pending: What the task asks people.
     """
     place = context.board.place(task.id)
     if place is None or place.state is not State.STARTED:
         return place is not None and (place.is_waiting or (place.is_granted and bool(place.run.get("parked"))))
-    pending = octopus.interruptions(task.id, pending_only=True, space=task.space_id)
-    ours = next(filter(is_ours, pending), None)
-    if ours is None:
+    asked = [each for each in pending if is_candidate(each, task.id) and shows_terms(each.instructions)]
+    claim = Claim(task.id, task.space_id, None, task.deployment_id, task.runbook_run_id)
+    found = judge(octopus, claim, asked) if asked else None
+    if found is None or found.refusal:
         return False
+    ours = found.interruption
     try:
         facts = Resolver(context, octopus).facts(place, task)
     except (OctopusError, Unclear) as error:
@@ -121,7 +156,7 @@ def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task) -> bool
         # It stays one whose machines are unknown, and the board closed for it.
         return True
     if facts.machines:
-        terms = terms_of(ours)
+        terms = parse_terms(ours.instructions)
         raised_ms = ours.created_ms or task.start_ms or 0
         timeout = terms.timeout and max(terms.timeout - _passed(context, raised_ms), timedelta(seconds=1))
         run = Run(
@@ -136,13 +171,13 @@ def _passed(context: Context, since_ms: int) -> timedelta:
     return timedelta(milliseconds=max(0, context.board.now_ms() - since_ms))
 
 
-def _recover(context: Context, octopus: OctopusClient, task: Task) -> None:
+def _recover(context: Context, octopus: OctopusClient, task: Task, *, is_paused: bool) -> None:
     """Make its machines busy where the board takes it for a waiter or for ended, as a restored backup does."""
     place = context.board.place(task.id)
     if place and place.is_waiting and place.run.get("parked"):
-        if not task.has_pending_interruptions:
+        if not is_paused:
             see_override(context, octopus, place)
-    elif context.board.recover(task.id, paused=task.has_pending_interruptions) == "observed":
+    elif context.board.recover(task.id, paused=is_paused) == "observed":
         log.warning("rebuild: it was taken for a waiter, or for ended, and works", task=task.id)
 
 

@@ -14,7 +14,8 @@ from app.coordination.errors import StoreError
 from app.domain.place import Place
 from app.jobs import RESUME, enqueue
 from app.octopus.client import OctopusClient
-from app.octopus.errors import OctopusError
+from app.octopus.errors import OctopusDenied, OctopusError
+from app.octopus.values import Interruption
 from workers.context import Context, about, current
 from workers.intervention import find, note_answer
 
@@ -30,6 +31,9 @@ PERSON_PAUSE = timedelta(seconds=30)
 #: The try after which the timeline says that an intervention cannot be answered.
 TRIES_UNTIL_SAID = 5
 
+#: How often the timeline says again that an intervention is not octowait's to answer.
+REFUSAL_EVERY = timedelta(days=1)
+
 #: How long one job goes on to the next run; the rest is another job's.
 PASS_SECONDS = 30.0
 
@@ -40,6 +44,14 @@ class NotYet(Exception):
     def __init__(self, why: str, pause: timedelta | None = None) -> None:
         super().__init__(why)
         self.pause = pause
+
+
+class MayNot(NotYet):
+    """octowait may not answer *interruption*; the message says why, and what a person can do."""
+
+    def __init__(self, interruption: Interruption, why: str) -> None:
+        super().__init__(why, PAUSES[1])
+        self.interruption = interruption
 
 
 def run() -> None:
@@ -77,7 +89,7 @@ def _attempt(context: Context, octopus: OctopusClient, place: Place) -> None:
     except (NotYet, OctopusError) as error:
         tries = context.unresolved.failed(f"resume-{task_id}")
         pause = getattr(error, "pause", None) or min(PAUSES[0] * 2 ** min(tries - 1, 10), PAUSES[1])
-        why = str(error) if tries == TRIES_UNTIL_SAID else ""
+        why = str(error) if _is_to_be_said(context, task_id, error, tries) else ""
         context.board.put_off(task_id, pause, why=why)
         log.info("resume: not yet", task=task_id, why=str(error), tries=tries, pause_seconds=pause.total_seconds())
     except (StoreError, JobTimeoutException):
@@ -90,10 +102,17 @@ def _attempt(context: Context, octopus: OctopusClient, place: Place) -> None:
         context.unresolved.give_back(f"resume-{task_id}")
 
 
+def _is_to_be_said(context: Context, task_id: str, error: Exception, tries: int) -> bool:
+    if isinstance(error, MayNot):
+        return context.unresolved.claim(f"refused-{task_id}-{error.interruption.id}", REFUSAL_EVERY)
+    return tries == TRIES_UNTIL_SAID
+
+
 def answer(context: Context, octopus: OctopusClient, place: Place) -> None:
     """Take responsibility for the run's intervention and submit "Proceed" or, when its turn will not come, "Abort".
 
     Raises:
+        MayNot: it is not octowait's to answer.
         NotYet: it has not been raised, or a person is at it.
         OctopusError: Octopus did not do it.
     """
@@ -102,20 +121,34 @@ def answer(context: Context, octopus: OctopusClient, place: Place) -> None:
         context.board.answered(place.task_id, "task_ended")
         return
     if found is None:
-        raise NotYet("no manual intervention whose title or instructions mention octowait has been raised")
-    if not found.is_pending:
-        if found.has_responsibility:
+        raise NotYet("no manual intervention with the terms line in its instructions has been raised")
+    asked = found.interruption
+    if not asked.is_pending:
+        if asked.has_responsibility:
             # We did, and were killed before we could note it.
-            _note(context, place, found.id, found.result or _result(place))
+            _note(context, place, asked.id, asked.result or _result(place))
         else:
-            note_answer(context, place, found, cause="by_hand")
+            note_answer(context, place, asked, cause="by_hand")
         return
-    if not found.has_responsibility:
-        if found.responsible_user_id:
-            raise NotYet(f"{found.responsible_user_id} has taken responsibility for {found.id}", PERSON_PAUSE)
-        octopus.take_responsibility(found)
-    octopus.submit(found, result=_result(place), notes=_notes(place))
-    _note(context, place, found.id, _result(place))
+    if found.refusal:
+        raise MayNot(asked, found.refusal)
+    _submit(context, octopus, place, asked)
+
+
+def _submit(context: Context, octopus: OctopusClient, place: Place, asked: Interruption) -> None:
+    try:
+        if not asked.has_responsibility:
+            if asked.responsible_user_id:
+                raise NotYet(f"{asked.responsible_user_id} has taken responsibility for {asked.id}", PERSON_PAUSE)
+            octopus.take_responsibility(asked)
+        octopus.submit(asked, result=_result(place), notes=_notes(place))
+    except OctopusDenied as error:
+        raise MayNot(
+            asked,
+            f"octowait's user may not answer {asked.id} ({asked.title}): {error}. Answer it by hand, and add the user "
+            "to the responsible team of the intervention.",
+        ) from error
+    _note(context, place, asked.id, _result(place))
 
 
 def _result(place: Place) -> Literal["Proceed", "Abort"]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.doctor.findings import Finding, error, ok, unknown, warning
+from app.domain.terms import TERMS_LINE, has_terms_line
 from app.octopus.first_step import MANUAL, SCRIPT_HEADER
 from app.octopus.values import Action, Deployment, Project, Step, Template
 
@@ -16,8 +17,8 @@ _CALL = "/api/waits/"
 #: How a claim says that it leaves, in each language.
 _PARKED = re.compile(r"parked\W+true", re.IGNORECASE)
 
-#: Part of the title or instructions of an intervention that octowait may answer.
-MARK = "octowait"
+#: Part of the name of each of our step templates.
+_NAME = "octowait"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def kind_of(action: Action, templates: Mapping[str, Template]) -> str | None:
     if _CALL in action.script:
         return _by_its_calls(action.script)
     template = templates.get(action.template_id or "")
-    if template is None or MARK not in template.name.lower():
+    if template is None or _NAME not in template.name.lower():
         return None
     return next((kind for kind in ("claim", "release", "wait") if kind in template.name.lower()), None)
 
@@ -176,15 +177,14 @@ def _answered(
     """A claim needs an intervention that octowait may answer."""
     if all(kind != "claim" for _, kind in gates):
         return
-    manual = [(step, action) for step, action, _ in found if action.type == MANUAL]
-    marked = [step for step, action in manual if MARK in f"{step.name}\n{action.name}\n{action.instructions}".lower()]
-    if not marked:
+    manual = [action for _, action, _ in found if action.type == MANUAL]
+    if not any(has_terms_line(action.instructions) for action in manual):
         yield error(
             "claim_unanswered",
-            f"{name} claims its place, and no manual intervention in its process mentions "
-            f"{MARK}: {'its deployments do not wait' if not manual else 'nobody answers it'}.",
-            f"Put a manual intervention behind the claim step, with the word {MARK} in its title or "
-            "instructions, to be run only if Octowait.Granted is False.",
+            f"{name} claims its place, and no manual intervention in its process is octowait's to answer: "
+            f"{'its deployments do not wait' if not manual else 'nobody answers it'}.",
+            "Put a manual intervention behind the claim step, to be run only if Octowait.Granted is False, with this "
+            f"line, whole and alone, in its instructions: {TERMS_LINE}",
         )
 
 

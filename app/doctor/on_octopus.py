@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from app.doctor.case import Case
-from app.doctor.coverage import MARK
 from app.doctor.findings import Finding, error, ok, unknown, warning
 from app.domain.durations import words
 from app.octopus.errors import OctopusDenied, OctopusError
-from app.octopus.values import Permissions, Task
+from app.octopus.interventions import REMEDY, is_candidate, is_own
+from app.octopus.values import Interruption, Permissions, Task
 
 #: What nothing works without, and what for. Source: Permission.cs of OctopusClients.
 READING = {
@@ -29,7 +29,8 @@ OPTIONAL = {
     "SubscriptionView": "the subscription cannot be looked at",
     "SubscriptionCreate": "'octowait subscription ensure' cannot create it",
     "SubscriptionEdit": "'octowait subscription ensure' cannot correct it",
-    "ProcessView": "projects without a wait step cannot be found",
+    "ProcessView": "projects without a wait step cannot be found, and parked waits are not resumed",
+    "RunbookView": "parked waits of runbooks are not resumed",
 }
 
 #: Who may do everything.
@@ -242,19 +243,31 @@ def interventions(case: Case) -> Iterator[Finding]:
     paused = [task for wait in case.waits if (task := case.tasks.get(wait["task_id"].lower())) and task.is_paused]
     for task in paused[:MOST_PAUSED]:
         found = case.client.interruptions(task.id, pending_only=True, space=task.space_id)
-        if not any(MARK in each.text.lower() for each in found):
-            yield error(
-                "intervention",
-                f"{task.id} waits, and none of its manual interventions mentions {MARK}: nobody "
-                "lets it go on when its turn comes.",
-                f"Put the word {MARK} into the title or the instructions of the intervention after the claim "
-                f"step, and answer that of {task.id} by hand when its turn comes.",
-            )
-        elif not any(each.can_take_responsibility or each.has_responsibility for each in found):
-            yield error(
-                "intervention_team",
-                f"octowait may not answer the intervention of {task.id}.",
-                "Add octowait's service account to the responsible team of the intervention.",
-            )
-        else:
-            yield ok("intervention", f"{task.id} waits without a task slot, and octowait may let it go on.")
+        yield _intervention(case, task, [each for each in found if is_candidate(each, task.id)])
+
+
+def _intervention(case: Case, task: Task, pending: Sequence[Interruption]) -> Finding:
+    try:
+        steps = case.client.run_process(task)
+    except OctopusError as problem:
+        return unknown(
+            "intervention_unread",
+            f"The process that {task.id} was made with cannot be read, so octowait does not answer its intervention: "
+            f"{problem}.",
+            "Give octowait's user ProcessView, and RunbookView for runbooks; until then answer it by hand.",
+        )
+    own = [each for each in pending if is_own(each, steps)]
+    if not own:
+        return error(
+            "intervention",
+            f"{task.id} waits, and none of its manual interventions is octowait's to answer: nobody lets it go on when "
+            "its turn comes.",
+            REMEDY,
+        )
+    if not any(each.can_take_responsibility or each.has_responsibility for each in own):
+        return error(
+            "intervention_team",
+            f"octowait may not answer the intervention of {task.id}.",
+            "Add octowait's service account to the responsible team of the intervention.",
+        )
+    return ok("intervention", f"{task.id} waits without a task slot, and octowait may let it go on.")

@@ -11,7 +11,7 @@ import re
 from app.domain.events import milliseconds
 from app.domain.plan import PlannedAction, Target
 from app.octopus.errors import OctopusUnreadable
-from app.octopus.fields import ids, mapping, required, text, texts
+from app.octopus.fields import array, ids, mapping, required, text, texts
 from app.octopus.values import (
     Deployment,
     EventCategory,
@@ -56,10 +56,16 @@ def parse_task(resource: Resource, *, base: str | None = None) -> Task:
         queue_ms=milliseconds(resource.get("QueueTime")),
         start_ms=milliseconds(resource.get("StartTime")),
         completed_ms=milliseconds(resource.get("CompletedTime")),
-        has_pending_interruptions=resource.get("HasPendingInterruptions") is True,
+        has_pending_interruptions=_is_pending(resource, "Interruption"),
+        has_pending_preconditions=_is_pending(resource, "Precondition"),
         finished_successfully=state.lower() == "success" or resource.get("FinishedSuccessfully") is True,
         url=_web_link(resource, base),
     )
+
+
+def _is_pending(resource: Resource, what: str) -> bool:
+    # Servers write the flag and the types apart, and either can be out of date; older ones have no types.
+    return resource.get(f"HasPending{what}s") is True or bool(array(resource, f"Pending{what}Types"))
 
 
 def _web_link(resource: Resource, base: str | None) -> str | None:
@@ -216,8 +222,9 @@ def parse_interruption(resource: Resource) -> Interruption:
     """Raises: OctopusUnreadable: no ``Id``."""
     title = text(resource, "Title") or ""
     form = mapping(resource, "Form")
-    is_guided = title.endswith(_GUIDED_FAILURE_TITLE)
     values = mapping(form, "Values")
+    elements = {str(each.get("Name")).lower(): each for each in array(form, "Elements") if isinstance(each, dict)}
+    is_guided = title.endswith(_GUIDED_FAILURE_TITLE) or "guidance" in elements
     return Interruption(
         id=required(resource, "Id", "interruption"),
         title=title,
@@ -232,6 +239,7 @@ def parse_interruption(resource: Resource) -> Interruption:
         is_linked=resource.get("IsLinkedToOtherInterruption") is True,
         text="\n".join(filter(None, [title, *texts(form)])),
         result=text(values, "Result") or text(values, "Guidance"),
+        instructions=text(mapping(elements.get("instructions", {}), "Control"), "Text") or "",
     )
 
 

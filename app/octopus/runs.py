@@ -251,6 +251,11 @@ class Runs(Resources):
             and (each.is_pending or not pending_only)
         )
 
+    def pending_interruptions(self, *, space: str | None = None) -> tuple[Interruption, ...]:
+        """What all tasks of the space wait for, newest first."""
+        items = self._items(space, "interruptions", query={"pendingOnly": "true"}, overlap=OVERLAP)
+        return tuple(each for each in map(parse_interruption, items) if each.is_pending)
+
     def interruption(self, interruption_id: str, *, space: str | None = None) -> Interruption:
         """The question as it stands."""
         return parse_interruption(self._get(space, "interruptions", interruption_id))

@@ -34,6 +34,7 @@ class Task:
     """A server task. One of *deployment_id* and *runbook_run_id*, or neither for tasks of other kinds.
 
     *name* is its kind, e.g. ``Deploy`` or ``RunbookRun``; *url* is where people look at it.
+    *has_pending_interruptions* is what the task says of itself, which can be out of date: only its interruptions tell.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Task:
     start_ms: int | None = None
     completed_ms: int | None = None
     has_pending_interruptions: bool = False
+    has_pending_preconditions: bool = False
     finished_successfully: bool = False
     url: str | None = None
 
@@ -60,6 +62,12 @@ class Task:
     def is_paused(self) -> bool:
         """Whether it waits for a person: Queued for a stand-alone step, else Executing."""
         return self.has_pending_interruptions and not self.is_completed
+
+    @property
+    def awaits_approval(self) -> bool:
+        """Whether it waits for an approval before its start: it has not begun, and holds nothing."""
+        is_queued = self.state.lower() == "queued"
+        return is_queued and self.has_pending_preconditions and not self.has_pending_interruptions
 
     @property
     def is_canceled(self) -> bool:
@@ -181,8 +189,9 @@ class PlanSource:
 class Interruption:
     """A question of a task to a person.
 
-    *text* is its title and every text in its form, a line each; *result* is what was answered, where Octopus says so.
-    A linked one is answered by answering the one of a child deployment.
+    *text* is its title and every text in its form, a line each; *instructions* are those of its step, filled in;
+    *result* is what was answered, where Octopus says so. A linked one is answered by answering the one of a child
+    deployment.
     """
 
     id: str
@@ -198,6 +207,7 @@ class Interruption:
     is_linked: bool
     text: str
     result: str | None
+    instructions: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from werkzeug import Request, Response
 
 from app.domain.events import parse_event
 from app.octopus.client import IDS_A_PAGE, OctopusClient
-from app.octopus.errors import OctopusDenied, OctopusUnreadable
+from app.octopus.errors import OctopusDenied, OctopusError, OctopusUnreadable
 from app.octopus.resources import ITEMS_A_PAGE
 from tests.conftest import an_event
 
@@ -91,6 +92,7 @@ def test_link_to_another_host_is_none(httpserver, client, link):
         ({"State": "Queued"}, False, False, False, False),
         ({"State": "Queued", "HasPendingInterruptions": True}, False, True, False, False),
         ({"State": "Executing", "HasPendingInterruptions": True}, True, True, False, False),
+        ({"State": "Queued", "PendingInterruptionTypes": ["ManualIntervention"]}, False, True, False, False),
         ({"State": "Canceled", "IsCompleted": True, "HasPendingInterruptions": True}, False, False, True, False),
         ({"State": "Failed", "IsCompleted": True}, False, False, False, False),
         ({"State": "Success", "IsCompleted": True, "FinishedSuccessfully": True}, False, False, False, True),
@@ -286,6 +288,92 @@ def test_interruption_is_answered_by_who_took_responsibility(httpserver, client)
     body = json.loads(httpserver.log[-1][0].data)
     assert (body["Result"], body["Notes"]) == ("Proceed", "web-01 is free")
     assert (body["Id"], body["SpaceId"]) == ("Interruptions-3", "Spaces-1")
+
+
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ([{"Name": "Instructions", "Control": {"Text": "Wait.\nNow."}}, {"Name": "Notes", "Control": {"Text": "No"}}],
+         "Wait.\nNow."),
+        ([{"Name": "Notes", "Control": {"Text": "No"}}], ""),
+        ([{"Name": "Instructions"}], ""),
+        ([{"Name": "Instructions", "Control": {"Type": "Paragraph"}}], ""),
+        ([{"Name": "Instructions", "Control": {"Text": 7}}, "x", None], ""),
+        (None, ""),
+    ],
+)  # fmt: skip
+def test_instructions_of_an_interruption_are_those_of_its_form(httpserver, client, elements, expected):
+    form = {"Values": {"Instructions": "typed", "Notes": "typed"}, "Elements": elements}
+    httpserver.expect_request("/api/interruptions/Interruptions-3").respond_with_json(an_interruption(Form=form))
+
+    assert client.interruption("Interruptions-3").instructions == expected
+
+
+def test_everything_that_is_pending_in_a_space(httpserver, client):
+    listed = [an_interruption(Id=f"Interruptions-{n}", TaskId=f"ServerTasks-{n}") for n in range(1, 4)]
+    listed.append(an_interruption(Id="Interruptions-9", IsPending=False))
+    httpserver.expect_request(
+        "/api/Spaces-1/interruptions", query_string={"pendingOnly": "true", "skip": "0", "take": str(ITEMS_A_PAGE)}
+    ).respond_with_json(a_page(listed))
+
+    found = client.pending_interruptions(space="Spaces-1")
+
+    assert [each.task_id for each in found] == ["ServerTasks-1", "ServerTasks-2", "ServerTasks-3"]
+
+
+PROCESS = {"Id": "deploymentprocess-Projects-7-s-4-ABCDE", "ProjectId": "Projects-7", "Steps": [
+    {"Name": "Wait", "Actions": [{"Name": "Wait", "ActionType": "Octopus.Manual", "Properties": {
+        "Octopus.Action.Manual.Instructions": "#{Octowait.Priority}"}}]}]}  # fmt: skip
+DEPLOYED = {"Id": "Deployments-1", "ProjectId": "Projects-7", "DeploymentProcessId": PROCESS["Id"]}
+RAN = {"Id": "RunbookRuns-1", "ProjectId": "Projects-7", "FrozenRunbookProcessId": "RunbookProcess-Runbooks-1-s-2-XYZ"}
+
+
+def a_runbook_task() -> dict[str, Any]:
+    return a_task(Arguments={"RunbookRunId": "RunbookRuns-1"})
+
+
+@pytest.mark.parametrize(
+    ("task", "served"),
+    [
+        (a_task(), {"deployments/Deployments-1": DEPLOYED, f"deploymentprocesses/{PROCESS['Id']}": PROCESS}),
+        (a_runbook_task(), {
+            "runbookRuns/RunbookRuns-1": RAN, f"runbookProcesses/{RAN['FrozenRunbookProcessId']}": PROCESS}),
+        (a_runbook_task(), {
+            "runbookRuns/RunbookRuns-1": RAN,
+            f"projects/Projects-7/runbookProcesses/{RAN['FrozenRunbookProcessId']}": PROCESS}),
+    ],
+)  # fmt: skip
+def test_process_that_a_run_was_made_with(httpserver, client, task, served):
+    httpserver.expect_request("/api/Spaces-1/tasks/ServerTasks-1").respond_with_json(task)
+    for path, resource in served.items():
+        httpserver.expect_request(f"/api/Spaces-1/{path}").respond_with_json(resource)
+    httpserver.expect_request(re.compile("/api/Spaces-1/runbookProcesses/")).respond_with_data("", status=404)
+
+    [step] = client.run_process(client.task("ServerTasks-1", space="Spaces-1"))
+
+    assert [action.instructions for action in step.actions] == ["#{Octowait.Priority}"], "as it was written"
+
+
+@pytest.mark.parametrize(
+    ("task", "deployed", "process"),
+    [
+        (a_task(), {**DEPLOYED, "DeploymentProcessId": None}, PROCESS),
+        (a_task(), DEPLOYED, {**PROCESS, "ProjectId": "Projects-8"}),
+        (a_task(), DEPLOYED, {"ProjectId": "Projects-7"}),
+        (a_task(), DEPLOYED, None),
+        (a_task(Arguments={}), DEPLOYED, PROCESS),
+    ],
+)
+def test_process_that_is_not_there_is_an_error_for_good(httpserver, client, task, deployed, process):
+    httpserver.expect_request("/api/Spaces-1/tasks/ServerTasks-1").respond_with_json(task)
+    httpserver.expect_request("/api/Spaces-1/deployments/Deployments-1").respond_with_json(deployed)
+    answer = httpserver.expect_request(f"/api/Spaces-1/deploymentprocesses/{PROCESS['Id']}")
+    answer.respond_with_json(process) if process else answer.respond_with_data("", status=404)
+
+    with pytest.raises(OctopusError) as raised:
+        client.run_process(client.task("ServerTasks-1", space="Spaces-1"))
+
+    assert raised.value.permanent
 
 
 def test_responsibility_that_may_not_be_taken_is_denied(httpserver, client):

@@ -8,7 +8,7 @@ from typing import Any
 from tests.simulator import resources
 from tests.simulator.envelope import collection
 from tests.simulator.model import Invalid, Machine, Missing, Project, number_of
-from tests.simulator.process import deployment_process
+from tests.simulator.process import deployment_process, process_snapshot
 from tests.simulator.routing import Answer, Call, Created, Routes
 
 routes = Routes()
@@ -94,7 +94,24 @@ def processes(call: Call) -> Answer:
 
 @routes("GET", "deploymentprocesses/{id}", "ProcessView")
 def process(call: Call) -> Answer:
+    """Of a project as it is, or of some deployment as it was when that was made."""
+    if "-s-" in call.ids["id"]:
+        return _snapshot(call, "deploymentprocesses")
     return deployment_process(_project_where(call, resources.process_id))
+
+
+@routes("GET", "runbookprocesses/{id}", "RunbookView")
+def runbook_process(call: Call) -> Answer:
+    """Of some runbook run as it was when that was made."""
+    return _snapshot(call, "runbookProcesses")
+
+
+def _snapshot(call: Call, kind: str) -> Answer:
+    for project in call.in_space(call.octopus.store.all("Projects")):
+        for snapshot_id in project.snapshots:
+            if snapshot_id.lower() == call.ids["id"].lower():
+                return process_snapshot(project, snapshot_id, kind)
+    raise Missing(f"The resource '{call.ids['id']}' was not found.")
 
 
 @routes("GET", "deploymentprocesses/{id}/template", "ProcessView")

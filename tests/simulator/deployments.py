@@ -93,6 +93,8 @@ class Deployments:
                 created_ms=now, created_by=user, steps=tuple(steps), tenant=tenant, release=release, runbook=runbook,
                 specific=tuple(specific), excluded=tuple(excluded), variables=dict(variables or {}), **fields,
             ))  # fmt: skip
+            process = f"RunbookProcess-{runbook.id}" if runbook else f"deploymentprocess-{project.id}"
+            deployment.process_id = project.snapshot(process, deployment.steps)
             what = f"{project.name} release {release.version}" if release else f"runbook {runbook and runbook.name}"
             task = self._store.put(Task(
                 id=self._store.new_id("ServerTasks"), space_id=project.space_id, name=name, deployment=deployment,

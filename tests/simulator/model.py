@@ -110,6 +110,16 @@ class Project:
     channel_id: str = ""
     concurrency_tag: str | None = None
     releases: int = 0
+    #: The processes that its runs were made with, by snapshot id.
+    snapshots: dict[str, tuple[Step, ...]] = field(default_factory=dict)
+
+    def snapshot(self, process_id: str, steps: tuple[Step, ...]) -> str:
+        """The id of the frozen *steps* of a process: a new one where they have changed since the last."""
+        known = [each for each in self.snapshots if each.startswith(f"{process_id}-s-")]
+        if not known or self.snapshots[known[-1]] != steps:
+            known.append(f"{process_id}-s-{len(known) + 1}")
+            self.snapshots[known[-1]] = steps
+        return known[-1]
 
 
 @dataclass(kw_only=True)
@@ -147,6 +157,8 @@ class Deployment:
     release: Release | None = None
     runbook: Runbook | None = None
     task_id: str = ""
+    #: The snapshot of the process that it was made with.
+    process_id: str = ""
     specific: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()

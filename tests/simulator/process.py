@@ -17,10 +17,19 @@ _SYNTAXES = {"bash": "Bash", "python": "Python"}
 
 
 def deployment_process(project: Project) -> dict[str, Any]:
+    return _process(project, process_id(project), project.steps, "deploymentprocesses")
+
+
+def process_snapshot(project: Project, snapshot_id: str, kind: str) -> dict[str, Any]:
+    """The frozen process of some run, with instructions and parameters as they were written."""
+    return _process(project, snapshot_id, project.snapshots[snapshot_id], kind)
+
+
+def _process(project: Project, process_id: str, steps: tuple[Step, ...], kind: str) -> dict[str, Any]:
     return {
-        "Id": process_id(project), "SpaceId": project.space_id, "ProjectId": project.id, "Version": 1,
-        "LastSnapshotId": None, "Steps": [_step(project, step) for step in project.steps],
-        "Links": {"Self": f"/api/{project.space_id}/deploymentprocesses/{process_id(project)}"},
+        "Id": process_id, "SpaceId": project.space_id, "ProjectId": project.id, "Version": 1,
+        "LastSnapshotId": None, "Steps": [_step(project, step) for step in steps],
+        "Links": {"Self": f"/api/{project.space_id}/{kind}/{process_id}"},
     }  # fmt: skip
 
 

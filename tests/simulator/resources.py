@@ -172,11 +172,11 @@ def deployment(document: Deployment, task: Task) -> Resource:
     if document.runbook:
         snapshot = document.runbook.snapshot_id
         return {**common, "RunbookId": document.runbook.id, "RunbookSnapshotId": snapshot,
-                "FrozenRunbookProcessId": f"RunbookProcess-{document.runbook.id}-s-1", "RunByUserId":
-                document.created_by.id, "RunBy": document.created_by.name}  # fmt: skip
+                "FrozenRunbookProcessId": document.process_id, "RunByUserId": document.created_by.id,
+                "RunBy": document.created_by.name}  # fmt: skip
     assert document.release
     return {**common, "ReleaseId": document.release.id, "ChannelId": document.project.channel_id,
-            "DeploymentProcessId": f"{process_id(document.project)}-s-1", "Changes": [], "ChangesMarkdown": "",
+            "DeploymentProcessId": document.process_id, "Changes": [], "ChangesMarkdown": "",
             "DeployedBy": document.created_by.name, "DeployedById": document.created_by.id,
             "DeployedToMachineIds": list(document.deployed_to), "ForcePackageRedeployment": False,
             "Links": {**common["Links"], "Release": link(document.release, "releases")}}  # fmt: skip

@@ -102,7 +102,11 @@ def parked_wait(name: str = "octowait: wait for machines", *, claim: str = "Clai
     """The intervention after a `claim_step`: raised only while nothing has failed and the claim was not granted."""
     granted = f'Octopus.Action[{claim}].Output.Octowait.Granted == "True"'
     condition = "#{unless Octopus.Deployment.Error}#{unless " + granted + "}true#{/unless}#{/unless}"
-    text = "octowait resumes this deployment when its machines are free."
+    text = (
+        "octowait resumes this deployment when its machines are free.\n"
+        "octowait: on behalf of [#{Octowait.OnBehalfOf}], priority [#{Octowait.Priority}], "
+        "time-out [#{Octowait.TimeoutMinutes}] min"
+    )
     return manual(name, instructions=text, condition=condition, **fields)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.doctor.coverage import Use, examine, kind_of, others_of, shared
+from app.domain.terms import TERMS_LINE
 from app.octopus.values import Action, Deployment, Project, Step, Template
 
 STEPS = Path(__file__).parents[2] / "steps"
@@ -47,7 +48,8 @@ WAIT = ours("wait", packages_first=False)
 CLAIM = ours("claim", packages_first=False)
 RELEASE = ours("release", runs_always=True)
 SIGN_OFF = a_step(an_action(type="Octopus.Manual", instructions="approve"), name="Approve")
-APPROVAL = a_step(an_action(type="Octopus.Manual", instructions="octowait answers this"), name="Wait in line")
+MENTION = a_step(an_action(type="Octopus.Manual", instructions="octowait answers this"), name="octowait")
+APPROVAL = a_step(an_action(type="Octopus.Manual", instructions=f"Wait.\n{TERMS_LINE}"), name="Wait in line")
 
 
 def codes(*steps: Step) -> list[str]:
@@ -116,6 +118,7 @@ def test_scripts_that_cannot_be_seen_may_be_a_gate():
         ((WAIT, work(), RELEASE, work("Smoke test")), "work_after_release"),
         ((CLAIM, work(), RELEASE), "claim_unanswered"),
         ((CLAIM, SIGN_OFF, work(), RELEASE), "claim_unanswered"),
+        ((CLAIM, MENTION, work(), RELEASE), "claim_unanswered"),
     ],
 )  # fmt: skip
 def test_each_fault_is_named_alone(steps, code):
@@ -130,10 +133,10 @@ def test_step_without_packages_needs_no_package_requirement():
     assert codes(ours("wait"), work(), RELEASE) == ["coverage"]
 
 
-def test_intervention_is_known_by_its_title_too():
-    manual = a_step(an_action(type="Octopus.Manual"), name="Octowait")
+def test_title_of_an_intervention_makes_it_nobodys():
+    manual = a_step(an_action(type="Octopus.Manual"), name="octowait")
 
-    assert codes(CLAIM, manual, work(), RELEASE) == ["coverage"]
+    assert codes(CLAIM, manual, work(), RELEASE) == ["claim_unanswered"]
 
 
 def a_deployment(number: int, project: int, *machines: str, specific: tuple[str, ...] = ()) -> Deployment:

@@ -65,7 +65,12 @@ def claimed_by_others(request, octopus):
                 return getattr(context.octopus, name)
 
             def interruptions(self, *args: Any, **options: Any) -> Any:
-                found = context.octopus.interruptions(*args, **options)
+                return self._linked(context.octopus.interruptions(*args, **options))
+
+            def pending_interruptions(self, **options: Any) -> Any:
+                return self._linked(context.octopus.pending_interruptions(**options))
+
+            def _linked(self, found: Any) -> Any:
                 return tuple(replace(each, is_linked=not guided) for each in found)
 
         return one, Linked()

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.coordination.board import Board
 from app.coordination.timeline import Filter, Timeline
+from app.domain.terms import TERMS_LINE
 from app.jobs import queues_of
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusDenied
@@ -18,7 +19,11 @@ from workers.context import Context, current
 #: Work of so many seconds never ends within a test.
 FOR_EVER = 10_000.0
 
-MARKED = "octowait resumes this deployment when its machines are free."
+#: The instructions that docs/how-to/wait-without-a-task-slot.md has people write.
+MARKED = f"octowait resumes this deployment when its machines are free.\n{TERMS_LINE}"
+
+#: The same without the line that octowait knows its own by.
+UNMARKED = "octowait resumes this deployment when its machines are free."
 
 
 def do_in(context: Context, job: Any) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from tests.e2e.repairs.helpers import (
     FOR_EVER,
     MARKED,
+    UNMARKED,
     deploys,
     do_in,
-    parks,
     rebuilds,
     records,
     state,
@@ -17,10 +17,9 @@ from tests.simulator.control import Deployment, SimulatedOctopus
 from tests.simulator.steps import manual, work
 from workers import reconcile, resume, watch
 
-TERMS = (
-    f"{MARKED}\noctowait: on behalf of [#{{Octowait.OnBehalfOf}}], priority [#{{Octowait.Priority}}], "
-    "time-out [#{Octowait.TimeoutMinutes}] min"
-)
+#: Instructions that a variable brings a second line into, which says something else.
+AMBIGUOUS = f"#{{Octowait.Note}}\n{MARKED}"
+NOTE = "octowait: on behalf of [{}], priority [1000000], time-out [1] min"
 
 
 def parks_with(octopus: SimulatedOctopus, project: str, instructions: str, **variables: str) -> Deployment:
@@ -33,9 +32,9 @@ def parks_with(octopus: SimulatedOctopus, project: str, instructions: str, **var
 def test_parked_wait_is_put_back_with_what_its_intervention_says(empty, octopus, make_context):
     context = make_context(empty)
     holder = works(octopus, "Holder")
-    child = parks_with(octopus, "Child", TERMS, OnBehalfOf=holder.task_id)
-    urgent = parks_with(octopus, "Urgent", TERMS, Priority="5", TimeoutMinutes="30")
-    plain = parks_with(octopus, "Plain", TERMS)
+    child = parks_with(octopus, "Child", MARKED, OnBehalfOf=holder.task_id)
+    urgent = parks_with(octopus, "Urgent", MARKED, Priority="5", TimeoutMinutes="30")
+    plain = parks_with(octopus, "Plain", MARKED)
 
     assert rebuilds(context)
 
@@ -51,9 +50,12 @@ def test_parked_wait_is_put_back_with_what_its_intervention_says(empty, octopus,
 
 
 def test_parked_wait_whose_terms_are_lost_says_so_and_is_resumed_in_its_turn(empty, octopus, make_context):
-    """If it is a child of the one that holds, neither goes on: a person is told what to do."""
+    """If it is a child of the one that holds, neither goes on: a person is told what to do. The line that a variable
+    brings would make it a child of whoever it names, which is granted at once.
+    """
     context = make_context(empty)
-    holder, parked = works(octopus, "Holder"), parks(octopus, "Web")
+    holder = works(octopus, "Holder")
+    parked = parks_with(octopus, "Web", AMBIGUOUS, Note=NOTE.format(holder.task_id))
 
     assert rebuilds(context)
 
@@ -69,8 +71,8 @@ def test_parked_wait_whose_terms_are_lost_says_so_and_is_resumed_in_its_turn(emp
 def test_lost_terms_are_answered_by_hand(empty, octopus, make_context):
     """The event of that is lost as well, and the intervention was raised before the run was put back in line."""
     context = make_context(empty)
-    works(octopus, "Holder")
-    asks = manual("octowait", instructions=MARKED)
+    note = NOTE.format(works(octopus, "Holder").task_id)
+    asks = manual("octowait", instructions=AMBIGUOUS, variables={"Octowait.Note": note})
     child = deploys(octopus, "Child", steps=[asks, work("deploy", machines=["web-01"], seconds=FOR_EVER)])
     octopus.wait_for(child, is_paused=True)
     empty.script.offset_ms += 600_000
@@ -82,3 +84,14 @@ def test_lost_terms_are_answered_by_hand(empty, octopus, make_context):
     do_in(context, reconcile)
 
     assert state(empty, child) == "observed"
+
+
+def test_parked_wait_that_octowait_may_not_answer_is_taken_for_one_at_work(empty, octopus, make_context):
+    """A person answers it, whenever that is; until then nobody is granted its machine."""
+    context = make_context(empty)
+    parked = parks_with(octopus, "Web", UNMARKED)
+
+    assert rebuilds(context)
+
+    assert state(empty, parked) == "observed"
+    assert empty.place(parked.task_id).run["paused"]

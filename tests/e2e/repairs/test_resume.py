@@ -90,7 +90,7 @@ def test_answer_is_tried_until_the_intervention_is_raised(board, clock, octopus,
         clock.advance(timedelta(minutes=5))
 
     [said] = records(board, kind="not_resumed")
-    assert "mention octowait" in said.detail["reason"]
+    assert "terms line" in said.detail["reason"]
     assert board.sweep().resumes
 
 

@@ -106,6 +106,9 @@ def test_board_stays_closed_while_the_machines_of_a_run_may_yet_be_told(make_con
         def __getattr__(self, name: str) -> Any:
             return getattr(context.octopus, name)
 
+        def pending_interruptions(self, **options: Any) -> Any:
+            return ()
+
         def task(self, *args: Any, **options: Any) -> Any:
             raise OctopusUnreachable("cut")
 

@@ -11,8 +11,21 @@ import pytest
 from app.doctor import on_octopus
 from app.doctor.case import Case
 from app.domain.run import Run
+from app.domain.terms import TERMS_LINE
 from app.octopus.client import OctopusClient
-from tests.integration.doctor.helpers import ERROR, OK, PERMISSIONS, UNKNOWN, WARNING, Octopus, ago, found, levels
+from tests.integration.doctor.helpers import (
+    ERROR,
+    OK,
+    PERMISSIONS,
+    UNKNOWN,
+    WARNING,
+    Octopus,
+    a_process,
+    a_step,
+    ago,
+    found,
+    levels,
+)
 
 
 def test_octopus_that_is_not_there(case):
@@ -152,19 +165,33 @@ def test_holder_that_runs_or_has_ended(case, board, octopus, state, ended_second
     assert found(on_octopus.holders, case) == [expected]
 
 
+OWN, APPROVAL = TERMS_LINE, "Ask Jane, octowait or not."
+
+
 @pytest.mark.parametrize(
-    ("interruption", "expected"),
+    ("interruption", "instructions", "expected"),
     [
-        ({"Title": "octowait", "CanTakeResponsibility": True}, ("intervention", OK)),
-        ({"Title": "Wait", "Form": {"Elements": [{"Control": {"Text": "for OCTOWAIT"}}]}, "HasResponsibility": True},
-         ("intervention", OK)),
-        ({"Title": "Approve", "CanTakeResponsibility": True}, ("intervention", ERROR)),
-        ({"Title": "octowait"}, ("intervention_team", ERROR)),
+        ({"CanTakeResponsibility": True}, OWN, ("intervention", OK)),
+        ({"HasResponsibility": True}, OWN, ("intervention", OK)),
+        ({}, OWN, ("intervention_team", ERROR)),
+        ({"CanTakeResponsibility": True}, APPROVAL, ("intervention", ERROR)),
+        ({"CanTakeResponsibility": True, "Title": "Approve"}, APPROVAL, ("intervention", ERROR)),
+        ({"CanTakeResponsibility": True, "Type": "GuidedFailure"}, OWN, ("intervention", ERROR)),
+        ({"CanTakeResponsibility": True}, None, ("intervention_unread", UNKNOWN)),
     ],
-)  # fmt: skip
-def test_intervention_of_a_parked_wait(case, board, octopus, interruption, expected):
-    wait_in_steps(board, octopus, 1, State="Queued", HasPendingInterruptions=True, SpaceId="Spaces-1")
-    octopus.interruptions = [{"Id": "Interruptions-1", "TaskId": "ServerTasks-0", "IsPending": True, **interruption}]
+)
+def test_intervention_of_a_parked_wait(case, board, octopus, interruption, instructions, expected):
+    wait_in_steps(board, octopus, 1, State="Queued", HasPendingInterruptions=True, SpaceId="Spaces-1",
+                  Arguments={"DeploymentId": "Deployments-1"})  # fmt: skip
+    shown = {"Elements": [{"Name": "Instructions", "Control": {"Text": TERMS_LINE}}]}
+    octopus.interruptions = [{"Id": "Interruptions-1", "TaskId": "ServerTasks-0", "IsPending": True, "Title": "Wait",
+                              "Form": shown, **interruption}]  # fmt: skip
+    octopus.found["/api/Spaces-1/deployments/Deployments-1"] = {"Id": "Deployments-1", "DeploymentProcessId": "p-s-1"}
+    if instructions:
+        step = a_step("Wait")
+        step["Actions"][0] |= {"ActionType": "Octopus.Manual",
+                               "Properties": {"Octopus.Action.Manual.Instructions": instructions}}  # fmt: skip
+        octopus.found["/api/Spaces-1/deploymentprocesses/p-s-1"] = a_process(step)
 
     assert found(on_octopus.interventions, case) == [expected]
 

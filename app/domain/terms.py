@@ -1,0 +1,95 @@
+"""The terms line of a parked wait: the line of a manual intervention's instructions by which octowait knows its own.
+
+It stands in the process as `TERMS_LINE`, with expressions that Octopus fills in when it raises the intervention. Only
+who may edit a process writes there. What a release note or a variable brings into the instructions is told from it by
+looking at the instructions of the process, which nothing has been filled into.
+
+Source: docs/how-to/wait-without-a-task-slot.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.domain.run import MAX_PRIORITY
+
+#: The line as it stands in a process, word for word.
+TERMS_LINE = (
+    "octowait: on behalf of [#{Octowait.OnBehalfOf}], priority [#{Octowait.Priority}], "
+    "time-out [#{Octowait.TimeoutMinutes}] min"
+)
+
+#: ``Octowait.TimeoutMinutes`` where it is not set.
+DEFAULT_MINUTES = 120
+
+_FILLED = re.compile(
+    r"octowait: on behalf of \[(?P<parent>[^\]]*)\], priority \[(?P<priority>[^\]]*)\], "
+    r"time-out \[(?P<minutes>[^\]]*)\] min"
+)
+
+#: What begins and ends a part of the instructions that Octopus leaves out or repeats.
+_BLOCK = re.compile(r"#\{\s*(/?)\s*(?:if|unless|each)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a parked run asked for besides its machines. *is_complete*: what is not here it had not asked for."""
+
+    on_behalf_of: str | None = None
+    priority: int = 0
+    timeout: timedelta | None = None
+    is_complete: bool = False
+
+
+def has_terms_line(instructions: str) -> bool:
+    """Whether instructions as they stand in a process have the terms line, whole, and always.
+
+    Between ``#{if …}`` and ``#{/if}`` it does not count: the same step may ask for somebody's approval otherwise.
+    """
+    depth = 0
+    for line in _lines(instructions):
+        if line == TERMS_LINE and depth == 0:
+            return True
+        depth += sum(-1 if found[1] else 1 for found in _BLOCK.finditer(line))
+    return False
+
+
+def shows_terms(instructions: str) -> bool:
+    """Whether the instructions of an intervention, which Octopus has filled in, have such a line.
+
+    It proves nothing: a release note can have one too. Without it the intervention is certainly not octowait's.
+    """
+    return any(True for _ in _filled(instructions))
+
+
+def parse_terms(instructions: str) -> Terms:
+    """The terms that the instructions of an intervention say; none where two lines say different ones.
+
+    An expression that Octopus could not resolve stands there as it is, and is a parameter that was not set.
+    """
+    said = {found.groups(): found for found in _filled(instructions)}
+    if len(said) != 1:
+        # One of them came with a variable, and nobody knows which.
+        return Terms()
+    (found,) = said.values()
+    parent = re.fullmatch(r"ServerTasks-[0-9]+", found["parent"], re.IGNORECASE)
+    priority = re.fullmatch(r"-?[0-9]{1,7}", found["priority"])
+    minutes = re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", found["minutes"])
+    return Terms(
+        on_behalf_of=parent[0] if parent else None,
+        priority=max(-MAX_PRIORITY, min(MAX_PRIORITY, int(priority[0]))) if priority else 0,
+        timeout=timedelta(minutes=float(minutes[0]) if minutes else DEFAULT_MINUTES),
+        is_complete=True,
+    )
+
+
+def _filled(instructions: str) -> Iterator[re.Match[str]]:
+    return filter(None, map(_FILLED.fullmatch, _lines(instructions)))
+
+
+def _lines(text: str) -> Iterator[str]:
+    # Not `str.splitlines`: to Octopus and to people only these end a line.
+    return (line.strip(" \t\r") for line in text.replace("\r", "\n").split("\n"))
