@@ -193,7 +193,9 @@ def _started_by(held: Holder, look: Look, children: Children) -> Place | None:
 
 
 def _parent(child: Place) -> str:
-    return str((child.run.get("info") or {}).get("on_behalf_of") or "").lower()
+    # Runs that joined before it was kept in the run have it among what people are shown.
+    parent = child.run.get("on_behalf_of") or (child.run.get("info") or {}).get("on_behalf_of")
+    return str(parent or "").lower()
 
 
 def _of_child(child: Place, parent: Holder, foretell: Foretell) -> Link:

@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.errors import ClosesCircle, GateError
 from app.domain.explain import explain
-from app.domain.run import MAX_PRIORITY, Run
+from app.domain.run import MAX_PRIORITY, Rebuilt, Run
 
 TTL = timedelta(days=1)
 
@@ -50,6 +50,18 @@ def test_chain_goes_on_behind_one_who_holds_and_waits_for_a_run_that_it_started(
     assert "ServerTasks-2 has held Machines-1 for 0 s and waits for a run that it started." in found.sentences
     assert "ServerTasks-3, which that one started, has waited for Machines-2 for 0 s." in found.sentences
     assert found.sentences[4].startswith("Machines-2 is free when ServerTasks-1 has ended.")
+
+
+def test_child_that_a_rebuild_put_back_is_still_the_child_of_its_parent(board, join, why):
+    """What it is shown with comes from Octopus, which knows nothing of parents."""
+    join(1, 2)
+    join(2, 1)
+    rebuilt = Run("ServerTasks-3", {"space_id": "Spaces-1"}, parked=True, on_behalf_of="servertasks-2",
+                  rebuilt=Rebuilt(1, True))  # fmt: skip
+    board.join(rebuilt, ["Machines-2"])
+    join(4, 1)
+
+    assert "ServerTasks-3, which that one started, has waited for Machines-2 for 0 s." in why(4).sentences
 
 
 def test_one_who_works_while_another_of_its_family_waits_is_the_last_of_the_chain(join, why):
