@@ -138,7 +138,8 @@ def policy_of(settings: Settings) -> Policy:
     return Policy(
         waiter_ttl=settings.waiter_ttl,
         max_hold=timedelta(seconds=settings.max_hold_seconds) if settings.max_hold_seconds else None,
-        paused_holds=settings.paused_holds,
+        # Where Octopus can be asked, it is asked whether the pause is still one before anything is given back.
+        paused_holds=settings.paused_holds or bool(settings.octopus_url and settings.octopus_api_key),
         clock_tolerance=timedelta(seconds=settings.clock_tolerance_seconds),
         # A run is remembered until all its records are in the archive, which takes whole days.
         retention=timedelta(days=settings.timeline_retention_days + 2),

@@ -9,7 +9,7 @@ from datetime import timedelta
 import structlog
 
 from app.coordination.board import info_of
-from app.domain.place import Place
+from app.domain.place import Place, State
 from app.domain.terms import shows_terms
 from app.jobs import RESUME, enqueue
 from app.octopus.client import OctopusClient
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 #: A claim ends, and its intervention is raised, within this; before, a run that is not paused says nothing.
 SETTLE_MS = 30_000
 
-#: How long a granted run that is paused for something else is not looked at again.
+#: How long a run that is paused for something else is not looked at again.
 UNANSWERED_EVERY = timedelta(minutes=2)
 
 
@@ -115,6 +115,43 @@ def _newest(asked: Sequence[Interruption]) -> Interruption:
     return max(asked, key=lambda each: (each.is_pending, each.created_ms or 0))
 
 
+def look_after(context: Context, octopus: OctopusClient, place: Place, task: Task) -> None:
+    """See what the interventions of a run say that waits or holds, as far as *task*, its task, gives reason to ask.
+
+    Raises:
+        OctopusError: Octopus did not say.
+    """
+    is_parked = bool(place.run.get("parked"))
+    if is_parked and place.is_waiting:
+        # One that works is no waiter, whatever its task says of itself: that can be out of date.
+        if not task.is_paused or (task.is_running and _may_ask(context, "override", place)):
+            see_override(context, octopus, place)
+        return
+    if is_parked and place.is_granted and (task.is_paused or task.state.lower() == "queued"):
+        see_unanswered(context, octopus, place)
+    if not context.settings.paused_holds and (task.is_paused or place.run.get("paused")):
+        see_pause(context, octopus, place)
+
+
+def see_pause(context: Context, octopus: OctopusClient, place: Place) -> None:
+    """Take the machines of a paused run back, where paused runs give way, if it is still paused: the event of its pause
+    may be old, and what its task says of itself out of date.
+
+    Raises:
+        OctopusError: Octopus did not say; it keeps its machines.
+    """
+    holds = place.is_granted or place.state is State.OBSERVED
+    if not holds or context.active.is_to_be_resumed(place.task_id):
+        return
+    space = info_of(place.run).get("space_id")
+    pending = octopus.interruptions(place.task_id, pending_only=True, space=space)
+    # What a parked run is let go on by is no pause of its work.
+    if not pending or (place.run.get("parked") and any(shows_terms(each.instructions) for each in pending)):
+        return
+    outcome = context.board.give_way(place, interruption=pending[0].id)
+    log.info("reconcile: it is paused, and gives way", interruption=pending[0].id, outcome=outcome)
+
+
 def see_override(context: Context, octopus: OctopusClient, place: Place) -> None:
     """Note that somebody has let a waiting parked run go on before its turn, if so.
 
@@ -137,15 +174,18 @@ def see_unanswered(context: Context, octopus: OctopusClient, place: Place) -> No
         OctopusError: Octopus did not say.
     """
     # What it is paused for may be somebody's approval, for hours.
-    if context.active.is_to_be_resumed(place.task_id) or not context.unresolved.claim(
-        f"unanswered-{place.task_id}", UNANSWERED_EVERY
-    ):
+    if context.active.is_to_be_resumed(place.task_id) or not _may_ask(context, "unanswered", place):
         return
     asked = [each for each in _asked(context, octopus, place) if each.is_pending and shows_terms(each.instructions)]
     found = judge(octopus, claim_of(place), asked) if asked else None
     if found and not found.refusal and context.board.remind(place) == "reminded":
         log.warning("reconcile: a granted run was still paused", task=place.task_id, interruption=found.interruption.id)
         enqueue(context.board.client, context.settings, RESUME)
+
+
+def _may_ask(context: Context, what: str, place: Place) -> bool:
+    """Whether a run is to be asked about again that says the same for hours, and mostly nothing."""
+    return context.unresolved.claim(f"{what}-{place.task_id}", UNANSWERED_EVERY)
 
 
 def note_answer(context: Context, place: Place, found: Interruption, *, cause: str) -> str:

@@ -15,7 +15,7 @@ from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import OctopusError
 from app.octopus.values import Task
 from workers.context import Context, about, current
-from workers.intervention import see_override, see_unanswered
+from workers.intervention import look_after
 
 log = structlog.get_logger()
 
@@ -67,10 +67,8 @@ def _compare(context: Context, octopus: OctopusClient, place: Place, task: Task)
         log.info("reconcile: its task has ended", task=place.task_id, state=task.state, outcome=outcome)
     elif task.state.lower() == "cancelling" and not place.run.get("cancelling_at_ms"):
         context.board.note_cancelling(place)
-    elif place.is_waiting and place.run.get("parked") and not task.has_pending_interruptions:
-        see_override(context, octopus, place)
-    elif place.is_granted and place.run.get("parked") and task.has_pending_interruptions:
-        see_unanswered(context, octopus, place)
+    else:
+        look_after(context, octopus, place, task)
 
 
 def end_of(task: Task) -> TaskEnd:

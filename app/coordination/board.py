@@ -355,6 +355,13 @@ class Board:
         """
         return self._word("remind", seen.task_id, _version(seen))
 
+    def give_way(self, seen: Place, *, interruption: str) -> str:
+        """Take back the machines of a run that is paused for *interruption*: ``gave_way`` or ``late``.
+
+        Source: lua/give_way.lua.
+        """
+        return self._word("give_way", seen.task_id, _version(seen), _json({"interruption": interruption}))
+
     def now_ms(self) -> int:
         """The clock of the gate: the Redis server's."""
         with translated():

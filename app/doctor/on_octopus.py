@@ -202,13 +202,22 @@ def queues(case: Case) -> Iterator[Finding]:
 
 def holders(case: Case) -> Iterator[Finding]:
     """Who holds or waits is known to Octopus, and has not ended long ago."""
-    ended, missing = [], []
+    ended, missing, unbegun = [], [], []
     for task_id in {*case.holders, *(wait["task_id"] for wait in case.waits)}:
         task = case.tasks.get(task_id.lower())
         if task is None:
             missing.append(task_id)
         elif task.is_completed and _since(case, task) > SETTLED_MS:
             ended.append(task_id)
+        elif task.awaits_approval:
+            unbegun.append(task_id)
+    for task_id in sorted(unbegun):
+        yield warning(
+            "awaits_approval",
+            f"{_place(case, task_id)}, and waits for an approval in Octopus: it has not begun.",
+            f"Have it approved or cancelled in Octopus; until then: octowait force-release {task_id} "
+            "--reason 'it waits for an approval'.",
+        )
     for task_id in sorted(missing):
         yield warning(
             "unknown_task",
@@ -222,7 +231,7 @@ def holders(case: Case) -> Iterator[Finding]:
             f"See that the worker and the scheduler run; at once: octowait force-release {task_id} "
             "--reason 'it has ended'.",
         )
-    if not missing and not ended:
+    if not missing and not ended and not unbegun:
         yield ok("holders", f"Octopus knows all {len(case.tasks)} tasks that hold or wait.")
 
 

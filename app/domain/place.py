@@ -193,7 +193,7 @@ _ENDINGS = {
     State.EXPIRED: "was removed from the line: nothing was heard from it for too long. Ask again to join at the end",
     State.TIMED_OUT: "was removed from the line: its time-out has passed",
     State.REFUSED: "may not wait",
-    State.KNOWN: "has not started",
+    State.KNOWN: "has not started: it is in Octopus's queue, or waits for an approval in Octopus",
     State.STARTED: "runs without a lease; its machines are not known yet",
     State.OBSERVED: "runs without a lease",
     State.ENDED: "has ended",

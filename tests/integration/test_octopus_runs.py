@@ -107,6 +107,24 @@ def test_state_of_a_task_in_words(httpserver, client, fields, running, paused, c
     assert task.finished_successfully is successful
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"State": "Queued", "HasPendingPreconditions": True}, True),
+        ({"State": "Queued", "PendingPreconditionTypes": ["Approval"]}, True),
+        ({"State": "Queued", "HasPendingPreconditions": True, "StartTime": None}, True),
+        ({"State": "Queued", "HasPendingPreconditions": False, "PendingPreconditionTypes": []}, False),
+        ({"State": "Executing", "HasPendingPreconditions": True}, False),
+        ({"State": "Queued", "HasPendingPreconditions": True, "HasPendingInterruptions": True}, False),
+        ({"State": "Failed", "IsCompleted": True, "HasPendingPreconditions": True}, False),
+    ],
+)
+def test_task_that_waits_for_an_approval_before_its_start(httpserver, client, fields, expected):
+    httpserver.expect_request("/api/tasks/ServerTasks-1").respond_with_json(a_task(**fields))
+
+    assert client.task("ServerTasks-1").awaits_approval is expected
+
+
 def test_tasks_of_one_space_are_asked_for_there(httpserver, client):
     httpserver.expect_request("/api/Spaces-1/tasks").respond_with_json(a_page([a_task(1), a_task(2)]))
 

@@ -165,6 +165,16 @@ def test_holder_that_runs_or_has_ended(case, board, octopus, state, ended_second
     assert found(on_octopus.holders, case) == [expected]
 
 
+def test_holder_that_waits_for_an_approval_before_its_start(case, board, octopus):
+    board.join(Run("ServerTasks-1"), {"Machines-7"}, ttl=timedelta(minutes=9))
+    octopus.tasks = [{"Id": "ServerTasks-1", "State": "Queued", "HasPendingPreconditions": True}]
+
+    (finding,) = on_octopus.holders(case)
+
+    assert (finding.code, finding.level) == ("awaits_approval", WARNING)
+    assert "ServerTasks-1 holds Machines-7, and waits for an approval in Octopus" in finding.what
+
+
 OWN, APPROVAL = TERMS_LINE, "Ask Jane, octowait or not."
 
 
