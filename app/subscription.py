@@ -16,6 +16,7 @@ from app.gate import CannotReach, Refused
 from app.octopus.ask import make_client
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusBusy, OctopusError, OctopusUnreachable
+from app.octopus.header_value import uses_objects
 from app.octopus.values import EventCategory, Space, Subscription, SubscriptionSpec
 from app.settings import PREFIX, BadSettings, Settings, read_secrets
 
@@ -206,17 +207,29 @@ def ensure(
     existing = own(listed, spec.name)
     notes = _notes(listed, existing, spec)
     if existing is None:
-        found = ("would_create", None) if dry_run else ("created", client.create_subscription(spec, space=space.id).id)
-        return Outcome(space.id, space.name, found[0], found[1], differences(None, spec), notes)
+        if dry_run:
+            return Outcome(space.id, space.name, "would_create", None, differences(None, spec), notes)
+        made = client.create_subscription(spec, space=space.id, as_object=_as_object(client, listed))
+        notes += _not_taken(made, spec)
+        return Outcome(space.id, space.name, "created", made.id, differences(None, spec), notes)
     changes = differences(existing, spec, rotate=rotate)
     if not changes:
         hidden = (HIDDEN,) if existing.secret is None else ()
         return Outcome(space.id, space.name, "unchanged", existing.id, (), notes + hidden)
     if not dry_run:
-        after = client.update_subscription(existing, spec, space=space.id)
-        notes += tuple(f"Octopus did not take {change.what}." for change in differences(after, spec))
+        as_object = _as_object(client, [existing] if existing.header_value.is_object is not None else listed)
+        after = client.update_subscription(existing, spec, space=space.id, as_object=as_object)
+        notes += _not_taken(after, spec)
     done = "would_correct" if dry_run else "corrected"
     return Outcome(space.id, space.name, done, existing.id, changes, notes)
+
+
+def _as_object(client: OctopusClient, listed: Collection[Subscription]) -> bool:
+    return uses_objects([each.header_value for each in listed], client.server().version)
+
+
+def _not_taken(after: Subscription, spec: SubscriptionSpec) -> tuple[str, ...]:
+    return tuple(f"Octopus did not take {change.what}." for change in differences(after, spec))
 
 
 def remove(client: OctopusClient, name: str, space: Space, *, dry_run: bool = False) -> Outcome:

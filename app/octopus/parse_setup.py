@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from app.domain.events import milliseconds
 from app.octopus.errors import OctopusUnreadable
 from app.octopus.fields import array, ids, mapping, property_text, required, text
+from app.octopus.header_value import object_of, parse_header_value
 from app.octopus.values import (
     Action,
     Grant,
@@ -87,7 +88,7 @@ def parse_subscription(resource: Resource) -> Subscription:
     """Raises: OctopusUnreadable: no ``Id``."""
     webhook = mapping(resource, "EventNotificationSubscription")
     filters = mapping(webhook, "Filter")
-    value = webhook.get("WebhookHeaderValue")
+    value = parse_header_value(webhook.get("WebhookHeaderValue"))
     return Subscription(
         id=required(resource, "Id", "subscription"),
         name=text(resource, "Name") or "",
@@ -95,8 +96,9 @@ def parse_subscription(resource: Resource) -> Subscription:
         is_disabled=resource.get("IsDisabled") is True,
         url=text(webhook, "WebhookURI"),
         header=text(webhook, "WebhookHeaderKey"),
-        secret=value if isinstance(value, str) else None,
-        has_secret=bool(value) if not isinstance(value, dict) else _has_sensitive_value(value),
+        secret=value.value,
+        has_secret=value.is_set,
+        header_value=value,
         categories=ids(filters, "EventCategories"),
         filters={name: ids(filters, name) for name in filters if name != "EventCategories" and filters[name]},
         teams=ids(webhook, "WebhookTeams"),
@@ -106,15 +108,14 @@ def parse_subscription(resource: Resource) -> Subscription:
     )
 
 
-def _has_sensitive_value(value: Resource) -> bool:
-    inner = value.get("SensitiveValue")
-    return (inner if isinstance(inner, dict) else value).get("HasValue") is True
-
-
 def subscription_body(
-    spec: SubscriptionSpec, space_id: str, existing: Subscription | None = None, *, with_secret: bool = True
+    spec: SubscriptionSpec, space_id: str, existing: Subscription | None = None, *, as_object: bool
 ) -> Resource:
-    """What makes *existing*, or a new subscription, what *spec* says; other fields stay as they are."""
+    """What makes *existing*, or a new subscription, what *spec* says; other fields stay as they are.
+
+    Args:
+        as_object: Write the secret as a sensitive value, rather than as a text.
+    """
     before = existing.resource if existing else {}
     webhook = dict(mapping(before, "EventNotificationSubscription"))
     filters: dict[str, list[str]] = {name: [] for name in ("EventGroups", "DocumentTypes", *mapping(webhook, "Filter"))}
@@ -125,8 +126,8 @@ def subscription_body(
         "WebhookTimeout": spec.timeout,
         "WebhookHeaderKey": spec.header,
     }
-    if with_secret:
-        webhook["WebhookHeaderValue"] = _sensitive(spec.secret, webhook.get("WebhookHeaderValue"))
+    before_value = webhook.get("WebhookHeaderValue")
+    webhook["WebhookHeaderValue"] = object_of(spec.secret, before_value) if as_object else spec.secret
     return {
         **({} if existing else {"Type": "Event"}),
         **before,
@@ -135,14 +136,6 @@ def subscription_body(
         "IsDisabled": False,
         "EventNotificationSubscription": webhook,
     }
-
-
-def _sensitive(secret: str, before: object) -> object:
-    """*secret* in the shape that the server showed: text, or an object that says whether there is a value."""
-    if not isinstance(before, dict):
-        return secret
-    value = {"HasValue": True, "NewValue": secret, "Hint": None}
-    return {**before, "SensitiveValue": value} if "SensitiveValue" in before else {**before, **value}
 
 
 def parse_project(resource: Resource) -> Project:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
 from app.octopus import answers
-from app.octopus.errors import OctopusMissing
+from app.octopus.errors import OctopusError, OctopusMissing, OctopusRejected
+from app.octopus.header_value import without
 from app.octopus.parse_setup import (
     parse_permissions,
     parse_process,
@@ -68,14 +72,47 @@ class Setup(Resources):
         """The subscription as it stands."""
         return parse_subscription(self._get(space, "subscriptions", subscription_id))
 
-    def create_subscription(self, spec: SubscriptionSpec, *, space: str) -> Subscription:
-        """A new subscription of the space."""
-        body = subscription_body(spec, space)
-        return parse_subscription(self._write("POST", space, "subscriptions", body=body))
+    def create_subscription(self, spec: SubscriptionSpec, *, space: str, as_object: bool = True) -> Subscription:
+        """A new subscription of the space.
 
-    def update_subscription(self, existing: Subscription, spec: SubscriptionSpec, *, space: str) -> Subscription:
-        """*existing* made what *spec* says, its secret included; its fields that *spec* does not name stay."""
-        body = subscription_body(spec, space, existing)
+        Args:
+            as_object: Write the secret as a sensitive value first, rather than as a text; a server that does not take
+                the one is given the other. No error that is raised has the secret in it.
+        """
+        return self._give_secret(spec, space, None, as_object)
+
+    def update_subscription(
+        self, existing: Subscription, spec: SubscriptionSpec, *, space: str, as_object: bool | None = None
+    ) -> Subscription:
+        """*existing* made what *spec* says, its secret included; its fields that *spec* does not name stay.
+
+        Args:
+            as_object: As of `create_subscription`; by default as *existing* shows.
+        """
+        shown = existing.header_value.is_object is not False
+        return self._give_secret(spec, space, existing, shown if as_object is None else as_object)
+
+    def _give_secret(
+        self, spec: SubscriptionSpec, space: str, existing: Subscription | None, as_object: bool
+    ) -> Subscription:
+        with _hiding(spec.secret):
+            try:
+                after = self._write_subscription(spec, space, existing, as_object)
+            except OctopusRejected:
+                return self._write_subscription(spec, space, existing, not as_object)
+            # A text need not be shown; what is shown as an object says whether it has a value.
+            if after.has_secret or (not as_object and not after.header_value.is_object):
+                return after
+            with suppress(OctopusRejected):
+                return self._write_subscription(spec, space, existing or after, not as_object)
+            return after
+
+    def _write_subscription(
+        self, spec: SubscriptionSpec, space: str, existing: Subscription | None, as_object: bool
+    ) -> Subscription:
+        body = subscription_body(spec, space, existing, as_object=as_object)
+        if existing is None:
+            return parse_subscription(self._write("POST", space, "subscriptions", body=body))
         return parse_subscription(self._write("PUT", space, "subscriptions", existing.id, body=body))
 
     def delete_subscription(self, subscription_id: str, *, space: str | None = None) -> bool:
@@ -118,3 +155,13 @@ class Setup(Resources):
             # Also when our first attempt got through and only its answer did not.
             return False
         return True
+
+
+@contextmanager
+def _hiding(secret: str) -> Iterator[None]:
+    """Errors of Octopus without *secret*: a server that cannot read a value quotes it."""
+    try:
+        yield
+    except OctopusError as error:
+        error.args = (without(secret, str(error)),)
+        raise

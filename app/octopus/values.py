@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.domain.plan import Selection
+from app.octopus.header_value import HeaderValue
 
 Resource = Mapping[str, Any]
 
@@ -305,6 +306,7 @@ class Subscription:
     timeout: str | None
     last_processed_ms: int | None
     resource: Resource = field(repr=False)
+    header_value: HeaderValue = field(default=HeaderValue(), repr=False)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ def read(httpserver, client, resource):
 
 def updated(httpserver, client, resource):
     existing = read(httpserver, client, resource)
-    httpserver.expect_request(f"{SUBSCRIPTIONS}/Subscriptions-1", method="PUT").respond_with_json(resource)
+    after = a_subscription(header_value={"SensitiveValue": {"HasValue": True}})
+    httpserver.expect_request(f"{SUBSCRIPTIONS}/Subscriptions-1", method="PUT").respond_with_json(after)
     client.update_subscription(existing, SPEC, space="Spaces-1")
     return json.loads(httpserver.log[-1][0].data)
 
@@ -156,7 +157,8 @@ def test_subscription_tells_what_keeps_its_events_back(httpserver, client):
 
 
 def test_new_subscription_is_what_was_asked_for(httpserver, client):
-    httpserver.expect_request(SUBSCRIPTIONS, method="POST").respond_with_json(a_subscription(), status=201)
+    made = a_subscription(header_value={"SensitiveValue": {"HasValue": True}})
+    httpserver.expect_request(SUBSCRIPTIONS, method="POST").respond_with_json(made, status=201)
 
     client.create_subscription(SPEC, space="Spaces-1")
 
@@ -165,7 +167,9 @@ def test_new_subscription_is_what_was_asked_for(httpserver, client):
     assert (body["Name"], body["SpaceId"], body["IsDisabled"]) == ("octowait", "Spaces-1", False)
     assert webhook["Filter"]["EventCategories"] == ["DeploymentStarted", "TaskCanceled"]
     assert webhook["Filter"]["DocumentTypes"] == webhook["Filter"]["EventGroups"] == webhook["WebhookTeams"] == []
-    assert (webhook["WebhookHeaderKey"], webhook["WebhookHeaderValue"]) == ("X-Octowait-Secret", "the-secret")
+    assert webhook["WebhookHeaderKey"] == "X-Octowait-Secret"
+    value = {"HasValue": True, "NewValue": "the-secret", "Hint": None}
+    assert webhook["WebhookHeaderValue"] == {"IsSensitive": True, "SensitiveValue": value}
     assert webhook["WebhookTimeout"] == "00:00:30"
 
 
@@ -182,7 +186,7 @@ def test_fields_that_nobody_knows_survive_a_correction(httpserver, client):
     ("before", "after"),
     [
         ("old", "the-secret"),
-        (None, "the-secret"),
+        (None, {"IsSensitive": True, "SensitiveValue": {"HasValue": True, "NewValue": "the-secret", "Hint": None}}),
         ({"HasValue": True, "NewValue": None, "Hint": None},
          {"HasValue": True, "NewValue": "the-secret", "Hint": None}),
         ({"IsSensitive": True, "SensitiveValue": {"HasValue": False}},

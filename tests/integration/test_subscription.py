@@ -30,18 +30,37 @@ CATEGORIES = ["DeploymentQueued", "DeploymentStarted", "DeploymentResumed", "Dep
 WANTED = {name for name in CATEGORIES if name not in ("MachineAdded", "Created", "LoginSucceeded")}
 
 
+#: What servers show in place of a header value, given it or None.
+SHAPES: dict[str, Callable[[Any], Any]] = {
+    "text": lambda secret: secret,
+    "sensitive": lambda secret: {"HasValue": secret is not None, "NewValue": None, "Hint": None},
+    "property": lambda secret: {
+        "IsSensitive": True, "SensitiveValue": {"HasValue": secret is not None, "NewValue": None, "Hint": None},
+        "Value": None,
+    },
+    "property without members": lambda secret: {"SensitiveValue": {"HasValue": secret is not None}},
+    "property that is not sensitive": lambda secret: {"IsSensitive": False, "SensitiveValue": None, "Value": secret},
+}  # fmt: skip
+
+
 class Octopus:
     """Spaces with subscriptions. *sensitive*: the header value is kept to itself, as newer servers do."""
 
     def __init__(self, server: HTTPServer, *, sensitive: bool = True, spaces: int = 1) -> None:
         self.server = server
-        self.sensitive = sensitive
         self.spaces = [{"Id": f"Spaces-{n}", "Name": f"Space {n}"} for n in range(1, spaces + 1)]
         self.subscriptions: dict[str, dict[str, Any]] = {}
         self.secrets: dict[str, Any] = {}
         self.categories = list(CATEGORIES)
         self.denied: set[str] = set()
         self.writes: list[str] = []
+        self.version: str | None = "2026.3"
+        #: How the header value is shown; one of `SHAPES`.
+        self.shape = "sensitive" if sensitive else "text"
+        #: What a header value may not be written as.
+        self.refused: tuple[type, ...] = ()
+        #: What was written as header values.
+        self.values: list[Any] = []
         server.expect_request(re.compile("^/api")).respond_with_handler(self._answer)
 
     def add(self, number: int = 9, *, space: str = "Spaces-1", **fields: Any) -> dict[str, Any]:
@@ -64,7 +83,7 @@ class Octopus:
     def _answer(self, request: Request) -> Response:
         parts = request.path.removeprefix("/api").strip("/").split("/")
         if parts == [""]:
-            return self._json({"Version": "2026.3"})
+            return self._json({"Version": self.version})
         if parts == ["spaces"]:
             return self._json({"Items": self.spaces, "Links": {}})
         if parts == ["events", "categories"]:
@@ -84,20 +103,25 @@ class Octopus:
             del self.subscriptions[rest[0]]
             return Response(status=204)
         body = json.loads(request.data)
+        value = body["EventNotificationSubscription"]["WebhookHeaderValue"]
+        self.values.append(value)
+        if isinstance(value, self.refused):
+            # What Json.NET says; Octopus cuts it off nowhere, octowait does.
+            said = f"Error converting value {json.dumps(value)} to type 'X'. Path 'WebhookHeaderValue'. " + "." * 150
+            return self._json({"ErrorMessage": f"{'.' * 60}{said}{json.dumps(value)}"}, 400)
         if request.method == "POST":
             body["Id"] = f"Subscriptions-{len(self.subscriptions) + 1}"
         else:
             assert body["Id"] == rest[0]
         self.subscriptions[body["Id"]] = body
-        value = body["EventNotificationSubscription"]["WebhookHeaderValue"]
-        if value and not (isinstance(value, dict) and value.get("NewValue") is None):
-            self.secrets[body["Id"]] = value["NewValue"] if isinstance(value, dict) else value
+        inner = value.get("SensitiveValue", value) if isinstance(value, dict) else {}
+        if isinstance(value, str) or inner.get("NewValue"):
+            self.secrets[body["Id"]] = value if isinstance(value, str) else inner["NewValue"]
         return self._json(self._shown(body), 201 if request.method == "POST" else 200)
 
     def _shown(self, subscription: dict[str, Any]) -> dict[str, Any]:
         shown = copy.deepcopy(subscription)
-        has = subscription["Id"] in self.secrets
-        value = {"HasValue": has, "NewValue": None, "Hint": None} if self.sensitive else self.secrets.get(shown["Id"])
+        value = SHAPES[self.shape](self.secrets.get(subscription["Id"]))
         shown["EventNotificationSubscription"]["WebhookHeaderValue"] = value
         return shown
 
@@ -241,6 +265,91 @@ def test_shown_secret_is_compared_and_never_told(httpserver, ensure):
     told = json.dumps(outcome.as_json()) + "\n".join(outcome_lines("octowait", outcome))
     assert "another-secret" not in told and SECRET not in told
     assert ensure().outcome == "unchanged" and ensure().notes == ()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_secret_is_written_and_kept_whatever_shape_it_is_shown_in(octopus, ensure, shape):
+    octopus.shape = shape
+
+    assert ensure().outcome == "created"
+    assert (octopus.secrets, ensure().outcome) == ({"Subscriptions-1": SECRET}, "unchanged")
+    octopus.only["IsDisabled"], octopus.only["Later"] = True, {"version": 1}
+    octopus.only["EventNotificationSubscription"]["SlackChannelIds"] = ["C1"]
+    octopus.secrets["Subscriptions-1"] = "another-secret"
+    outcome = ensure()
+
+    assert outcome.outcome == "corrected" and octopus.secrets == {"Subscriptions-1": SECRET}
+    assert "Octopus did not take header value." not in outcome.notes
+    assert octopus.only["Later"] == {"version": 1}
+    assert octopus.only["EventNotificationSubscription"]["SlackChannelIds"] == ["C1"]
+    assert octopus.values[0]["SensitiveValue"]["NewValue"] == SECRET, "a new one is sensitive"
+    told = json.dumps(outcome.as_json()) + "\n".join(outcome_lines("octowait", outcome))
+    assert "another-secret" not in told and SECRET not in told
+
+
+@pytest.mark.parametrize(
+    ("version", "shape", "first"),
+    [("2025.4.1893", "text", str), ("2026.3", "property", dict), (None, "property", dict), (None, "text", dict)],
+)
+@pytest.mark.parametrize("other", [None, "text", "property"])
+def test_new_secret_is_written_as_the_server_writes_others_else_as_its_version_does(
+    octopus, ensure, version, shape, first, other
+):
+    octopus.version, octopus.shape = version, other or shape
+    if other:
+        octopus.add(21, Name="gate")
+        octopus.secrets["Subscriptions-21"] = "of somebody else"
+        first = {"text": str, "property": dict}[other]
+
+    ensure()
+
+    assert isinstance(octopus.values[0], first)
+    assert octopus.secrets["Subscriptions-2" if other else "Subscriptions-1"] == SECRET
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize(("refused", "version", "shape"), [(dict, None, "text"), (str, "2025.4", "property")])
+def test_server_that_does_not_take_the_one_form_is_given_the_other(octopus, ensure, refused, version, shape, method):
+    octopus.version, octopus.shape, octopus.refused = version, shape, (refused,)
+    if method == "PUT":
+        octopus.add(9)
+
+    outcome = ensure()
+
+    assert outcome.outcome == ("created" if method == "POST" else "corrected")
+    assert list(octopus.secrets.values()) == [SECRET]
+    assert len(octopus.subscriptions) == 1
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_complaint_of_the_server_does_not_tell_the_secret(octopus, ensure, exists):
+    """It quotes what it could not read, and the end of that is cut off."""
+    octopus.refused = (dict, str)
+    if exists:
+        octopus.add(9)
+
+    outcome = ensure()
+
+    assert outcome.outcome == "failed" and "Error converting value" in outcome.notes[0]
+    told = json.dumps(outcome.as_json()) + "\n".join(outcome_lines("octowait", outcome))
+    assert SECRET[:6] not in told
+
+
+def test_secret_that_a_server_swallows_is_given_to_it_in_the_other_form(octopus, ensure):
+    """An older server that takes an object for nothing, and says neither."""
+    octopus.version, octopus.shape = None, "text"
+    shown, stored = octopus._shown, octopus.secrets
+
+    def swallows(subscription: Any) -> Any:
+        if isinstance(octopus.values[-1], dict):
+            stored.pop(subscription["Id"], None)
+        return shown(subscription)
+
+    octopus._shown = swallows
+
+    assert ensure().outcome == "created"
+    assert octopus.secrets == {"Subscriptions-1": SECRET}
+    assert octopus.writes == ["POST", "PUT"]
 
 
 def test_missing_secret_is_written(octopus, ensure):
