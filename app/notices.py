@@ -136,9 +136,9 @@ def _job_failed(record: Record) -> Notice | None:
 
 
 def _unanswered(record: Record) -> Notice | None:
-    """Of a parked run whose turn has come, or will not come, and whose intervention octowait does not answer."""
+    """Of a parked run whose turn has come, or will not come, and whose intervention is not octowait's to answer."""
     reason = record.detail.get("reason")
-    if record.cause == "task_ended" or not reason:
+    if not record.detail.get("refused"):
         return None
     return Notice(
         f"unanswered {record.task_id} {record.run} {_fingerprint(str(reason))}", f"{record.task_id} stays paused",

@@ -178,7 +178,8 @@ def see_unanswered(context: Context, octopus: OctopusClient, place: Place) -> No
         return
     asked = [each for each in _asked(context, octopus, place) if each.is_pending and shows_terms(each.instructions)]
     found = judge(octopus, claim_of(place), asked) if asked else None
-    if found and not found.refusal and context.board.remind(place) == "reminded":
+    # Also of one that is not octowait's to answer a person is told there.
+    if found and context.board.remind(place) == "reminded":
         log.warning("reconcile: a granted run was still paused", task=place.task_id, interruption=found.interruption.id)
         enqueue(context.board.client, context.settings, RESUME)
 

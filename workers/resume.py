@@ -90,7 +90,7 @@ def _attempt(context: Context, octopus: OctopusClient, place: Place) -> None:
         tries = context.unresolved.failed(f"resume-{task_id}")
         pause = getattr(error, "pause", None) or min(PAUSES[0] * 2 ** min(tries - 1, 10), PAUSES[1])
         why = str(error) if _is_to_be_said(context, task_id, error, tries) else ""
-        context.board.put_off(task_id, pause, why=why)
+        context.board.put_off(task_id, pause, why=why, refused=isinstance(error, MayNot))
         log.info("resume: not yet", task=task_id, why=str(error), tries=tries, pause_seconds=pause.total_seconds())
     except (StoreError, JobTimeoutException):
         raise

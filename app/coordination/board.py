@@ -344,9 +344,16 @@ class Board:
         said = {name: value for name, value in detail.items() if value is not None}
         return self._word("answered", task_id, cause, _json(said), _version(seen))
 
-    def put_off(self, task_id: str, pause: timedelta, *, why: str = "") -> str:
-        """Try later to answer the intervention of a parked run: ``put_off`` or ``late``. Source: lua/put_off.lua."""
-        return self._word("put_off", task_id, _ms(pause), why)
+    def put_off(self, task_id: str, pause: timedelta, *, why: str = "", refused: bool = False) -> str:
+        """Try later to answer the intervention of a parked run: ``put_off`` or ``late``.
+
+        Args:
+            why: For the timeline; empty where it was said before.
+            refused: It is not octowait's to answer: a person is needed.
+
+        Source: lua/put_off.lua.
+        """
+        return self._word("put_off", task_id, _ms(pause), why, "refused" if refused else "")
 
     def remind(self, seen: Place) -> str:
         """Have the intervention of a granted parked run answered, which is still pending: ``reminded`` or ``late``.
