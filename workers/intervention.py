@@ -65,27 +65,24 @@ def judge(octopus: OctopusClient, claim: Claim, asked: Sequence[Interruption]) -
     Raises:
         OctopusError: Octopus did not say, and trying again can help.
     """
+    newest = _newest(asked)
     try:
         task = octopus.task(claim.task_id, space=claim.space_id)
-        said = contradiction_of(claim, task)
-        if said:
-            return Finding(_newest(asked), f"octowait does not answer {_newest(asked).id}: {said}. Answer it by hand.")
-        return _own(octopus, task, asked)
+        run = octopus.run_of(task)
+        steps = octopus.process_snapshot(run, space=task.space_id)
     except OctopusError as error:
         if not error.permanent:
             raise
-        return Finding(_newest(asked), _unreadable(_newest(asked), error))
-
-
-def _own(octopus: OctopusClient, task: Task, asked: Sequence[Interruption]) -> Finding | None:
-    steps = octopus.run_process(task)
+        return Finding(newest, _unreadable(newest, error))
+    said = contradiction_of(claim, task, run)
+    if said:
+        return Finding(newest, f"octowait does not answer {newest.id}: {said}. Answer it by hand.")
     own = [each for each in asked if is_own(each, steps)]
     if own:
         return Finding(_newest(own))
     if has_own_step(steps):
         # These are somebody's approvals; the one for octowait has not been raised.
         return None
-    newest = _newest(asked)
     return Finding(newest, f"{newest.id} ({newest.title}) is not octowait's to answer. {REMEDY}")
 
 

@@ -257,7 +257,7 @@ def interventions(case: Case) -> Iterator[Finding]:
 
 def _intervention(case: Case, task: Task, pending: Sequence[Interruption]) -> Finding:
     try:
-        steps = case.client.run_process(task)
+        steps = case.client.process_snapshot(case.client.run_of(task), space=task.space_id)
     except OctopusError as problem:
         return unknown(
             "intervention_unread",

@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable
 
 from app.octopus.resources import IDS_A_PAGE as IDS_A_PAGE
-from app.octopus.run_process import RunProcesses
 from app.octopus.runs import Runs
 from app.octopus.setup import Setup
 from app.octopus.transport import ATTEMPTS, MAX_WAIT_SECONDS, TIMEOUT, Budget, Manner, Transport
 
 
-class OctopusClient(Runs, RunProcesses, Setup):
+class OctopusClient(Runs, Setup):
     """Everything octowait asks Octopus. Not for use by several threads at once.
 
     Every method raises `OctopusError`; its ``permanent`` says whether trying again can help. With a budget, every

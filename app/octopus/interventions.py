@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from app.domain.terms import TERMS_LINE, has_terms_line, shows_terms
-from app.octopus.values import Action, Interruption, Step, Task
+from app.octopus.first_step import MANUAL
+from app.octopus.values import Action, Deployment, Interruption, RunbookRun, Step, Task
 
-#: The type of an action that asks a person, and of one that stands for steps which the process does not list.
-_MANUAL = "octopus.manual"
+#: The type of an action that stands for steps which the process does not list.
 _TEMPLATE = "octopus.processtemplate"
 
 #: What a person can do about an intervention that octowait may not answer; it ends with the line to paste.
@@ -40,19 +40,18 @@ def is_candidate(interruption: Interruption, task_id: str) -> bool:
     return is_manual and is_of_task and not interruption.is_linked
 
 
-def contradiction_of(claim: Claim, task: Task) -> str | None:
-    """How *claim* differs from what Octopus says of *task*, in words; None if it does not."""
+def contradiction_of(claim: Claim, task: Task, run: Deployment | RunbookRun) -> str | None:
+    """How *claim* differs from what Octopus says of *task* and of the *run* that it executes; None if it does not."""
     pairs = (
         ("task", claim.task_id, task.id),
-        ("space", claim.space_id, task.space_id),
-        ("project", claim.project_id, task.project_id),
+        ("space", claim.space_id, task.space_id or run.space_id),
+        # Octopus has not always told the project of a task.
+        ("project", claim.project_id, run.project_id or task.project_id),
         ("deployment", claim.deployment_id, task.deployment_id),
         ("runbook run", claim.runbook_run_id, task.runbook_run_id),
     )
     for what, claimed, known in pairs:
-        # Octopus has not always told the project of a task; it has always told what the task runs.
-        is_untold = known is None and what in ("space", "project")
-        if claimed and not is_untold and claimed.lower() != (known or "").lower():
+        if claimed and claimed.lower() != (known or "").lower():
             return f"it claimed its place as {what} {claimed}, and in Octopus that of {task.id} is {known or 'none'}"
     return None
 
@@ -88,7 +87,7 @@ def _manual(steps: Iterable[Step]) -> Iterable[tuple[str, Action]]:
         (action.name or step.name, action)
         for step in steps
         for action in step.actions
-        if action.type.lower() == _MANUAL and not action.is_disabled
+        if action.type.lower() == MANUAL.lower() and not action.is_disabled
     )
 
 

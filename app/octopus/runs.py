@@ -160,17 +160,34 @@ class Runs(Resources):
         """
         return self._at_once(kind, ids, parse_version if kind == "releases" else parse_name, space, attempts=1)
 
+    def run_of(self, task: Task) -> Deployment | RunbookRun:
+        """The deployment or runbook run that the task executes.
+
+        Raises:
+            OctopusMissing: it executes neither, among others.
+        """
+        if task.deployment_id:
+            return self.deployment(task.deployment_id, space=task.space_id)
+        if task.runbook_run_id:
+            return self.runbook_run(task.runbook_run_id, space=task.space_id)
+        raise OctopusMissing(f"{task.id} is neither a deployment nor a runbook run")
+
     def process_snapshot(self, run: Deployment | RunbookRun, *, space: str | None = None) -> tuple[Step, ...]:
-        """The steps of the process as it was frozen for *run*, in order; asked once without retries.
+        """The steps of the process as it was frozen for *run*, in order; each address asked once without retries.
 
         Raises:
             OctopusMissing: *run* does not say which, among others.
+
+        Source: the processes of runbooks have moved into their projects, where those can be in Git.
         """
         if not run.process_id:
             raise OctopusMissing(f"{run.id} does not say of which process it is")
-        path: tuple[str, ...] = ("deploymentprocesses", run.process_id)
-        if isinstance(run, RunbookRun):
-            path = (*(("projects", run.project_id) if run.project_id else ()), "runbookProcesses", run.process_id)
+        if not isinstance(run, RunbookRun):
+            return parse_process(self._get(space, "deploymentprocesses", run.process_id, attempts=1))
+        path = ("runbookProcesses", run.process_id)
+        if run.project_id:
+            with suppress(OctopusMissing):
+                return parse_process(self._get(space, "projects", run.project_id, *path, attempts=1))
         return parse_process(self._get(space, *path, attempts=1))
 
     def _at_once(

@@ -365,9 +365,10 @@ def test_process_that_a_run_was_made_with(httpserver, client, task, served):
     httpserver.expect_request("/api/Spaces-1/tasks/ServerTasks-1").respond_with_json(task)
     for path, resource in served.items():
         httpserver.expect_request(f"/api/Spaces-1/{path}").respond_with_json(resource)
-    httpserver.expect_request(re.compile("/api/Spaces-1/runbookProcesses/")).respond_with_data("", status=404)
+    httpserver.expect_request(re.compile("/api/Spaces-1/.*unbookProcesses/")).respond_with_data("", status=404)
 
-    [step] = client.run_process(client.task("ServerTasks-1", space="Spaces-1"))
+    run = client.run_of(client.task("ServerTasks-1", space="Spaces-1"))
+    [step] = client.process_snapshot(run, space="Spaces-1")
 
     assert [action.instructions for action in step.actions] == ["#{Octowait.Priority}"], "as it was written"
 
@@ -376,7 +377,6 @@ def test_process_that_a_run_was_made_with(httpserver, client, task, served):
     ("task", "deployed", "process"),
     [
         (a_task(), {**DEPLOYED, "DeploymentProcessId": None}, PROCESS),
-        (a_task(), DEPLOYED, {**PROCESS, "ProjectId": "Projects-8"}),
         (a_task(), DEPLOYED, {"ProjectId": "Projects-7"}),
         (a_task(), DEPLOYED, None),
         (a_task(Arguments={}), DEPLOYED, PROCESS),
@@ -389,7 +389,7 @@ def test_process_that_is_not_there_is_an_error_for_good(httpserver, client, task
     answer.respond_with_json(process) if process else answer.respond_with_data("", status=404)
 
     with pytest.raises(OctopusError) as raised:
-        client.run_process(client.task("ServerTasks-1", space="Spaces-1"))
+        client.process_snapshot(client.run_of(client.task("ServerTasks-1", space="Spaces-1")), space="Spaces-1")
 
     assert raised.value.permanent
 

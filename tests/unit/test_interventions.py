@@ -7,7 +7,7 @@ import pytest
 
 from app.domain.terms import TERMS_LINE
 from app.octopus.interventions import REMEDY, Claim, contradiction_of, has_own_step, is_candidate, is_own
-from app.octopus.parse_runs import parse_interruption, parse_task
+from app.octopus.parse_runs import parse_deployment, parse_interruption, parse_task
 from app.octopus.parse_setup import parse_process
 
 FILLED = "octowait: on behalf of [], priority [0], time-out [120] min"
@@ -103,6 +103,7 @@ TASK = parse_task({
     "Id": "ServerTasks-1", "SpaceId": "Spaces-1", "State": "Queued", "ProjectId": "Projects-7",
     "Arguments": {"DeploymentId": "Deployments-51"},
 })  # fmt: skip
+RUN = parse_deployment({"Id": "Deployments-51", "SpaceId": "Spaces-1", "ProjectId": "Projects-7"})
 
 
 @pytest.mark.parametrize(
@@ -119,14 +120,19 @@ TASK = parse_task({
     ],
 )
 def test_claim_that_names_other_things_than_octopus(claim, said):
-    found = contradiction_of(claim, TASK)
+    found = contradiction_of(claim, TASK, RUN)
 
     assert found is None if said is None else said in found
 
 
-def test_project_that_an_older_octopus_does_not_tell_contradicts_nothing():
-    assert contradiction_of(Claim("ServerTasks-1", project_id="Projects-7"), replace(TASK, project_id=None)) is None
-    assert contradiction_of(Claim("ServerTasks-1", deployment_id="Deployments-51"), replace(TASK, deployment_id=None))
+def test_claim_is_compared_with_what_an_older_octopus_tells():
+    """Its tasks have no project, and without spaces nothing has a space."""
+    older = replace(TASK, project_id=None)
+
+    assert contradiction_of(Claim("ServerTasks-1", project_id="Projects-7"), older, RUN) is None
+    assert contradiction_of(Claim("ServerTasks-1", project_id="Projects-8"), older, RUN)
+    assert contradiction_of(Claim("ServerTasks-1", deployment_id="Deployments-51"), replace(TASK, deployment_id=None),
+                            RUN)  # fmt: skip
 
 
 def test_process_with_a_step_of_octowait():

@@ -163,7 +163,7 @@ def test_process_that_octopus_does_not_tell_now_is_asked_for_again(board, octopu
         def asking(self, **manner: Any) -> Any:
             return self
 
-        def run_process(self, task: Any) -> Any:
+        def process_snapshot(self, run: Any, **options: Any) -> Any:
             raise OctopusUnreachable("cut")
 
     do_in(replace(context, octopus=Cut()), resume)
