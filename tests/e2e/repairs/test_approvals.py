@@ -184,6 +184,22 @@ def test_intervention_of_another_team_is_told_of_at_once(board, octopus, as_user
     assert "may not answer" in said.detail["reason"] and "responsible team" in said.detail["reason"]
 
 
+def test_refusal_is_told_also_of_a_run_that_nobody_is_about_to_answer(board, octopus, do, claim):
+    """Its claim's first request came late and heard of the grant, so that nothing is to be answered."""
+    info = {"project": {"id": "Projects-99"}}
+    parked = claim([manual("Wait", instructions=MARKED), WORK], info=info)
+    run = Run(parked.task_id, parked=True, info={"space_id": octopus.space_id, **info})
+    assert board.join(run, {machine(octopus)}).is_granted
+
+    do(resume)
+    assert not records(board, kind="not_resumed")
+    do(reconcile)
+    do(resume)
+
+    [said] = records(board, kind="not_resumed")
+    assert said.detail["refused"] and "as project Projects-99" in said.detail["reason"]
+
+
 def test_granted_run_that_stays_paused_is_answered_by_hand(board, octopus, do, claim):
     parked = claim([manual("octowait", instructions=UNMARKED), WORK])
     do(resume)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.domain.run import Run
+from app.notices import notice_of
 from tests.conftest import eventually
 from tests.e2e.repairs.helpers import FOR_EVER, MARKED, calls, deploys, do_in, machine, records, state
 from tests.simulator.control import Deployment
@@ -91,6 +92,7 @@ def test_answer_is_tried_until_the_intervention_is_raised(board, clock, octopus,
 
     [said] = records(board, kind="not_resumed")
     assert "terms line" in said.detail["reason"]
+    assert notice_of(said) is None, "it may come yet"
     assert board.sweep().resumes
 
 
