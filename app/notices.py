@@ -124,6 +124,21 @@ def _opened(record: Record) -> Notice:
     )
 
 
+def _unreachable(record: Record) -> Notice:
+    return Notice(
+        f"unreachable {record.id}", "Octopus does not answer",
+        f"octowait cannot ask Octopus: {record.detail.get('why')}. Nothing is ended for that; ends that neither a step "
+        "nor a webhook tells are seen when it answers, and parked runs are resumed then.", "/health", "failure",
+    )  # fmt: skip
+
+
+def _reachable(record: Record) -> Notice:
+    after = words(int(record.detail.get("away_ms", 0)))
+    return Notice(
+        f"reachable {record.id}", "Octopus answers again", f"Octopus answers again, after {after}.", "/health", "info"
+    )
+
+
 def _job_failed(record: Record) -> Notice | None:
     job, error = str(record.detail.get("job")), str(record.detail.get("error"))
     if job == "notify":
@@ -159,4 +174,5 @@ _MAKERS: dict[str, Callable[[Record], Notice | None]] = {
     "overlapped": _overlapped, "reserved": _reserved, "released": _ended, "left": _ended, "ended": _ended, "gap": _gap,
     "caught_up": _caught_up, "closed": _closed, "opened": _opened, "job_failed": _job_failed,
     "not_resumed": _unanswered,
+    "octopus_unreachable": _unreachable, "octopus_reachable": _reachable,
 }  # fmt: skip

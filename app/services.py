@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -21,6 +22,7 @@ from app.coordination.foresight import Foresight
 from app.coordination.kept import Kept
 from app.coordination.measured import Measured, Tally
 from app.coordination.past import Past
+from app.coordination.reach import Reach
 from app.coordination.retention import Retention
 from app.coordination.snapshot import Counts, Snapshot, count, take
 from app.coordination.timeline import Timeline
@@ -28,6 +30,9 @@ from app.coordination.wakes import Wakes
 from app.domain.place import Place
 from app.jobs import CATCH_UP, REBUILD, RESUME, Job, enqueue, workers_seen
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.octopus.ask import Objection
 
 log = structlog.get_logger()
 
@@ -107,14 +112,16 @@ class Services:
         """Whether a worker has reported lately."""
         return workers_seen(self.board.client, self.settings)
 
-    def is_running_in_octopus(self, place: Place) -> bool:
-        """Whether Octopus says that the run's task runs. False when it cannot be asked: then the operator decides."""
+    def objection_to_release(self, place: Place) -> Objection | None:
+        """Why the run should not be ended by force without `confirm`; None where nothing speaks against it, and without
+        an API key.
+        """
         if not self.knows_octopus:
-            return False
-        from app.octopus.ask import task_is_running
+            return None
+        from app.octopus.ask import objection_to_release
 
         space_id = place.run.get("info", {}).get("space_id")
-        return task_is_running(self.settings, self.budget, place.task_id, space_id)
+        return objection_to_release(self.settings, self.budget, place.task_id, space_id, reach=self.reach)
 
     @property
     def archive(self) -> Archive:
@@ -126,6 +133,11 @@ class Services:
         """Moves what is old into the archive."""
         keep = timedelta(days=self.settings.timeline_retention_days)
         return Retention(self.board.client, self.board.keys, self.archive, keep)
+
+    @property
+    def reach(self) -> Reach:
+        """Whether Octopus answers, known to all processes."""
+        return Reach(self.board.script, self.board.client, self.board.keys)
 
     @property
     def budget(self) -> Budget:

@@ -28,6 +28,9 @@ PAUSES = (timedelta(seconds=1), timedelta(minutes=5))
 #: A person took responsibility: it is theirs, and looked at again after this.
 PERSON_PAUSE = timedelta(seconds=30)
 
+#: Octopus does not answer: when it does, parked runs are not to stay paused for what it cost to ask in vain.
+SILENT_PAUSE = timedelta(seconds=10)
+
 #: The try after which the timeline says that an intervention cannot be answered.
 TRIES_UNTIL_SAID = 5
 
@@ -73,6 +76,7 @@ def attempt(context: Context, octopus: OctopusClient, task_id: str) -> None:
     """Answer the run's intervention, or put it off.
 
     Raises:
+        OctopusError: Octopus does not answer; the run is put off for a moment.
         StoreError: Redis does not answer; the run stays due.
     """
     place = context.board.place(task_id)
@@ -87,6 +91,10 @@ def _attempt(context: Context, octopus: OctopusClient, place: Place) -> None:
     try:
         answer(context, octopus, place)
     except (NotYet, OctopusError) as error:
+        if isinstance(error, OctopusError) and error.is_silence:
+            # No try of this run: all of them are looked at as soon as Octopus answers again.
+            context.board.put_off(task_id, SILENT_PAUSE)
+            raise
         tries = context.unresolved.failed(f"resume-{task_id}")
         pause = getattr(error, "pause", None) or min(PAUSES[0] * 2 ** min(tries - 1, 10), PAUSES[1])
         why = str(error) if _is_to_be_said(context, task_id, error, tries) else ""

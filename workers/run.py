@@ -25,6 +25,7 @@ from app.services import make_services
 from app.settings import Settings
 from workers.context import Context, current
 from workers.notify import targets_of
+from workers.patient import PatientJob
 from workers.vetted import VettedJob, name_of, refusal
 
 log = structlog.get_logger()
@@ -42,7 +43,7 @@ RESTART_PAUSE = 1.0
 class Worker(SimpleWorker):
     """RQ's worker without a fork for each job; it hands each job its context, and runs none but ours."""
 
-    job_class = VettedJob
+    job_class = PatientJob
 
     def __init__(self, context: Context, **options: Any) -> None:
         super().__init__(**options)
@@ -64,7 +65,8 @@ class Worker(SimpleWorker):
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
         began = time.monotonic()
         is_done = super().perform_job(job, queue, execution)
-        self._count(name_of(job), is_done, time.monotonic() - began)
+        has_failed = not is_done or (isinstance(job, PatientJob) and job.was_unanswered)
+        self._count(name_of(job), not has_failed, time.monotonic() - began)
         return is_done
 
     def _refuse(self, job: Job) -> None:
@@ -96,7 +98,7 @@ def run_worker(settings: Settings) -> None:
     if settings.notify_urls:
         targets_of(settings)  # A bad one stops the start.
     services = make_services(settings)
-    context = Context(services, make_client(settings, services.budget))
+    context = Context(services, make_client(settings, services.budget, reach=services.reach))
     if context.octopus is None:
         log.warning(
             "NO OCTOPUS API KEY: deployments without a wait step do not make their machines busy, since events do not "
@@ -128,7 +130,7 @@ def _work(context: Context) -> bool:
         with translated():
             worker = Worker(
                 context,
-                queues=queues_of(client, context.settings, job_class=VettedJob),
+                queues=queues_of(client, context.settings, job_class=PatientJob),
                 connection=client,
                 serializer=JSONSerializer,
                 worker_ttl=WORKER_TTL_SECONDS,

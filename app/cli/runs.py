@@ -74,11 +74,14 @@ def prioritize(gate: Gate, task: str, priority: int, reason: str, as_json: bool)
 @command("force-release", "octowait force-release ServerTasks-4711 --reason 'its server died' --confirm")
 @click.argument("task")
 @click.option("--reason", required=True, help="Kept in the timeline, with who did it.")
-@click.option("--confirm", is_flag=True, help="Also while Octopus says that the task still runs.")
+@click.option("--confirm", is_flag=True, help="Also while Octopus says that the task still runs, or cannot be asked.")
 @as_json
 @with_gate
 def force_release(gate: Gate, task: str, reason: str, confirm: bool, as_json: bool) -> None:
-    """Take the machines away from a run, or the run out of its lines."""
+    """Take the machines away from a run, or the run out of its lines.
+
+    Octopus is asked first. While it says that the task still runs, or does not answer, --confirm is needed.
+    """
     body = {"reason": reason, "confirm": confirm}
     answer = gate.call("POST", f"/api/waits/{task}/force-release", body=body)
     print_json(answer) if as_json else click.echo(_outcome(task, answer))

@@ -39,6 +39,11 @@ def status_lines(machines: Json, waits: Json, kept: Json) -> list[str]:
             "asked for a rebuild; nobody is granted until Octopus has said who runs where. 'octowait rebuild --open' "
             "grants at once",
         )  # fmt: skip
+    if silence := machines.get("octopus_unreachable"):
+        lines.insert(
+            0, f"OCTOPUS HAS NOT ANSWERED for {words(machines['now_ms'] - silence['since_ms'])} ({silence['why']}): "
+            "nothing is ended for that; ends that neither a step nor a webhook tells are seen when it answers",
+        )  # fmt: skip
     if kept["kept"]:
         lines.append(f"{len(kept['kept'])} deliveries could not be applied: 'octowait kept' lists them")
     return lines

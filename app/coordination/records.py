@@ -16,6 +16,7 @@ KINDS = (
     "presumed", "dropped", "expected",
     "prioritized", "reserved", "unreserved", "event", "resumed", "not_resumed", "abandoned", "closed", "opened",
     "outage_ended", "caught_up", "gap", "job_failed", "archive_lost",
+    "octopus_unreachable", "octopus_reachable",
 )  # fmt: skip
 
 #: A moment in the timeline: the milliseconds of an id and its number. ``(ms, -1)`` is before everything of that ms.

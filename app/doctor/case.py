@@ -10,6 +10,7 @@ from typing import Any
 from app.coordination.condition import Condition
 from app.gate import Gate
 from app.octopus.client import OctopusClient
+from app.octopus.errors import OctopusError
 from app.octopus.values import Server, Space, Subscription, Task
 from app.settings import Settings
 from app.subscription import choose_spaces, wanted_categories
@@ -25,6 +26,7 @@ class Case:
         octopus: None without OCTOPUS_URL or OCTOPUS_API_KEY.
         condition: Asks the Redis server; None where its address is not known here.
         dead_letters: Jobs that failed for good, ``{"id", "at_ms", "job", "error"}`` each.
+        probe: Why Octopus does not answer, found out within seconds; None if it does.
     """
 
     settings: Settings
@@ -32,6 +34,7 @@ class Case:
     octopus: OctopusClient | None
     condition: Callable[[], Condition] | None
     dead_letters: Callable[[], Sequence[Json]]
+    probe: Callable[[], OctopusError | None] = lambda: None
 
     @property
     def client(self) -> OctopusClient:

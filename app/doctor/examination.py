@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from app.coordination.budget import Budget
@@ -16,7 +17,7 @@ from app.doctor import on_octopus, on_octowait, on_projects, on_subscription
 from app.doctor.case import Case
 from app.doctor.findings import Finding, unknown, warning
 from app.gate import CannotReach, Gate, Refused
-from app.octopus.ask import make_client
+from app.octopus.ask import make_client, probe
 from app.octopus.errors import OctopusError
 from app.settings import Settings
 from app.subscription import Unusable
@@ -31,6 +32,7 @@ BOARD: Sequence[Check] = (
     on_octowait.unresolved_runs,
     on_octowait.kept_deliveries,
     on_octowait.failed_jobs,
+    on_octowait.octopus_answers,
 )
 
 #: Of what Octopus knows alone.
@@ -124,7 +126,9 @@ def open_case(settings: Settings, gate: Gate, *, is_here: bool) -> Iterator[Case
         def dead_letters() -> Any:
             return gate.call("GET", "/api/dead-letters")["dead_letters"]
 
-        yield Case(settings, gate, octopus, condition if client else None, dead_letters)
+        yield Case(
+            settings, gate, octopus, condition if client else None, dead_letters, partial(probe, settings, budget)
+        )
 
 
 def _embedded_url(settings: Settings) -> str | None:

@@ -46,11 +46,14 @@ MOST_PAUSED = 20
 def reachable(case: Case) -> Iterator[Finding]:
     """Octopus answers, and it is Octopus."""
     try:
+        # Where nobody answers each question would wait for all its attempts.
+        if silence := case.probe():
+            raise silence
         server = case.server
     except OctopusError as problem:
         yield error(
             "octopus_unreachable",
-            f"Octopus cannot be asked: {problem}.",
+            f"Octopus cannot be asked from here: {problem}.",
             "Check OCTOWAIT_OCTOPUS_URL, the network and the certificate.",
         )
         return

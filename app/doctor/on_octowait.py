@@ -131,6 +131,19 @@ def failed_jobs(case: Case) -> Iterator[Finding]:
         yield ok("dead_letters", "No job has failed.")
 
 
+def octopus_answers(case: Case) -> Iterator[Finding]:
+    """The processes of octowait are answered by Octopus."""
+    silence = case.board.get("octopus_unreachable")
+    if silence:
+        lasted = words(case.board["now_ms"] - silence["since_ms"])
+        yield error(
+            "octopus_silent",
+            f"octowait has had no answer of Octopus for {lasted}: {silence['why']}. It has asked "
+            f"{silence['failures']} times.",
+            "Check OCTOWAIT_OCTOPUS_URL, the network, the certificate and the API key where octowait's worker runs.",
+        )
+
+
 def longest_wait(case: Case) -> Iterator[Finding]:
     """Nobody waits for somebody who waits for a person to notice."""
     longest = max(case.waits, key=lambda wait: int(wait["waited_ms"]), default=None)

@@ -14,6 +14,7 @@ from app.octopus.errors import (
     OctopusBusy,
     OctopusDenied,
     OctopusMissing,
+    OctopusPage,
     OctopusRejected,
     OctopusUnreadable,
 )
@@ -38,7 +39,8 @@ def check(answer: requests.Response, said: str) -> None:
     said = f"{said}: {status} {answer.reason}{': ' if complaint else ''}{complaint}"
     if status in _RETRIED or status >= 500:
         retry_after = seconds_of(answer.headers.get("Retry-After"))
-        raise OctopusBusy(said, retry_after=retry_after, not_begun=status == HTTPStatus.TOO_MANY_REQUESTS)
+        not_begun = status == HTTPStatus.TOO_MANY_REQUESTS
+        raise OctopusBusy(said, status=status, retry_after=retry_after, not_begun=not_begun)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         may = "view" if answer.request.method == "GET" else "do"
         raise OctopusDenied(f"{said}: expected an API key that may {may} this", status=status)
@@ -68,7 +70,21 @@ def json_of(answer: requests.Response, said: str) -> Any:
     try:
         return answer.json()
     except (ValueError, RecursionError) as error:
-        raise OctopusUnreadable(f"{said}: expected JSON, got {answer.text[:80]!r}") from error
+        kind = OctopusUnreadable if is_of_octopus(answer) else OctopusPage
+        raise kind(f"{said}: expected JSON, got {answer.text[:80]!r}") from error
+
+
+def is_answer(answer: requests.Response) -> bool:
+    """Whether it says that Octopus works and takes the key, even where it refuses what was asked."""
+    status = answer.status_code
+    is_failure = status >= 500 or status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT)
+    return not is_failure and is_of_octopus(answer)
+
+
+def is_of_octopus(answer: requests.Response) -> bool:
+    """Whether the API of Octopus can have answered this: JSON, or nothing to something that was done."""
+    begins = answer.content.lstrip()[:1]
+    return begins in (b"{", b"[") or (not begins and answer.ok and answer.request.method != "GET")
 
 
 def pause_of(answer: requests.Response) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from app.octopus.resources import IDS_A_PAGE as IDS_A_PAGE
 from app.octopus.runs import Runs
 from app.octopus.setup import Setup
-from app.octopus.transport import ATTEMPTS, MAX_WAIT_SECONDS, TIMEOUT, Budget, Manner, Transport
+from app.octopus.transport import ATTEMPTS, MAX_WAIT_SECONDS, TIMEOUT, Budget, Manner, Reach, Transport
 
 
 class OctopusClient(Runs, Setup):
@@ -27,7 +27,8 @@ class OctopusClient(Runs, Setup):
         budget: Asked before every request.
         urgent: Whether this caller may use the part of the budget that is kept for those who are.
         patience: Seconds one request may wait in all, for its turn and before further attempts; one that would have to
-            wait longer raises `OctopusBusy`.
+            wait longer raises `OctopusBusy`. What its attempts take counts too.
+        reach: Told of each request whether Octopus answered.
     """
 
     def __init__(
@@ -41,8 +42,9 @@ class OctopusClient(Runs, Setup):
         budget: Budget | None = None,
         urgent: bool = False,
         patience: float = MAX_WAIT_SECONDS,
+        reach: Reach | None = None,
     ) -> None:
-        transport = Transport(url, api_key, timeout=timeout, attempts=attempts, sleep=sleep, budget=budget)
+        transport = Transport(url, api_key, timeout=timeout, attempts=attempts, sleep=sleep, budget=budget, reach=reach)
         super().__init__(transport, Manner(urgent, patience))
 
     def asking(self, *, urgent: bool = False, patience: float = MAX_WAIT_SECONDS) -> OctopusClient:

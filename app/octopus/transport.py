@@ -6,14 +6,15 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from traceback import walk_tb
 from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from app.octopus import answers
-from app.octopus.errors import OctopusBusy, OctopusError, OctopusRejected, OctopusUnreachable
+from app.octopus.errors import OctopusBusy, OctopusError, OctopusPage, OctopusRejected, OctopusUnreachable
 from app.octopus.values import Resource
 
 #: Seconds to connect, and between two bytes of an answer.
@@ -46,6 +47,21 @@ class Budget(Protocol):
         """Let nobody go for that long."""
 
 
+class Reach(Protocol):
+    """Who remembers whether Octopus answers, for all processes together: `app.coordination.reach`."""
+
+    def answered(self) -> None:
+        """It did."""
+
+    def failed(self, why: str, *, lasts: float = 0) -> None:
+        """It did not, after all attempts.
+
+        Args:
+            why: A few words for people.
+            lasts: Seconds that it said this would last, at least.
+        """
+
+
 @dataclass(frozen=True)
 class Manner:
     """How a caller asks. *patience* in seconds, for the waits of one call in all; what is urgent has budget kept."""
@@ -76,6 +92,7 @@ class Transport:
         timeout: Seconds to connect, and between two bytes of an answer.
         sleep: What waits between attempts.
         budget: Asked before every attempt.
+        reach: Told whether Octopus answers.
     """
 
     def __init__(
@@ -87,12 +104,14 @@ class Transport:
         attempts: int = ATTEMPTS,
         sleep: Callable[[float], object] = time.sleep,
         budget: Budget | None = None,
+        reach: Reach | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self._timeout = timeout
         self._attempts = attempts
         self._sleep = sleep
         self._budget = budget
+        self._reach = reach
         self._session = requests.Session()
         self._session.headers.update(
             {"X-Octopus-ApiKey": api_key, "Accept": "application/json", "User-Agent": "octowait"}
@@ -113,6 +132,21 @@ class Transport:
             OctopusError: it is none; ``permanent`` says whether trying again can help.
             StoreError: the budget could not be asked.
         """
+        try:
+            answer = self._send(call, manner, attempts)
+        except OctopusError as error:
+            if error.is_silence:
+                self._fail(error)
+            raise
+        if not answers.is_of_octopus(answer):
+            self._fail(OctopusPage(str(call)))
+        return answer
+
+    def _fail(self, error: OctopusError) -> None:
+        if self._reach:
+            self._reach.failed(error.why, lasts=getattr(error, "retry_after", None) or 0)
+
+    def _send(self, call: Call, manner: Manner, attempts: int | None) -> requests.Response:
         waiting = _Waiting(self._sleep, manner.patience)
         most = attempts or self._attempts
         for attempt in range(most):
@@ -130,7 +164,7 @@ class Transport:
         params = call.query
         for _ in range(MAX_REDIRECTS + 1):
             self._await_turn(call, manner, waiting)
-            answer = self._ask(call, address, params)
+            answer = self._ask(call, address, params, waiting)
             if not answer.is_redirect:
                 answers.check(answer, str(call))
                 return answer
@@ -147,7 +181,8 @@ class Transport:
                 raise OctopusBusy(f"{call}: held back to stay within the request budget", retry_after=pause)
             waiting.wait(pause)
 
-    def _ask(self, call: Call, address: str, params: Mapping[str, str] | None) -> requests.Response:
+    def _ask(self, call: Call, address: str, params: Mapping[str, str] | None, waiting: _Waiting) -> requests.Response:
+        began = time.monotonic()
         try:
             # requests would take the API key along to whatever host a redirect names.
             answer = self._session.request(
@@ -155,14 +190,23 @@ class Transport:
             )
         except requests.RequestException as error:
             said = f"{call}: no answer from {self.url}: {error}"
-            raise OctopusUnreachable(said, not_begun=_never_sent(error)) from error
+            raise OctopusUnreachable(said, why=_words(error), not_begun=_never_sent(error)) from error
+        finally:
+            waiting.spend(time.monotonic() - began)
+        if self._reach and answers.is_answer(answer):
+            self._reach.answered()
         if self._budget and (pause := answers.pause_of(answer)) > 0:
             self._budget.pause(pause)
         return answer
 
 
+def was_asking(error: BaseException) -> bool:
+    """Whether *error*, which may be of somebody who ends what takes too long, was raised during a request."""
+    return any(frame.f_code is Transport._ask.__code__ for frame, _ in walk_tb(error.__traceback__))
+
+
 class _Waiting:
-    """What one call has waited, and may wait still."""
+    """What one call has waited, between its attempts and for their answers, and may wait still."""
 
     def __init__(self, sleep: Callable[[float], object], patience: float) -> None:
         self._sleep = sleep
@@ -173,6 +217,9 @@ class _Waiting:
 
     def wait(self, seconds: float) -> None:
         self._sleep(seconds)
+        self._left -= seconds
+
+    def spend(self, seconds: float) -> None:
         self._left -= seconds
 
 
@@ -186,6 +233,20 @@ def _never_sent(error: requests.RequestException) -> bool:
         return True
     cause = getattr(error.args[0], "reason", None) if error.args else None
     return isinstance(cause, NewConnectionError)
+
+
+def _words(error: requests.RequestException) -> str:
+    """Why there was no answer, in a few words without any address."""
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not accepted"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy gives no connection"
+    cause = getattr(error.args[0], "reason", None) if error.args else None
+    if isinstance(cause, NameResolutionError):
+        return "its name does not resolve"
+    return "no connection" if isinstance(cause, NewConnectionError) else "the connection broke"
 
 
 def _origin(address: str) -> str:

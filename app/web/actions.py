@@ -49,8 +49,8 @@ def force_release(task_id: str) -> Any:
         reason = required("reason", "why")
     except ValueError as error:
         return show_run(task_id, Draft("release", str(error), request.form))
-    if not request.form.get("confirm") and gate.is_running_in_octopus(place):
-        complaint = f"Octopus says that {place.task_id} still runs. Released, it and the next deployment can collide."
+    if not request.form.get("confirm") and (objection := gate.objection_to_release(place)):
+        complaint = f"{objection.message}. Released while it runs, it and the next deployment can collide."
         return show_run(task_id, Draft("release", complaint, request.form, needs_confirm=True, status=409))
     outcome = gate.board.release(task_id, cause="forced", by=g.caller.name, reason=reason)
     said = {"released": "Its machines are free.", "left": "It has left the line.", "nothing": "It held nothing."}

@@ -99,6 +99,7 @@ def dashboard() -> Any:
         waiting=waiting[:WAITING_ON_DASHBOARD],
         more_waiting=max(0, len(waiting) - WAITING_ON_DASHBOARD),
         closed_since_ms=snapshot.closed_since_ms,
+        unreachable=gate.reach.unreachable(),
         most=LINE_ON_DASHBOARD,
         asked=asked,
         choices=_choices(snapshot, asked),

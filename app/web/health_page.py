@@ -23,6 +23,7 @@ LISTED = 20
 #: Kinds that tell of octowait and its connection to Octopus, not of a run.
 _REPAIRS = {
     "gap", "caught_up", "job_failed", "outage_ended", "closed", "opened", "abandoned", "not_resumed", "overlapped",
+    "octopus_unreachable", "octopus_reachable",
 }  # fmt: skip
 
 
@@ -44,6 +45,7 @@ def health() -> Any:
         calls=gate.budget.calls(),
         rpm=gate.settings.octopus_rpm,
         closed_since_ms=gate.board.closed_since_ms(),
+        unreachable=gate.reach.unreachable(),
         repairs=[record.as_json() for record in reversed(records) if is_repair(record)][:LISTED],
         unresolved=gate.snapshot().unresolved,
         blocked=len(gate.wakes),

@@ -179,11 +179,21 @@ class Machine(BaseModel):
     reservation: Reservation | None
 
 
+class OctopusUnreachable(BaseModel):
+    """Since when Octopus does not answer, why, how often it was asked in vain, and when last."""
+
+    since_ms: int
+    why: str
+    failures: int
+    asked_ms: int
+
+
 class Machines(BaseModel):
     now_ms: int
     machines: list[Machine]
     unresolved: Annotated[list[str], Field(description="Running tasks whose machines are not known yet.")]
     closed_since_ms: Annotated[int | None, Field(description="Nobody is granted since then; null: the board is open.")]
+    octopus_unreachable: Annotated[OctopusUnreachable | None, Field(description="null: Octopus answers.")]
 
 
 class Record(BaseModel):

@@ -49,12 +49,13 @@ STREAM_ID = re.compile(r"^[0-9]{1,15}-[0-9]{1,15}\Z")
 @api.route("GET", "/api/machines", role="viewer", answers={200: Machines})
 def machines(caller: Token) -> Any:
     """Every machine: who holds it, its line, its reservation."""
-    snapshot = services().snapshot()
+    snapshot, silence = services().snapshot(), services().reach.unreachable()
     return {
         "now_ms": snapshot.now_ms,
         "machines": [machine_json(machine) for machine in snapshot.machines],
         "unresolved": list(snapshot.unresolved),
         "closed_since_ms": snapshot.closed_since_ms,
+        "octopus_unreachable": silence.as_json() if silence else None,
     }
 
 

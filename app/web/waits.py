@@ -86,17 +86,16 @@ def everyone(caller: Token) -> Any:
 def force_release(task_id: str, body: ForceRelease, caller: Token) -> Any:
     """End a run's lease, observed hold or wait, with a reason.
 
-    Refused with 409 while Octopus says that its task still runs, unless it is repeated with `confirm`.
+    Refused with 409 while Octopus says that its task still runs, or cannot be asked, unless it is repeated with
+    `confirm`. Without an API key nobody is asked.
     """
     gate = services()
     place = gate.board.place(task_id)
     if place is None:
         raise UnknownRun(f"{task_id[:100]} is unknown: expected a run that waits or holds")
     _name_in_log(place)
-    if not body.confirm and gate.is_running_in_octopus(place):
-        raise Problem(
-            409, "still_running", f"Octopus says that {place.task_id} still runs: repeat with confirm if you are sure"
-        )
+    if not body.confirm and (objection := gate.objection_to_release(place)):
+        raise Problem(409, objection.code, f"{objection.message}: repeat with confirm if you are sure that it does not")
     outcome = gate.board.release(task_id, cause="forced", by=caller.name, reason=body.reason)
     return {"outcome": outcome}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from app.coordination.connection import connect
 from app.coordination.errors import StoreError
 from app.coordination.keys import Keys
 from app.octopus.ask import make_client as client_of
-from app.octopus.ask import task_is_running
+from app.octopus.ask import objection_to_release
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusBusy, OctopusDenied, OctopusRejected, OctopusUnreachable
 from app.octopus.values import SubscriptionSpec
@@ -272,21 +273,58 @@ def test_client_of_the_settings_needs_address_and_key(budget):
     client.close()
 
 
-@pytest.mark.parametrize(("state", "runs"), [("Executing", True), ("Queued", True), ("Success", False)])
-def test_person_is_told_whether_a_task_runs(httpserver, budget, state, runs):
-    httpserver.expect_request("/api/Spaces-1/tasks/ServerTasks-4711").respond_with_json({**TASK, "State": state})
-    settings = Settings(octopus_url=httpserver.url_for("/"), octopus_api_key="API-KEY")
+def code_of(settings: Settings, budget: Budget, space: str | None = "Spaces-1") -> str | None:
+    objection = objection_to_release(settings, budget, "ServerTasks-4711", space)
+    assert objection is None or "ServerTasks-4711" in objection.message
+    return objection and objection.code
 
-    assert task_is_running(settings, budget, "ServerTasks-4711", "Spaces-1") is runs
+
+@pytest.fixture
+def settings(httpserver: HTTPServer) -> Settings:
+    return Settings(octopus_url=httpserver.url_for("/"), octopus_api_key="API-KEY")
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [("Executing", "still_running"), ("Queued", "still_running"), ("Success", None)]
+)
+def test_person_is_told_whether_a_task_runs(httpserver, budget, settings, state, code):
+    httpserver.expect_request("/api/Spaces-1/tasks/ServerTasks-4711").respond_with_json({**TASK, "State": state})
+
+    assert code_of(settings, budget) == code
     assert budget.calls() == {"tasks": 1}
 
 
-def test_person_is_not_kept_waiting_for_the_budget(httpserver, budget):
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 429, 500, 502, 503])
+def test_person_is_told_that_nobody_can_say_whether_a_task_runs(httpserver, budget, settings, status):
+    httpserver.expect_request(re.compile("/api.*")).respond_with_data("<html>", status=status)
+
+    assert code_of(settings, budget) == "cannot_ask"
+
+
+@pytest.mark.parametrize("space", ["../x", "Spaces-1/../..", "Spaces 1", "", "\u0000", "Spaces-404"])
+def test_space_that_is_none_does_not_skip_the_question(httpserver, budget, settings, space):
+    httpserver.expect_request("/api/tasks/ServerTasks-4711").respond_with_json({**TASK, "State": "Executing"})
+
+    assert code_of(settings, budget, space) in ("cannot_ask", "still_running")
+
+
+@pytest.mark.parametrize("body", ["<html>sign in</html>", "[]", "{}", "null", '{"Id": 1}'])
+def test_answer_that_says_nothing_of_the_task_is_no_answer(httpserver, budget, settings, body):
+    httpserver.expect_request(re.compile("/api.*")).respond_with_data(body)
+
+    assert code_of(settings, budget) == "cannot_ask"
+
+
+def test_person_is_not_kept_waiting_for_the_budget(httpserver, budget, settings):
     for _ in range(8):
         budget.take(urgent=True)
-    settings = Settings(octopus_url=httpserver.url_for("/"), octopus_api_key="API-KEY")
 
-    assert task_is_running(settings, budget, "ServerTasks-4711", "Spaces-1") is False
+    assert code_of(settings, budget) == "cannot_ask"
+    assert httpserver.log == []
+
+
+def test_without_an_api_key_nobody_is_asked(httpserver, budget):
+    assert code_of(Settings(octopus_url=httpserver.url_for("/")), budget) is None
     assert httpserver.log == []
 
 

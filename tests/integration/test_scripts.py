@@ -9,6 +9,7 @@ from app.coordination.board import Board
 from app.coordination.connection import connect
 from app.coordination.errors import StoreError, StoreUnreachable
 from app.coordination.keys import NAMES
+from app.coordination.reach import Reach
 from app.domain.run import Run
 from tests.conftest import opened
 
@@ -79,8 +80,9 @@ def test_header_of_the_library_lists_the_keys_that_come_in():
     assert arguments(body) == {1}
 
 
-def test_every_script_has_a_method_of_the_board_that_calls_it():
-    called = set(re.findall(r'self\.(?:script|_word)\(\s*"(\w+)"', inspect.getsource(Board)))
+def test_every_script_has_a_method_that_calls_it():
+    source = inspect.getsource(Board) + inspect.getsource(Reach)
+    called = set(re.findall(r'self\.(?:_?script|_word)\(\s*"(\w+)"', source))
 
     assert called == set(SCRIPTS)
 

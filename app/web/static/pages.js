@@ -298,7 +298,7 @@
     } else if (live.dataset.scope === "all") {
       // A pause names no machine: those where its run is shown.
       const shown = task ? live.querySelectorAll(`.machine [data-key="${CSS.escape(record.task_id)}"]`) : [];
-      if (record.kind === "closed" || record.kind === "opened") ask(null);
+      if (["closed", "opened", "octopus_unreachable", "octopus_reachable"].includes(record.kind)) ask(null);
       else ask([...machines, ...Array.from(shown, (entry) => entry.closest(".machine").dataset.key)]);
     } else {
       const own = (live.dataset.machines || "").split(" ");

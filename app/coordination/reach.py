@@ -1,0 +1,80 @@
+"""Whether Octopus answers: one state for all processes, with its time and reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from app.coordination.connection import Client
+from app.coordination.keys import Keys
+from app.coordination.scripts import Scripts, translated
+
+log = structlog.get_logger()
+
+#: How long failures must have gone on, with no answer in between, until people are told: one restart of a proxy is no
+#: outage. What Octopus itself says will last so long is told at its first word.
+TOLD_AFTER = timedelta(seconds=10)
+
+#: Characters of a reason.
+MOST_WHY = 200
+
+
+@dataclass(frozen=True)
+class Unreachable:
+    """Since when Octopus does not answer, why not, how often it was asked in vain, and when last; clock of Redis."""
+
+    since_ms: int
+    why: str
+    failures: int
+    asked_ms: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The state as the API shows it."""
+        return dict(self.__dict__)
+
+
+class Reach:
+    """What `app.octopus.transport` notes of its requests. All methods raise `StoreError`."""
+
+    def __init__(self, script: Scripts, client: Client, keys: Keys) -> None:
+        self._script = script
+        self._client = client
+        self._counters = keys.counters
+
+    def failed(self, why: str, *, lasts: float = 0) -> None:
+        """Octopus did not answer, after all attempts.
+
+        Args:
+            why: A few words for people.
+            lasts: Seconds that it said this would last, at least.
+
+        Source: lua/unreachable.lua.
+        """
+        told_after_ms, lasts_ms = TOLD_AFTER // timedelta(milliseconds=1), min(int(lasts * 1000), 10**9)
+        if self._script("unreachable", why[:MOST_WHY], lasts_ms, told_after_ms)[0] == b"told":
+            log.warning("OCTOPUS DOES NOT ANSWER: nothing is ended for that, and it is asked again", why=why)
+
+    def answered(self) -> None:
+        """Octopus did answer.
+
+        Source: lua/reachable.lua.
+        """
+        # One look for each request, of which there are few; hardly ever there is more to do.
+        with translated():
+            is_in_doubt = self._client.hexists(self._counters, "octopus_since")
+        if is_in_doubt and self._script("reachable")[0] == b"told":
+            log.warning("Octopus answers again")
+
+    def unreachable(self) -> Unreachable | None:
+        """The state once people were told of it; None while Octopus answers, or has failed for a moment only."""
+        with translated():
+            found: list[Any] = self._client.hmget(
+                self._counters, "octopus_told", "octopus_since", "octopus_why", "octopus_failures", "octopus_asked"
+            )
+        told, since, why, failures, asked = found
+        if not told:
+            return None
+        return Unreachable(int(since), why.decode(), int(failures), int(asked))
