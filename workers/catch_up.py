@@ -126,7 +126,7 @@ class CatchUp:
             else:
                 task_id = self._octopus.deployment(event.deployment_id, space=space).task_id
         except OctopusError as error:
-            if not error.permanent:
+            if not error.permanent or error.is_silence:
                 raise
             # One that the key may not see must not keep all later events from being read.
             log.warning("catch up: nobody says which task an event is about", event_id=event.id, error=str(error))

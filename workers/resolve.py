@@ -352,7 +352,8 @@ class Resolver:
                 if is_refusal(error):
                     self._board.refuse_plan(task_id)
                 retry_after = error.retry_after if isinstance(error, OctopusBusy) else None
-                self._put_off(task_id, error, permanent=error.permanent, at_least=retry_after)
+                is_permanent = error.permanent and not error.is_silence
+                self._put_off(task_id, error, permanent=is_permanent, at_least=retry_after)
             except Unclear as error:
                 self.server_failures = 0
                 self._put_off(task_id, error, permanent=True)

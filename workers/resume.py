@@ -91,8 +91,8 @@ def _attempt(context: Context, octopus: OctopusClient, place: Place) -> None:
     try:
         answer(context, octopus, place)
     except (NotYet, OctopusError) as error:
-        if isinstance(error, OctopusError) and error.is_silence:
-            # No try of this run: all of them are looked at as soon as Octopus answers again.
+        if isinstance(error, OctopusError) and error.is_silence and context.services.reach.unreachable():
+            # No try of this run, and no use to ask about the others.
             context.board.put_off(task_id, SILENT_PAUSE)
             raise
         tries = context.unresolved.failed(f"resume-{task_id}")

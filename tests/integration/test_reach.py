@@ -340,6 +340,7 @@ def test_parked_runs_are_looked_at_soon_after_octopus_is_back(board, clock, http
     for run in (holder, parked):
         board.join(run, {"Machines-7"})
     board.release(holder.task_id)
+    context.services.reach.failed("503 Service Unavailable", lasts=7200)
     for _ in range(20):
         assert context.active.due_resumes(clock.now_ms) == [parked.task_id]
         a_job(context, resume.run).perform()
@@ -348,6 +349,22 @@ def test_parked_runs_are_looked_at_soon_after_octopus_is_back(board, clock, http
 
     assert board.place(parked.task_id).is_granted
     assert context.unresolved.failed(f"resume-{parked.task_id}") == 1
+
+
+def test_parked_run_that_octopus_fails_on_keeps_no_other_from_being_asked_about(board, httpserver, context, a_run):
+    httpserver.expect_request(re.compile("/api.*")).respond_with_data(PAGE, status=500)
+    runs = [a_run(parked=True, info={"space_id": "Spaces-1"}) for _ in range(2)]
+    holders = [a_run(), a_run()]
+    for number, (holder, parked) in enumerate(zip(holders, runs, strict=True)):
+        board.join(holder, {f"Machines-{number}"})
+        board.join(parked, {f"Machines-{number}"})
+        board.release(holder.task_id)
+    job = a_job(context, resume.run)
+
+    job.perform()
+
+    assert not job.was_unanswered
+    assert [context.unresolved.failed(f"resume-{run.task_id}") for run in runs] == [2, 2]
 
 
 def test_a_job_that_fails_otherwise_still_fails(context):

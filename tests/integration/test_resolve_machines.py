@@ -288,6 +288,7 @@ def test_failure_that_is_no_refusal_ends_nothing(board, clock, octopus, context,
     clock.advance(10 * board.policy.provisional)
 
     assert kinds_at(board, a_run, "Machines-7") == ["provisional"]
+    assert pause_of(board) <= 5, "a key that is accepted again, or a server that is back, is asked soon"
 
 
 def test_run_whose_task_is_hidden_is_known_by_its_deployment(board, octopus, context, starts):
