@@ -27,6 +27,7 @@ from app.coordination.retention import Retention
 from app.coordination.snapshot import Counts, Snapshot, count, take
 from app.coordination.timeline import Timeline
 from app.coordination.wakes import Wakes
+from app.domain.ids import space_of
 from app.domain.place import Place
 from app.jobs import CATCH_UP, REBUILD, RESUME, Job, enqueue, workers_seen
 from app.settings import Settings
@@ -120,7 +121,7 @@ class Services:
             return None
         from app.octopus.ask import objection_to_release
 
-        space_id = place.run.get("info", {}).get("space_id")
+        space_id = space_of(place.run.get("info") or {})
         return objection_to_release(self.settings, self.budget, place.task_id, space_id, reach=self.reach)
 
     @property

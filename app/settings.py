@@ -16,6 +16,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from app.domain.ids import space_id_of
+
 PREFIX = "OCTOWAIT_"
 
 #: In the data directory: where the octowait that was started there listens.
@@ -54,6 +56,14 @@ def _tokens(text: object) -> object:
 
 def _names(text: object) -> object:
     return tuple(filter(None, (part.strip() for part in text.split(",")))) if isinstance(text, str) else text
+
+
+def _spaces(text: object) -> object:
+    names = _names(text)
+    # A name would be taken for an id, and Octopus would know no such space: nobody would ever be granted.
+    if isinstance(names, tuple) and not all(space_id_of(name) for name in names):
+        raise ValueError("expected ids of spaces, comma separated, such as Spaces-1,Spaces-2")
+    return names
 
 
 def _targets(text: object) -> object:
@@ -107,8 +117,8 @@ class Settings(BaseSettings):
     tokens: Annotated[tuple[Token, ...], NoDecode, BeforeValidator(_tokens)] = ()
     octopus_url: Url = None
     octopus_api_key: SecretStr | None = None
-    #: Empty: all that the key may see.
-    octopus_spaces: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = ()
+    #: Ids; empty: all that the key may see.
+    octopus_spaces: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_spaces)] = ()
     #: Tasks that Octopus runs at once; empty: unknown.
     task_cap: Positive | None = None
     #: Slots of TASK_CAP that blocking waiters leave to others.

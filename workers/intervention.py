@@ -9,6 +9,7 @@ from datetime import timedelta
 import structlog
 
 from app.coordination.board import info_of
+from app.domain.ids import space_of
 from app.domain.place import Place, State
 from app.domain.terms import shows_terms
 from app.jobs import RESUME, enqueue
@@ -55,7 +56,7 @@ def claim_of(place: Place) -> Claim:
     info = info_of(place.run)
     project = (info.get("project") or {}).get("id")
     return Claim(
-        place.task_id, info.get("space_id"), project, info.get("deployment_id"), info.get("runbook_run_id")
+        place.task_id, space_of(info), project, info.get("deployment_id"), info.get("runbook_run_id")
     )  # fmt: skip
 
 
@@ -100,7 +101,7 @@ def _asked(context: Context, octopus: OctopusClient, place: Place) -> list[Inter
     # A run can have asked again, or been put back in line, after its intervention was raised.
     rebuilt = place.run.get("rebuilt")
     first_ms = rebuilt["raised_ms"] if rebuilt else place.run["requested_at_ms"] - tolerance_ms
-    space = info_of(place.run).get("space_id")
+    space = space_of(info_of(place.run))
     return [
         found
         for found in octopus.interruptions(place.task_id, pending_only=False, space=space)
@@ -140,7 +141,7 @@ def see_pause(context: Context, octopus: OctopusClient, place: Place) -> None:
     holds = place.is_granted or place.state is State.OBSERVED
     if not holds or context.active.is_to_be_resumed(place.task_id):
         return
-    space = info_of(place.run).get("space_id")
+    space = space_of(info_of(place.run))
     pending = octopus.interruptions(place.task_id, pending_only=True, space=space)
     # What a parked run is let go on by is no pause of its work.
     if not pending or (place.run.get("parked") and any(shows_terms(each.instructions) for each in pending)):

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from app.coordination.board import info_of
+from app.domain.ids import space_of
 from app.domain.place import Place
 from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import OctopusError
@@ -58,7 +59,7 @@ def _look_up(memory: Memory, octopus: OctopusClient, places: list[Place]) -> boo
     """Whether Octopus has said all that it will; False to ask again in the next pass."""
     wanted: dict[tuple[str, str | None], dict[str, str]] = {}
     for place in places:
-        space = info_of(place.run).get("space_id")
+        space = space_of(info_of(place.run))
         for kind, document_id in _nameless(place):
             if is_id(document_id) and document_key(kind, space, document_id) not in memory.names:
                 wanted.setdefault((kind, space), {})[document_id.lower()] = document_id
@@ -127,7 +128,7 @@ def _nameless(place: Place) -> Iterator[tuple[str, str]]:
 
 def _names_for(memory: Memory, place: Place) -> tuple[dict[str, Any], list[dict[str, str]]]:
     info = info_of(place.run)
-    space = info.get("space_id")
+    space = space_of(info)
     machines = []
     for machine in place.machines:
         name = memory.names.get(document_key("machines", space, machine.id)) if machine.name == machine.id else None

@@ -15,7 +15,7 @@ from structlog.contextvars import bind_contextvars
 
 from app.coordination.board import info_of
 from app.coordination.errors import StoreError
-from app.domain.ids import distinct_ids
+from app.domain.ids import distinct_ids, space_of
 from app.domain.place import Place
 from app.domain.plan import MachineUse, Selection, Target, machines_of
 from app.jobs import RESOLVE, enqueue
@@ -415,5 +415,4 @@ def is_refusal(error: OctopusError) -> bool:
 
 
 def _space(place: Place) -> str | None:
-    space: str | None = info_of(place.run).get("space_id")
-    return space
+    return space_of(info_of(place.run))

@@ -11,6 +11,7 @@ from rq.timeouts import JobTimeoutException
 
 from app.coordination.board import info_of
 from app.coordination.errors import StoreError
+from app.domain.ids import space_of
 from app.domain.place import Place
 from app.jobs import RESUME, enqueue
 from app.octopus.client import OctopusClient
@@ -125,7 +126,7 @@ def answer(context: Context, octopus: OctopusClient, place: Place) -> None:
         OctopusError: Octopus did not do it.
     """
     found = find(context, octopus, place)
-    if found is None and octopus.task(place.task_id, space=info_of(place.run).get("space_id")).is_completed:
+    if found is None and octopus.task(place.task_id, space=space_of(info_of(place.run))).is_completed:
         context.board.answered(place.task_id, "task_ended")
         return
     if found is None:

@@ -19,6 +19,9 @@ RESERVED = 0.25
 #: Seconds that one answer of Octopus can make everybody hold back; where it wants more, it says so again.
 MAX_PAUSE_SECONDS = 600.0
 
+#: The same for callers who are urgent, since somebody waits for what they ask.
+MAX_URGENT_PAUSE_SECONDS = 60.0
+
 # The permits given, newest first, as times that never go back: a clock that does must not let more through.
 _TAKE = """
 local permits, pause, calls = KEYS[1], KEYS[2], KEYS[3]
@@ -48,12 +51,15 @@ redis.call('HINCRBY', calls, kind, 1)
 return 0
 """
 
-# A longer pause stays.
+# A longer pause stays: that of all, and that of those who are urgent.
 _PAUSE = """
 local time = redis.call('TIME')
-local ends = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1]) + tonumber(ARGV[2])
-if ends > tonumber(redis.call('GET', KEYS[1]) or 0) then
-    redis.call('SET', KEYS[1], ends, 'PX', ARGV[2])
+local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
+for number, pause in ipairs(KEYS) do
+    local ends = now + tonumber(ARGV[1 + number])
+    if ends > tonumber(redis.call('GET', pause) or 0) then
+        redis.call('SET', pause, ends, 'PX', ARGV[1 + number])
+    end
 end
 return 0
 """
@@ -68,7 +74,9 @@ class Budget:
 
     def __init__(self, client: Client, keys: Keys, per_minute: int, *, offset_ms: int = 0) -> None:
         self._client = client
-        self._keys = [keys.named(name) for name in ("octopus-permits", "octopus-pause", "octopus-calls")]
+        self._permits, self._calls = keys.named("octopus-permits"), keys.named("octopus-calls")
+        #: By whether a caller is urgent.
+        self._pauses = {False: keys.named("octopus-pause"), True: keys.named("octopus-pause-urgent")}
         self._most = {True: per_minute, False: max(1, math.floor(per_minute * (1 - RESERVED)))}
         self._take = client.register_script(_TAKE)
         self._pause = client.register_script(_PAUSE)
@@ -85,22 +93,23 @@ class Budget:
             0.0 for go. A caller who waits is not in a line: another can be first after the same time.
         """
         with translated():
-            longest_ms = int(MAX_PAUSE_SECONDS * 1000)
-            wait_ms = self._take(self._keys, [self.offset_ms, self._most[urgent], WINDOW_MS, kind, longest_ms])
+            keys = [self._permits, self._pauses[urgent], self._calls]
+            longest_ms = int((MAX_URGENT_PAUSE_SECONDS if urgent else MAX_PAUSE_SECONDS) * 1000)
+            wait_ms = self._take(keys, [self.offset_ms, self._most[urgent], WINDOW_MS, kind, longest_ms])
         return int(wait_ms) / 1000
 
     def pause(self, seconds: float) -> None:
-        """Give no permits for that long: Octopus said so."""
-        pause_ms = math.ceil(min(seconds, MAX_PAUSE_SECONDS) * 1000)
-        if pause_ms > 0:
+        """Give no permits for that long, as far as such a pause may go: Octopus said so."""
+        if seconds > 0:
+            pauses_ms = [math.ceil(min(seconds, most) * 1000) for most in (MAX_PAUSE_SECONDS, MAX_URGENT_PAUSE_SECONDS)]
             with translated():
-                self._pause(self._keys[1:2], [self.offset_ms, pause_ms])
+                self._pause([self._pauses[False], self._pauses[True]], [self.offset_ms, *pauses_ms])
 
     def left(self) -> int:
         """How many requests may go out now, by those who are urgent; 0 while Octopus wants everybody to hold back."""
         with translated():
-            permits: list[Any] = self._client.lrange(self._keys[0], 0, -1)
-            paused_until: Any = self._client.get(self._keys[1])
+            permits: list[Any] = self._client.lrange(self._permits, 0, -1)
+            paused_until: Any = self._client.get(self._pauses[True])
             seconds, micros = self._client.time()
         now_ms = seconds * 1000 + micros // 1000 + self.offset_ms
         if int(paused_until or 0) > now_ms:
@@ -110,5 +119,5 @@ class Budget:
     def calls(self) -> dict[str, int]:
         """How many requests were permitted since the store is new, by kind, e.g. ``{"tasks": 12, "events": 3}``."""
         with translated():
-            counts: dict[Any, Any] = self._client.hgetall(self._keys[2])
+            counts: dict[Any, Any] = self._client.hgetall(self._calls)
         return {kind.decode(): int(count) for kind, count in counts.items()}

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from app.domain.ids import space_id_of
+
 #: The longest that a webhook is under way while Octopus has a free task slot, by Octopus's clock and ours: what is read
 #: from Octopus sooner may yet come, and is not lost.
 WEBHOOK_MS = 50_000
@@ -149,7 +151,8 @@ def parse_event(event: Mapping[str, Any], *, server: str | None = None) -> Event
         info["deployment_id"] = ids["deployments"]
     if "runbookruns" in ids:
         info["runbook_run_id"] = ids["runbookruns"]
-    space_id = _text(event.get("SpaceId"))
+    # The event counts whatever it says of its space, which becomes part of addresses.
+    space_id = space_id_of(_text(event.get("SpaceId")))
     if space_id:
         info["space_id"] = space_id
     # Shown as a link: what the payload calls its server may be anything.

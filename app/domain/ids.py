@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from app.domain.errors import InvalidId
 
 #: What Octopus ids are made of, with room for slugs; excludes the NUL and the slash that keys and addresses use.
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,99}$"
 
+#: Ids of spaces, which are parts of addresses.
+SPACE_PATTERN = r"^[Ss][Pp][Aa][Cc][Ee][Ss]-[A-Za-z0-9-]{1,80}$"
+
 _ID = re.compile(ID_PATTERN.replace("$", r"\Z"))
+_SPACE = re.compile(SPACE_PATTERN.replace("$", r"\Z"))
 
 
 def checked_id(value: str, what: str) -> str:
@@ -29,3 +35,13 @@ def distinct_ids(values: list[str] | tuple[str, ...] | frozenset[str] | set[str]
     for value in values:
         seen.setdefault(value.lower(), value)
     return [seen[key] for key in sorted(seen)]
+
+
+def space_id_of(value: object) -> str | None:
+    """*value* where it is the id of a space, e.g. ``Spaces-1``; else None, as if nobody had said which space it is."""
+    return value if isinstance(value, str) and _SPACE.match(value) else None
+
+
+def space_of(info: Mapping[str, Any]) -> str | None:
+    """The space of a run by its info, which a version that did not look at it may have kept."""
+    return space_id_of(info.get("space_id"))

@@ -26,19 +26,30 @@ _RETRIED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 #: With one of these, ``Retry-After`` is about all requests rather than about this one.
 _EVERYBODY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
+#: Seconds that an answer may ask to be left alone, at most: a date in two days would leave machines free until then.
+#: Where Octopus wants more, it says so again.
+LONGEST_PAUSE_SECONDS = 600.0
+
+#: The same for what somebody waits on.
+LONGEST_URGENT_PAUSE_SECONDS = 60.0
+
 #: ``Octopus-RateLimit: r=7;t=18``: requests that remain, and seconds until there are more.
 _RATE_LIMIT = re.compile(r"\br=(\d{1,9})\b.*\bt=(\d{1,9})\b")
 
 
-def check(answer: requests.Response, said: str) -> None:
-    """Nothing for a success of what *said* names, e.g. ``GET /api/tasks``; else its `OctopusError`."""
+def check(answer: requests.Response, said: str, *, urgent: bool = False) -> None:
+    """Nothing for a success of what *said* names, e.g. ``GET /api/tasks``; else its `OctopusError`.
+
+    Args:
+        urgent: Somebody waits for it, so that no pause is as long as others may be.
+    """
     status = answer.status_code
     if answer.ok and (status == HTTPStatus.OK or answer.request.method != "GET"):
         return
     complaint = _complaint(answer)
     said = f"{said}: {status} {answer.reason}{': ' if complaint else ''}{complaint}"
     if status in _RETRIED or status >= 500:
-        retry_after = seconds_of(answer.headers.get("Retry-After"))
+        retry_after = bounded(seconds_of(answer.headers.get("Retry-After")), urgent=urgent)
         not_begun = status == HTTPStatus.TOO_MANY_REQUESTS
         raise OctopusBusy(said, status=status, retry_after=retry_after, not_begun=not_begun)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -88,23 +99,29 @@ def is_of_octopus(answer: requests.Response) -> bool:
 
 
 def pause_of(answer: requests.Response) -> float:
-    """Seconds for which nobody should ask anything more; 0 for none."""
-    asked = seconds_of(answer.headers.get("Retry-After")) if answer.status_code in _EVERYBODY else None
+    """Seconds for which nobody should ask anything more; 0 for none. `bounded` for those who are not urgent."""
+    asked = bounded(seconds_of(answer.headers.get("Retry-After"))) if answer.status_code in _EVERYBODY else None
     if asked is not None:
         return asked
     limit = _RATE_LIMIT.search(answer.headers.get("Octopus-RateLimit", ""))
-    return float(limit[2]) if limit and int(limit[1]) == 0 else 0.0
+    return bounded(float(limit[2])) or 0.0 if limit and int(limit[1]) == 0 else 0.0
+
+
+def bounded(seconds: float | None, *, urgent: bool = False) -> float | None:
+    """*seconds* that an answer asks for, as many of them as anybody is left to wait."""
+    longest = LONGEST_URGENT_PAUSE_SECONDS if urgent else LONGEST_PAUSE_SECONDS
+    return None if seconds is None else min(seconds, longest)
 
 
 def seconds_of(retry_after: str | None) -> float | None:
-    """Seconds from ``Retry-After``, which is a number of them or a date."""
+    """Seconds from ``Retry-After``, which is a number of them or a date; None for anything else."""
     if not retry_after:
         return None
-    if re.fullmatch(r"\s*[0-9]{1,9}\s*", retry_after):
+    if re.fullmatch(r"\s*[0-9]+\s*", retry_after, re.ASCII):
         return float(retry_after)
     try:
         moment = parsedate_to_datetime(retry_after)
-    except ValueError:
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())

@@ -106,7 +106,7 @@ def objection_to_release(
     if client is None:
         return None
     try:
-        if client.task(task_id, space=space_id).is_completed:
+        if client.task_anywhere(task_id, space=space_id).is_completed:
             return None
     except OctopusError as error:
         # Whatever the reason, a space that the key may not see too: nobody has said that it does not run.

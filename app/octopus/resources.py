@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from app.domain.errors import InvalidId
-from app.domain.ids import checked_id, distinct_ids
+from app.domain.ids import checked_id, distinct_ids, space_id_of
 from app.octopus import answers
 from app.octopus.errors import OctopusUnaskable
 from app.octopus.fields import parse_id, parse_page
@@ -99,13 +99,20 @@ def scope(space: str | None, spaces: Collection[str]) -> tuple[str | None, dict[
     named = [space] if space else distinct_ids(list(spaces))
     if len(named) == 1:
         return named[0], {}
-    return None, {"spaces": ",".join(checked_part(name) for name in named) or ALL_SPACES}
+    return None, {"spaces": ",".join(_checked_space(name) for name in named) or ALL_SPACES}
 
 
 def _path(space: str | None, path: tuple[str, ...]) -> str:
+    """The address of a resource: whatever was said to be an id, it names no other resource."""
     # A Git reference has slashes; in an address it is one part.
     parts = [quote(part, safe="") if part.startswith("refs/") else checked_part(part) for part in path]
-    return "/".join(["/api", *([checked_part(space)] if space else []), *parts])
+    return "/".join(["/api", *([_checked_space(space)] if space else []), *parts])
+
+
+def _checked_space(space: str) -> str:
+    if not space_id_of(space):
+        raise OctopusUnaskable(f"space {space[:100]!r}: expected the id of a space such as Spaces-1")
+    return space
 
 
 def checked_part(part: str) -> str:

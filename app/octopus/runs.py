@@ -61,6 +61,22 @@ class Runs(Resources):
         """The server task as it stands."""
         return self._task(self._get(space, "tasks", task_id))
 
+    def task_anywhere(self, task_id: str, *, space: str | None = None) -> Task:
+        """The server task as it stands, also where it is in another space than *space*: that is what somebody said.
+
+        Raises:
+            OctopusError: of the request that names *space*, if neither has it.
+        """
+        try:
+            return self.task(task_id, space=space)
+        except (OctopusDenied, OctopusMissing) as error:
+            if space is None:
+                raise
+            try:
+                return self.task(task_id)
+            except (OctopusDenied, OctopusMissing):
+                raise error from None
+
     def tasks(
         self, task_ids: Collection[str], *, space: str | None = None, spaces: Collection[str] = ()
     ) -> tuple[Task, ...]:

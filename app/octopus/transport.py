@@ -166,7 +166,7 @@ class Transport:
             self._await_turn(call, manner, waiting)
             answer = self._ask(call, address, params, waiting)
             if not answer.is_redirect:
-                answers.check(answer, str(call))
+                answers.check(answer, str(call), urgent=manner.urgent)
                 return answer
             address, params = urljoin(address, answer.headers["Location"]), None
             if _origin(address) != self.origin:

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
-from app.domain.ids import ID_PATTERN
+from app.domain.ids import ID_PATTERN, SPACE_PATTERN
 from app.domain.run import MAX_PRIORITY
 from app.web.blocking import MOST_SECONDS
 
-Id = Annotated[str, Field(pattern=ID_PATTERN, examples=["Machines-7"])]
+
+def _checked(pattern: str, example: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.match(pattern.replace("$", r"\Z"), value):
+            raise PydanticCustomError("id", "expected an Octopus id such as {example}", {"example": example})
+        return value
+
+    return AfterValidator(check)
+
+
+def _none_if_blank(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+Id = Annotated[
+    str, Field(json_schema_extra={"pattern": ID_PATTERN}, examples=["Machines-7"]), _checked(ID_PATTERN, "Machines-7")
+]
+SpaceId = Annotated[
+    str, Field(json_schema_extra={"pattern": SPACE_PATTERN}, examples=["Spaces-1"]), _checked(SPACE_PATTERN, "Spaces-1")
+]
+#: An id that may not be known; a step writes an empty text for a variable that Octopus does not have.
+MaybeId = Annotated[Id | None, BeforeValidator(_none_if_blank)]
+MaybeSpaceId = Annotated[SpaceId | None, BeforeValidator(_none_if_blank)]
 Text = Annotated[str, Field(max_length=300)]
 Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"\S")]
 Priority = Annotated[int, Field(strict=True, ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="Higher is sooner.")]
@@ -26,14 +50,14 @@ class Input(BaseModel):
 class Named(Input):
     """Something of Octopus with its id and the name people know it by."""
 
-    id: Text | None = None
+    id: MaybeId = None
     name: Text | None = None
 
 
 class Release(Input):
     """A release with its id and version."""
 
-    id: Text | None = None
+    id: MaybeId = None
     version: Text | None = None
 
 
@@ -41,9 +65,9 @@ class WaitRequest(Input):
     """What a run asks for; all but *machines* is optional and shown to people."""
 
     machines: Annotated[list[Id], Field(min_length=1, max_length=1000)]
-    space_id: Text | None = None
-    deployment_id: Id | None = None
-    runbook_run_id: Id | None = None
+    space_id: MaybeSpaceId = None
+    deployment_id: MaybeId = None
+    runbook_run_id: MaybeId = None
     project: Named | None = None
     environment: Named | None = None
     release: Release | None = None

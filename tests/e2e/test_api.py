@@ -137,6 +137,13 @@ def test_delete_says_what_it_did(service: Service) -> None:
         ({"machines": []}, 422, "invalid", "machines"),
         ({"machines": ["Mach ines"]}, 422, "invalid", "machines.0"),
         ({"machines": ["Machines-7\u0000"]}, 422, "invalid", "machines.0"),
+        (
+            {"machines": ["Machines-7"], "space_id": "../x"},
+            422,
+            "invalid",
+            "space_id: expected an Octopus id such as Spa",
+        ),
+        ({"machines": ["Machines-7"], "tenant": {"id": "a/b"}}, 422, "invalid", "tenant.id: expected an Octopus id"),
         ({"machines": ["Machines-7"], "priority": "high"}, 422, "invalid", "priority"),
         ({"machines": ["Machines-7"], "priority": True}, 422, "invalid", "priority"),
         ({"machines": ["Machines-7"], "prioritty": 1}, 422, "invalid", "prioritty"),

@@ -111,11 +111,30 @@ def test_pause_holds_everybody_back_until_it_ends(make_budget):
     assert other.take(urgent=True) == 0
 
 
-def test_endless_pause_is_cut(make_budget):
+@pytest.mark.parametrize(
+    ("asked", "urgent", "other"), [(18, 18, 18), (60, 60, 60), (300, 60, 300), (172_800, 60, 600), (1e12, 60, 600)]
+)
+def test_endless_pause_is_cut_and_shorter_for_what_somebody_waits_on(make_budget, asked, urgent, other):
     budget = make_budget()
-    budget.pause(86_400)
+    budget.pause(asked)
 
-    assert 590 < budget.take(urgent=True) <= 600
+    assert urgent - 10 < budget.take(urgent=True) <= urgent
+    assert other - 10 < budget.take(urgent=False) <= other
+    budget.offset_ms += 60_001
+    assert budget.take(urgent=True) == 0
+    budget.offset_ms += 540_000
+    assert budget.take(urgent=False) == 0
+
+
+def test_longer_pause_stays_for_both_kinds_of_callers(make_budget):
+    budget = make_budget()
+    budget.pause(300)
+    budget.offset_ms += 30_000
+    budget.pause(5)
+
+    assert 25 < budget.take(urgent=True) <= 30
+    assert 265 < budget.take(urgent=False) <= 270
+    assert budget.left() == 0
 
 
 def test_pause_of_nothing_is_none(make_budget):

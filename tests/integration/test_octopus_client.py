@@ -265,3 +265,19 @@ def test_id_cannot_leave_its_place_in_the_address(httpserver, client, task_id):
         client.task(task_id)
 
     assert httpserver.log == []
+
+
+@pytest.mark.parametrize("space", ["../x", "..", "Spaces-1/../Spaces-2", "Default Space", "Spaces-1,Spaces-2", "all"])
+@pytest.mark.parametrize("ask", [
+    lambda client, space: client.task("ServerTasks-1", space=space),
+    lambda client, space: client.tasks(["ServerTasks-1"], space=space),
+    lambda client, space: client.tasks(["ServerTasks-1"], spaces=["Spaces-1", space]),
+    lambda client, space: client.active_tasks(spaces=["Spaces-1", space]),
+    lambda client, space: client.interruptions("ServerTasks-1", space=space),
+    lambda client, space: list(client.events(from_ms=0, to_ms=1, spaces=[space])),
+])  # fmt: skip
+def test_space_that_is_no_id_is_in_no_address(httpserver, client, ask, space):
+    with pytest.raises(OctopusRejected, match="expected the id of a space"):
+        ask(client, space)
+
+    assert httpserver.log == []

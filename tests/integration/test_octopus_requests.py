@@ -315,6 +315,16 @@ def test_answer_that_says_nothing_of_the_task_is_no_answer(httpserver, budget, s
     assert code_of(settings, budget) == "cannot_ask"
 
 
+@pytest.mark.parametrize("status", [403, 404])
+def test_person_is_told_of_a_task_that_was_said_to_be_in_another_space(httpserver, budget, settings, status):
+    """Whoever joins says in which space it is, and could keep anybody from asking about it."""
+    httpserver.expect_request("/api/Spaces-99/tasks/ServerTasks-4711").respond_with_data("", status=status)
+    httpserver.expect_request(TASK_PATH).respond_with_json(TASK)
+
+    assert code_of(settings, budget, "Spaces-99") == "still_running"
+    assert budget.calls() == {"tasks": 2}
+
+
 def test_person_is_not_kept_waiting_for_the_budget(httpserver, budget, settings):
     for _ in range(8):
         budget.take(urgent=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -161,6 +162,36 @@ def test_lost_names_do_not_stop_it(board, httpserver, context, a_run):
     octopus.has_deployment(SpecificMachineIds=["Machines-7"])
     octopus.fails("machines", 500)
     hears(board)
+
+    resolve_all(context)
+
+    assert holders_of(board, a_run, "Machines-7") == [TASK]
+
+
+def test_server_that_asks_for_days_is_asked_again_within_a_minute(board, httpserver, octopus, context):
+    """Its machines would count as free for two days."""
+    octopus.has_task(DeploymentId=DEPLOYMENT)
+    octopus.has_deployment()
+    httpserver.expect_request(
+        "/api/Spaces-1/releases/Releases-90/deployments/preview/Environments-2"
+    ).respond_with_data("", status=503, headers={"Retry-After": "172800"})
+    hears(board)
+
+    resolve_all(context)
+
+    left_ms = board.client.pttl(board.keys.named("resolving:servertasks-4711"))
+    assert 0 < left_ms <= 60_000
+
+
+def test_run_whose_space_is_no_id_is_resolved_as_one_of_unknown_space(board, httpserver, octopus, context, a_run):
+    """An older version kept what an event said."""
+    httpserver.expect_request(f"/api/tasks/{TASK}").respond_with_json(
+        {"Id": TASK, "SpaceId": "Spaces-1", "State": "Executing", "Arguments": {"DeploymentId": DEPLOYMENT}}
+    )
+    octopus.has_deployment(SpecificMachineIds=["Machines-7"])
+    octopus.has_machines(m7="web-01")
+    event = parse_event(an_event())
+    board.deliver(replace(event, info={**event.info, "space_id": "../../x"}))
 
     resolve_all(context)
 

@@ -81,6 +81,26 @@ def test_info_has_what_the_pages_show():
     }
 
 
+@pytest.mark.parametrize(
+    "space", ["../x", "Spaces-1/../../x", "Default Space", "", 7, ["Spaces-1"], {"Id": "Spaces-1"}]
+)
+def test_event_with_a_space_that_is_no_id_counts_and_its_space_is_unknown(space):
+    event = parse_delivery(a_body(SpaceId=space, RelatedDocumentIds=["Deployments-1", "ServerTasks-1"]))
+
+    assert (event.task_id, event.deployment_id, event.effect) == ("ServerTasks-1", "Deployments-1", "started")
+    assert "space_id" not in event.info
+    assert "url" not in event.info or event.info["url"].endswith("/app#/tasks/ServerTasks-1")
+
+
+@pytest.mark.parametrize("kind", ["Projects", "Environments", "Tenants", "Releases", "Deployments", "RunbookRuns"])
+@pytest.mark.parametrize("tail", ["/../x", "1/x", "1?x", "1 2", "1,2", "1\0", ""])
+def test_what_is_no_id_among_related_documents_is_none(kind, tail):
+    event = parse_delivery(a_body(RelatedDocumentIds=[f"{kind}-{tail}", "ServerTasks-1"], MessageReferences=[]))
+
+    assert event.task_id == "ServerTasks-1" and event.deployment_id is None
+    assert event.info.keys() <= {"space_id", "url"}
+
+
 def test_runbook_run_tells_its_tenant_and_its_own_id():
     info = parse_delivery(stored("runbook-run-started-2024")).info
 

@@ -1,7 +1,7 @@
 import pytest
 
 from app.domain.errors import InvalidId
-from app.domain.ids import checked_id, distinct_ids
+from app.domain.ids import checked_id, distinct_ids, space_id_of, space_of
 
 
 @pytest.mark.parametrize("value", ["Machines-7", "a", "7", "web_01.example~2", "x" * 100])
@@ -26,3 +26,23 @@ def test_message_about_a_long_id_stays_short():
 
 def test_ids_that_differ_in_letter_case_only_are_one():
     assert distinct_ids(["Machines-7", "machines-12", "MACHINES-7"]) == ["machines-12", "Machines-7"]
+
+
+@pytest.mark.parametrize("value", ["Spaces-1", "spaces-1", "SPACES-12345", "Spaces-a-1"])
+def test_id_of_a_space_is_taken_as_it_is(value):
+    assert space_id_of(value) == value
+    assert space_of({"space_id": value}) == value
+
+
+NO_SPACES = [
+    None, "", " ", "../x", "Spaces-1/../x", "Spaces-1/", "..", "Spaces-1?a=b", "Spaces-1#x", "Spaces-1,Spaces-2",
+    "Spaces-1\n", " Spaces-1", "Spaces-", "Default", "Default Space", "Spaces-%2e%2e", "Spaces-" + "1" * 81, 7,
+    ["Spaces-1"], {"id": "Spaces-1"}, "all", "users",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", NO_SPACES)
+def test_space_that_is_no_id_counts_as_unknown(value):
+    assert space_id_of(value) is None
+    assert space_of({"space_id": value}) is None
+    assert space_of({}) is None

@@ -31,6 +31,12 @@ def test_defaults_are_those_of_the_reference():
         ("OCTOWAIT_WEBHOOK_HEADER", "X Secret", "pattern"),
         ("OCTOWAIT_LOG_FORMAT", "xml", "'text' or 'json'"),
         ("OCTOWAIT_WEB_PROCESSES", "65", "less than or equal to 64"),
+        ("OCTOWAIT_OCTOPUS_SPACES", "Spaces-1;Spaces-2", "ids of spaces, comma separated, such as Spaces-1"),
+        ("OCTOWAIT_OCTOPUS_SPACES", "Default Space", "ids of spaces, comma separated"),
+        ("OCTOWAIT_OCTOPUS_SPACES", "Default", "ids of spaces, comma separated"),
+        ("OCTOWAIT_OCTOPUS_SPACES", "Spaces-1,Default", "ids of spaces, comma separated"),
+        ("OCTOWAIT_OCTOPUS_SPACES", "Spaces-1 Spaces-2", "ids of spaces, comma separated"),
+        ("OCTOWAIT_OCTOPUS_SPACES", "../x", "ids of spaces, comma separated"),
     ],
 )
 def test_bad_value_names_the_variable_the_value_and_what_was_expected(variable, value, expected):
@@ -40,6 +46,13 @@ def test_bad_value_names_the_variable_the_value_and_what_was_expected(variable, 
     message = str(refused.value)
     assert message.startswith(f"{variable}='{value}': ")
     assert expected in message
+
+
+def test_spaces_are_ids_with_space_around_them_or_none():
+    assert load_settings({"OCTOWAIT_OCTOPUS_SPACES": " Spaces-1 , spaces-22,"}).octopus_spaces == (
+        "Spaces-1", "spaces-22",
+    )  # fmt: skip
+    assert load_settings({}).octopus_spaces == ()
 
 
 def test_all_bad_values_are_named_at_once():
