@@ -13,6 +13,7 @@ from structlog.contextvars import bound_contextvars, unbind_contextvars
 from app.coordination.active import Active
 from app.coordination.board import Board
 from app.coordination.unresolved import Unresolved
+from app.coordination.unseen import Unseen
 from app.domain.place import Place
 from app.jobs import Job, begin_round
 from app.octopus.client import OctopusClient
@@ -41,6 +42,10 @@ class Context:
     @property
     def unresolved(self) -> Unresolved:
         return Unresolved(self.board.client, self.board.keys)
+
+    @property
+    def unseen(self) -> Unseen:
+        return Unseen(self.board.client, self.board.keys)
 
     @property
     def active(self) -> Active:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 
 from app.coordination.board import info_of
-from app.domain.events import Effect, Event
+from app.domain.events import Effect
 from app.domain.place import State
 from app.domain.run import Rebuilt, Run
 from app.domain.terms import parse_terms, shows_terms
@@ -17,6 +17,7 @@ from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusError
 from app.octopus.interventions import Claim, is_candidate
 from app.octopus.values import Interruption, Task
+from workers.active_tasks import began_ms, tell, tell_paused
 from workers.context import Context, current
 from workers.intervention import judge, see_override
 from workers.resolve import Resolver, Unclear
@@ -60,19 +61,20 @@ def rebuild(context: Context, octopus: OctopusClient) -> bool:
     closed_ms = board.closed_since_ms()
     active = octopus.active_tasks(spaces=context.settings.octopus_spaces)
     pending = _pending(octopus, active)
-    found = [task for task in active if pending.get(task.id.lower()) or _is_under_way(task)]
+    found = [task for task in active if pending.get(task.id.lower()) or task.has_begun]
     settled_ms = (board.settling_since_ms() or 0) + context.settings.waiter_ttl_seconds * SETTLED
     if found and board.now_ms() < settled_ms:
         log.info("rebuild: waiting for waiters to come back", running=len(found))
         return False
     for task in sorted(found, key=lambda task: task.start_ms or 0):
         # One that waits learns only when Octopus began it.
-        _tell(context, task, Effect.STARTED, task.start_ms or task.queue_ms or 0)
+        start_ms = began_ms(task)
+        tell(context, task, Effect.STARTED, start_ms, via="rebuild", key=f"rebuild-{task.id}-started-{start_ms}")
         asked = pending.get(task.id.lower(), [])
         is_paused = bool(asked) or task.has_pending_interruptions
         _recover(context, octopus, task, is_paused=is_paused)
         if is_paused and not _rejoin_parked(context, octopus, task, asked):
-            _tell_paused(context, task)
+            tell_paused(context, task, via="rebuild")
     unknown = _resolve(context, octopus, found, closed_ms or 0)
     if unknown:
         log.warning("rebuild: Octopus has not said of some runs which machines they use, trying again", tasks=unknown)
@@ -83,15 +85,6 @@ def rebuild(context: Context, octopus: OctopusClient) -> bool:
     log.warning("rebuild: done, granting again", running=len(found))
     enqueue(board.client, context.settings, CATCH_UP)
     return True
-
-
-def _is_under_way(task: Task) -> bool:
-    """Whether it has begun: also one that waits for a person, or for a slot after that, but not for an approval before
-    its start.
-    """
-    if task.awaits_approval:
-        return False
-    return task.is_running or task.has_pending_interruptions or task.start_ms is not None
 
 
 def _pending(octopus: OctopusClient, active: Collection[Task]) -> dict[str, list[Interruption]]:
@@ -111,25 +104,6 @@ def _pending(octopus: OctopusClient, active: Collection[Task]) -> dict[str, list
             # A key that may not see them cannot answer them either: those tasks count as at work.
             log.warning("rebuild: the interruptions of a space cannot be read", space=space, error=str(error))
     return asked
-
-
-def _tell(context: Context, task: Task, effect: Effect, occurred_ms: int) -> None:
-    """As an event of Octopus would."""
-    info = {name: value for name, value in (
-        ("space_id", task.space_id), ("deployment_id", task.deployment_id), ("runbook_run_id", task.runbook_run_id),
-    ) if value}  # fmt: skip
-    event = Event(
-        key=f"rebuild-{task.id}-{effect}-{occurred_ms}".lower(), id=None, category="Rebuild", effect=effect,
-        occurred_ms=occurred_ms, task_id=task.id, deployment_id=task.deployment_id or task.runbook_run_id, info=info,
-    )  # fmt: skip
-    context.board.deliver(event, via="rebuild")
-
-
-def _tell_paused(context: Context, task: Task) -> None:
-    place = context.board.place(task.id)
-    # A board that stays closed passes here every few seconds.
-    if place and not place.run.get("paused"):
-        _tell(context, task, Effect.PAUSED, context.board.now_ms())
 
 
 def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task, pending: Sequence[Interruption]) -> bool:

@@ -1,64 +1,171 @@
-"""The job that compares who holds and who waits with the state of their server tasks, and ends what has ended."""
+"""The job that compares who holds and who waits with the state of their server tasks, and ends what has ended.
+
+It also lists the active tasks, and so finds starts that no webhook brought.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from itertools import islice
+from functools import partial
 
 import structlog
 
 from app.coordination.board import info_of
+from app.coordination.unseen import UnseenRun
+from app.domain.ids import space_of
 from app.domain.place import Place
 from app.domain.run import TaskEnd
 from app.jobs import RECONCILE
 from app.octopus.client import IDS_A_PAGE, OctopusClient
-from app.octopus.errors import OctopusError
+from app.octopus.errors import OctopusDenied, OctopusError, OctopusMissing
 from app.octopus.values import Task
+from app.settings import Settings
+from workers.active_tasks import list_active, tell_starts
+from workers.by_space import BySpace, why_of
 from workers.context import Context, about, current
 from workers.intervention import look_after
 
 log = structlog.get_logger()
 
-#: Requests of one pass while nobody waits. While somebody does it is one, so that the number of requests a minute does
-#: not grow with the number of waiters.
+#: Requests about tasks of one space in one pass while nobody waits. While somebody does it is one, so that the number
+#: of requests a minute does not grow with the number of waiters.
 MOST_PAGES = 5
 
-#: Tasks of one pass that are asked for one by one, since the list did not have them.
+#: The share of OCTOPUS_RPM that the watches of a minute may use, and the questions, and the lists, of reconciles: with
+#: more spaces than that is enough for they take turns (P7).
+WATCH_SHARE = 0.5
+RECONCILE_SHARE = 0.125
+
+#: Tasks of a minute that are asked for one by one, since the list did not have them; two requests each.
 MOST_SINGLE = 5
 
-#: How long one that Octopus does not know is not asked for again: what it hides it hides for long.
+#: How long one that Octopus does not know is not asked for again.
 SINGLE_EVERY = timedelta(minutes=5)
+
+#: The same for one that it knows, elsewhere than the run had said.
+ELSEWHERE_EVERY = timedelta(minutes=1)
 
 #: What an event would have said of such a state.
 OUTCOMES = {"success": "succeeded", "timedout": "timedout", "failed": "failed", "canceled": "canceled"}
+
+#: The places of one space, None for an unknown one, by lower-case task id.
+Groups = Mapping[str | None, Mapping[str, Place]]
 
 
 def run() -> None:
     """What RQ calls."""
     context = current.get()
     context.begin(RECONCILE)
-    if context.octopus:
-        pages = 1 if context.active.somebody_waits() else MOST_PAGES
-        reconcile(context, context.octopus.asking(urgent=True), context.active.tasks(), pages=pages)
+    if context.octopus is None:
+        return
+    octopus, asked = context.octopus.asking(urgent=True), BySpace(context)
+    active = context.active.tasks()
+    _forget_unseen(context, active)
+    pages = 1 if context.active.somebody_waits() else MOST_PAGES
+    most = requests_of(context.settings, RECONCILE_SHARE, context.settings.reconcile_seconds)
+    groups = choose(context, asked, active, pages=pages, spaces=most)
+    # After a loss a waiter that has not come back yet looks like a run at work: the rebuild gives it time first.
+    listed: list[Task] = []
+    if context.board.closed_since_ms() is None:
+        spaces = context.active.in_turn(context.settings.octopus_spaces, most)
+        since_ms = context.board.now_ms()
+        listed = list_active(octopus, asked, spaces)
+        tell_starts(context, listed, since_ms=since_ms)
+    compare(context, octopus, asked, groups, listed=listed)
+    asked.finish()
 
 
-def reconcile(context: Context, octopus: OctopusClient, task_ids: list[str], *, pages: int = 1) -> None:
+def requests_of(settings: Settings, share: float, seconds: int) -> int:
+    """How many requests one pass of a job may make that is done every *seconds*, to stay within its *share*."""
+    return max(1, int(settings.octopus_rpm * share * seconds / 60))
+
+
+def reconcile(
+    context: Context, octopus: OctopusClient, task_ids: Sequence[str], *, pages: int = 1, spaces: int = 1
+) -> None:
     """Ask Octopus about those of *task_ids* that were asked about longest ago, and end what has ended.
 
+    Args:
+        pages: Requests for one space, of `IDS_A_PAGE` tasks each.
+        spaces: How many of them at most.
+
     Raises:
-        OctopusError: Octopus did not say; nothing is ended then.
+        OctopusError: Octopus did not say anything; nothing is ended then.
         StoreError: Redis does not answer.
     """
-    chosen = context.active.in_turn(task_ids, pages * IDS_A_PAGE)
-    # Looked at first and asked about second: what happens in between makes the answer count for nothing.
-    seen = {task_id.lower(): place for task_id in chosen if (place := context.board.place(task_id))}
-    spaces = sorted({space for place in seen.values() if (space := _space(place))})
-    tasks = octopus.tasks([place.task_id for place in seen.values()], spaces=spaces)
-    missing = seen.keys() - {task.id.lower() for task in tasks}
-    singly = islice(filter(lambda key: context.unresolved.claim(f"single-{key}", SINGLE_EVERY), missing), MOST_SINGLE)
-    for task in [*tasks, *_one_by_one(context, octopus, [seen[key] for key in singly])]:
-        with about(seen[task.id.lower()]):
-            _compare(context, octopus, seen[task.id.lower()], task)
+    asked = BySpace(context)
+    compare(context, octopus, asked, choose(context, asked, task_ids, pages=pages, spaces=spaces))
+    asked.finish()
+
+
+def choose(context: Context, asked: BySpace, task_ids: Sequence[str], *, pages: int, spaces: int) -> Groups:
+    """Those of *task_ids* whose turn it is, as they stand now, by space.
+
+    Looked at first and asked about second: what happens in between makes the answer count for nothing.
+    """
+    groups: dict[str | None, dict[str, Place]] = {}
+    #: Each space as the first run writes it, and whether it costs a request.
+    written: dict[str | None, str | None] = {}
+    costs: dict[str | None, bool] = {}
+    taken: list[str] = []
+    for task_id in context.active.by_turn(task_ids)[: IDS_A_PAGE * max(pages, spaces)]:
+        place = context.board.place(task_id)
+        space = space_of(info_of(place.run)) if place else None
+        key = space and space.lower()
+        if place and key not in groups:
+            if key not in costs:
+                costs[key], written[key] = not asked.why_hidden(space), space
+            if costs[key] and sum(costs[each] for each in groups) >= spaces:
+                continue
+            groups[key] = {}
+        if place and len(groups[key]) >= IDS_A_PAGE * pages:
+            continue
+        taken.append(task_id)
+        if place:
+            groups[key][task_id.lower()] = place
+    context.active.took_turn(taken)
+    return {written[key]: group for key, group in groups.items()}
+
+
+def compare(
+    context: Context, octopus: OctopusClient, asked: BySpace, groups: Groups, *, listed: Iterable[Task] = ()
+) -> None:
+    """End those of *groups* whose tasks have ended, and see what else their tasks say.
+
+    What Octopus does not say ends nothing: neither that it lists a task no longer, nor that it hides a space.
+
+    Args:
+        listed: What Octopus has said after the look at *groups*.
+
+    Raises:
+        OctopusError: nobody would get an answer.
+        StoreError: Redis does not answer.
+    """
+    known = {task.id.lower(): task for task in listed}
+    missing: list[Place] = []
+    for space, group in groups.items():
+        found = {key: known[key] for key in group if key in known}
+        rest = [place.task_id for key, place in group.items() if key not in known]
+        answer = asked.ask(space, partial(octopus.tasks, rest, space=space)) if rest else ()
+        found |= {task.id.lower(): task for task in answer or () if task.id.lower() in group}
+        for key, task in found.items():
+            _see(context, octopus, asked, group[key], task)
+        context.unseen.forget(found)
+        # Without an answer it may have one the next time, unless the space is hidden: they can be in another one.
+        if answer is not None or asked.why_hidden(space):
+            missing += [place for key, place in group.items() if key not in found]
+    _see_singly(context, octopus, asked, missing)
+
+
+def _see(context: Context, octopus: OctopusClient, asked: BySpace, place: Place, task: Task) -> None:
+    with about(place):
+        try:
+            _compare(context, octopus, place, task)
+        except OctopusError as error:
+            # One run's trouble, e.g. that its interruptions may not be read.
+            log.warning("reconcile: no answer about a run", task=place.task_id, error=str(error))
+            asked.failed(error)
 
 
 def _compare(context: Context, octopus: OctopusClient, place: Place, task: Task) -> None:
@@ -76,23 +183,46 @@ def end_of(task: Task) -> TaskEnd:
     return TaskEnd(OUTCOMES.get(task.state.lower(), task.state.lower()), task.completed_ms)
 
 
-def _one_by_one(context: Context, octopus: OctopusClient, places: list[Place]) -> list[Task]:
-    """Those that a list over all spaces did not have. One that Octopus does not know stays as it is: the API key may
-    not see it, and a machine that stays busy is seen and freed.
+def _see_singly(context: Context, octopus: OctopusClient, asked: BySpace, places: Iterable[Place]) -> None:
+    """Those that a list did not have. One that Octopus does not know stays as it is: the API key may not see it, and a
+    machine that stays busy is seen and freed.
     """
-    found = []
     for place in places:
+        turn = f"single-{place.task_id}"
+        if not context.unresolved.claim(turn, SINGLE_EVERY):
+            continue
+        if not _has_slot(context):
+            context.unresolved.give_back(turn)
+            return
+        space = space_of(info_of(place.run))
         try:
-            found.append(octopus.task(place.task_id, space=_space(place)))
+            task = octopus.task_anywhere(place.task_id, space=space)
         except OctopusError as error:
-            with about(place):
-                log.warning("reconcile: no answer about a task that holds or waits", error=str(error))
-            if error.permanent:
-                continue
-        context.unresolved.give_back(f"single-{place.task_id}")
-    return found
+            if isinstance(error, OctopusDenied | OctopusMissing):
+                _note_unseen(context, place, asked.why_hidden(space) or why_of(error, place.task_id))
+            else:
+                context.unresolved.give_back(turn)
+            asked.failed(error)
+        else:
+            context.unresolved.put_off(turn, ELSEWHERE_EVERY)
+            context.unseen.forget([place.task_id])
+            _see(context, octopus, asked, place, task)
 
 
-def _space(place: Place) -> str | None:
-    space: str | None = info_of(place.run).get("space_id")
-    return space
+def _has_slot(context: Context) -> bool:
+    """Whether one more task may be asked for by itself in this minute."""
+    minute = timedelta(minutes=1)
+    return any(context.unresolved.claim(f"single-slot-{number}", minute) for number in range(MOST_SINGLE))
+
+
+def _note_unseen(context: Context, place: Place, why: str) -> None:
+    run = UnseenRun(place.task_id, space_of(info_of(place.run)), why, place.now_ms)
+    if context.unseen.note(run):
+        with about(place):
+            log.warning("reconcile: a run that holds or waits cannot be looked after", why=why)
+
+
+def _forget_unseen(context: Context, active: Iterable[str]) -> None:
+    """Those that neither hold nor wait any more need not be looked after."""
+    left = {task_id.lower() for task_id in (*active, *context.unresolved.tasks())}
+    context.unseen.forget(each.task_id for each in context.unseen.runs() if each.task_id.lower() not in left)

@@ -152,9 +152,8 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
         Entry("attend", ATTEND_EVERY, lambda: services.attend(board.sweep())),
         Entry("resolve", resolve_every, lambda: unresolved.any() and services.request(RESOLVE)),
         Entry("watch", seconds(settings.watch_seconds), lambda: active.somebody_waits() and services.request(WATCH)),
-        Entry(
-            "reconcile", seconds(settings.reconcile_seconds), lambda: active.anybody() and services.request(RECONCILE)
-        ),
+        # Also while nobody holds or waits: it finds starts that no webhook brought.
+        Entry("reconcile", seconds(settings.reconcile_seconds), lambda: services.request(RECONCILE)),
         Entry("gaps", GAPS_EVERY, gaps),
         Entry("measure", MEASURE_EVERY, lambda: measure(services.measured, in_redis)),
         Entry("learn", LEARN_EVERY, learn),

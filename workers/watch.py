@@ -1,12 +1,12 @@
-"""The job that looks after the holders somebody waits for: one request, whatever the number of waiters."""
+"""The job that looks after the holders somebody waits for: one request a space, whatever the number of waiters."""
 
 from __future__ import annotations
 
 from app.jobs import WATCH
 from workers.context import current
-from workers.reconcile import reconcile
+from workers.reconcile import WATCH_SHARE, reconcile, requests_of
 
-#: Seconds the request may wait for its turn: the next watch is about to come.
+#: Seconds a request may wait for its turn: the next watch is about to come.
 PATIENCE_SECONDS = 5.0
 
 
@@ -15,4 +15,5 @@ def run() -> None:
     context = current.get()
     context.begin(WATCH)
     if context.octopus and (holders := context.board.watched()):
-        reconcile(context, context.octopus.asking(urgent=True, patience=PATIENCE_SECONDS), holders)
+        spaces = requests_of(context.settings, WATCH_SHARE, context.settings.watch_seconds)
+        reconcile(context, context.octopus.asking(urgent=True, patience=PATIENCE_SECONDS), holders, spaces=spaces)

@@ -42,11 +42,6 @@ class Active:
         with translated():
             return bool(self._client.zcard(self._keys.lines))
 
-    def anybody(self) -> bool:
-        """Whether a run holds or waits."""
-        with translated():
-            return any(self._client.zcard(key) for key in (self._keys.holders, self._keys.lines))
-
     def due_resumes(self, now_ms: int) -> list[str]:
         """Parked runs whose intervention is to be answered now, the longest due first."""
         with translated():
@@ -58,23 +53,33 @@ class Active:
         with translated():
             return self._client.zscore(self._keys.resumes, task_id) is not None
 
-    def in_turn(self, tasks: Collection[str], most: int) -> list[str]:
-        """Those *most* of *tasks* that were chosen longest ago, so that each has its turn whatever their number."""
-        key = self._keys.named("asked")
-        if not tasks:
+    def in_turn(self, names: Collection[str], most: int) -> list[str]:
+        """Those *most* of *names*, tasks or spaces, that took their turn longest ago; they take it now."""
+        chosen = self.by_turn(names)[:most]
+        self.took_turn(chosen)
+        return chosen
+
+    def by_turn(self, names: Collection[str]) -> list[str]:
+        """*names* in the order in which they took their turns, so that each has one whatever their number."""
+        if not names:
             return []
         with translated():
-            asked: list[Any] = self._client.zmscore(key, list(tasks))
-            in_order = sorted(zip(tasks, asked, strict=True), key=lambda pair: pair[1] or 0)
-            chosen = [task for task, _ in in_order[:most]]
+            taken: list[Any] = self._client.zmscore(self._keys.named("asked"), list(names))
+        return [name for name, _ in sorted(zip(names, taken, strict=True), key=lambda pair: pair[1] or 0)]
+
+    def took_turn(self, names: Collection[str]) -> None:
+        """The next turn of *names* comes after those of all others."""
+        if not names:
+            return
+        key = self._keys.named("asked")
+        with translated():
             seconds, micros = self._client.time()
             with self._client.pipeline(transaction=True) as pipe:
-                pipe.zadd(key, {task: seconds * 1000 + micros // 1000 for task in chosen})
+                pipe.zadd(key, {name: seconds * 1_000_000 + micros for name in names})
                 # Far more than ever take turns: who has ended is at the front and goes.
                 pipe.zremrangebyrank(key, 0, -100_001)
                 pipe.expire(key, 3600)
                 pipe.execute()
-        return chosen
 
     def take_gaps(self, *, quiet_ms: int, now_ms: int) -> list[Gap]:
         """The batches that are over, nothing having come for *quiet_ms*, and incomplete; each is told once.

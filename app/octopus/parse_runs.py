@@ -58,6 +58,7 @@ def parse_task(resource: Resource, *, base: str | None = None) -> Task:
         completed_ms=milliseconds(resource.get("CompletedTime")),
         has_pending_interruptions=_is_pending(resource, "Interruption"),
         has_pending_preconditions=_is_pending(resource, "Precondition"),
+        server_node=text(resource, "ServerNode"),
         finished_successfully=state.lower() == "success" or resource.get("FinishedSuccessfully") is True,
         url=_web_link(resource, base),
     )

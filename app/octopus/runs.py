@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Literal, TypeVar
 
+import structlog
+
 from app.domain.ids import distinct_ids
 from app.domain.plan import PlannedAction
 from app.octopus.errors import OctopusDenied, OctopusError, OctopusMissing, OctopusRejected, OctopusUnreadable
@@ -45,6 +47,8 @@ T = TypeVar("T")
 
 #: Times that a preview is asked for: of a broken release it always fails, and others wait for theirs meanwhile.
 PREVIEW_ATTEMPTS = 2
+
+log = structlog.get_logger()
 
 #: States of a task that has not ended.
 ACTIVE = ("Executing", "Cancelling", "Queued")
@@ -86,19 +90,32 @@ class Runs(Resources):
             space: Where they all are; else *spaces* names several, or they can be in any.
         """
         inside, query = scope(space, spaces)
-        return tuple(self._task(item) for item in self._by_ids(task_ids, inside, "tasks", query=query))
+        return tuple(self._readable(self._by_ids(task_ids, inside, "tasks", query=query)))
 
     def active_tasks(self, *, spaces: Collection[str] = ()) -> tuple[Task, ...]:
-        """The deployments and runbook runs that are queued, run, are paused or being cancelled, newest first.
+        """The deployments and runbook runs that are queued, run, are paused or being cancelled, newest first: all.
 
         Args:
             spaces: Empty for all that the key may see.
+
+        Raises:
+            OctopusUnreadable: one of them cannot be read, which may be one that is at work.
         """
-        inside, query = scope(None, spaces)
-        query |= {"states": ",".join(ACTIVE), "includeSystem": "false"}
-        found = (self._task(item) for item in self._items(inside, "tasks", query=query, overlap=OVERLAP))
+        found = (self._task(item) for item in self._active(spaces))
         # A filter that this version does not know is ignored by it.
         return tuple(task for task in found if task.uses_machines and not task.is_completed)
+
+    def listed_tasks(self, *, spaces: Collection[str] = (), most: int) -> tuple[Task, ...]:
+        """The same among the first *most* of the list, those left out that cannot be read; with those that have ended
+        where this version ignores the filter.
+        """
+        found = self._readable(islice(self._active(spaces), most))
+        return tuple(task for task in found if task.uses_machines)
+
+    def _active(self, spaces: Collection[str]) -> Iterator[Resource]:
+        inside, query = scope(None, spaces)
+        query |= {"states": ",".join(ACTIVE), "includeSystem": "false"}
+        return self._items(inside, "tasks", query=query, overlap=OVERLAP)
 
     def deployment(self, deployment_id: str, *, space: str | None = None) -> Deployment:
         """The deployment as it stands."""
@@ -305,6 +322,14 @@ class Runs(Resources):
         """Answer a manual intervention; only who has responsibility may."""
         body = submission(interruption, result, notes)
         self._write("POST", interruption.space_id, "interruptions", interruption.id, "submit", body=body)
+
+    def _readable(self, resources: Iterator[Resource]) -> Iterator[Task]:
+        """The tasks among *resources*; one that cannot be read is as if it had not been listed."""
+        for resource in resources:
+            try:
+                yield self._task(resource)
+            except OctopusUnreadable as error:
+                log.warning("Octopus lists a task that cannot be read", error=str(error))
 
     def _task(self, resource: Resource) -> Task:
         return parse_task(resource, base=self._transport.origin)

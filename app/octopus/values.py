@@ -51,6 +51,8 @@ class Task:
     completed_ms: int | None = None
     has_pending_interruptions: bool = False
     has_pending_preconditions: bool = False
+    #: The node of the server that runs it; another one later is the same run, after a restart.
+    server_node: str | None = None
     finished_successfully: bool = False
     url: str | None = None
 
@@ -69,6 +71,16 @@ class Task:
         """Whether it waits for an approval before its start: it has not begun, and holds nothing."""
         is_queued = self.state.lower() == "queued"
         return is_queued and self.has_pending_preconditions and not self.has_pending_interruptions
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it may be at work on machines: it runs, is paused, or waits for a slot to go on.
+
+        One that waits in the queue for its first slot, or for an approval, has touched none.
+        """
+        if self.is_completed or self.awaits_approval:
+            return False
+        return self.is_running or self.is_paused or self.start_ms is not None
 
     @property
     def is_canceled(self) -> bool:

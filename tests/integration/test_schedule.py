@@ -178,7 +178,7 @@ def forget(queue: Queue, board: Board, name: str) -> None:
 def test_of_two_schedulers_one_enqueues(board, queue, start_scheduler):
     hears_of_a_start(board)
     first = start_scheduler("60", HOUR)
-    names = ("resolve", "learn", "catch_up")
+    names = ("resolve", "learn", "catch_up", "reconcile")
     eventually(lambda: all(asked_for(queue, name) for name in names))
     for name in names:
         forget(queue, board, name)
@@ -237,12 +237,20 @@ def test_scheduler_asks_for_nothing_while_there_is_nothing_to_do(board, settings
     eventually(lambda: "scheduler: runs" in scheduler.output)
     seconds = board.client.time()[0]
     eventually(lambda: board.client.time()[0] > seconds + 1)
-    # Events may have been missed while nobody ran, so they are read at the start.
-    assert (asked_for(queue, "catch_up"), queue.count, urgent.count) == (1, 1, 0)
+    # Events may have been missed while nobody ran, so they are read at the start; and starts, at any time.
+    assert (asked_for(queue, "catch_up"), asked_for(queue, "reconcile"), queue.count, urgent.count) == (1, 1, 2, 0)
 
     hears_of_a_start(board)
 
     assert eventually(lambda: asked_for(queue, "resolve")) == 1
+
+
+def test_scheduler_has_starts_looked_for_while_nobody_holds_or_waits(board, queue, spawn):
+    key = {"OCTOWAIT_OCTOPUS_URL": "http://127.0.0.1:9", "OCTOWAIT_OCTOPUS_API_KEY": "API-KEY"}
+    spawn(SCHEDULER, "60", HOUR, OCTOWAIT_RECONCILE_SECONDS="1", **key)
+    for _ in range(2):
+        eventually(lambda: asked_for(queue, "reconcile"))
+        forget(queue, board, "reconcile")
 
 
 def test_scheduler_has_the_holders_watched_that_somebody_waits_for(board, settings, a_run, start_scheduler):

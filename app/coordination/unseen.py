@@ -1,0 +1,91 @@
+"""Which spaces and runs Octopus will say nothing about: one that cannot be looked after is known, and nobody else's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+from app.coordination.connection import Client
+from app.coordination.keys import Keys
+from app.coordination.scripts import translated
+
+#: Pauses after the first refusal of a space and at most, doubled in between: what Octopus hides it hides for long, and
+#: a proxy that answers for it while it starts does so for seconds.
+HIDDEN_PAUSES = (timedelta(seconds=15), timedelta(minutes=5))
+
+#: How long what is kept here outlives the last look; a process that looks writes it anew.
+_MEMORY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class UnseenRun:
+    """A run whose end nobody can ask for. *why* completes "it cannot be looked after: …"; *since_ms* is our clock."""
+
+    task_id: str
+    space_id: str | None
+    why: str
+    since_ms: int
+
+
+class Unseen:
+    """The runs and spaces about which Octopus was asked in vain. All methods raise `StoreError`."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._runs = keys.named("unseen-runs")
+        self._spaces = keys.named("unseen-spaces")
+
+    def note(self, run: UnseenRun) -> bool:
+        """Keep that *run* cannot be looked after; whether that, or why, is new."""
+        known = next((each for each in self.runs() if each.task_id.lower() == run.task_id.lower()), None)
+        if known and (known.why, known.space_id) == (run.why, run.space_id):
+            self._write(self._runs)
+            return False
+        self._write(self._runs, run.task_id, asdict(run))
+        return True
+
+    def forget(self, task_ids: Iterable[str]) -> None:
+        """These can be looked after, or need not be any more."""
+        fields = [task_id.lower() for task_id in task_ids]
+        if fields:
+            with translated():
+                self._client.hdel(self._runs, *fields)
+
+    def runs(self) -> list[UnseenRun]:
+        """Those that cannot be looked after, longest so first."""
+        with translated():
+            kept: dict[Any, Any] = self._client.hgetall(self._runs)
+        return sorted((UnseenRun(**json.loads(each)) for each in kept.values()), key=lambda run: run.since_ms)
+
+    def hide(self, space_id: str, why: str, now_ms: int) -> bool:
+        """Let nobody ask about all of the space for a while, longer each time; whether it, or why, is new."""
+        was = self._read(space_id) or {"times": 0, "why": None}
+        pause = min(HIDDEN_PAUSES[0] * 2 ** min(was["times"], 20), HIDDEN_PAUSES[1])
+        until_ms = now_ms + pause // timedelta(milliseconds=1)
+        self._write(self._spaces, space_id, {"why": why, "times": was["times"] + 1, "until_ms": until_ms})
+        return bool(was["why"] != why)
+
+    def show(self, space_id: str) -> bool:
+        """Octopus answers for the space; whether it did not before."""
+        with translated():
+            return bool(self._client.hdel(self._spaces, space_id.lower()))
+
+    def why_hidden(self, space_id: str, now_ms: int) -> str | None:
+        """Why the space is not to be asked about now; None if it is."""
+        kept = self._read(space_id)
+        return kept["why"] if kept and kept["until_ms"] > now_ms else None
+
+    def _read(self, space_id: str) -> Any:
+        with translated():
+            kept: Any = self._client.hget(self._spaces, space_id.lower())
+        return json.loads(kept) if kept else None
+
+    def _write(self, key: str, field: str | None = None, value: Any = None) -> None:
+        with translated(), self._client.pipeline(transaction=True) as pipe:
+            if field is not None:
+                pipe.hset(key, field.lower(), json.dumps(value))
+            pipe.pexpire(key, _MEMORY)
+            pipe.execute()

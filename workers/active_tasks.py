@@ -1,0 +1,133 @@
+"""The tasks that Octopus lists as active, and how what they say is told to the board as an event would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+import structlog
+
+from app.domain.events import Effect, Event
+from app.domain.place import Place, State
+from app.jobs import RESOLVE, enqueue
+from app.octopus.client import OctopusClient
+from app.octopus.values import Task
+from workers.by_space import BySpace
+from workers.context import Context, about_task
+
+log = structlog.get_logger()
+
+#: Tasks of one list that are read, newest first: five pages of a server that lists all of its tasks, or has as many in
+#: its queue. What is cut off was newer once, and the events tell of it too.
+MOST_LISTED = 500
+
+#: Runs that octowait knows to be at work, or to wait for it.
+_KNOWN = frozenset({State.WAITING, State.GRANTED, State.STARTED, State.OBSERVED})
+
+#: Runs that have had their machines and given them back: only a new start says something of them.
+_DONE = frozenset({State.RELEASED, State.ENDED})
+
+
+def list_active(octopus: OctopusClient, asked: BySpace, spaces: Iterable[str]) -> list[Task]:
+    """The active deployments and runbook runs, a request for each of *spaces*, or one for all that the key may see.
+
+    One that is missing may be in a space that is hidden now, or beyond the first `MOST_LISTED`: it has not ended for
+    that. One that is there and has ended is from a server that lists others, too.
+
+    Raises:
+        OctopusError: nobody would get an answer.
+        StoreError: Redis does not answer.
+    """
+    wanted: list[str | None] = [*spaces] or [None]
+    found: list[Task] = []
+    for space in wanted:
+        named = [space] if space else []
+        found += asked.ask(space, partial(octopus.listed_tasks, spaces=named, most=MOST_LISTED)) or ()
+    return found
+
+
+def tell_starts(context: Context, tasks: Iterable[Task], *, since_ms: int) -> None:
+    """Tell the board of each of *tasks* that has begun and that it does not know to be at work.
+
+    Whatever happens between the list and this is of no harm: an end that was told meanwhile is later than the start,
+    and one that was not is seen by who resolves or reconciles the run.
+
+    Args:
+        since_ms: When Octopus was asked for the list, or before, by our clock.
+
+    Raises:
+        StoreError: Redis does not answer.
+    """
+    outcomes = [_tell_start(context, task, since_ms) for task in tasks if task.has_begun]
+    if "unresolved" in outcomes:
+        enqueue(context.board.client, context.settings, RESOLVE)
+
+
+def _tell_start(context: Context, task: Task, since_ms: int) -> str:
+    place = context.board.place(task.id)
+    if place and _went_on(place, task, since_ms):
+        now_ms = max(context.board.now_ms(), place.run.get("paused_oct_ms") or 0)
+        return tell(context, task, Effect.RESUMED, now_ms, via="reconcile", key=f"{_key(task, place)}-resumed")
+    if place and not _is_news(place, task):
+        return "known"
+    outcome = tell(context, task, Effect.STARTED, began_ms(task), via="reconcile", key=_key(task, place))
+    if outcome in ("applied", "unresolved"):
+        with about_task(task.id):
+            log.info("reconcile: it runs, and no event had told", state=task.state, outcome=outcome)
+            if task.is_paused:
+                tell_paused(context, task, via="reconcile")
+    return outcome
+
+
+def _went_on(place: Place, task: Task, since_ms: int) -> bool:
+    """Whether it gave its machines away for a pause that was over when Octopus was asked."""
+    run = place.run
+    return bool(run.get("gave_way") and place.state in _DONE and run["ended_at_ms"] < since_ms and not task.is_paused)
+
+
+def _is_news(place: Place, task: Task) -> bool:
+    """Whether the board is to be told that the task has begun."""
+    if place.state in _KNOWN:
+        return False
+    if place.state not in _DONE:
+        # Its wait is over and its task goes on, as under "proceed": the board decides what that means.
+        return True
+    run = place.run
+    told_ms = max(run.get("started_oct_ms") or 0, run.get("ended_oct_ms") or 0)
+    # Where Octopus's clock is not known of the run, that of its end is ours: the board compares with tolerance.
+    return began_ms(task) > (told_ms or run.get("ended_at_ms") or 0)
+
+
+def _key(task: Task, place: Place | None) -> str:
+    """What the start is known by: told once, and once more after each end of the run's wait."""
+    ended_ms = place.run.get("ended_at_ms") if place else None
+    return "-".join(["listed", task.id, str(began_ms(task)), *([str(ended_ms)] if ended_ms else [])])
+
+
+def began_ms(task: Task) -> int:
+    """When it began, by Octopus's clock; 0 where Octopus does not say."""
+    return task.start_ms or task.queue_ms or 0
+
+
+def tell(context: Context, task: Task, effect: Effect, occurred_ms: int, *, via: str, key: str) -> str:
+    """Tell the board what *task* says, as an event of Octopus would; see `Board.deliver`.
+
+    Args:
+        key: What the event is known by: the same is told once.
+    """
+    info = {name: value for name, value in (
+        ("space_id", task.space_id), ("deployment_id", task.deployment_id), ("runbook_run_id", task.runbook_run_id),
+    ) if value}  # fmt: skip
+    event = Event(
+        key=key.lower(), id=None, category="Rebuild" if via == "rebuild" else "TaskListed", effect=effect,
+        occurred_ms=occurred_ms, task_id=task.id, deployment_id=task.deployment_id or task.runbook_run_id, info=info,
+    )  # fmt: skip
+    return context.board.deliver(event, via=via)
+
+
+def tell_paused(context: Context, task: Task, *, via: str) -> None:
+    """Tell the board that *task* is paused, unless it knows."""
+    place = context.board.place(task.id)
+    if place and not place.run.get("paused"):
+        now_ms = context.board.now_ms()
+        tell(context, task, Effect.PAUSED, now_ms, via=via, key=f"{via}-{task.id}-paused-{now_ms}")
