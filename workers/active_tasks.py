@@ -8,6 +8,7 @@ from functools import partial
 import structlog
 
 from app.domain.events import Effect, Event
+from app.domain.ids import space_id_of
 from app.domain.place import Place, State
 from app.jobs import RESOLVE, enqueue
 from app.octopus.client import OctopusClient
@@ -87,7 +88,7 @@ def _went_on(place: Place, task: Task, since_ms: int) -> bool:
 
 def _is_news(place: Place, task: Task) -> bool:
     """Whether the board is to be told that the task has begun."""
-    if place.state in _KNOWN:
+    if place.state in _KNOWN or place.run.get("lingers"):
         return False
     if place.state not in _DONE:
         # Its wait is over and its task goes on, as under "proceed": the board decides what that means.
@@ -115,8 +116,10 @@ def tell(context: Context, task: Task, effect: Effect, occurred_ms: int, *, via:
     Args:
         key: What the event is known by: the same is told once.
     """
+    project = {"id": task.project_id} if task.project_id else None
     info = {name: value for name, value in (
-        ("space_id", task.space_id), ("deployment_id", task.deployment_id), ("runbook_run_id", task.runbook_run_id),
+        ("space_id", space_id_of(task.space_id)), ("deployment_id", task.deployment_id),
+        ("runbook_run_id", task.runbook_run_id), ("project", project),
     ) if value}  # fmt: skip
     event = Event(
         key=key.lower(), id=None, category="Rebuild" if via == "rebuild" else "TaskListed", effect=effect,

@@ -32,10 +32,11 @@ log = structlog.get_logger()
 #: of requests a minute does not grow with the number of waiters.
 MOST_PAGES = 5
 
-#: The share of OCTOPUS_RPM that the watches of a minute may use, and the questions, and the lists, of reconciles: with
+#: The shares of OCTOPUS_RPM that the watches of a minute may use, and the questions and the lists of reconciles: with
 #: more spaces than that is enough for they take turns (P7).
 WATCH_SHARE = 0.5
 RECONCILE_SHARE = 0.125
+LIST_SHARE = 0.25
 
 #: Tasks of a minute that are asked for one by one, since the list did not have them; two requests each.
 MOST_SINGLE = 5
@@ -63,17 +64,26 @@ def run() -> None:
     active = context.active.tasks()
     _forget_unseen(context, active)
     pages = 1 if context.active.somebody_waits() else MOST_PAGES
-    most = requests_of(context.settings, RECONCILE_SHARE, context.settings.reconcile_seconds)
-    groups = choose(context, asked, active, pages=pages, spaces=most)
-    # After a loss a waiter that has not come back yet looks like a run at work: the rebuild gives it time first.
-    listed: list[Task] = []
-    if context.board.closed_since_ms() is None:
-        spaces = context.active.in_turn(context.settings.octopus_spaces, most)
-        since_ms = context.board.now_ms()
-        listed = list_active(octopus, asked, spaces)
-        tell_starts(context, listed, since_ms=since_ms)
+    groups = choose(context, asked, active, pages=pages, spaces=_requests(context.settings, RECONCILE_SHARE))
+    listed = _list(context, octopus, asked)
     compare(context, octopus, asked, groups, listed=listed)
     asked.finish()
+
+
+def _list(context: Context, octopus: OctopusClient, asked: BySpace) -> list[Task]:
+    """What Octopus lists as active, of which the board is told what it does not know."""
+    if context.board.closed_since_ms() is not None:
+        # After a loss a waiter that has not come back yet looks like a run at work: the rebuild gives it time first.
+        return []
+    since_ms = context.board.now_ms()
+    spaces = context.active.in_turn(context.settings.octopus_spaces, _requests(context.settings, LIST_SHARE))
+    listed = list_active(octopus, asked, spaces)
+    tell_starts(context, listed, since_ms=since_ms)
+    return listed
+
+
+def _requests(settings: Settings, share: float) -> int:
+    return requests_of(settings, share, settings.reconcile_seconds)
 
 
 def requests_of(settings: Settings, share: float, seconds: int) -> int:

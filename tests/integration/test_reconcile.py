@@ -2,68 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from pytest_httpserver import HTTPServer
 from structlog.testing import capture_logs
 
 from app.coordination.board import Board
 from app.domain.run import Run
-from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusBusy, OctopusDenied
-from tests.conftest import services_on
+from tests.integration.reconciling import context, do, holds, make_context, octopus, state
 from tests.integration.spaces_of_octopus import Octopus
 from workers import reconcile, watch
-from workers.context import Context, current
+
+__all__ = ["context", "make_context", "octopus"]
 
 HIDING = [403, 404]
-
-
-@pytest.fixture
-def octopus(httpserver: HTTPServer) -> Octopus:
-    return Octopus(httpserver)
-
-
-@pytest.fixture
-def make_context(board: Board, redis_url: str, octopus: Octopus) -> Iterator[Callable[..., Context]]:
-    clients = []
-
-    def make(**settings: Any) -> Context:
-        services = services_on(board, redis_url, octopus_url=octopus.url, octopus_api_key="API-KEY", **settings)
-        clients.append(OctopusClient(octopus.url, "API-KEY", sleep=lambda seconds: None, attempts=1))
-        return Context(services, clients[-1])
-
-    yield make
-    for client in clients:
-        client.close()
-
-
-@pytest.fixture
-def context(make_context: Callable[..., Context]) -> Context:
-    return make_context()
-
-
-def do(context: Context, job: Any) -> None:
-    """Run a job as the worker does."""
-    token = current.set(context)
-    try:
-        job.run()
-    finally:
-        current.reset(token)
-
-
-def holds(board: Board, number: int, machine: str, space: str | None = "Spaces-1") -> None:
-    info = {"space_id": space} if space else {}
-    board.join(Run(f"ServerTasks-{number}", info=info), {machine}, ttl=timedelta(hours=9))
-
-
-def state(board: Board, number: int) -> str:
-    place = board.place(f"ServerTasks-{number}")
-    assert place
-    return str(place.state)
 
 
 @pytest.fixture
