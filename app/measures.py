@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from app.coordination.records import KINDS, Record
-from app.domain.events import WEBHOOK_MS
+from app.domain.events import is_early
 from app.jobs import JOBS
 
 #: What is added to which field of the store; fields are ``name NUL label values NUL part``, all separated by NUL, where
@@ -128,9 +128,7 @@ class Derived:
         kind = record.cause if record.cause == "reconciled" else record.detail.get("via")
         if record.kind == "event" and kind is None and "occurred_ms" in record.detail:
             self.increments.update(WEBHOOK_LAG.observe(record.at_ms - int(record.detail["occurred_ms"])))
-        # What catch up reads while its webhook is under way was not lost.
-        is_early = kind == "catch_up" and int(record.detail.get("late_ms", 0)) <= WEBHOOK_MS
-        if kind and not is_early and not record.detail.get("note"):
+        if kind and not is_early(kind, int(record.detail.get("late_ms", 0))) and not record.detail.get("note"):
             self.increments.update(REPAIRS.count(kind))
             if "late_ms" in record.detail:
                 self.increments.update(LATENESS.observe(int(record.detail["late_ms"]), kind))

@@ -26,6 +26,7 @@ from app.coordination.reach import Reach
 from app.coordination.retention import Retention
 from app.coordination.snapshot import Counts, Snapshot, count, take
 from app.coordination.timeline import Timeline
+from app.coordination.unseen import Unseen
 from app.coordination.wakes import Wakes
 from app.domain.ids import space_of
 from app.domain.place import Place
@@ -123,6 +124,11 @@ class Services:
 
         space_id = space_of(place.run.get("info") or {})
         return objection_to_release(self.settings, self.budget, place.task_id, space_id, reach=self.reach)
+
+    @property
+    def unseen(self) -> Unseen:
+        """What Octopus will not let be looked after."""
+        return Unseen(self.board.client, self.board.keys)
 
     @property
     def archive(self) -> Archive:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -14,7 +16,7 @@ from app.coordination.scripts import translated
 from app.domain.events import WEBHOOK_MS, Effect, Event, Unreadable, effect_of, parse_event
 from app.jobs import CATCH_UP, RESOLVE, enqueue
 from app.octopus.client import OctopusClient
-from app.octopus.errors import OctopusError
+from app.octopus.errors import OctopusDenied, OctopusError, OctopusMissing
 from workers.context import Context, current
 
 log = structlog.get_logger()
@@ -35,6 +37,9 @@ PASS_SECONDS = 60.0
 
 #: How long the categories of the server are remembered, seconds.
 CATEGORIES_SECONDS = 3600
+
+#: How often is said that the events of a space are not read.
+TOLD_EVERY = timedelta(days=1)
 
 
 def run() -> None:
@@ -86,16 +91,33 @@ class CatchUp:
 
     def _read(self, from_ms: int, to_ms: int) -> int:
         """Apply the events of one stretch; when the newest occurred, 0 if there was none."""
-        found = self._octopus.events(
-            from_ms=from_ms, to_ms=to_ms, categories=self._categories(), spaces=self._context.settings.octopus_spaces
-        )
         newest_ms = 0
-        for resource in reversed(list(found)):
+        for resource in self._resources(from_ms, to_ms):
             event = self._parsed(resource)
             if event:
                 newest_ms = max(newest_ms, event.occurred_ms or 0)
                 self._apply(event)
         return newest_ms
+
+    def _resources(self, from_ms: int, to_ms: int) -> Iterator[Mapping[str, Any]]:
+        """The events of one stretch, oldest first in each space: a run is in one only.
+
+        Raises:
+            OctopusError: of any space, unless it is one of several and hidden: then its events are not read.
+        """
+        spaces = self._context.settings.octopus_spaces
+        for named in [[space] for space in spaces] or [[]]:
+            try:
+                found = list(
+                    self._octopus.events(from_ms=from_ms, to_ms=to_ms, categories=self._categories(), spaces=named)
+                )
+            except (OctopusDenied, OctopusMissing) as error:
+                if len(spaces) < 2 or getattr(error, "status", None) == HTTPStatus.UNAUTHORIZED:
+                    raise
+                if self._context.unresolved.claim(f"events-of-{named[0]}", TOLD_EVERY):
+                    log.error("catch up: the events of a space are not read", space=named[0], error=str(error))
+                continue
+            yield from reversed(found)
 
     def _parsed(self, resource: Mapping[str, Any]) -> Event | None:
         try:

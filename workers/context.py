@@ -45,7 +45,7 @@ class Context:
 
     @property
     def unseen(self) -> Unseen:
-        return Unseen(self.board.client, self.board.keys)
+        return self.services.unseen
 
     @property
     def active(self) -> Active:

@@ -33,6 +33,8 @@ def status_lines(machines: Json, waits: Json, kept: Json) -> list[str]:
         lines.append(f"longest wait: {longest['task_id']}, {words(longest['waited_ms'])}. {longest['message']}")
     if machines["unresolved"]:
         lines.append(f"running on machines not known yet: {', '.join(machines['unresolved'])}")
+    for run in machines.get("unseen", [])[:10]:
+        lines.append(f"{run['task_id']} cannot be looked after: {run['why']}")
     if machines["closed_since_ms"]:
         lines.insert(
             0, f"CLOSED for {words(machines['now_ms'] - machines['closed_since_ms'])}: Redis was empty, or an operator "

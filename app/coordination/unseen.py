@@ -40,8 +40,7 @@ class Unseen:
 
     def note(self, run: UnseenRun) -> bool:
         """Keep that *run* cannot be looked after; whether that, or why, is new."""
-        known = next((each for each in self.runs() if each.task_id.lower() == run.task_id.lower()), None)
-        if known and (known.why, known.space_id) == (run.why, run.space_id):
+        if self.why(run.task_id) == run.why:
             self._write(self._runs)
             return False
         self._write(self._runs, run.task_id, asdict(run))
@@ -53,6 +52,12 @@ class Unseen:
         if fields:
             with translated():
                 self._client.hdel(self._runs, *fields)
+
+    def why(self, task_id: str) -> str | None:
+        """Why the run cannot be looked after; None if it can, as far as anybody knows."""
+        with translated():
+            kept: Any = self._client.hget(self._runs, task_id.lower())
+        return UnseenRun(**json.loads(kept)).why if kept else None
 
     def runs(self) -> list[UnseenRun]:
         """Those that cannot be looked after, longest so first."""

@@ -13,7 +13,7 @@ from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusError
 from app.octopus.values import Server, Space, Subscription, Task
 from app.settings import Settings
-from app.subscription import choose_spaces, wanted_categories
+from app.subscription import wanted_categories
 
 Json = Mapping[str, Any]
 
@@ -65,14 +65,25 @@ class Case:
         return found
 
     @cached_property
+    def unseen(self) -> dict[str, str]:
+        """Why runs cannot be looked after, by task id."""
+        return {run["task_id"]: run["why"] for run in self.board.get("unseen", ())}
+
+    @cached_property
     def server(self) -> Server:
         """The Octopus Server that answers."""
         return self.client.server()
 
     @cached_property
     def spaces(self) -> list[Space]:
-        """The spaces that octowait is for."""
-        return choose_spaces(self.client, self.settings, None)
+        """The spaces that octowait is for, as far as the key may see them."""
+        wanted = {space_id.lower() for space_id in self.settings.octopus_spaces}
+        return [space for space in self.visible_spaces if not wanted or space.id.lower() in wanted]
+
+    @cached_property
+    def visible_spaces(self) -> tuple[Space, ...]:
+        """All spaces that the key may see."""
+        return self.client.spaces()
 
     @cached_property
     def categories(self) -> tuple[str, ...]:
@@ -83,7 +94,8 @@ class Case:
     def tasks(self) -> dict[str, Task]:
         """The server tasks of those who hold or wait, by lower-case id; without those that Octopus does not know."""
         ids = {*self.holders, *(wait["task_id"] for wait in self.waits)}
-        found = self.client.tasks(ids, spaces=self.settings.octopus_spaces)
+        # In all spaces: one of the settings that the key may not see would be an answer about none of them.
+        found = self.client.tasks(ids)
         return {task.id.lower(): task for task in found}
 
     @cached_property

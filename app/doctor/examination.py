@@ -30,6 +30,7 @@ REDIS: Sequence[Check] = (on_octowait.redis_version, on_octowait.redis_persisten
 BOARD: Sequence[Check] = (
     on_octowait.longest_wait,
     on_octowait.unresolved_runs,
+    on_octowait.unseen_runs,
     on_octowait.kept_deliveries,
     on_octowait.failed_jobs,
     on_octowait.octopus_answers,
@@ -38,6 +39,7 @@ BOARD: Sequence[Check] = (
 #: Of what Octopus knows alone.
 OCTOPUS: Sequence[Check] = (
     on_octopus.api_key,
+    on_octopus.spaces,
     on_octopus.queues,
     on_subscription.present,
     on_subscription.fresh,

@@ -192,6 +192,24 @@ def _is_parked(task: Task | None) -> bool:
     return task is not None and task.is_paused
 
 
+def spaces(case: Case) -> Iterator[Finding]:
+    """The key may see the spaces that octowait is for."""
+    seen = {space.id.lower() for space in case.visible_spaces}
+    hidden = [space_id for space_id in case.settings.octopus_spaces if space_id.lower() not in seen]
+    for space_id in hidden:
+        yield error(
+            "space_hidden",
+            f"{space_id} of OCTOWAIT_OCTOPUS_SPACES is not there, or octowait's user may not see it: its runs "
+            "are not looked after.",
+            f"Give octowait's user a role in {space_id}, or take it out of OCTOWAIT_OCTOPUS_SPACES.",
+        )
+    if not seen:
+        yield error("no_space", "octowait's user may see no space.", "Give it a role in each space that deploys.")
+    elif not hidden:
+        named = ", ".join(f"{space.name} ({space.id})" for space in case.spaces)
+        yield ok("spaces", f"octowait's user sees {named}.")
+
+
 def queues(case: Case) -> Iterator[Finding]:
     """Octopus starts tasks in every space."""
     for space in case.spaces:
@@ -208,8 +226,10 @@ def holders(case: Case) -> Iterator[Finding]:
     ended, missing, unbegun = [], [], []
     for task_id in {*case.holders, *(wait["task_id"] for wait in case.waits)}:
         task = case.tasks.get(task_id.lower())
-        if task is None:
+        if task is None and task_id not in case.unseen:
             missing.append(task_id)
+        elif task is None:
+            continue
         elif task.is_completed and _since(case, task) > SETTLED_MS:
             ended.append(task_id)
         elif task.awaits_approval:

@@ -116,6 +116,19 @@ def unresolved_runs(case: Case) -> Iterator[Finding]:
         yield ok("unresolved_runs", "The machines of every run are known.")
 
 
+def unseen_runs(case: Case) -> Iterator[Finding]:
+    """The end of every run that holds or waits would be seen in Octopus."""
+    for task_id, why in list(case.unseen.items())[:MOST_TOLD]:
+        yield error(
+            "unseen_run",
+            f"{task_id} cannot be looked after: {why}.",
+            "Give octowait's user a role with TaskView there; once its task has ended: octowait force-release "
+            f"{task_id} --reason 'it has ended'.",
+        )
+    if not case.unseen:
+        yield ok("unseen_runs", "Octopus says of every run that holds or waits whether it has ended.")
+
+
 def failed_jobs(case: Case) -> Iterator[Finding]:
     """No job failed for good."""
     letters = case.dead_letters()

@@ -22,6 +22,11 @@ from app.domain.ids import space_id_of
 WEBHOOK_MS = 50_000
 
 
+def is_early(via: str, late_ms: int) -> bool:
+    """Whether what was read from Octopus may yet come by webhook: who read it has repaired nothing."""
+    return via in ("catch_up", "reconcile") and late_ms <= WEBHOOK_MS
+
+
 class Effect(StrEnum):
     """What an event says about a run."""
 

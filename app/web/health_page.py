@@ -10,6 +10,7 @@ from flask import g, render_template, request
 
 from app.coordination.scripts import translated
 from app.coordination.timeline import Filter, Record
+from app.domain.events import is_early
 from app.services import Services
 from app.web.contract import services
 from app.web.pages import blueprint
@@ -48,6 +49,7 @@ def health() -> Any:
         unreachable=gate.reach.unreachable(),
         repairs=[record.as_json() for record in reversed(records) if is_repair(record)][:LISTED],
         unresolved=gate.snapshot().unresolved,
+        unseen=gate.unseen.runs(),
         blocked=len(gate.wakes),
         unread_until_ms=gate.timeline.unread_until_ms(),
         dead_count=gate.dead.count(),
@@ -71,7 +73,9 @@ def webhooks_of(records: Sequence[Record]) -> dict[str, Any] | None:
 
 def is_repair(record: Record) -> bool:
     """Whether something had gone wrong or unnoticed, and was put right or noticed then."""
-    return record.kind in _REPAIRS or record.cause in ("reconciled", "forced") or "via" in record.detail
+    via = record.detail.get("via", "")
+    is_late = bool(via) and not is_early(via, int(record.detail.get("late_ms", 0)))
+    return record.kind in _REPAIRS or record.cause in ("reconciled", "forced") or is_late
 
 
 def _last_webhook(gate: Services) -> int | None:

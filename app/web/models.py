@@ -212,10 +212,20 @@ class OctopusUnreachable(BaseModel):
     asked_ms: int
 
 
+class UnseenRun(BaseModel):
+    """A run that holds or waits, or is to be resolved, and of which Octopus says nothing: its end will not be seen."""
+
+    task_id: str
+    space_id: str | None
+    why: Annotated[str, Field(examples=["Octopus answers 403 for Spaces-99"])]
+    since_ms: int
+
+
 class Machines(BaseModel):
     now_ms: int
     machines: list[Machine]
     unresolved: Annotated[list[str], Field(description="Running tasks whose machines are not known yet.")]
+    unseen: list[UnseenRun]
     closed_since_ms: Annotated[int | None, Field(description="Nobody is granted since then; null: the board is open.")]
     octopus_unreachable: Annotated[OctopusUnreachable | None, Field(description="null: Octopus answers.")]
 
@@ -255,6 +265,7 @@ class RunFacts(BaseModel):
     cause: str | None
     reason: str | None
     paused: bool
+    unseen: Annotated[str | None, Field(description="Why its end will not be seen, where Octopus hides it.")] = None
     timeline: list[Record]
 
 

@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from flask import Blueprint, Response, request, stream_with_context
@@ -54,6 +55,7 @@ def machines(caller: Token) -> Any:
         "now_ms": snapshot.now_ms,
         "machines": [machine_json(machine) for machine in snapshot.machines],
         "unresolved": list(snapshot.unresolved),
+        "unseen": [asdict(run) for run in services().unseen.runs()],
         "closed_since_ms": snapshot.closed_since_ms,
         "octopus_unreachable": silence.as_json() if silence else None,
     }

@@ -55,6 +55,7 @@ def show_run(task_id: str, draft: Draft | None = None) -> Any:
         label=describe_info(found["info"]).strip(" ()"),
         is_parked=bool(place.run.get("parked")) and place.is_waiting,
         family=_family(place),
+        unseen=gate.unseen.why(place.task_id),
         by_hand=NOBODY_RESUMES if needs_a_person(gate, place) else None,
         names={m["id"].lower(): m["name"] for m in found["machines"]},
         why=_why(gate, place),

@@ -127,7 +127,8 @@ def run_of(gate: Services, task_id: str) -> dict[str, Any] | None:
     place = gate.board.place(task_id)
     if place is None:
         return None
-    return run_json(place, gate.timeline.newest(Filter(task_id=place.task_id), limit=RUN_RECORDS))
+    found = run_json(place, gate.timeline.newest(Filter(task_id=place.task_id), limit=RUN_RECORDS))
+    return {**found, "unseen": gate.unseen.why(place.task_id)}
 
 
 def last_runs(gate: Services, machine_id: str) -> list[dict[str, Any]]:

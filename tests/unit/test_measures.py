@@ -5,6 +5,7 @@ import pytest
 from app.coordination.records import Record
 from app.domain.events import WEBHOOK_MS
 from app.measures import HANDOFF, REPAIRS, Derived
+from app.web.health_page import is_repair
 
 RELEASED_MS = 1_763_838_000_000
 
@@ -32,10 +33,13 @@ def test_run_that_came_after_the_release_has_not_waited_for_it():
     assert hand_off(RELEASED_MS + 1, RELEASED_MS + 1) == {}
 
 
-@pytest.mark.parametrize(("late_ms", "repairs"), [(WEBHOOK_MS, {}), (WEBHOOK_MS + 1, dict(REPAIRS.count("catch_up")))])
-def test_event_whose_webhook_may_be_under_way_is_no_repair(late_ms, repairs):
-    derived = Derived({})
+@pytest.mark.parametrize("via", ["catch_up", "reconcile"])
+@pytest.mark.parametrize("late_ms", [0, WEBHOOK_MS, WEBHOOK_MS + 1])
+def test_event_whose_webhook_may_be_under_way_is_no_repair(via, late_ms):
+    derived, event = Derived({}), record("event", RELEASED_MS, via=via, late_ms=late_ms)
 
-    derived.add(record("event", RELEASED_MS, via="catch_up", late_ms=late_ms))
+    derived.add(event)
 
-    assert {name: n for name, n in derived.increments.items() if REPAIRS.name in str(name)} == repairs
+    repairs = {name: n for name, n in derived.increments.items() if REPAIRS.name in str(name)}
+    assert repairs == (dict(REPAIRS.count(via)) if late_ms > WEBHOOK_MS else {})
+    assert is_repair(event) is (late_ms > WEBHOOK_MS)

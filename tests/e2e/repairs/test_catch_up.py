@@ -10,7 +10,7 @@ import pytest
 
 from app.domain.events import parse_event
 from app.domain.run import Run
-from app.octopus.errors import OctopusBusy, OctopusDenied
+from app.octopus.errors import OctopusBusy, OctopusDenied, OctopusMissing
 from tests.conftest import an_event
 from tests.e2e.repairs.helpers import asked_for, deploys, do_in, records, state
 from tests.simulator.steps import work
@@ -132,6 +132,29 @@ def test_event_about_what_the_key_may_not_see_does_not_stop_the_later_ones(board
 
     assert bool(board.client.get(board.keys.named("caught-up-to"))) == (status == 403)
     assert status == 401 or state(board, one) == "started"
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_hidden_space_does_not_stop_the_events_of_the_others(board, octopus, context, status):
+    one = deploys(octopus, "Web")
+    asked: list[Any] = []
+
+    class Hides:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(context.octopus, name)
+
+        def events(self, *, spaces: Any, **options: Any) -> Any:
+            asked.append(spaces)
+            if spaces != [octopus.space_id]:
+                raise OctopusDenied("403") if status == 403 else OctopusMissing("404")
+            return context.octopus.events(spaces=spaces, **options)
+
+    settings = context.settings.model_copy(update={"octopus_spaces": ("Spaces-99", octopus.space_id)})
+    services = replace(context.services, settings=settings)
+    do_in(replace(context, services=services, octopus=Hides()), catch_up)
+
+    assert state(board, one) == "started"
+    assert asked[:2] == [["Spaces-99"], [octopus.space_id]]
 
 
 def test_event_that_cannot_be_read_does_not_stop_the_later_ones(board, octopus, context):

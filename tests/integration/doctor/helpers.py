@@ -36,6 +36,8 @@ class Octopus:
         self.space: dict[str, Any] = {"Id": "Spaces-1", "Name": "Default"}
         self.granted: dict[str, Any] = {name: [{"SpaceId": "Spaces-1"}] for name in PERMISSIONS}
         self.complete = True
+        #: Further spaces that the key may see.
+        self.spaces: list[Any] = []
         self.tasks: list[Any] = []
         self.events: list[Any] = []
         self.interruptions: list[Any] = []
@@ -72,7 +74,7 @@ class Octopus:
         if request.path in self.statuses:
             return Response("", status=self.statuses[request.path])
         if request.path == "/api/spaces":
-            return self._page([self.space])
+            return self._page([self.space, *self.spaces] if self.space else [])
         if request.path == "/api/users/Users-9/permissions":
             return self._json({"SpacePermissions": self.granted, "IsPermissionsComplete": self.complete})
         if request.path == "/api/tasks":

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.doctor import on_octopus
+from app.coordination.unseen import UnseenRun
+from app.doctor import on_octopus, on_octowait
 from app.doctor.case import Case
 from app.domain.run import Run
 from app.domain.terms import TERMS_LINE
@@ -90,6 +91,42 @@ def test_clocks(case, board, offset, level):
     assert levels(on_octopus.clocks, case) == {"clocks": level}
 
 
+def within(case: Case, *space_ids: str) -> Case:
+    return replace(case, settings=case.settings.model_copy(update={"octopus_spaces": space_ids}))
+
+
+def test_spaces_that_the_key_may_see(case, octopus):
+    octopus.spaces = [{"Id": "Spaces-2", "Name": "Other"}]
+
+    [of_all] = on_octopus.spaces(case)
+    [of_one] = on_octopus.spaces(within(case, "spaces-2"))
+
+    assert (of_all.level, of_all.what) == (OK, "octowait's user sees Default (Spaces-1), Other (Spaces-2).")
+    assert (of_one.level, of_one.what) == (OK, "octowait's user sees Other (Spaces-2).")
+
+
+def test_space_of_the_settings_that_the_key_may_not_see(case, octopus):
+    [finding] = on_octopus.spaces(within(case, "Spaces-1", "Spaces-99"))
+
+    assert (finding.code, finding.level) == ("space_hidden", ERROR)
+    assert "Spaces-99 of OCTOWAIT_OCTOPUS_SPACES" in finding.what and "Spaces-99" in finding.do
+
+
+def test_key_that_may_see_no_space(case, octopus):
+    octopus.space = {}
+
+    assert found(on_octopus.spaces, case) == [("no_space", ERROR)]
+
+
+def test_hidden_space_leaves_the_others_to_be_looked_at(case, octopus):
+    """Every check that goes by space was not made at all."""
+    found(on_octopus.queues, within(case, "Spaces-1", "Spaces-99"))
+    octopus.space["TaskQueueStopped"] = True
+
+    assert found(on_octopus.queues, within(case, "Spaces-1", "Spaces-99")) == [("queue_stopped", ERROR)]
+    assert levels(on_octopus.holders, within(case, "Spaces-1", "Spaces-99")) == {"holders": OK}
+
+
 @pytest.mark.parametrize(("stopped", "codes"), [(False, []), (True, [("queue_stopped", ERROR)])])
 def test_queue_of_a_space(case, octopus, stopped, codes):
     octopus.space["TaskQueueStopped"] = stopped
@@ -146,6 +183,24 @@ def test_holder_that_octopus_does_not_know(case, board):
 
     assert (finding.code, finding.level) == ("unknown_task", WARNING)
     assert "ServerTasks-1 holds Machines-7" in finding.what and "force-release ServerTasks-1" in finding.do
+
+
+def test_holder_that_cannot_be_looked_after_is_named_once(case, board):
+    """That Octopus knows no such task may be because it hides it: nobody is told to release it for that."""
+    board.join(Run("ServerTasks-3"), {"Machines-7"}, ttl=timedelta(minutes=9))
+    case.gate.services.unseen.note(
+        UnseenRun("ServerTasks-3", "Spaces-99", "Octopus answers 403 for Spaces-99", board.now_ms())
+    )
+
+    (finding,) = on_octowait.unseen_runs(case)
+
+    assert (finding.code, finding.level) == ("unseen_run", ERROR)
+    assert finding.what == "ServerTasks-3 cannot be looked after: Octopus answers 403 for Spaces-99."
+    assert "unknown_task" not in levels(on_octopus.holders, case)
+
+
+def test_every_run_can_be_looked_after(case):
+    assert found(on_octowait.unseen_runs, case) == [("unseen_runs", OK)]
 
 
 @pytest.mark.parametrize(
