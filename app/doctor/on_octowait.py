@@ -122,8 +122,8 @@ def unseen_runs(case: Case) -> Iterator[Finding]:
         yield error(
             "unseen_run",
             f"{task_id} cannot be looked after: {why}.",
-            "Give octowait's user a role with TaskView there; once its task has ended: octowait force-release "
-            f"{task_id} --reason 'it has ended'.",
+            "Give octowait's user a role with TaskView there, or see whether there is such a task; where there is "
+            f"none, or it has ended: octowait force-release {task_id} --reason 'it has ended'.",
         )
     if not case.unseen:
         yield ok("unseen_runs", "Octopus says of every run that holds or waits whether it has ended.")
