@@ -95,7 +95,7 @@ def _is_news(place: Place, task: Task) -> bool:
         return True
     run = place.run
     told_ms = max(run.get("started_oct_ms") or 0, run.get("ended_oct_ms") or 0)
-    # Where Octopus's clock is not known of the run, that of its end is ours: the board compares with tolerance.
+    # Where nothing was told of the run, the end is by our clock: the board compares with tolerance.
     return began_ms(task) > (told_ms or run.get("ended_at_ms") or 0)
 
 
