@@ -17,6 +17,10 @@ class Stopped(Exception):
     """The activity was cancelled, has timed out or was abandoned; `Activity.stopped` says which."""
 
 
+class TookTooLong(Exception):
+    """A process was killed, since it took longer than it may."""
+
+
 class Activity:
     """Waits that end at once when the activity is stopped, and the processes that are then killed."""
 
@@ -27,6 +31,9 @@ class Activity:
         self.stopped: str | None = None
         #: Set when the task was paused without a slot and may go on.
         self.gate = threading.Event()
+        #: Not set while the server is away: nothing new begins.
+        self.awake = threading.Event()
+        self.awake.set()
 
     def execute(self) -> str:
         """Do it: what went wrong, or nothing. Raises: Stopped."""
@@ -57,13 +64,23 @@ class Activity:
         """Go on for so long, stopped or not: what an abandoned script does."""
         threading.Event().wait(max(0.0, real_seconds))
 
-    def await_process(self, process: subprocess.Popen[Any]) -> int:
-        """The exit status of *process*, which leads a group of its own. Raises: Stopped, once it has ended."""
+    def await_process(self, process: subprocess.Popen[Any], real_limit: float | None = None) -> int:
+        """The exit status of *process*, which leads a group of its own.
+
+        Raises:
+            Stopped: once it has ended.
+            TookTooLong: it was killed after *real_limit* seconds.
+        """
         with self._lock:
             self._processes.add(process)
             if self.stopped and self.stopped != ABANDONED:
                 kill_group(process)
-        status = process.wait()
+        try:
+            status = process.wait(real_limit)
+        except subprocess.TimeoutExpired as late:
+            kill_group(process)
+            process.wait()
+            raise TookTooLong from late
         with self._lock:
             self._processes.discard(process)
             self._raise_if_stopped()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tests.simulator import resources
+from tests.simulator.api_runbooks import runbook_by_id
 from tests.simulator.clock import parse_iso
 from tests.simulator.envelope import collection
-from tests.simulator.model import Deployment, Environment, Invalid, Missing, Project, Task
+from tests.simulator.model import Deployment, Invalid, Missing, Release, Task
 from tests.simulator.routing import Answer, Call, Created, Routes
-from tests.simulator.steps import Step
-from tests.simulator.targets import chosen, targets_of
 
 routes = Routes()
 
@@ -30,7 +29,7 @@ def _is_wanted(call: Call, deployment: Deployment, wanted: Mapping[str, set[str]
     found = {
         "ids": deployment.id, "projects": deployment.project.id, "environments": deployment.environment.id,
         "tenants": deployment.tenant.id if deployment.tenant else "", "channels": deployment.project.channel_id,
-        "runbooks": deployment.runbook.id if deployment.runbook else "",
+        "runbooks": deployment.runbook.shown_id if deployment.runbook else "",
         "taskState": call.octopus.store.get("ServerTasks", deployment.task_id).state,
     }  # fmt: skip
     return all(not values or found[name].lower() in values for name, values in wanted.items())
@@ -55,7 +54,16 @@ def deployments_of_release(call: Call) -> Answer:
 
 @routes("POST", "deployments", "DeploymentCreate")
 def deploy(call: Call) -> Answer:
-    body = call.body
+    return _deploy(call, call.body)
+
+
+@routes("POST", "deployments/override", "DeploymentCreate")
+def deploy_in_freeze(call: Call) -> Answer:
+    """A deployment in spite of the freezes that ``FreezeIds`` names."""
+    return _deploy(call, call.body.get("CreateDeploymentCommand") or {}, tuple(call.body.get("FreezeIds") or ()))
+
+
+def _deploy(call: Call, body: Mapping[str, Any], overridden: tuple[str, ...] = ()) -> Answer:
     for name in ("ReleaseId", "EnvironmentId"):
         if not body.get(name):
             raise Invalid(f"{name} is required.")
@@ -65,7 +73,9 @@ def deploy(call: Call) -> Answer:
         tenant=call.get("Tenants", body["TenantId"]) if body.get("TenantId") else None,
         specific=_machine_ids(call, body.get("SpecificMachineIds")),
         excluded=_machine_ids(call, body.get("ExcludedMachineIds")), comments=body.get("Comments") or "",
-        skipped=_step_names(release.project, body.get("SkipActions")),
+        specific_tags=tuple(body.get("SpecificTargetTagIds") or ()), overridden=overridden,
+        excluded_tags=tuple(body.get("ExcludedTargetTagIds") or ()),
+        skipped=_step_names(release, body.get("SkipActions")),
         use_guided_failure=bool(body.get("UseGuidedFailure")), variables=body.get("FormValues"),
         **_times(body, "QueueTime", "QueueTimeExpiry"),
     )  # fmt: skip
@@ -141,9 +151,15 @@ def _machine_ids(call: Call, names: Any) -> tuple[str, ...]:
     return tuple(call.octopus.store.named("Machines", name, call.home.id).id for name in names or ())
 
 
-def _step_names(project: Project, action_ids: Any) -> tuple[str, ...]:
+def _step_names(release: Release, action_ids: Any) -> tuple[str, ...]:
+    """Raises: Invalid: one of the steps may not be skipped."""
     wanted = set(action_ids or ())
-    return tuple(step.name for step in project.steps if resources.action_id(project, step.name) in wanted)
+    found = [step for step in release.steps
+             if resources.action_id(release.project.id, release.steps, step.name) in wanted]  # fmt: skip
+    for step in found:
+        if step.is_required:
+            raise Invalid(f"The step {step.name} is required and cannot be skipped.")
+    return tuple(step.name for step in found)
 
 
 def _times(body: Mapping[str, Any], start: str, expiry: str) -> dict[str, Any]:
@@ -152,36 +168,6 @@ def _times(body: Mapping[str, Any], start: str, expiry: str) -> dict[str, Any]:
                 "expires_ms": parse_iso(body[expiry]) if body.get(expiry) else None}  # fmt: skip
     except ValueError as error:
         raise Invalid(f"{start} or {expiry} is no time: {error}") from error
-
-
-@routes("GET", "releases/{id}/deployments/preview/{environment}", "DeploymentView")
-@routes("GET", "releases/{id}/deployments/preview/{environment}/{tenant}", "DeploymentView")
-def preview(call: Call) -> Answer:
-    """What each step would run on, now."""
-    release, environment = call.get("Releases", call.ids["id"]), call.get("Environments", call.ids["environment"])
-    return _preview(call, release.project, release.project.steps, environment)
-
-
-@routes("GET", "runbooks/{id}/runbookruns/preview/{environment}", "RunbookRunView")
-def runbook_preview(call: Call) -> Answer:
-    """What each step of a runbook would run on, now."""
-    runbook, environment = call.get("Runbooks", call.ids["id"]), call.get("Environments", call.ids["environment"])
-    return _preview(call, runbook.project, runbook.steps, environment)
-
-
-def _preview(call: Call, project: Project, process: Iterable[Step], environment: Environment) -> Answer:
-    steps = []
-    for number, step in enumerate(process, 1):
-        machines = chosen(targets_of(step, environment, call.octopus.store), (), ())
-        steps.append({
-            "ActionId": resources.action_id(project, step.name), "ActionName": step.name,
-            "ActionNumber": str(number), "Roles": list(step.roles or step.machines), "CanBeSkipped": True,
-            "IsDisabled": False, "HasNoApplicableMachines": step.has_targets and not machines,
-            "Machines": [{"Id": m.id, "Name": m.name, "HealthStatus": "Healthy", "Links": {}} for m in machines],
-            "MachineNames": [m.name for m in machines], "UnavailableMachines": [], "ExcludedMachines": [],
-        })  # fmt: skip
-    return {"StepsToExecute": steps, "Form": {"Elements": [], "Values": {}}, "UseGuidedFailureModeByDefault": False,
-            "Changes": [], "ChangesMarkdown": "", "Links": {"Self": call.request.path}}  # fmt: skip
 
 
 @routes("GET", "runbookruns", "RunbookRunView")
@@ -200,8 +186,10 @@ def run_runbook(call: Call) -> Answer:
     for name in ("RunbookId", "EnvironmentId"):
         if not body.get(name):
             raise Invalid(f"{name} is required.")
+    tenant = call.get("Tenants", body["TenantId"]) if body.get("TenantId") else None
     task = call.octopus.deployments.run_runbook(
-        call.get("Runbooks", body["RunbookId"]), call.get("Environments", body["EnvironmentId"]), call.user,
+        runbook_by_id(call, body["RunbookId"]), call.get("Environments", body["EnvironmentId"]), call.user,
+        tenant=tenant, reference=body.get("RunbookSnapshotId") or "",
         specific=_machine_ids(call, body.get("SpecificMachineIds")), variables=body.get("FormValues"),
         excluded=_machine_ids(call, body.get("ExcludedMachineIds")), **_times(body, "QueueTime", "QueueTimeExpiry"),
     )  # fmt: skip

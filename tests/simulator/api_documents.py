@@ -7,11 +7,18 @@ from typing import Any
 
 from tests.simulator import resources
 from tests.simulator.envelope import collection
-from tests.simulator.model import Invalid, Machine, Missing, Project, number_of
+from tests.simulator.model import Invalid, Machine, Missing, Project, Task, number_of
 from tests.simulator.process import deployment_process, process_snapshot
 from tests.simulator.routing import Answer, Call, Created, Routes
 
 routes = Routes()
+
+
+def shown_task(call: Call, task: Task) -> resources.Resource:
+    """The task; what says of it that it waits for a person is out of date where the dice want that."""
+    dice = call.octopus.dice
+    return resources.task(task, has_flag=not dice.falls(dice.faults.flag_off),
+                          has_types=not dice.falls(dice.faults.types_off))  # fmt: skip
 
 
 def filtered(call: Call, documents: Iterable[Any]) -> list[Any]:
@@ -56,14 +63,6 @@ def _by_id_or_slug(call: Call, store_kind: str, wanted: str) -> Any:
 offer("environments", "Environments", "Environment", "EnvironmentView", resources.environment)
 offer("tenants", "Tenants", "Tenant", "TenantView", resources.tenant)
 offer("projects", "Projects", "Project", "ProjectView", resources.project)
-offer("runbooks", "Runbooks", "Runbook", "RunbookView", resources.runbook)
-
-
-@routes("GET", "projects/{id}/runbooks", "RunbookView")
-def runbooks_of_project(call: Call) -> Answer:
-    project = call.get("Projects", call.ids["id"])
-    found = [runbook for runbook in call.octopus.store.all("Runbooks") if runbook.project is project]
-    return collection(call, filtered(call, found), "Runbook", resources.runbook)
 
 
 @routes("GET", "projects/{id}/channels", "ProjectView")
@@ -180,9 +179,9 @@ def machine_tasks(call: Call) -> Answer:
     tasks = [
         task
         for task in reversed(call.octopus.store.all("ServerTasks"))
-        if task.deployment and machine_id in task.deployment.planned and name in (None, task.name)
+        if task.deployment and machine_id in task.planned and name in (None, task.name)
     ]
-    return collection(call, tasks, "Task", resources.task)
+    return collection(call, tasks, "Task", lambda task: shown_task(call, task))
 
 
 @routes("GET", "releases", "ReleaseView")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.simulator.categories import CATEGORIES, GROUPS
+from tests.simulator.categories import CATEGORIES, GROUPS, INTERNAL
 from tests.simulator.clock import parse_iso
 from tests.simulator.envelope import collection
 from tests.simulator.events import matches
@@ -34,6 +34,8 @@ def events(call: Call) -> Answer:
         and (not ids or event.id.lower() in ids)
         and _is_regarding(call, event)
         and matches(event, wanted)
+        and not (event.is_system and call.flag("includeSystem") is False)
+        and not (event.category in INTERNAL and call.flag("includeInternalEvents") is False)
     ]
     return collection(call, found, "Event", event_resource)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.simulator import resources
 from tests.simulator.envelope import collection
-from tests.simulator.model import Interruption
+from tests.simulator.model import Interruption, Invalid
 from tests.simulator.routing import Answer, Call, Routes
 
 routes = Routes()
@@ -62,8 +62,12 @@ def take_responsibility(call: Call) -> Answer:
 
 @routes("POST", "interruptions/{id}/submit", SUBMIT)
 def submit(call: Call) -> Answer:
-    """Takes ``{"Result" | "Guidance", "Notes"}``, and the form values inside ``Form`` as older clients send them."""
+    """Takes ``{"Id", "SpaceId", "Result" | "Guidance", "Notes"}``, and the values inside ``Form`` as older clients
+    send them."""
     interruption, body = _interruption(call), call.body
+    for name, value in (("Id", interruption.id), ("SpaceId", interruption.space_id)):
+        if str(body.get(name) or "").lower() != value.lower():
+            raise Invalid(f"{name} is {body.get(name)!r}: expected {value}.")
     form = (body.get("Form") or {}).get("Values") or {}
     values = {name: str(value) for name, value in {**form, **body}.items()
               if name in ("Result", "Guidance", "Notes") and value is not None}  # fmt: skip

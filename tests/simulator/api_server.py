@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.simulator import resources
+from tests.simulator.clock import Clock, iso
 from tests.simulator.envelope import collection
 from tests.simulator.model import Missing, Space, User
 from tests.simulator.routing import OPEN, Answer, Call, Routes
@@ -63,33 +64,36 @@ def all_nodes(call: Call) -> Answer:
 
 @routes("GET", "octopusservernodes/summary")
 def nodes_summary(call: Call) -> Answer:
-    return {"Nodes": [{**_node(call), "RunningTaskCount": len(call.octopus.engine.active)}]}
+    return {"Nodes": [{**_node(call), "IsOffline": False, "RunningTaskCount": len(call.octopus.engine.active)}]}
 
 
 def _node(call: Call) -> resources.Resource:
-    return {"Id": "OctopusServerNodes-node-1", "Name": "node-1", "Rank": "Leader", "IsOffline": False,
+    name = f"node-{call.octopus.engine.node}"
+    return {"Id": f"OctopusServerNodes-{name}", "Name": name, "Rank": "Leader", "LastSeen": iso(Clock.now_ms()),
             "MaxConcurrentTasks": call.octopus.engine.cap, "IsInMaintenanceMode": False,
-            "Links": {"Self": "/api/octopusservernodes/OctopusServerNodes-node-1"}}  # fmt: skip
+            "Links": {"Self": f"/api/octopusservernodes/OctopusServerNodes-{name}"}}  # fmt: skip
 
 
 @routes("GET", "spaces")
 def spaces(call: Call) -> Answer:
     wanted, ids = call.text("partialName").lower(), {i.lower() for i in call.texts("ids")}
-    found = [
-        s for s in call.octopus.store.all("Spaces") if wanted in s.name.lower() and (not ids or s.id.lower() in ids)
-    ]
+    found = [s for s in _visible(call) if wanted in s.name.lower() and (not ids or s.id.lower() in ids)]
     return collection(call, found, "Space", resources.space)
 
 
 @routes("GET", "spaces/all")
 def all_spaces(call: Call) -> Answer:
-    return [resources.space(space) for space in call.octopus.store.all("Spaces")]
+    return [resources.space(space) for space in _visible(call)]
+
+
+def _visible(call: Call) -> list[Space]:
+    return [space for space in call.octopus.store.all("Spaces") if space.id not in call.user.hidden]
 
 
 @routes("GET", "spaces/{space}")
 def one_space(call: Call) -> Answer:
     wanted = call.ids["space"].lower()
-    for space in call.octopus.store.all("Spaces"):
+    for space in _visible(call):
         if wanted in (space.id.lower(), space.slug.lower(), space.name.lower()):
             return resources.space(space)
     raise Missing(f"The resource '{call.ids['space']}' was not found.")
@@ -113,7 +117,7 @@ def permissions(call: Call) -> Answer:
         raise Missing(f"The resource '{call.ids['user']}' was not found.")
     granted = [name for name in SPACE_PERMISSIONS if user.may(name)]
     granted += sorted(user.permissions - {"*"} - set(granted))
-    spaces: list[Space] = call.octopus.store.all("Spaces")
+    spaces: list[Space] = [space for space in call.octopus.store.all("Spaces") if space.id not in user.hidden]
     return {
         "Id": user.id,
         "SpacePermissions": {name: [_everywhere(space) for space in spaces] for name in granted},

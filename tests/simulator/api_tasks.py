@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tests.simulator import resources
+from tests.simulator.api_documents import shown_task
+from tests.simulator.clock import parse_iso
 from tests.simulator.envelope import collection
-from tests.simulator.model import COMPLETED, Invalid, Task
+from tests.simulator.model import COMPLETED, STATES, Invalid, Task
 from tests.simulator.routing import OPEN, Answer, Call, Created, Routes, Text
 
 routes = Routes()
@@ -20,11 +22,21 @@ def _task(call: Call) -> Task:
 
 @routes("GET", "tasks", "TaskView")
 def tasks(call: Call) -> Answer:
-    """Newest first. No ``ids``, or empty ones: every task."""
+    """Newest first. No ``ids``, or empty ones: every task.
+
+    Raises:
+        Invalid: a state that there is not, or a time that is none.
+    """
+    for state in call.texts("states"):
+        if state.lower() not in {"new", *map(str.lower, STATES)}:
+            raise Invalid(f"states is {state!r}: expected one of New, {', '.join(STATES)}.")
     found = [task for task in reversed(call.in_space(call.octopus.store.all("ServerTasks"))) if _is_wanted(call, task)]
     counts = {state: sum(task.state == state for task in found) for state in ("Queued", "Executing", "Cancelling")}
     interrupted = sum(bool(task.pending) for task in found)
-    return {**collection(call, found, "Task", resources.task), "TotalCounts": {**counts, "Interrupted": interrupted}}
+    return {
+        **collection(call, found, "Task", lambda t: shown_task(call, t)),
+        "TotalCounts": {**counts, "Interrupted": interrupted},
+    }
 
 
 def _is_wanted(call: Call, task: Task) -> bool:
@@ -34,11 +46,11 @@ def _is_wanted(call: Call, task: Task) -> bool:
         "environment": deployment and deployment.environment.id,
         "tenant": deployment and deployment.tenant and deployment.tenant.id,
         "runbook": deployment and deployment.runbook and deployment.runbook.id,
-        "node": "OctopusServerNodes-node-1",
+        "node": f"OctopusServerNodes-{task.node}",
     }  # fmt: skip
     flags = {
         "active": not task.is_completed, "running": task.state in ("Executing", "Cancelling"),
-        "hasPendingInterruptions": bool(task.pending), "hasPendingPreconditions": False,
+        "hasPendingInterruptions": bool(task.pending), "hasPendingPreconditions": task.awaits_approval,
         "hasWarningsOrErrors": task.has_warnings or bool(task.error),
     }  # fmt: skip
     for name, value in lists.items():
@@ -48,7 +60,23 @@ def _is_wanted(call: Call, task: Task) -> bool:
             return False
     if any((asked := call.flag(name)) is not None and asked != value for name, value in flags.items()):
         return False
+    if task.is_system and call.flag("includeSystem") is False or not _is_between(call, task):
+        return False
     return call.text("partialName").lower() in task.description.lower()
+
+
+def _is_between(call: Call, task: Task) -> bool:
+    """Whether its times are within ``fromQueueDate`` (inclusive) to ``toQueueDate``, and so on. Raises: Invalid."""
+    for name, moment in (("Queue", task.queue_ms), ("Start", task.start_ms), ("Completed", task.completed_ms)):
+        since, until = call.text(f"from{name}Date"), call.text(f"to{name}Date")
+        try:
+            if since and (moment is None or moment < parse_iso(since)):
+                return False
+            if until and (moment is None or moment >= parse_iso(until)):
+                return False
+        except ValueError as error:
+            raise Invalid(f"from{name}Date or to{name}Date is no time: {error}") from error
+    return True
 
 
 def _is_new(task: Task) -> bool:
@@ -62,7 +90,14 @@ def task_types(call: Call) -> Answer:
 
 @routes("GET", "tasks/{id}", "TaskView")
 def task(call: Call) -> Answer:
-    return resources.task(_task(call))
+    return shown_task(call, _task(call))
+
+
+@routes("GET", "tasks/{id}/servertaskapproval", "TaskView")
+def approval(call: Call) -> Answer:
+    is_open = _task(call).awaits_approval
+    return {"ApprovalState": "PreApproval" if is_open else "Approved", "Approvals": [], "ApprovalsCount": 0,
+            "MinimumApproversRequired": 1, "ApprovingUsers": [], "ApprovingTeams": []}  # fmt: skip
 
 
 @routes("GET", "tasks/{id}/details", "TaskView")
@@ -72,7 +107,7 @@ def details(call: Call) -> Answer:
     done = sum(node.ended_ms is not None for node in task.log.children) if task.log else 0
     steps = max(1, len(task.deployment.steps)) if task.deployment else 1
     return {
-        "Task": resources.task(task), "ActivityLogs": logs, "PhysicalLogSize": len(_log(task)),
+        "Task": shown_task(call, task), "ActivityLogs": logs, "PhysicalLogSize": len(_log(task)),
         "Progress": {"ProgressPercentage": 100 if task.is_completed else done * 100 // steps,
                      "EstimatedTimeRemaining": ""},
         "Links": {"Self": f"{resources.link(task, 'tasks')}/details"},

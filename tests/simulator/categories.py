@@ -21,6 +21,7 @@ CATEGORIES = {
     "ManualInterventionInterruptionRaised": "Manual intervention interruption raised",
     "GuidedFailureInterruptionRaised": "Guided failure interruption raised",
     "InterruptionSubmitted": "Interruption submitted",
+    "CompliancePolicyEvaluatedNonCompliantBlocked": "Compliance policy evaluated: non-compliant, blocked",
     "MachineAdded": "Machine added",
     "MachineDeleted": "Machine deleted",
     "MachineEnabled": "Machine enabled",
@@ -41,3 +42,6 @@ GROUPS = {
     "MachineAvailableForDeployment": ("MachineAdded", "MachineEnabled"),
     "MachineUnavailableForDeployment": ("MachineDeleted", "MachineDisabled"),
 }  # fmt: skip
+
+#: What ``includeInternalEvents=false`` hides.
+INTERNAL = frozenset({"MachineAdded", "MachineDeleted", "MachineDeploymentRelatedPropertyWasUpdated"})

@@ -113,8 +113,9 @@ class SimulatedOctopus:
     def space(self, name: str) -> str:
         return self._id("POST", "spaces", name=name)
 
-    def environment(self, name: str, *, space: str | None = None) -> str:
-        return self._id("POST", "environments", name=name, space=space)
+    def environment(self, name: str, *, space: str | None = None, parent: str | None = None) -> str:
+        """An environment; the targets of *parent* serve it too."""
+        return self._id("POST", "environments", name=name, space=space, parent=parent)
 
     def tenant(self, name: str) -> str:
         return self._id("POST", "tenants", name=name)
@@ -126,9 +127,14 @@ class SimulatedOctopus:
         roles: Sequence[str] = (),
         environments: Sequence[str] | None = None,
         space: str | None = None,
+        tenants: Sequence[str] | None = None,
+        tags: Sequence[str] | None = None,
+        style: str = "TentaclePassive",
     ) -> str:
-        """A deployment target; without *environments* it is in all of them."""
-        return self._id("POST", "machines", name=name, roles=list(roles), space=space,
+        """A deployment target; without *environments* it is in all of them. With *tenants* only their deployments use
+        it. *tags*: ids of target tags."""
+        return self._id("POST", "machines", name=name, roles=list(roles), space=space, style=style,
+                        tenants=None if tenants is None else list(tenants), tags=None if tags is None else list(tags),
                         environments=None if environments is None else list(environments))  # fmt: skip
 
     def disable(self, machine: str, *, is_disabled: bool = True) -> None:
@@ -139,14 +145,28 @@ class SimulatedOctopus:
 
     def project(
         self, name: str, *, steps: Iterable[Step], variables: Mapping[str, str] | None = None,
-        concurrency_tag: str | None = None, space: str | None = None,
+        concurrency_tag: str | None = None, space: str | None = None, **settings: bool,
     ) -> str:  # fmt: skip
-        """A project; one of that name gets the new steps."""
-        return self._id("POST", "projects", name=name, steps=[step.as_json() for step in steps], space=space,
-                        variables=dict(variables or {}), concurrency_tag=concurrency_tag)  # fmt: skip
+        """A project; one of that name gets the new steps.
 
-    def runbook(self, project: str, name: str, *, steps: Iterable[Step]) -> str:
-        return self._id("POST", "runbooks", project=project, name=name, steps=[step.as_json() for step in steps])
+        Args:
+            settings: tells_starts, cancels_queued, cancels_running, needs_approval, is_blocked_by_policy, is_in_git.
+        """
+        return self._id("POST", "projects", name=name, steps=[step.as_json() for step in steps], space=space,
+                        variables=dict(variables or {}), concurrency_tag=concurrency_tag,
+                        settings=settings)  # fmt: skip
+
+    def runbook(self, project: str, name: str, *, steps: Iterable[Step], git_ref: str = "") -> str:
+        """A runbook with a published snapshot, or one in Git whose default branch is *git_ref*."""
+        return self._id("POST", "runbooks", project=project, name=name, git_ref=git_ref,
+                        steps=[step.as_json() for step in steps])  # fmt: skip
+
+    def change_runbook(
+        self, project: str, name: str, *, steps: Iterable[Step], git_ref: str = "", is_published: bool = True
+    ) -> str:
+        """New steps, in a new snapshot or on the branch *git_ref*: the *reference* that `run_runbook` takes."""
+        return self._id("PUT", "runbooks", project=project, name=name, git_ref=git_ref, is_published=is_published,
+                        steps=[step.as_json() for step in steps])  # fmt: skip
 
     def variables(self, values: Mapping[str, str]) -> None:
         """Variables of all projects."""
@@ -171,8 +191,9 @@ class SimulatedOctopus:
         """Queue a deployment of a new release.
 
         Args:
-            options: release (a version), machines, excluded (ids or names), tenant, variables, use_guided_failure,
-                queue_in_seconds, expires_in_seconds, space.
+            options: release (a version), machines, excluded (ids or names), tags, excluded_tags (ids), skipped (names
+                of steps), tenant, variables, use_guided_failure, queue_in_seconds, expires_in_seconds, space,
+                overridden (freezes).
         """
         return Deployment(
             **self._call("POST", "deployments", {"project": project, "environment": environment, **options})
@@ -181,6 +202,38 @@ class SimulatedOctopus:
     def run_runbook(self, project: str, runbook: str, environment: str = "Production", **options: Any) -> Deployment:
         body = {"project": project, "runbook": runbook, "environment": environment, **options}
         return Deployment(**self._call("POST", "runbookruns", body))
+
+    def trigger(self, deployment: Deployment, machines: Sequence[str]) -> Deployment:
+        """What a machine trigger does: the same deployment as another task, for *machines* alone."""
+        return Deployment(**self._call("POST", f"deployments/{deployment.id}/trigger", {"machines": list(machines)}))
+
+    def freeze(self, name: str, project: str, *, seconds: float, starts_in: float = 0.0, **where: Any) -> str:
+        """A deployment freeze of a project and environment, in seconds as they stand."""
+        return self._id("POST", "freezes", name=name, project=project, seconds=seconds, starts_in=starts_in, **where)
+
+    def end_freeze(self, freeze: str) -> None:
+        self._call("PUT", f"freezes/{freeze}/end", {})
+
+    def approve(self, task: str | Deployment, *, is_approved: bool = True) -> None:
+        """Answer the approval that the task waits for before its start."""
+        self._call("POST", f"tasks/{_task_id(task)}/approval", {"is_approved": is_approved})
+
+    def go_away(self, seconds: float, *, cancels: bool = False, has_page: bool = False) -> None:
+        """Restart the server: it is not there for *seconds* of simulated time.
+
+        Args:
+            cancels: What was active is cancelled then, as by self-hosted nodes; else it goes on where it was.
+            has_page: The API answers 503 with a page meanwhile, as in a maintenance window; else nobody answers.
+        """
+        self._call("POST", "outages", {"seconds": seconds, "cancels": cancels, "has_page": has_page})
+
+    def hide(self, *spaces: str, user: str = "octowait") -> None:
+        """Let *user* see no longer these spaces, and all others."""
+        self._call("PUT", f"users/{user}/hidden", {"spaces": list(spaces)})
+
+    def settle(self, interruption: str) -> None:
+        """What Octopus itself waits for has happened: the pull request is merged, the application in sync."""
+        self._call("POST", f"interruptions/{interruption}/settle", {})
 
     def cancel(self, task: str | Deployment) -> None:
         self._call("POST", f"tasks/{_task_id(task)}/cancel")

@@ -10,6 +10,7 @@ from tests.simulator.activitylog import Node
 from tests.simulator.clock import Clock
 from tests.simulator.engine import Engine
 from tests.simulator.events import EventLog
+from tests.simulator.freezes import Freezes
 from tests.simulator.model import (
     Deployment,
     Environment,
@@ -24,17 +25,23 @@ from tests.simulator.model import (
     number_of,
 )
 from tests.simulator.record import RunRecord
+from tests.simulator.superseding import supersede_queued
 from tests.simulator.targets import planned
 from tests.simulator.templates import substitute
+
+#: A scheduled task that has not started so long after its time never does, before the clock's speed.
+EXPIRY_SECONDS = 1800.0
 
 
 class Deployments:
     """Everything here takes the store's lock."""
 
-    def __init__(self, store: Store, events: EventLog, engine: Engine) -> None:
+    def __init__(self, store: Store, events: EventLog, engine: Engine, freezes: Freezes, clock: Clock) -> None:
         self._store = store
         self._events = events
         self._engine = engine
+        self._freezes = freezes
+        self._expiry_ms = int(clock.real(EXPIRY_SECONDS) * 1000)
 
     def release(self, project: Project, version: str = "", notes: str = "") -> Release:
         """A new release; without *version* the next one. Raises: Invalid: there is such a release."""
@@ -46,6 +53,7 @@ class Deployments:
             return self._store.put(Release(
                 id=self._store.new_id("Releases"), space_id=project.space_id, project=project,
                 version=version or f"1.0.{project.releases}", assembled_ms=Clock.now_ms(), notes=notes,
+                steps=project.steps,
             ))  # fmt: skip
 
     def release_of(self, project: Project, version: str = "") -> Release:
@@ -56,14 +64,33 @@ class Deployments:
     def deploy(
         self, release: Release, environment: Environment, user: User, *, parent: Task | None = None, **fields: Any
     ) -> Task:
-        """Queue a deployment of *release*; *fields* are those of `Deployment`, and queue_ms, expires_ms of `Task`."""
-        return self._launch(release.project, release.project.steps, environment, user, "Deploy", parent,
+        """Queue a deployment of *release*; *fields* are those of `Deployment`, and queue_ms, expires_ms of `Task`.
+
+        Raises:
+            Invalid: a freeze forbids it.
+        """
+        return self._launch(release.project, release.steps, environment, user, "Deploy", parent,
                             release=release, **fields)  # fmt: skip
 
     def run_runbook(self, runbook: Runbook, environment: Environment, user: User, **fields: Any) -> Task:
-        """Queue a runbook run."""
-        return self._launch(runbook.project, runbook.steps, environment, user, "RunbookRun", None,
-                            runbook=runbook, **fields)  # fmt: skip
+        """Queue a runbook run, of its published snapshot or default branch unless *reference* says otherwise.
+
+        Raises:
+            Invalid: there is no such snapshot or branch.
+        """
+        reference = fields.pop("reference", "") or runbook.current
+        if reference not in runbook.processes:
+            raise Invalid(f"{runbook.name} has no {reference}.")
+        return self._launch(runbook.project, runbook.processes[reference], environment, user, "RunbookRun", None,
+                            runbook=runbook, reference=reference, **fields)  # fmt: skip
+
+    def trigger(self, deployment: Deployment, machines: Sequence[str], user: User) -> Task:
+        """What a machine trigger does: run an existing deployment again, as another task, for *machines* alone."""
+        with self._store.lock:
+            task = self._store.put(self._task(deployment, "Deploy", Clock.now_ms(), None, only=tuple(machines)))
+            deployment.task_id = task.id
+            self._queue(task, user, None)
+            return task
 
     def rerun(self, task: Task, user: User | None) -> None:
         """Queue an ended task again, under the same ids. Raises: Invalid."""
@@ -72,7 +99,7 @@ class Deployments:
                 raise Invalid(f"{task.id} cannot be run again: it is {task.state}.")
             task.start_ms = task.completed_ms = task.canceled_by = task.activity = None
             task.queue_ms, task.expires_ms, task.error = Clock.now_ms(), None, ""
-            task.is_picked_up, task.counts, task.done = False, True, threading.Event()
+            task.node, task.counts, task.done = None, True, threading.Event()
             task.interruptions.clear()
             task.deployment.deployed_to.clear()
             task.deployment.failure_encountered = False
@@ -88,40 +115,49 @@ class Deployments:
         with self._store.lock:
             kind = "Deployments" if runbook is None else "RunbookRuns"
             now = Clock.now_ms()
-            deployment = self._store.put(Deployment(
+            deployment = Deployment(
                 id=self._store.new_id(kind), space_id=project.space_id, project=project, environment=environment,
                 created_ms=now, created_by=user, steps=tuple(steps), tenant=tenant, release=release, runbook=runbook,
                 specific=tuple(specific), excluded=tuple(excluded), variables=dict(variables or {}), **fields,
-            ))  # fmt: skip
+            )  # fmt: skip
+            if queue_ms and queue_ms > now:
+                expires_ms = expires_ms or queue_ms + self._expiry_ms
+            self._freezes.check(deployment, max(queue_ms or now, now))
             process = f"RunbookProcess-{runbook.id}" if runbook else f"deploymentprocess-{project.id}"
             deployment.process_id = project.snapshot(process, deployment.steps)
-            what = f"{project.name} release {release.version}" if release else f"runbook {runbook and runbook.name}"
-            task = self._store.put(Task(
-                id=self._store.new_id("ServerTasks"), space_id=project.space_id, name=name, deployment=deployment,
-                description=f"{'Deploy' if release else 'Run'} {what} {'to' if release else 'on'} {environment.name}",
-                queue_ms=max(queue_ms or now, now), expires_ms=expires_ms, tag=_tag(deployment),
-                arguments={"DeploymentId" if runbook is None else "RunbookRunId": deployment.id},
-            ))  # fmt: skip
+            self._store.put(deployment)
+            task = self._store.put(self._task(deployment, name, max(queue_ms or now, now), expires_ms))
+            task.awaits_approval = project.needs_approval
             deployment.task_id = task.id
             self._queue(task, user, parent)
             return task
 
+    def _task(self, deployment: Deployment, name: str, queue_ms: int, expires_ms: int | None, **fields: Any) -> Task:
+        release, runbook = deployment.release, deployment.runbook
+        what = f"{deployment.project.name} release {release.version}" if release else f"runbook {_name_of(runbook)}"
+        where = f"{'to' if release else 'on'} {deployment.environment.name}"
+        return Task(
+            id=self._store.new_id("ServerTasks"), space_id=deployment.space_id, name=name, deployment=deployment,
+            description=f"{'Deploy' if release else 'Run'} {what} {where}", queue_ms=queue_ms, expires_ms=expires_ms,
+            tag=_tag(deployment), arguments={"DeploymentId" if runbook is None else "RunbookRunId": deployment.id},
+            **fields,
+        )  # fmt: skip
+
     def _queue(self, task: Task, user: User | None, parent: Task | None) -> None:
         deployment = task.deployment
         assert deployment
-        steps = [step for step in deployment.steps if step.name not in deployment.skipped]
-        deployment.planned = planned(
-            steps, deployment.environment, self._store, deployment.specific, deployment.excluded
-        )
+        task.planned = planned(task, self._store)
         task.log = Node(id=f"{task.id}_{len(task.runs) + 1}", name=task.description)
         task.runs.append(RunRecord(
             task_id=task.id, execution=len(task.runs) + 1, kind=task.name, space_id=task.space_id,
             deployment_id=deployment.id, project=deployment.project.name, environment=deployment.environment.name,
-            family=parent.runs[-1].family if parent else task.id, machines=deployment.planned,
-            queued_ms=Clock.now_ms(),
+            family=parent.runs[-1].family if parent else task.id, machines=task.planned,
+            queued_ms=Clock.now_ms(), environment_id=deployment.environment.id, project_id=deployment.project.id,
+            tenant_id=deployment.tenant.id if deployment.tenant else None,
+            is_full=task.is_full,
         ))  # fmt: skip
         self._events.of_deployment(deployment.word + "Queued", task, user, "queued")
-        self._engine.enqueue(task)
+        self._engine.enqueue(task, supersede_queued(self._engine, task))
 
     def _find(self, project: Project, version: str) -> Release | None:
         releases = self._store.all("Releases")
@@ -130,6 +166,10 @@ class Deployments:
     def latest(self, project: Project) -> Release | None:
         releases = [release for release in self._store.all("Releases") if release.project is project]
         return max(releases, key=lambda release: number_of(release.id), default=None)
+
+
+def _name_of(runbook: Runbook | None) -> str:
+    return runbook.name if runbook else ""
 
 
 def _tag(deployment: Deployment) -> str:

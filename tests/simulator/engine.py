@@ -37,6 +37,14 @@ class Engine:
         self.changed = threading.Condition(store.lock)
         self.queue: list[Task] = []
         self.active: list[Task] = []
+        #: The server is not there: nothing starts.
+        self.is_away = False
+        #: The node that tasks run on; another one after each restart.
+        self.node = 1
+        #: Why a task may not start (it then fails without having started), or nothing.
+        self.objection: Callable[[Task], str] = lambda task: ""
+        #: Called with each task that has ended.
+        self.on_end: list[Callable[[Task], None]] = []
         self._events = events
         self._timers = timers
         self._activity_of = activity_of
@@ -45,12 +53,13 @@ class Engine:
         self._cancel_pause = clock.real(cancel_seconds)
         self._will_look = False
 
-    def enqueue(self, task: Task) -> None:
-        """Put it at the end of the queue; before its ``queue_ms`` it is not started, after ``expires_ms`` never."""
+    def enqueue(self, task: Task, place: int | None = None) -> None:
+        """Put it at the end of the queue, or at *place*; before its ``queue_ms`` it is not started, after
+        ``expires_ms`` never."""
         with self.changed:
             self._sequence += 1
             task.sequence, task.state = self._sequence, "Queued"
-            self.queue.append(task)
+            self.queue.insert(len(self.queue) if place is None else place, task)
             for moment in filter(None, (task.queue_ms, task.expires_ms)):
                 if moment > Clock.now_ms():
                     self._timers.after((moment - Clock.now_ms()) / 1000 + 0.01, self._look)
@@ -95,6 +104,51 @@ class Engine:
             elif task.state == "Queued":
                 self._end(task, *_ENDS[CANCELLED])
 
+    def go_away(self, *, cancels: bool) -> None:
+        """The server stops.
+
+        Args:
+            cancels: As self-hosted nodes: what is active is cancelled by `come_back`. Else, as in the cloud, it waits
+                Queued at the place where it was, and goes on then; only a script that runs runs on meanwhile. Tasks
+                of the system, and those that wait for a person inside a step, are cancelled at once.
+        """
+        with self.changed:
+            self.is_away = True
+            for task in list(self.active):
+                if task.deployment is None or task.pending:
+                    self.cancel(task, None)
+                elif not cancels and task.state == "Executing":
+                    self._rest(task)
+
+    def come_back(self, *, cancels: bool) -> None:
+        """The server is there again, as another node."""
+        with self.changed:
+            self.is_away, self.node = False, self.node + 1
+            for task in list(self.active) if cancels else ():
+                if task.state == "Executing":
+                    self.cancel(task, None)
+            self._look()
+            self.changed.notify_all()
+
+    def approve(self, task: Task, *, is_approved: bool) -> None:
+        """Answer the approval that *task* waits for; a rejection ends it. Raises: Invalid."""
+        with self.changed:
+            if not task.awaits_approval or task.is_completed:
+                raise Invalid(f"{task.id} waits for no approval.")
+            task.awaits_approval = False
+            if is_approved:
+                self._touch(task)
+            else:
+                self._end(task, "Failed", "The change request was rejected.")
+
+    def _rest(self, task: Task) -> None:
+        assert task.activity
+        task.activity.awake.clear()
+        self.active.remove(task)
+        self.queue.insert(sum(one.is_resting for one in self.queue), task)
+        task.state, task.is_resting = "Queued", True
+        self._touch(task)
+
     def abandon(self, task: Task) -> None:
         """Canceled at once, while the script or the work of the moment goes on to its own end. Raises: Invalid."""
         with self.changed:
@@ -123,6 +177,7 @@ class Engine:
     def _execute(self, task: Task, activity: Activity) -> None:
         try:
             error = activity.execute()
+            activity.wait(activity.awake)
         except Stopped:
             error = "stopped"
             if activity.stopped == CANCELLED:
@@ -153,6 +208,8 @@ class Engine:
             task.log.end({"Success": "Success", "Failed": "Failed"}.get(state, "Canceled"))
         self._tell_of_end(task)
         task.done.set()
+        for call in self.on_end:
+            call(task)
         self._touch(task)
 
     def _tell_of_end(self, task: Task) -> None:
@@ -175,6 +232,8 @@ class Engine:
     def _look(self) -> None:
         with self.changed:
             self._will_look = False
+            if self.is_away:
+                return
             now = Clock.now_ms()
             for late in [task for task in self.queue if task.expires_ms and task.expires_ms <= now]:
                 if late.start_ms is None:
@@ -186,14 +245,22 @@ class Engine:
         if sum(task.counts for task in self.active) >= self.cap:
             return None
         busy = {task.tag for task in self.active if task.tag}
-        return next((task for task in self.queue if task.queue_ms <= now and task.tag not in busy), None)
+        ready = (task for task in self.queue if task.queue_ms <= now and not task.awaits_approval)
+        return next((task for task in ready if task.tag not in busy), None)
 
     def _begin(self, task: Task) -> None:
         self.queue.remove(task)
+        if task.start_ms is None and (error := self.objection(task)):
+            self._end(task, "Failed", error)
+            return
         self.active.append(task)
-        task.state, task.is_picked_up = "Executing", True
+        task.state, task.node = "Executing", f"node-{self.node}"
         if task.start_ms is None:
             self._start(task)
+        elif task.is_resting:
+            assert task.activity
+            task.is_resting = False
+            task.activity.awake.set()
         else:
             assert task.activity
             if task.runs[-1].pauses:
@@ -212,7 +279,7 @@ class Engine:
         threading.Thread(target=self._execute, args=(task, task.activity), name=name, daemon=True).start()
 
     def _tell(self, task: Task, verb: str) -> None:
-        if task.deployment:
+        if task.deployment and (verb != "Started" or task.deployment.project.tells_starts):
             self._events.of_deployment(task.deployment.word + verb, task, None, verb.lower())
 
 

@@ -38,7 +38,10 @@ class EventLog:
     def of_task(self, category: str, task: Task, user: User | None, verb: str) -> Event:
         """An event that names the task; for a deployment's task its documents too."""
         ids = related(task) if task.deployment else (task.id,)
-        return self._add(category, task.space_id, ids, [f"{verb} ", (task.description, task.id)], user, task.deployment)
+        found = self._add(category, task.space_id, ids, [f"{verb} ", (task.description, task.id)], user,
+                          task.deployment)  # fmt: skip
+        found.is_system = task.is_system
+        return found
 
     def of_interruption(self, category: str, interruption: Interruption) -> Event:
         """It was raised, or submitted by whom it now belongs to."""
@@ -90,8 +93,11 @@ def related(task: Task) -> tuple[str, ...]:
     if deployment is None:
         return (task.id,)
     ids = [deployment.id]
-    if deployment.runbook:
-        ids += [deployment.runbook.id, deployment.runbook.snapshot_id, deployment.project.id]
+    if deployment.runbook and deployment.runbook.is_in_git:
+        # A slug is no document's id.
+        ids.append(deployment.project.id)
+    elif deployment.runbook:
+        ids += [deployment.runbook.id, deployment.reference, deployment.project.id]
     else:
         ids.append(deployment.project.id)
     if deployment.release:

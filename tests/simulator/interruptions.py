@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from tests.simulator.clock import Clock
 from tests.simulator.engine import Engine
 from tests.simulator.events import EventLog
-from tests.simulator.model import Interruption, Invalid, Store, Task, User
+from tests.simulator.model import Denied, Interruption, Invalid, Store, Task, User
 from tests.simulator.record import Answer
+from tests.simulator.steps import AUTOMATIC
 
 #: The answers that each type takes, and the field they come in.
 ANSWERS = {"ManualIntervention": ("Result", ("Proceed", "Abort")),
            "GuidedFailure": ("Guidance", ("Fail", "Retry", "Ignore", "Exclude"))}  # fmt: skip
 
-
-class Denied(Exception):
-    """Who asked may not do this; the message says why."""
+#: Types that raise an event.
+_TOLD = frozenset(ANSWERS)
 
 
 class Interruptions:
@@ -38,7 +38,8 @@ class Interruptions:
                 created_ms=Clock.now_ms(), instructions=instructions, teams=teams, frees_slot=frees_slot,
             ))  # fmt: skip
             task.interruptions.append(interruption)
-            self._events.of_interruption(f"{type_}InterruptionRaised", interruption)
+            if type_ in _TOLD:
+                self._events.of_interruption(f"{type_}InterruptionRaised", interruption)
             if frees_slot:
                 self._engine.pause(task)
             self._engine.changed.notify_all()
@@ -52,6 +53,8 @@ class Interruptions:
         """Make *user* responsible, in place of who was. Raises: Denied, Invalid."""
         with self._store.lock:
             _must_be_pending(interruption)
+            if interruption.type in AUTOMATIC:
+                raise Denied(f"{interruption.id} is answered by Octopus itself: nobody can take responsibility.")
             if not self.may_take(interruption, user):
                 raise Denied(f"You do not have permission to take responsibility for {interruption.id}: "
                              "you are not a member of a responsible team.")  # fmt: skip
@@ -61,8 +64,10 @@ class Interruptions:
         """Answer it; a task that waits without a slot is queued again. Raises: Denied, Invalid."""
         with self._store.lock:
             _must_be_pending(interruption)
+            if interruption.type in AUTOMATIC:
+                raise Invalid(f"{interruption.id} is answered by Octopus itself.")
             if interruption.responsible is not user:
-                raise Denied(f"{interruption.id} can only be submitted by the user who has taken responsibility.")
+                raise Invalid(f"{interruption.id} can only be submitted by the user who has taken responsibility.")
             name, allowed = ANSWERS[interruption.type]
             if values.get(name) not in allowed:
                 raise Invalid(f"{name} is {values.get(name)!r}: expected one of {', '.join(allowed)}.")
@@ -74,10 +79,22 @@ class Interruptions:
                 answered_ms=Clock.now_ms(), is_for_octowait="octowait" in text,
             ))  # fmt: skip
             self._events.of_interruption("InterruptionSubmitted", interruption)
-            interruption.answered.set()
-            if interruption.frees_slot and not interruption.task.pending:
-                self._engine.enqueue(interruption.task)
-            self._engine.changed.notify_all()
+            self._go_on(interruption)
+
+    def settle(self, interruption: Interruption) -> None:
+        """What it waits for has happened: the pull request is merged, the application in sync. Raises: Invalid."""
+        with self._store.lock:
+            _must_be_pending(interruption)
+            if interruption.type not in AUTOMATIC:
+                raise Invalid(f"{interruption.id} is for a person to answer.")
+            interruption.is_pending = False
+            self._go_on(interruption)
+
+    def _go_on(self, interruption: Interruption) -> None:
+        interruption.answered.set()
+        if interruption.frees_slot and not interruption.task.pending:
+            self._engine.enqueue(interruption.task)
+        self._engine.changed.notify_all()
 
 
 def _must_be_pending(interruption: Interruption) -> None:

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.simulator.activity import ABANDONED
 from tests.simulator.activitylog import Node
 from tests.simulator.clock import Clock
-from tests.simulator.model import Machine, Missing
+from tests.simulator.model import Invalid, Machine, Missing
 from tests.simulator.polling import poll_wait
 from tests.simulator.record import Interval, StepRecord
 from tests.simulator.run import Run, StepFailed, child_node
 from tests.simulator.scripts import run_script
-from tests.simulator.steps import Step
+from tests.simulator.steps import AUTOMATIC, Step
 from tests.simulator.templates import substitute
 
 #: Targets of one step that are worked on at the same time.
@@ -25,15 +25,26 @@ Executor = Callable[[Run, Step, Node, StepRecord], None]
 def script(run: Run, step: Step, node: Node, entry: StepRecord) -> None:
     """One of the real step scripts: once on the server, or once on each target under its mutex."""
     if not step.has_targets:
-        run_script(run, step, node, None, entry)
+        _with_retries(run, step, node, entry)
         return
 
     def on_target(machine: Machine) -> None:
-        with machine.mutex.held(run):
+        with machine.held(run):
             run.used(machine)
             run_script(run, step, child_node(node, machine), machine, entry)
 
     _on_each(run.targets(step), on_target)
+
+
+def _with_retries(run: Run, step: Step, node: Node, entry: StepRecord) -> None:
+    for _ in range(step.retries):
+        try:
+            run_script(run, step, node, None, entry)
+        except StepFailed as failure:
+            node.say(f"{failure} It is run again.", "Warning")
+        else:
+            return
+    run_script(run, step, node, None, entry)
 
 
 def work(run: Run, step: Step, node: Node, entry: StepRecord) -> None:
@@ -71,7 +82,7 @@ def _work_once(run: Run, step: Step, node: Node) -> None:
 def _work_on(run: Run, step: Step, machine: Machine, seconds: float, node: Node) -> None:
     interval = None
     try:
-        with machine.mutex.held(run):
+        with machine.held(run):
             run.used(machine)
             child = child_node(node, machine)
             interval = Interval(machine=machine.id, step=step.name, started_ms=Clock.now_ms())
@@ -123,6 +134,19 @@ def manual(run: Run, step: Step, node: Node, entry: StepRecord) -> None:
         raise StepFailed(f"{step.name} was aborted by {raised.answered_by}. {raised.answer['Notes']}".strip())
 
 
+def automatic(run: Run, step: Step, node: Node, entry: StepRecord) -> None:
+    """Wait for what nobody can answer: a merge, a sync."""
+    frees_slot = AUTOMATIC[step.interruption]
+    raised = run.octopus.interruptions.raise_(run.task, step.interruption, step.name, frees_slot=frees_slot)
+    run.wait(run.gate if frees_slot else raised.answered)
+
+
+def health_check(run: Run, step: Step, node: Node, entry: StepRecord) -> None:
+    """Take the step's machines into the deployment."""
+    with run.octopus.store.lock:
+        run.include([run.octopus.store.named("Machines", name, run.task.space_id) for name in step.machines])
+
+
 def deploy_release(run: Run, step: Step, node: Node, entry: StepRecord) -> None:
     """Deploy another project's release and wait for it; whoever cancels this task does not cancel that one."""
     octopus = run.octopus
@@ -137,10 +161,13 @@ def deploy_release(run: Run, step: Step, node: Node, entry: StepRecord) -> None:
         except Missing as missing:
             raise StepFailed(str(missing)) from missing
         release = octopus.deployments.release_of(project, step.release)
-        child = octopus.deployments.deploy(
-            release, environment, run.deployment.created_by, parent=run.task, variables=passed,
-            tenant=run.deployment.tenant, specific=run.deployment.specific, excluded=run.deployment.excluded,
-        )  # fmt: skip
+        try:
+            child = octopus.deployments.deploy(
+                release, environment, run.deployment.created_by, parent=run.task, variables=passed,
+                tenant=run.deployment.tenant, specific=run.deployment.specific, excluded=run.deployment.excluded,
+            )  # fmt: skip
+        except Invalid as frozen:
+            raise StepFailed(str(frozen)) from frozen
     node.say(f"Waiting for {child.id}: {child.description}", "Wait")
     with octopus.engine.without_slot(run.task):
         run.wait(child.done)
@@ -152,6 +179,8 @@ EXECUTE: dict[str, Executor] = {
     "script": script,
     "work": work,
     "manual": manual,
+    "automatic": automatic,
+    "health_check": health_check,
     "deploy_release": deploy_release,
     "poll_wait": poll_wait,
 }

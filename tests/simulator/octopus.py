@@ -16,13 +16,17 @@ from tests.simulator.deployments import Deployments
 from tests.simulator.engine import Engine
 from tests.simulator.events import EventLog
 from tests.simulator.faults import Dice
+from tests.simulator.freezes import Freezes
 from tests.simulator.interruptions import Interruptions
 from tests.simulator.kinds import EXECUTE
 from tests.simulator.model import Environment, Machine, Project, Runbook, Space, Store, Task, Team, Tenant, User
+from tests.simulator.outages import Outages
 from tests.simulator.payload import event_resource
+from tests.simulator.rate_limit import BURST, REQUESTS_PER_MINUTE, RateLimit
 from tests.simulator.run import Run
 from tests.simulator.steps import Step
 from tests.simulator.subscriptions import Processing, Subscriptions
+from tests.simulator.superseding import supersede_paused
 
 #: Whoever is used by octowait: what it needs, and nothing that only people need.
 SERVICE_PERMISSIONS = frozenset({
@@ -72,7 +76,12 @@ class Octopus:
             cap=config.task_cap, look_seconds=config.look_seconds,
             cancel_seconds=config.cancel_seconds, activity_of=self._activity_of,
         )  # fmt: skip
-        self.deployments = Deployments(self.store, self.events, self.engine)
+        self.freezes = Freezes(self.store)
+        self.engine.objection = self._objection
+        self.engine.on_end.append(lambda task: supersede_paused(self.engine, task, self.store.all("ServerTasks")))
+        self.outages = Outages(self.engine, self.clock, timers)
+        self.rate_limit = RateLimit(BURST, REQUESTS_PER_MINUTE * config.speed)
+        self.deployments = Deployments(self.store, self.events, self.engine, self.freezes, self.clock)
         self.interruptions = Interruptions(self.store, self.events, self.engine)
         self.subscriptions = Subscriptions(
             self.store, self.events, self.engine, self.clock, timers, self.dice,
@@ -101,18 +110,19 @@ class Octopus:
             teams=tuple(teams), is_service=name == "octowait",
         ))  # fmt: skip
 
-    def add_environment(self, name: str, space: Space | None = None) -> Environment:
-        space_id = (space or self.space).id
-        return self.store.put(Environment(id=self.store.new_id("Environments"), space_id=space_id, name=name))
+    def add_environment(self, name: str, space: Space | None = None, parent: str | None = None) -> Environment:
+        return self.store.put(Environment(
+            id=self.store.new_id("Environments"), space_id=(space or self.space).id, name=name, parent_id=parent,
+        ))  # fmt: skip
 
     def add_tenant(self, name: str, space: Space | None = None) -> Tenant:
         return self.store.put(Tenant(id=self.store.new_id("Tenants"), space_id=(space or self.space).id, name=name))
 
     def add_machine(self, name: str, roles: Iterable[str], environments: list[Environment] | None,
-                    space: Space | None = None) -> Machine:  # fmt: skip
+                    space: Space | None = None, **fields: Any) -> Machine:  # fmt: skip
         machine = self.store.put(Machine(
             id=self.store.new_id("Machines"), space_id=(space or self.space).id, name=name, roles=tuple(roles),
-            environment_ids=None if environments is None else tuple(e.id for e in environments),
+            environment_ids=None if environments is None else tuple(e.id for e in environments), **fields,
         ))  # fmt: skip
         self.events.of_machine("MachineAdded", machine, "added", self.admin)
         return machine
@@ -123,11 +133,23 @@ class Octopus:
             slug=name.lower().replace(" ", "-"), channel_id=self.store.new_id("Channels"), **fields,
         ))  # fmt: skip
 
-    def add_runbook(self, project: Project, name: str, steps: Iterable[Step]) -> Runbook:
+    def add_runbook(self, project: Project, name: str, steps: Iterable[Step], git_ref: str = "") -> Runbook:
+        """A runbook with a published snapshot, or with *git_ref* one in Git, whose default branch that is."""
+        snapshot = self.store.new_id("RunbookSnapshots")
+        project.is_in_git = project.is_in_git or bool(git_ref)
         return self.store.put(Runbook(
             id=self.store.new_id("Runbooks"), space_id=project.space_id, name=name, project=project,
-            steps=tuple(steps), snapshot_id=self.store.new_id("RunbookSnapshots"),
+            processes={git_ref or snapshot: tuple(steps)}, current=git_ref or snapshot, snapshot_id=snapshot,
+            is_in_git=bool(git_ref),
         ))  # fmt: skip
+
+    def change_runbook(self, runbook: Runbook, steps: Iterable[Step], git_ref: str, *, is_published: bool) -> str:
+        """Its steps on the branch *git_ref*, or in a new snapshot: the reference under which a run uses them."""
+        reference = git_ref or self.store.new_id("RunbookSnapshots")
+        runbook.processes[reference] = tuple(steps)
+        if is_published and not git_ref:
+            runbook.current = reference
+        return reference
 
     def teams_of(self, step: Step) -> tuple[str, ...]:
         """The ids of the teams that may answer an interruption of *step*."""
@@ -144,6 +166,7 @@ class Octopus:
         with self.store.lock:
             return {
                 "speed": self.clock.speed,
+                "outages": [list(outage) for outage in self.outages.all],
                 "machines": {machine.id: machine.name for machine in self.store.all("Machines")},
                 "runs": [run.as_json() for task in self.store.all("ServerTasks") for run in task.runs],
                 "events": [{**event_resource(event), "auto_id": event.auto_id, "occurred_ms": event.occurred_ms}
@@ -156,6 +179,13 @@ class Octopus:
         """Kill what scripts are still running."""
         for activity in self._activities:
             activity.kill()
+
+    def _objection(self, task: Task) -> str:
+        """Why *task* fails instead of starting, or nothing."""
+        if task.deployment and task.deployment.project.is_blocked_by_policy:
+            self.events.of_deployment("CompliancePolicyEvaluatedNonCompliantBlocked", task, None, "was blocked")
+            return "The deployment failed to start because of a policy."
+        return self.freezes.error_of(task)
 
     def _activity_of(self, task: Task) -> Activity:
         activity = Run(self, task) if task.deployment else Processing(self.subscriptions, self.dice)

@@ -51,7 +51,7 @@ def event_resource(event: Event) -> dict[str, Any]:
         "Details": None,
         "ChangeDetails": {"DocumentContext": None, "Differences": None},
         "IpAddress": None,
-        "SpaceId": event.space_id,
+        "SpaceId": None if event.is_system else event.space_id,
         "Links": {"Self": f"/api/events/{event.id}"},
     }
 

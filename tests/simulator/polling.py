@@ -33,7 +33,7 @@ def _earlier(run: Run) -> set[str]:
     """Unfinished tasks with a smaller number on one of the machines. Two loops that looked only at what executes would
     see each other and wait for ever, or see nobody and both start; the number decides who goes first."""
     found: set[str] = set()
-    for machine_id in run.deployment.planned:
+    for machine_id in run.task.planned:
         try:
             tasks = _ask(run, machine_id)
         except (OSError, HTTPException, ValueError) as error:

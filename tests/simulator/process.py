@@ -17,39 +17,44 @@ _SYNTAXES = {"bash": "Bash", "python": "Python"}
 
 
 def deployment_process(project: Project) -> dict[str, Any]:
-    return _process(project, process_id(project), project.steps, "deploymentprocesses")
+    return _process(project, project.id, process_id(project), project.steps, "deploymentprocesses")
 
 
 def process_snapshot(project: Project, snapshot_id: str, kind: str) -> dict[str, Any]:
     """The frozen process of some run, with instructions and parameters as they were written."""
-    return _process(project, snapshot_id, project.snapshots[snapshot_id], kind)
+    frozen = snapshot_id.rpartition("-s-")[0]
+    owner_id = frozen.removeprefix("RunbookProcess-") if frozen.startswith("RunbookProcess-") else project.id
+    return _process(project, owner_id, snapshot_id, project.snapshots[snapshot_id], kind)
 
 
-def _process(project: Project, process_id: str, steps: tuple[Step, ...], kind: str) -> dict[str, Any]:
+def _process(
+    project: Project, owner_id: str, process_id: str, steps: tuple[Step, ...], kind: str
+) -> dict[str, Any]:  # fmt: skip
     return {
         "Id": process_id, "SpaceId": project.space_id, "ProjectId": project.id, "Version": 1,
-        "LastSnapshotId": None, "Steps": [_step(project, step) for step in steps],
+        "LastSnapshotId": None,
+        "Steps": [_step(step, action_id(owner_id, steps, step.name)) for step in steps],
         "Links": {"Self": f"/api/{project.space_id}/{kind}/{process_id}"},
     }  # fmt: skip
 
 
-def _step(project: Project, step: Step) -> dict[str, Any]:
+def _step(step: Step, its_action_id: str) -> dict[str, Any]:
     is_expression = step.condition not in ("Success", "Failure", "Always")
     properties = {"Octopus.Action.TargetRoles": ",".join(step.roles or step.machines)} if step.has_targets else {}
     if is_expression:
         properties["Octopus.Step.ConditionVariableExpression"] = step.condition
     return {
-        "Id": action_id(project, step.name).replace("action", "step"), "Name": step.name,
+        "Id": its_action_id.replace("action", "step"), "Name": step.name,
         "StartTrigger": "StartAfterPrevious",
         "Condition": "Variable" if is_expression else step.condition, "Properties": properties,
         "PackageRequirement": "BeforePackageAcquisition" if step.script == "wait" else "LetOctopusDecide",
-        "Actions": [_action(project, step)],
+        "Actions": [_action(step, its_action_id)],
     }  # fmt: skip
 
 
-def _action(project: Project, step: Step) -> dict[str, Any]:
+def _action(step: Step, its_id: str) -> dict[str, Any]:
     return {
-        "Id": action_id(project, step.name), "Name": step.name, "IsDisabled": False, "IsRequired": False,
+        "Id": its_id, "Name": step.name, "IsDisabled": step.is_disabled, "IsRequired": step.is_required,
         "ActionType": _ACTION_TYPES.get(step.kind, "Octopus.Script"), "CanBeUsedForProjectVersioning": False,
         "Properties": {**_properties(step), **step.variables}, "Packages": [], "Environments": [], "Channels": [],
         "ExcludedEnvironments": [], "TenantTags": [], "WorkerPoolId": None, "Condition": "Success", "Links": {},

@@ -63,6 +63,11 @@ class RunRecord:
     ended_ms: int | None = None
     state: str = "Queued"
     is_abandoned: bool = False
+    #: It ran all steps on all machines; what the plan of the next one is guessed by.
+    is_full: bool = True
+    project_id: str = ""
+    environment_id: str = ""
+    tenant_id: str | None = None
     pauses: list[list[int | None]] = field(default_factory=list)
     steps: list[StepRecord] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tests.simulator.clock import Clock, iso
@@ -21,6 +22,7 @@ from tests.simulator.model import (
     Tenant,
     User,
 )
+from tests.simulator.steps import Step
 
 Resource = dict[str, Any]
 
@@ -75,12 +77,14 @@ def machine(document: Machine, environment_ids: list[str]) -> Resource:
     own = link(document, "machines")
     return {
         "Id": document.id, "SpaceId": document.space_id, "Name": document.name, "Slug": document.name,
-        "EnvironmentIds": environment_ids, "Roles": list(document.roles), "TenantIds": [], "TenantTags": [],
-        "TenantedDeploymentParticipation": "TenantedOrUntenanted", "IsDisabled": document.is_disabled,
+        "EnvironmentIds": environment_ids, "Roles": list(document.roles), "TenantIds": list(document.tenant_ids or ()),
+        "TenantTags": [], **({} if document.tags is None else {"TargetTagIds": list(document.tags)}),
+        "TenantedDeploymentParticipation": "TenantedOrUntenanted" if document.tenant_ids is None else "Tenanted",
+        "IsDisabled": document.is_disabled,
         "HealthStatus": "Healthy", "HasLatestCalamari": True, "StatusSummary": "Octopus was able to connect.",
         "IsInProcess": False, "MachinePolicyId": "MachinePolicies-1", "Thumbprint": None, "Uri": None,
         "OperatingSystem": "Linux", "ShellName": "Bash", "ShellVersion": "5.2", "Architecture": "x86_64",
-        "Endpoint": {"Id": None, "CommunicationStyle": "TentaclePassive", "Links": {}},
+        "Endpoint": {"Id": None, "CommunicationStyle": document.style, "Links": {}},
         "Links": {"Self": own, "TasksTemplate": own + "/tasks{?skip,take,type}", "Connection": own + "/connection"},
     }  # fmt: skip
 
@@ -91,7 +95,7 @@ def project(document: Project) -> Resource:
         "Id": document.id, "SpaceId": document.space_id, "Name": document.name, "Slug": document.slug,
         "Description": "", "IsDisabled": False, "ProjectGroupId": "ProjectGroups-1", "LifecycleId": "Lifecycles-1",
         "DeploymentProcessId": process_id(document), "VariableSetId": f"variableset-{document.id}",
-        "IncludedLibraryVariableSetIds": [], "IsVersionControlled": False, "AutoCreateRelease": False,
+        "IncludedLibraryVariableSetIds": [], "IsVersionControlled": document.is_in_git, "AutoCreateRelease": False,
         "TenantedDeploymentMode": "TenantedOrUntenanted", "DefaultGuidedFailureMode": "EnvironmentDefault",
         "DefaultToSkipIfAlreadyInstalled": False, "DiscreteChannelRelease": False, "ClonedFromProjectId": None,
         "ReleaseNotesTemplate": None, "Templates": [], "ExtensionSettings": [],
@@ -100,7 +104,9 @@ def project(document: Project) -> Resource:
         "ReleaseCreationStrategy": {"ChannelId": None, "ReleaseCreationPackage": None},
         "ProjectConnectivityPolicy": {"AllowDeploymentsToNoTargets": True, "ExcludeUnhealthyTargets": False,
                                       "SkipMachineBehavior": "None", "TargetRoles": []},
-        "PersistenceSettings": {"Type": "Database"},
+        "PersistenceSettings": {"Type": "VersionControlled", "DefaultBranch": "refs/heads/main", "BasePath": ".octopus",
+                                "ConversionState": {"VariablesAreInGit": False, "RunbooksAreInGit": True}}
+        if document.is_in_git else {"Type": "Database"},
         "Links": {"Self": own, "Web": f"/app#/{document.space_id}/projects/{document.slug}",
                   "Releases": own + "/releases{/version}{?skip,take,searchByVersion}", "Channels": own + "/channels",
                   "DeploymentProcess": own + "/deploymentprocesses", "Runbooks": own + "/runbooks{?skip,take}"},
@@ -137,10 +143,11 @@ def release(document: Release) -> Resource:
 
 def runbook(document: Runbook) -> Resource:
     return {
-        "Id": document.id, "SpaceId": document.space_id, "ProjectId": document.project.id, "Name": document.name,
-        "Slug": document.name.lower().replace(" ", "-"), "Description": "", "EnvironmentScope": "All",
+        "Id": document.shown_id, "SpaceId": document.space_id, "ProjectId": document.project.id,
+        "Name": document.name, "Slug": document.slug, "Description": "", "EnvironmentScope": "All",
         "Environments": [], "RunbookProcessId": f"RunbookProcess-{document.id}", "MultiTenancyMode": "Untenanted",
-        "PublishedRunbookSnapshotId": document.snapshot_id, "DefaultGuidedFailureMode": "EnvironmentDefault",
+        "PublishedRunbookSnapshotId": None if document.is_in_git else document.current,
+        "DefaultGuidedFailureMode": "EnvironmentDefault",
         "ConnectivityPolicy": {"AllowDeploymentsToNoTargets": True, "ExcludeUnhealthyTargets": False,
                                "SkipMachineBehavior": "None", "TargetRoles": []},
         "RunRetentionPolicy": {"QuantityToKeep": 100, "ShouldKeepForever": False, "Unit": "Items"},
@@ -157,9 +164,10 @@ def deployment(document: Deployment, task: Task) -> Resource:
         "EnvironmentId": document.environment.id, "TenantId": document.tenant.id if document.tenant else None,
         "TaskId": document.task_id, "Name": document.name, "Comments": document.comments,
         "Created": iso(document.created_ms), "QueueTime": iso(task.queue_ms), "QueueTimeExpiry": iso(task.expires_ms),
-        "SkipActions": [action_id(document.project, name) for name in document.skipped],
+        "SkipActions": [action_id(document.process.id, document.steps, name) for name in document.skipped],
         "SpecificMachineIds": list(document.specific), "ExcludedMachineIds": list(document.excluded),
-        "SpecificTargetTagIds": [], "ExcludedTargetTagIds": [], "DeployedToMachineIds": list(document.deployed_to),
+        "SpecificTargetTagIds": list(document.specific_tags), "ExcludedTargetTagIds": list(document.excluded_tags),
+        "DeployedToMachineIds": list(document.deployed_to),
         "FailureEncountered": document.failure_encountered, "UseGuidedFailure": document.use_guided_failure,
         "ForcePackageDownload": False, "FormValues": {}, "FailTargetDiscovery": False, "DebugMode": False,
         "ExecutionPlanLogContext": {"Steps": []}, "ManifestVariableSetId": f"variableset-{document.id}",
@@ -170,8 +178,10 @@ def deployment(document: Deployment, task: Task) -> Resource:
                   "Interruptions": f"/api/{document.space_id}/interruptions?regarding={document.id}"},
     }  # fmt: skip
     if document.runbook:
-        snapshot = document.runbook.snapshot_id
-        return {**common, "RunbookId": document.runbook.id, "RunbookSnapshotId": snapshot,
+        runbook = document.runbook
+        git = {"GitReference": {"GitRef": document.reference, "GitCommit": "0" * 40}} if runbook.is_in_git else {}
+        snapshot = runbook.snapshot_id if runbook.is_in_git else document.reference
+        return {**common, **git, "RunbookId": runbook.shown_id, "RunbookSnapshotId": snapshot,
                 "FrozenRunbookProcessId": document.process_id, "RunByUserId": document.created_by.id,
                 "RunBy": document.created_by.name}  # fmt: skip
     assert document.release
@@ -182,13 +192,14 @@ def deployment(document: Deployment, task: Task) -> Resource:
             "Links": {**common["Links"], "Release": link(document.release, "releases")}}  # fmt: skip
 
 
-def action_id(owner: Project, step_name: str) -> str:
+def action_id(owner_id: str, steps: Sequence[Step], step_name: str) -> str:
     """Stable within a process: where the step stands in it."""
-    names = [step.name for step in owner.steps]
-    return f"{owner.id}-action-{names.index(step_name) + 1}" if step_name in names else step_name
+    names = [step.name for step in steps]
+    return f"{owner_id}-action-{names.index(step_name) + 1}" if step_name in names else step_name
 
 
-def task(document: Task) -> Resource:
+def task(document: Task, *, has_flag: bool = True, has_types: bool = True) -> Resource:
+    """A task; *has_flag* and *has_types*: what of it says that it waits for a person is up to date."""
     own = link(document, "tasks")
     now = Clock.now_ms()
     updated = document.updated_ms
@@ -197,16 +208,18 @@ def task(document: Task) -> Resource:
     seconds = ((document.completed_ms or now) - (document.start_ms or document.completed_ms or now)) // 1000
     pending = document.pending
     return {
-        "Id": document.id, "SpaceId": document.space_id, "Name": document.name, "Description": document.description,
-        "Arguments": dict(document.arguments), "State": document.state, "Completed": _shown(document),
+        "Id": document.id, "SpaceId": None if document.is_system else document.space_id, "Name": document.name,
+        "Description": document.description, "Arguments": dict(document.arguments),
+        "State": document.state, "Completed": _shown(document),
         "QueueTime": iso(document.queue_ms), "QueueTimeExpiry": iso(document.expires_ms),
         "StartTime": iso(document.start_ms), "LastUpdatedTime": iso(updated),
-        "CompletedTime": iso(document.completed_ms), "ServerNode": "node-1" if document.is_picked_up else None,
+        "CompletedTime": iso(document.completed_ms), "ServerNode": document.node,
         "Duration": f"{seconds} second{'' if seconds == 1 else 's'}", "ErrorMessage": document.error,
-        "HasBeenPickedUpByProcessor": document.is_picked_up, "IsCompleted": document.is_completed,
-        "FinishedSuccessfully": document.state == "Success", "HasPendingInterruptions": bool(pending),
-        "PendingInterruptionTypes": sorted({interruption.type for interruption in pending}),
-        "HasPendingPreconditions": False, "PendingPreconditionTypes": [],
+        "HasBeenPickedUpByProcessor": document.node is not None, "IsCompleted": document.is_completed,
+        "FinishedSuccessfully": document.state == "Success", "HasPendingInterruptions": has_flag and bool(pending),
+        "PendingInterruptionTypes": sorted({i.type for i in pending}) if has_types else [],
+        "HasPendingPreconditions": document.awaits_approval,
+        "PendingPreconditionTypes": ["Approval"] if document.awaits_approval else [],
         "CanRerun": document.is_completed and document.deployment is not None,
         "HasWarningsOrErrors": document.has_warnings or bool(document.error),
         "ProjectId": document.deployment.project.id if document.deployment else None,
@@ -227,8 +240,8 @@ def _shown(document: Task) -> str:
 
 def interruption(document: Interruption, asking: User, may_take: bool) -> Resource:
     own = link(document, "interruptions")
-    field, allowed = ANSWERS[document.type]
-    elements = [
+    field, allowed = ANSWERS.get(document.type, ("Result", ()))
+    elements: list[Resource] = [] if not allowed else [
         {"Name": "Instructions", "IsValueRequired": False,
          "Control": {"Type": "Paragraph", "Text": document.instructions, "ResolveLinks": False}},
         {"Name": "Notes", "IsValueRequired": False, "Control": {"Type": "TextArea", "Label": "Notes"}},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug import Request
 
-from tests.simulator.model import Invalid, Missing, Space, User
+from tests.simulator.model import Denied, Invalid, Missing, Space, User
 
 if TYPE_CHECKING:
     from tests.simulator.octopus import Octopus
@@ -63,11 +63,19 @@ class Call:
 
     @property
     def space_ids(self) -> set[str]:
-        """The spaces that the path or ``spaces=`` asks for; none of them: all."""
+        """The spaces that the path or ``spaces=`` asks for; none of them: all.
+
+        Raises:
+            Missing: there is no such space.
+            Denied: one of them is hidden from who asks, and so the whole call fails.
+        """
         if self.space is not None:
             return {self.space.id}
         named = [space_id for space_id in self.texts("spaces") if space_id.lower() != "all"]
-        return {self.octopus.store.get("Spaces", space_id).id for space_id in named}
+        found = {self.octopus.store.get("Spaces", space_id).id for space_id in named}
+        if found & self.user.hidden:
+            raise Denied("You do not have permission to perform this action in one of the spaces.")
+        return found
 
     @property
     def home(self) -> Space:
@@ -76,13 +84,15 @@ class Call:
 
     def in_space(self, documents: Iterable[Any]) -> list[Any]:
         """Those of *documents* that belong to the spaces asked for."""
-        spaces = self.space_ids
-        return [document for document in documents if not spaces or document.space_id in spaces]
+        spaces, hidden = self.space_ids, self.user.hidden
+        return [document for document in documents
+                if document.space_id in spaces or not (spaces or document.space_id in hidden)]  # fmt: skip
 
     def get(self, kind: str, document_id: str) -> Any:
         """Raises: Missing: there is none, or in another space than the path says."""
         document = self.octopus.store.get(kind, document_id)
-        if self.space is not None and document.space_id != self.space.id:
+        is_elsewhere = self.space is not None and document.space_id != self.space.id
+        if is_elsewhere or document.space_id in self.user.hidden:
             raise Missing(f"The resource '{document_id}' was not found.")
         return document
 

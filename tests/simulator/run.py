@@ -41,7 +41,10 @@ class Run(Activity):
     def execute(self) -> str:
         self._log.start()
         for step in self.deployment.steps:
-            self.check()
+            # While the server is away no step begins.
+            self.wait(self.awake)
+            if step.is_disabled:
+                continue
             node = self._log.child(f"Step {len(self._log.children) + 1}: {step.name}")
             if step.name in self.deployment.skipped or not self._applies(step):
                 node.status = "Skipped"
@@ -77,9 +80,10 @@ class Run(Activity):
     def targets(self, step: Step) -> list[Machine]:
         """Where *step* runs now."""
         with self.octopus.store.lock:
-            found = targets_of(step, self.deployment.environment, self.octopus.store)
-        found = chosen(found, self.deployment.specific, self.deployment.excluded)
-        return [machine for machine in found if machine.id not in self.excluded]
+            found = targets_of(step, self.deployment.environment, self.deployment.tenant, self.octopus.store)
+        found = [machine for machine in chosen(found, self.task) if machine.id not in self.excluded]
+        # What came since then takes part only if a health check took it in.
+        return [machine for machine in found if machine.id in self.task.planned]
 
     def variables(self, step: Step, machine: Machine | None = None) -> dict[str, str]:
         """All that a script of *step* sees, with ``#{...}`` substituted; what is passed to a child wins."""
@@ -103,6 +107,12 @@ class Run(Activity):
             self._outputs[f"Octopus.Action[{step.name}].Output.{name}"] = value
             if machine is not None:
                 self._outputs[f"Octopus.Action[{step.name}].Output[{machine.name}].{name}"] = value
+
+    def include(self, machines: list[Machine]) -> None:
+        """Take *machines* into the run, for the steps after this one."""
+        with self.octopus.store.lock:
+            added = [machine.id for machine in machines if machine.id not in self.task.planned]
+            self.task.planned = self.record.machines = (*self.task.planned, *added)
 
     def used(self, machine: Machine) -> None:
         """Note that a script of this run starts on *machine*."""

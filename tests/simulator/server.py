@@ -11,7 +11,10 @@ from tests.simulator import (
     api_deployments,
     api_documents,
     api_events,
+    api_freezes,
     api_interruptions,
+    api_previews,
+    api_runbooks,
     api_server,
     api_subscriptions,
     api_tasks,
@@ -21,8 +24,8 @@ from tests.simulator import (
 from tests.simulator.octopus import Octopus
 from tests.simulator.web import Api, Connection
 
-_MODULES = (api_server, api_tasks, api_deployments, api_documents, api_events, api_interruptions, api_subscriptions,
-            api_templates)  # fmt: skip
+_MODULES = (api_server, api_tasks, api_deployments, api_documents, api_runbooks, api_previews, api_events,
+            api_interruptions, api_subscriptions, api_freezes, api_templates)  # fmt: skip
 
 
 def serve(octopus: Octopus, port: int) -> None:

@@ -8,11 +8,15 @@ from typing import Any
 from tests.simulator import resources
 from tests.simulator.api_server import VERSION
 from tests.simulator.clock import Clock
-from tests.simulator.model import Environment, Invalid, Missing, Project, Space, Task, User
+from tests.simulator.model import Environment, Freeze, Invalid, Missing, Project, Runbook, Space, Task, Tenant, User
 from tests.simulator.routing import Answer, Call, Routes
 from tests.simulator.steps import Step
 
 routes = Routes()
+
+#: What ``POST projects`` takes beside name and steps, see `Project`.
+PROJECT_SETTINGS = ("tells_starts", "cancels_queued", "cancels_running", "needs_approval", "is_blocked_by_policy",
+                    "is_in_git")  # fmt: skip
 
 #: Seconds that one call may wait for something to happen.
 MAX_WAIT = 60.0
@@ -74,17 +78,34 @@ def add_space(call: Call) -> Answer:
 def add_user(call: Call) -> Answer:
     body = call.body
     user = call.octopus.add_user(body["name"], body["permissions"], body.get("teams") or ())
+    user.hidden |= set(body.get("hidden") or ())
     return {"id": user.id, "api_key": user.api_key}
+
+
+@routes("PUT", "users/{name}/hidden")
+def hide_spaces(call: Call) -> Answer:
+    """The spaces that the user may not see from now on."""
+    user: User = call.octopus.store.named("Users", call.ids["name"])
+    user.hidden = {call.octopus.store.named("Spaces", name).id for name in call.body["spaces"]}
+    return {"id": user.id}
 
 
 @routes("POST", "environments")
 def add_environment(call: Call) -> Answer:
-    return {"id": _environment(call, call.body["name"]).id}
+    environment = _environment(call, call.body["name"])
+    if call.body.get("parent"):
+        environment.parent_id = _environment(call, call.body["parent"]).id
+    return {"id": environment.id}
 
 
 @routes("POST", "tenants")
 def add_tenant(call: Call) -> Answer:
-    return {"id": _or_new(call, "Tenants", call.body["name"], call.octopus.add_tenant).id}
+    return {"id": _tenant(call, call.body["name"]).id}
+
+
+def _tenant(call: Call, name: str) -> Tenant:
+    found: Tenant = _or_new(call, "Tenants", name, call.octopus.add_tenant)
+    return found
 
 
 @routes("POST", "machines")
@@ -92,7 +113,12 @@ def add_machine(call: Call) -> Answer:
     body = call.body
     names = body.get("environments")
     environments = None if names is None else [_environment(call, name) for name in names]
-    machine = call.octopus.add_machine(body["name"], body.get("roles") or (), environments, _space(call))
+    tenants, tags = body.get("tenants"), body.get("tags")
+    machine = call.octopus.add_machine(
+        body["name"], body.get("roles") or (), environments, _space(call), style=body.get("style") or "TentaclePassive",
+        tenant_ids=None if tenants is None else tuple(_tenant(call, name).id for name in tenants),
+        tags=None if tags is None else tuple(tags),
+    )  # fmt: skip
     return {"id": machine.id}
 
 
@@ -124,12 +150,37 @@ def add_project(call: Call) -> Answer:
     project = _or_new(call, "Projects", body["name"], make)
     project.steps, project.variables = steps, dict(body.get("variables") or {})
     project.concurrency_tag = body.get("concurrency_tag")
+    try:
+        for name, value in (body.get("settings") or {}).items():
+            if name not in PROJECT_SETTINGS:
+                raise TypeError(f"{name} is no setting of a project: expected one of {', '.join(PROJECT_SETTINGS)}")
+            setattr(project, name, bool(value))
+    except TypeError as error:
+        raise Invalid(str(error)) from error
     return {"id": project.id}
 
 
 @routes("POST", "runbooks")
 def add_runbook(call: Call) -> Answer:
-    return {"id": call.octopus.add_runbook(_project(call), call.body["name"], _steps(call)).id}
+    return {"id": call.octopus.add_runbook(_project(call), call.body["name"], _steps(call),
+                                           call.body.get("git_ref") or "").id}  # fmt: skip
+
+
+@routes("PUT", "runbooks")
+def change_runbook(call: Call) -> Answer:
+    """New steps of a runbook, in a new snapshot or on a branch."""
+    body = call.body
+    return {"id": call.octopus.change_runbook(_runbook(call), _steps(call), body.get("git_ref") or "",
+                                              is_published=bool(body.get("is_published")))}  # fmt: skip
+
+
+def _runbook(call: Call) -> Runbook:
+    project, name = _project(call), call.body.get("runbook") or call.body.get("name")
+    for runbook in call.octopus.store.all("Runbooks"):
+        if runbook.project is project and runbook.name == name:
+            found: Runbook = runbook
+            return found
+    raise Missing(f"{project.name} has no runbook {name}.")
 
 
 @routes("PUT", "variables")
@@ -144,20 +195,46 @@ def deploy(call: Call) -> Answer:
     body, octopus = call.body, call.octopus
     project = _project(call)
     release = octopus.deployments.release_of(project, body.get("release") or "")
+    freezes = [octopus.store.named("DeploymentFreezes", name).id for name in body.get("overridden") or ()]
     return _started(octopus.deployments.deploy(release, _environment(call, body["environment"]), octopus.admin,
-                                               **_options(call)))  # fmt: skip
+                                               overridden=tuple(freezes), **_options(call)))  # fmt: skip
+
+
+@routes("POST", "deployments/{id}/trigger")
+def trigger(call: Call) -> Answer:
+    """What a machine trigger does for *machines*."""
+    octopus = call.octopus
+    machines = [octopus.store.named("Machines", name).id for name in call.body["machines"]]
+    deployment = octopus.store.get("Deployments", call.ids["id"])
+    return _started(octopus.deployments.trigger(deployment, machines, octopus.admin))
+
+
+@routes("POST", "freezes")
+def add_freeze(call: Call) -> Answer:
+    """``{"name", "project", "environment", "starts_in", "seconds"}``, in seconds as they stand."""
+    body, store, now = call.body, call.octopus.store, Clock.now_ms()
+    start_ms = now + int(float(body.get("starts_in") or 0) * 1000)
+    environment = _environment(call, body.get("environment") or "Production")
+    return {"id": store.put(Freeze(
+        id=store.new_id("DeploymentFreezes"), name=body["name"], scope={_project(call).id: (environment.id,)},
+        start_ms=start_ms, end_ms=start_ms + int(float(body["seconds"]) * 1000),
+    )).id}  # fmt: skip
+
+
+@routes("PUT", "freezes/{id}/end")
+def end_freeze(call: Call) -> Answer:
+    freeze = call.octopus.store.named("DeploymentFreezes", call.ids["id"])
+    freeze.end_ms = Clock.now_ms()
+    return {"id": freeze.id}
 
 
 @routes("POST", "runbookruns")
 def run_runbook(call: Call) -> Answer:
-    body, octopus, project = call.body, call.octopus, _project(call)
-    runbook = next(
-        (r for r in octopus.store.all("Runbooks") if r.project is project and r.name == body["runbook"]), None
-    )
-    if runbook is None:
-        raise Missing(f"{project.name} has no runbook {body['runbook']}.")
-    return _started(octopus.deployments.run_runbook(runbook, _environment(call, body["environment"]), octopus.admin,
-                                                    **_options(call)))  # fmt: skip
+    body, octopus = call.body, call.octopus
+    environment = _environment(call, body["environment"])
+    return _started(octopus.deployments.run_runbook(
+        _runbook(call), environment, octopus.admin, reference=body.get("reference") or "", **_options(call)
+    ))  # fmt: skip
 
 
 def _options(call: Call) -> dict[str, Any]:
@@ -167,7 +244,9 @@ def _options(call: Call) -> dict[str, Any]:
     return {
         "specific": [store.named("Machines", name).id for name in body.get("machines") or ()],
         "excluded": [store.named("Machines", name).id for name in body.get("excluded") or ()],
-        "tenant": _or_new(call, "Tenants", body["tenant"], call.octopus.add_tenant) if body.get("tenant") else None,
+        "tenant": _tenant(call, body["tenant"]) if body.get("tenant") else None,
+        "specific_tags": tuple(body.get("tags") or ()), "excluded_tags": tuple(body.get("excluded_tags") or ()),
+        "skipped": tuple(body.get("skipped") or ()),
         "variables": body.get("variables"), "use_guided_failure": bool(body.get("use_guided_failure")), **later,
     }  # fmt: skip
 
@@ -206,6 +285,21 @@ def rerun(call: Call) -> Answer:
     return resources.task(_task(call))
 
 
+@routes("POST", "tasks/{id}/approval")
+def approve(call: Call) -> Answer:
+    call.octopus.engine.approve(_task(call), is_approved=bool(call.body["is_approved"]))
+    return resources.task(_task(call))
+
+
+@routes("POST", "outages")
+def go_away(call: Call) -> Answer:
+    """The server is not there for *seconds* of simulated time."""
+    body = call.body
+    call.octopus.outages.begin(float(body["seconds"]), cancels=bool(body.get("cancels")),
+                               has_page=bool(body.get("has_page")))  # fmt: skip
+    return {}
+
+
 @routes("POST", "tasks/{id}/wait")
 def wait_for_task(call: Call) -> Answer:
     """The task, once it is in one of the states or, if asked, waits for a person; or when the time is out."""
@@ -233,6 +327,13 @@ def submit(call: Call) -> Answer:
     octopus.interruptions.take(interruption, user)
     octopus.interruptions.submit(interruption, user, body["values"])
     return {"id": interruption.id}
+
+
+@routes("POST", "interruptions/{id}/settle")
+def settle(call: Call) -> Answer:
+    """What Octopus waits for itself has happened."""
+    call.octopus.interruptions.settle(call.octopus.store.get("Interruptions", call.ids["id"]))
+    return {"id": call.ids["id"]}
 
 
 @routes("POST", "subscriptions")

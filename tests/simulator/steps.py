@@ -7,7 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 #: What a step does; `Step.kind`.
-KINDS = ("script", "work", "manual", "deploy_release", "poll_wait")
+KINDS = ("script", "work", "manual", "automatic", "health_check", "deploy_release", "poll_wait")
+
+#: Interruptions that only Octopus itself ends, and whether their task waits for it without a slot.
+AUTOMATIC = {"PullRequestCompletion": True, "ArgoCDApplicationSync": True, "KubernetesResourceVerification": False}
 
 #: How often a loop over the API asks, in seconds before the clock's speed.
 POLL_SECONDS = 5.0
@@ -25,6 +28,12 @@ class Step:
         fails: How many times the step fails before it succeeds; -1: always.
         is_guided: A failure asks a person (guided failure) instead of failing the step.
         is_child: A manual intervention that keeps its task slot.
+        is_disabled: It stays in the process and in previews, and does not run.
+        is_required: Nobody may skip it.
+        names_only: Previews name its machines and do not give their ids.
+        time_limit_seconds: A script that takes longer is killed, and the step fails; 0: none.
+        retries: How many times more a script that failed is run.
+        interruption: What an ``automatic`` step waits for, of `AUTOMATIC`.
     """
 
     name: str
@@ -38,6 +47,12 @@ class Step:
     fails: int = 0
     is_guided: bool = False
     is_child: bool = False
+    is_disabled: bool = False
+    is_required: bool = False
+    names_only: bool = False
+    time_limit_seconds: float = 0.0
+    retries: int = 0
+    interruption: str = ""
     script: str = ""
     language: str = "bash"
     instructions: str = ""
@@ -118,3 +133,13 @@ def deploy_release(name: str, project: str, **fields: Any) -> Step:
 def poll_wait(name: str = "Poll until machines are free", *, seconds: float = POLL_SECONDS, **fields: Any) -> Step:
     """The loop that octowait replaces: it asks for the tasks of each machine every few seconds."""
     return Step(name=name, kind="poll_wait", seconds=seconds, **fields)
+
+
+def automatic(name: str, interruption: str, **fields: Any) -> Step:
+    """An interruption that Octopus ends by itself: `SimulatedOctopus.settle` merges the pull request, or syncs."""
+    return Step(name=name, kind="automatic", interruption=interruption, **fields)
+
+
+def health_check(name: str, machines: Sequence[str], **fields: Any) -> Step:
+    """Takes *machines* into the deployment for the steps after it."""
+    return Step(name=name, kind="health_check", machines=tuple(machines), **fields)

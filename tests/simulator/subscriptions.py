@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from tests.simulator.activity import Activity
+from tests.simulator.activity import Activity, Stopped
 from tests.simulator.clock import Clock, Timers
 from tests.simulator.delivery import Deliveries, seconds_of
 from tests.simulator.engine import Engine
@@ -92,7 +92,7 @@ class Subscriptions:
             if wanted:
                 self._task = self._store.put(Task(
                     id=self._store.new_id("ServerTasks"), space_id=wanted[0].space_id, name="ProcessSubscriptions",
-                    description="Process subscriptions", queue_ms=Clock.now_ms(),
+                    description="Process subscriptions", queue_ms=Clock.now_ms(), is_system=True,
                 ))  # fmt: skip
                 self._engine.enqueue(self._task)
 
@@ -126,7 +126,8 @@ class Subscriptions:
     def _news(self, subscription: Subscription) -> list[Event]:
         wanted = subscription.settings["Filter"]
         events = self._events.after(subscription.last_auto_id)
-        return [event for event in events if event.space_id == subscription.space_id and matches(event, wanted)]
+        here = [event for event in events if event.space_id == subscription.space_id and not event.is_system]
+        return [event for event in here if matches(event, wanted)]
 
     def _mark(self, subscription: Subscription) -> None:
         subscription.last_processed_ms = Clock.now_ms()
@@ -150,7 +151,11 @@ class Processing(Activity):
         events, bodies = self._subscriptions.next_batch(subscription)
         deliveries = self._subscriptions.deliveries
         for position, (event, body) in enumerate(zip(events, bodies, strict=True)):
-            self.check()
+            try:
+                self.check()
+            except Stopped:
+                deliveries.lose(subscription, events[position:])
+                raise
             error = "aborted on demand" if self._dice.falls(self._dice.faults.abort) else None
             error = error or deliveries.send(subscription, event, body)
             if error:

@@ -12,7 +12,7 @@ def system_variables(task: Task, deployment: Deployment, server_url: str) -> dic
     is_runbook = deployment.runbook is not None
     part = "runs" if is_runbook else "deployments"
     link = f"/app#/{task.space_id}/projects/{deployment.project.slug}/{part}/{deployment.id}"
-    machines = ",".join(deployment.planned)
+    machines = ",".join(task.planned)
     found = {
         "Octopus.Task.Id": task.id,
         "Octopus.Task.Name": task.description,
@@ -45,7 +45,7 @@ def system_variables(task: Task, deployment: Deployment, server_url: str) -> dic
         "Octopus.WorkerPool.Name": "Default Worker Pool",
     }
     if deployment.runbook is not None:
-        found |= {"Octopus.Runbook.Id": deployment.runbook.id, "Octopus.Runbook.Name": deployment.runbook.name}
+        found |= {"Octopus.Runbook.Id": deployment.runbook.shown_id, "Octopus.Runbook.Name": deployment.runbook.name}
     return found | {f"Octopus.Task.Argument[{name}]": value for name, value in task.arguments.items()}
 
 

@@ -8,12 +8,12 @@ import re
 import threading
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from werkzeug import Request, Response
 from werkzeug.serving import WSGIRequestHandler
 
-from tests.simulator.interruptions import Denied
-from tests.simulator.model import Invalid, Missing, Space, User
+from tests.simulator.model import Denied, Invalid, Missing, Space, User
 from tests.simulator.routing import ANYBODY, OPEN, Call, Created, Handler, Route, Text, find
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ class Api:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         request = Request(environ)
-        parts = [part for part in request.path.split("/") if part]
+        # What is encoded is one part: the slashes of a Git reference do not divide.
+        raw = urlsplit(environ.get("REQUEST_URI") or request.path).path
+        parts = [unquote(part) for part in raw.split("/") if part]
         try:
             answer = self._sim_answer(request, parts[1:]) if parts[:1] == ["sim"] else self._answer(request, parts)
         except Exception as error:
@@ -42,7 +44,7 @@ class Api:
 
     @property
     def is_down(self) -> bool:
-        return self._octopus.dice.faults.is_down
+        return self._octopus.dice.faults.is_down or self._octopus.outages.is_silent
 
     def _answer(self, request: Request, parts: list[str]) -> Response:
         if not parts or parts[0].lower() != "api":
@@ -51,9 +53,19 @@ class Api:
         space, rest, error = self._scope(parts[1:])
         route, ids = find(self._api, request.method, rest)
         what = route.shown if route else f"{request.method} (unknown)"
-        response = self._fault() or self._served(request, user, space, route, ids, error)
+        is_allowed, headers, seconds = self._octopus.rate_limit.take(user.id if user else str(request.remote_addr))
+        is_counted = user is not None and user.is_service
+        if not is_allowed and is_counted:
+            response = _error(429, "Too many requests.", retry_after=self._retry_after(seconds))
+        else:
+            response = self._fault(what) or self._served(request, user, space, route, ids, error)
+        for name, value in headers.items():
+            response.headers.setdefault(name, value)
         self._octopus.calls.count(user.name if user else "nobody", what, response.status_code)
         return response
+
+    def _retry_after(self, seconds: int) -> int | None:
+        return None if self._octopus.dice.faults.retry_after is None else seconds
 
     def _served(
         self, request: Request, user: User | None, space: Space | None, route: Route | None, ids: dict[str, str],
@@ -63,6 +75,8 @@ class Api:
             user = self._octopus.nobody
         if user is None:
             return _error(401, "You must be logged in to request this resource. Please provide a valid API key.")
+        if space is not None and space.id in user.hidden:
+            error = f"The resource '{space.id}' was not found."
         if error or route is None:
             return _error(404, error or f"The resource '{request.path}' was not found.")
         if route.permission not in (ANYBODY, OPEN) and not user.may(route.permission):
@@ -94,17 +108,19 @@ class Api:
                 return space, rest, ""
         return None, rest, f"The resource '{wanted}' was not found."
 
-    def _fault(self) -> Response | None:
-        dice = self._octopus.dice
-        if dice.faults.slow_seconds:
-            threading.Event().wait(self._octopus.clock.real(dice.faults.slow_seconds))
-        if dice.falls(dice.faults.too_many):
-            response = _error(429, "Too many requests.")
-            response.headers["Retry-After"] = str(dice.faults.retry_after)
-            response.headers["Octopus-RateLimit-Policy"] = "l=200;rpm=600"
-            response.headers["Octopus-RateLimit"] = f"r=0;t={dice.faults.retry_after}"
+    def _fault(self, route: str) -> Response | None:
+        dice, faults = self._octopus.dice, self._octopus.dice.faults
+        if faults.slow_seconds:
+            threading.Event().wait(self._octopus.clock.real(faults.slow_seconds))
+        if faults.is_in_maintenance or self._octopus.outages.shows_page:
+            return _page(faults.retry_after)
+        if dice.falls_for(route, faults.too_many):
+            response = _error(429, "Too many requests.", retry_after=faults.retry_after)
+            response.headers["Octopus-RateLimit"] = f"r=0;t={faults.retry_after or 1}"
             return response
-        return _error(500, "Failed on demand.") if dice.falls(dice.faults.error) else None
+        if dice.falls_for(route, faults.unavailable):
+            return _error(503, "Unavailable on demand.", retry_after=faults.retry_after)
+        return _error(500, "Failed on demand.") if dice.falls_for(route, faults.error) else None
 
 
 def _guarded(handler: Handler, call: Call) -> Response:
@@ -123,11 +139,24 @@ def _guarded(handler: Handler, call: Call) -> Response:
     return Response(json.dumps(answer), status, content_type="application/json; charset=utf-8")
 
 
-def _error(status: int, message: str, errors: Sequence[str] = ()) -> Response:
+def _error(status: int, message: str, errors: Sequence[str] = (), *, retry_after: int | None = None) -> Response:
     body: dict[str, Any] = {"ErrorMessage": message}
     if errors:
         body |= {"Errors": list(errors), "ParsedHelpLinks": []}
-    return Response(json.dumps(body), status, content_type="application/json; charset=utf-8")
+    response = Response(json.dumps(body), status, content_type="application/json; charset=utf-8")
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
+    return response
+
+
+def _page(retry_after: int | None) -> Response:
+    """What stands before the server in a maintenance window."""
+    response = Response("<!DOCTYPE html><html><head><title>Maintenance</title></head>"
+                        "<body><h1>We'll be back soon</h1></body></html>", 503,
+                        content_type="text/html; charset=utf-8")  # fmt: skip
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
+    return response
 
 
 class Connection(WSGIRequestHandler):

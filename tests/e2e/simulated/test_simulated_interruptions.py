@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.simulated.helpers import FOR_EVER, Make, run_of
 from tests.simulator.control import SimulatedOctopus, SimulatorError
-from tests.simulator.steps import guided, manual, work
+from tests.simulator.steps import automatic, guided, manual, work
 
 
 def test_a_stand_alone_intervention_frees_the_slot_and_queues_again(make_octopus: Make) -> None:
@@ -65,16 +65,20 @@ def test_only_a_member_who_took_responsibility_may_submit(octopus: SimulatedOcto
     octopus.project("Web", steps=[manual("Approve", instructions="for #{Octopus.Project.Name}")])
     task = octopus.deploy("Web")
     octopus.wait_for(task, is_paused=True)
-    path = f"interruptions/{octopus.pending(task)[0]['Id']}"
-    answer = {"Result": "Proceed", "Notes": ""}
+    interruption = octopus.pending(task)[0]["Id"]
+    path = f"interruptions/{interruption}"
+    answer = {"Id": interruption, "SpaceId": "Spaces-1", "Result": "Proceed", "Notes": ""}
 
     with pytest.raises(SimulatorError, match="403"):
         octopus.api(f"{path}/responsible", {}, method="PUT", key=stranger)
-    with pytest.raises(SimulatorError, match="403"):
+    with pytest.raises(SimulatorError, match="400 .*taken responsibility"):
         octopus.api(f"{path}/submit", answer, key="octowait")
     before = octopus.api(path, key="octowait")
     octopus.api(f"{path}/responsible", {}, method="PUT", key="octowait")
     after = octopus.api(path, key="octowait")
+    for missing in ("Id", "SpaceId"):
+        with pytest.raises(SimulatorError, match=f"400 .*{missing} is None"):
+            octopus.api(f"{path}/submit", {**answer, missing: None}, key="octowait")
     octopus.api(f"{path}/submit", answer, key="octowait")
     with pytest.raises(SimulatorError, match="no longer pending"):
         octopus.api(f"{path}/submit", answer, key="octowait")
@@ -99,3 +103,44 @@ def test_a_paused_task_is_canceled_once_and_asks_nobody_any_more(octopus: Simula
     categories = [event["Category"] for event in octopus.api(f"events?regarding={task.task_id}")["Items"]]
     assert categories.count("TaskCanceled") == 1
     assert [step["name"] for step in run_of(octopus, task)["steps"]] == ["Approve"]
+
+
+@pytest.mark.parametrize(
+    ("interruption", "state"),
+    [("PullRequestCompletion", "Queued"), ("ArgoCDApplicationSync", "Queued"),
+     ("KubernetesResourceVerification", "Executing")],
+)  # fmt: skip
+def test_what_octopus_answers_itself_nobody_else_can(
+    octopus: SimulatedOctopus, interruption: str, state: str
+) -> None:  # fmt: skip
+    octopus.project("Web", steps=[automatic("Verify", interruption), work("after")])
+    task = octopus.deploy("Web")
+    paused = octopus.wait_for(task, is_paused=True)
+    [pending] = octopus.pending(task)
+    answer = {"Id": pending["Id"], "SpaceId": "Spaces-1", "Result": "Proceed", "Notes": ""}
+
+    with pytest.raises(SimulatorError, match="403"):
+        octopus.api(f"interruptions/{pending['Id']}/responsible", {}, method="PUT")
+    with pytest.raises(SimulatorError, match="400"):
+        octopus.api(f"interruptions/{pending['Id']}/submit", answer)
+    octopus.settle(pending["Id"])
+
+    assert (paused["State"], paused["PendingInterruptionTypes"]) == (state, [interruption])
+    assert octopus.wait_for(task)["State"] == "Success"
+    assert not any(interruption in event["Category"] for event in octopus.record()["events"])
+
+
+def test_the_flag_of_a_waiting_task_may_be_out_of_date(octopus: SimulatedOctopus) -> None:
+    octopus.project("Web", steps=[manual("Approve")])
+    task = octopus.deploy("Web")
+    octopus.wait_for(task, is_paused=True)
+
+    octopus.faults(flag_off=1)
+    without_flag = octopus.api(f"tasks/{task.task_id}")
+    octopus.faults(types_off=1)
+    [with_nothing] = octopus.api(f"tasks?ids={task.task_id}")["Items"]
+
+    shown = "HasPendingInterruptions", "PendingInterruptionTypes"
+    assert [without_flag[name] for name in shown] == [False, ["ManualIntervention"]]
+    assert [with_nothing[name] for name in shown] == [False, []]
+    assert len(octopus.api(f"interruptions?pendingOnly=true&regarding={task.task_id}")["Items"]) == 1

@@ -75,7 +75,7 @@ def deploy(project_id: str, environment_id: str) -> Any:
     interruption = once(lambda: call(apis.InterruptionsApi, "_list_interruptions_responder_spaces", SPACE).items)[0]
     taken = call(apis.InterruptionsApi, "_interruption_responsibility_responder_spaces_0", SPACE, interruption.id)
     assert taken.username == "admin" and interruption.task_id == deployment.task_id
-    answer = {"Result": "Proceed", "Notes": "fine"}
+    answer = {"Id": interruption.id, "SpaceId": SPACE, "Result": "Proceed", "Notes": "fine"}
     assert not post(f"interruptions/{interruption.id}/submit", answer, "InterruptionResource").is_pending
     once(lambda: task_of(deployment).is_completed)
     return deployment
