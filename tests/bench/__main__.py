@@ -23,6 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join((*ALIASES, *NAMES)))
     parser.add_argument("--quick", action="store_true", help="fewer and smaller, in 5 min instead of 25")
+    parser.add_argument("--seed", type=int, help="of the soak's chance (default: always the same)")
     arguments = parser.parse_args()
     names = [ALIASES.get(name, name) for name in arguments.names] or list(NAMES)
     unknown = sorted(set(names) - set(NAMES))
@@ -31,7 +32,7 @@ def main() -> None:
     # Ended from outside, it ends its servers all the same.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _raise_descriptors()
-    report = Report(quick=arguments.quick)
+    report = Report(quick=arguments.quick, seed=arguments.seed)
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, loopback only.")
     for name in names:
         began = time.monotonic()

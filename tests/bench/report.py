@@ -33,10 +33,15 @@ class Check:
 
 
 class Report:
-    """Prints tables as they come and keeps the targets for the end."""
+    """Prints tables as they come and keeps the targets for the end.
 
-    def __init__(self, *, quick: bool) -> None:
+    Args:
+        seed: Of what is left to chance, where a bench takes one; None: its own.
+    """
+
+    def __init__(self, *, quick: bool, seed: int | None = None) -> None:
         self.quick = quick
+        self.seed = seed
         self.checks: list[Check] = []
 
     def pick(self, quick: float, full: float) -> float:

@@ -153,8 +153,9 @@ def _intersections(machine: str, stays: list[tuple[int, float, Run]]) -> Iterato
         shared = min(end, other_end) - max(start, other_start)
         if shared > 0 and one["family"] != other["family"]:
             shown = -1 if shared == float("inf") else int(shared)
-            yield Overlap(machine, _name(one), _name(other), shown)
+            yield Overlap(machine, name_of(one), name_of(other), shown)
 
 
-def _name(run: Run) -> str:
+def name_of(run: Run) -> str:
+    """``ServerTasks-7#1``: a task and which of its executions."""
     return f"{run['task_id']}#{run['execution']}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import threading
 import time
 from collections import Counter
@@ -16,46 +15,48 @@ from typing import Any
 from app.coordination.past import Past
 from app.coordination.timeline import Record
 from app.domain.replay import Wait
+from app.jobs import CATCH_UP, enqueue
+from app.settings import Settings
 from tests.conftest import eventually
+from tests.simulator import busy_check, loss_check
+from tests.simulator.clock import Clock
 from tests.simulator.control import Deployment, SimulatedOctopus, SimulatorError
 from tests.simulator.ledger_check import compare
 from tests.simulator.record import overlaps, uses_gate
+from tests.simulator.soak_load import Load
 from tests.simulator.stack import Stack
-from tests.simulator.steps import (
-    claim_step,
-    deploy_release,
-    parked_wait,
-    poll_wait,
-    release_step,
-    wait_step,
-    work,
-)
+from tests.simulator.steps import poll_wait, work
 
 #: The simulated clock's speed. octowait's intervals are divided by it, so a minute of its calls is one of Octopus's.
 SPEED = 5
 
-#: Deployments that are queued or run at once.
-MOST_AT_ONCE = 24
+#: Tasks that run at once, and deployments that are queued or run at once.
+TASK_CAP, MOST_AT_ONCE = 24, 32
 
-MACHINES = ("web-01", "web-02", "web-03", "db-01")
+DEFAULTS = Settings()
 
+#: Simulated seconds within which octowait hears of a start that no event tells, while everybody answers: it looks that
+#: often, and then has to ask.
+TOLD_SECONDS = DEFAULTS.reconcile_seconds + 5
+
+#: All of octowait's intervals as they are by default. Only the signs of life are real: a step's process starts, and a
+#: killed one of octowait comes back, in real time.
 INTERVALS = {
-    "OCTOWAIT_WATCH_SECONDS": str(5 // SPEED), "OCTOWAIT_RECONCILE_SECONDS": str(30 // SPEED),
-    "OCTOWAIT_CATCH_UP_SECONDS": str(300 // SPEED // 10), "OCTOWAIT_OCTOPUS_RPM": str(60 * SPEED),
-    "OCTOWAIT_CLOCK_TOLERANCE_SECONDS": "2",
-}  # fmt: skip
+    f"OCTOWAIT_{name.upper()}": str(getattr(DEFAULTS, name) // SPEED)
+    for name in ("watch_seconds", "reconcile_seconds", "catch_up_seconds", "provisional_seconds", "expect_step_seconds",
+                 "clock_tolerance_seconds")
+} | {"OCTOWAIT_OCTOPUS_RPM": str(DEFAULTS.octopus_rpm * SPEED), "OCTOWAIT_WAITER_TTL_SECONDS": "20"}  # fmt: skip
 
 FAULTS = {
     "drop": 0.1, "double": 0.1, "delay_seconds": 20.0, "reorder": 0.3, "abort": 0.05, "too_many": 0.03, "error": 0.03,
     "retry_after": 1,
 }  # fmt: skip
 
-#: Keys that may be left when everybody has gone: history, and what a process remembers of it.
-HISTORY = re.compile(
-    r"octowait:\{[^}]+\}:(runs|machines|counters|events|aliases|ended|timeline|index:.*|asked|caught-up-to|caught-up-by|batches(-over)?"
-    r"|event-categories|octopus-.*|scheduler|.*-round|resolve-failures:.*|resolving:.*|resolve-pass|unnamed|wake:.*|kept|dead|past:.*"
-    r"|measured.*|blocked-requests|archived|archiving|notify-.*)$"
-)
+#: Real seconds between two kills, and between two restarts of the server; of how many simulated seconds these are.
+KILL_EVERY, RESTART_EVERY, RESTART_SECONDS = (12.0, 25.0), (25.0, 60.0), (10.0, 40.0)
+
+#: A scheduler begins with a look at everything, so one that is killed often would hide how rarely it looks.
+KILLED = ("web", "web", "worker", "worker", "scheduler")
 
 
 @dataclass
@@ -71,6 +72,8 @@ class Result:
     problems: list[str] = field(default_factory=list)
     #: How the waits of the ledger compare with the steps that waited.
     ledger: str = ""
+    #: Who met on a machine and whom octowait knew, and what it asked for that.
+    told: Sequence[str] = ()
 
     @property
     def calls_a_waited_minute(self) -> float:
@@ -82,21 +85,61 @@ class Result:
             f"{self.waited_minutes:.1f} min waited in all, {self.calls} calls of the Octopus API: "
             f"{self.calls_a_waited_minute:.2f} a waited minute",
             f"repairs: {dict(self.repairs)}",
+            *self.told,
             self.ledger,
         ]
 
 
+@dataclass
+class Trouble:
+    """What happens to the servers meanwhile; *away* has the times at which one was not there, in ms."""
+
+    octopus: SimulatedOctopus
+    stack: Stack
+    dice: random.Random
+    away: list[tuple[int, int]] = field(default_factory=list)
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Kill and restart octowait's processes and the server, one every so often."""
+        stop = threading.Event()
+        threads = [threading.Thread(target=self._again, args=(stop, *what)) for what in (
+            (KILL_EVERY, self._kill), (RESTART_EVERY, self._restart),
+        )]  # fmt: skip
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    def _again(self, stop: threading.Event, every: tuple[float, float], do: Any) -> None:
+        while not stop.wait(self.dice.uniform(*every)):
+            do()
+
+    def _kill(self) -> None:
+        name, began = self.dice.choice(KILLED), Clock.now_ms()
+        self.stack.restart(name)
+        eventually(lambda: self.stack.is_up(name), timeout=30)
+        self.away.append((began, Clock.now_ms()))
+
+    def _restart(self) -> None:
+        with suppress(SimulatorError):  # it has not come back yet
+            self.octopus.go_away(self.dice.uniform(*RESTART_SECONDS), cancels=self.dice.random() < 0.3,
+                                 has_page=self.dice.random() < 0.5)  # fmt: skip
+
+
 @contextmanager
-def server(directory: Path, *, seed: int, task_cap: int = 16) -> Iterator[SimulatedOctopus]:
+def server(directory: Path, *, seed: int, task_cap: int = TASK_CAP) -> Iterator[SimulatedOctopus]:
     with SimulatedOctopus.start(directory, speed=SPEED, task_cap=task_cap, seed=seed) as octopus:
-        for name in MACHINES:
-            octopus.machine(name)
         yield octopus
 
 
 def soak(
     octopus: SimulatedOctopus, redis_url: str, namespace: str, directory: Path, *, deployments: int, seed: int,
-    chaos: bool = True, tolerance_ms: int = 15_000,
+    chaos: bool = True, tolerance_ms: int = 15_000, longest_work: float = 120.0,
 ) -> Result:  # fmt: skip
     """Deploy at random, with every fault there is, kill octowait's processes at random, and look at what is left.
 
@@ -104,35 +147,43 @@ def soak(
         chaos: Without it nothing goes wrong.
         tolerance_ms: How far a wait may be from the step that waited, see `compare`: where a process was killed a step
             hears of its grant late, and where a webhook was lost octowait of an end.
+        longest_work: Simulated seconds that a run works at most.
     """
     dice = random.Random(seed)
     began = time.monotonic()
-    with Stack(octopus, redis_url, namespace, directory, OCTOWAIT_TASK_CAP="16", **INTERVALS) as stack:
+    with Stack(octopus, redis_url, namespace, directory, OCTOWAIT_TASK_CAP=str(TASK_CAP), **INTERVALS) as stack:
         stack.start()
-        projects = list(_gated_projects(octopus))
+        load = Load(octopus, dice, longest_work)
+        load.prepare()
+        trouble = Trouble(octopus, stack, random.Random(seed + 1))
         if chaos:
             octopus.faults(**FAULTS)
-        with _killing(stack, random.Random(seed + 1)) if chaos else _nothing():
-            made = _deploy(octopus, dice, projects, deployments)
+        with trouble.going_on() if chaos else _nothing():
+            _deploy(octopus, dice, load.deployments(deployments))
             octopus.wait_idle(60 + 5 * deployments)
         octopus.no_faults()
+        eventually(lambda: not _is_away(octopus), timeout=30)
         octopus.look_for_events()
         octopus.wait_idle(60, is_delivered=True)
+        # What no webhook brought need not wait for its time any more: nobody is left whom it could still help.
+        enqueue(stack.board.client, Settings(redis_url=redis_url, namespace=namespace), CATCH_UP)
         stack.settle(120)
-        # Of the last batch the next catch up may have to bring the rest; what it does not bring is judged.
         with suppress(AssertionError):
-            eventually(lambda: not list(_missing(octopus.record(), stack.records())), timeout=30)
-        return _judge(octopus, stack, len(made), time.monotonic() - began, tolerance_ms)
+            eventually(lambda: not list(loss_check.missing(octopus.record(), stack.records())), timeout=30)
+        return _judge(octopus, stack, trouble.away, deployments, time.monotonic() - began, tolerance_ms)
 
 
 def polling_loop(octopus: SimulatedOctopus, *, deployments: int, seed: int) -> Result:
-    """The same load, waiting in the loop that octowait replaces: every waiter asks every five seconds."""
+    """Some load, waiting in the loop that octowait replaces: every waiter asks every five seconds."""
     dice, began = random.Random(seed), time.monotonic()
+    machines = [f"web-{number:02}" for number in range(1, 5)]
+    for machine in machines:
+        octopus.machine(machine)
     names = []
     for number in range(12):
-        machines = MACHINES[number % 4 :][:1] if number % 3 else MACHINES[:2]
+        some = machines[number % 4 :][:1] if number % 3 else machines[:2]
         names.append(f"Polls {number}")
-        octopus.project(names[-1], steps=[poll_wait(), work("deploy", machines=machines, seconds=2.0)])
+        octopus.project(names[-1], steps=[poll_wait(), work("deploy", machines=some, seconds=2.0)])
     for _ in range(deployments):
         octopus.deploy(dice.choice(names))
     octopus.wait_idle(60 + 5 * deployments)
@@ -144,43 +195,13 @@ def polling_loop(octopus: SimulatedOctopus, *, deployments: int, seed: int) -> R
     )  # fmt: skip
 
 
-def _gated_projects(octopus: SimulatedOctopus) -> Iterator[str]:
-    """Projects of all kinds on shared machines: 8 that block, 4 that park, 2 parents, 2 that fail, 2 without a step."""
-    for number in range(18):
-        name, machines = f"P{number}", _machines(number)
-        seconds = 1.0 + number % 4
-        kind = "block" if number < 8 else "park" if number < 12 else "parent" if number < 14 else "other"
-        language = "python" if number % 4 == 1 else "bash"
-        deploys = work("deploy", machines=machines, seconds=seconds)
-        if kind == "parent":
-            child = f"Child {number}"
-            octopus.project(child, steps=[wait_step(), work("deploy", machines=machines, seconds=1.0), release_step()])
-            passed = {"Octowait.OnBehalfOf": "#{Octopus.Task.Id}"}
-            steps = [wait_step(), deploys, deploy_release("child", child, variables=passed), release_step()]
-        elif kind == "park":
-            steps = [claim_step(language=language), parked_wait(), deploys, release_step(language=language)]
-        elif number in (14, 15):
-            steps = [wait_step(), work("deploy", machines=machines, seconds=1.0, fails=-1), release_step()]
-        elif number in (16, 17):
-            steps = [deploys]
-        else:
-            # Some have no release step: their ends come by webhook or are found.
-            steps = [wait_step(language=language), deploys, *([] if number % 4 == 3 else [release_step()])]
-        octopus.project(name, steps=steps)
-        yield name
-
-
-def _machines(number: int) -> tuple[str, ...]:
-    return (MACHINES[number % 4],) if number % 3 else (MACHINES[number % 4], MACHINES[(number + 1) % 4])
-
-
-def _deploy(octopus: SimulatedOctopus, dice: random.Random, projects: Sequence[str], number: int) -> list[Deployment]:
-    """*number* deployments, some of them cancelled or run again, never so many that the queue is all there is."""
+def _deploy(octopus: SimulatedOctopus, dice: random.Random, deployments: Iterator[Deployment]) -> None:
+    """Some of them are cancelled or run again; there are never so many that the queue is all there is."""
     made: list[Deployment] = []
     unfinished: list[Deployment] = []
-    for _ in range(number):
-        made.append(octopus.deploy(dice.choice(projects)))
-        unfinished.append(made[-1])
+    for deployment in deployments:
+        made.append(deployment)
+        unfinished.append(deployment)
         chance = dice.random()
         if chance < 0.04:
             # It may have ended by itself a moment ago.
@@ -191,27 +212,12 @@ def _deploy(octopus: SimulatedOctopus, dice: random.Random, projects: Sequence[s
             if ended:
                 octopus.rerun(dice.choice(ended))
         while len(unfinished) > MOST_AT_ONCE:
-            time.sleep(0.05)  # the load, not a guess at when something is done
+            time.sleep(0.1)  # the load, not a guess at when something is done
             unfinished = [one for one in unfinished if not octopus.task(one)["IsCompleted"]]
-    return made
 
 
-@contextmanager
-def _killing(stack: Stack, dice: random.Random) -> Iterator[None]:
-    """Kill and restart one of octowait's processes every few seconds."""
-    stop = threading.Event()
-
-    def kill() -> None:
-        while not stop.wait(dice.uniform(3.0, 8.0)):
-            stack.restart(dice.choice(("web", "worker", "scheduler")))
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        killer.join()
+def _is_away(octopus: SimulatedOctopus) -> bool:
+    return any(end is None for _, end in octopus.record()["outages"])
 
 
 @contextmanager
@@ -220,54 +226,80 @@ def _nothing() -> Iterator[None]:
 
 
 def _judge(
-    octopus: SimulatedOctopus, stack: Stack, deployments: int, seconds: float, tolerance_ms: int
+    octopus: SimulatedOctopus, stack: Stack, away: Sequence[tuple[int, int]], deployments: int, seconds: float,
+    tolerance_ms: int,
 ) -> Result:  # fmt: skip
     record, timeline = octopus.record(), stack.records()
     told = Past(stack.board.client, stack.board.keys).told(from_ms=0, to_ms=stack.board.now_ms())
     compared = compare(record, [wait for wait in told if isinstance(wait, Wait)], tolerance_ms=tolerance_ms)
     waited = [r.detail["waited_ms"] for r in timeline if "waited_ms" in r.detail]
+    keys = stack.board.client.scan_iter(f"octowait:{{{stack.board.keys.namespace}}}:*", count=1000)
+    lines, busy = judge_busy(record, timeline, away)
+    calls, over = _calls(record, seconds)
     problems = [
         *(f"overlap: {found}" for found in overlaps(record, uses_gate)),
-        *(f"not ended: {run['task_id']} {run['state']}" for run in record["runs"] if run["ended_ms"] is None),
-        *_left(stack),
-        *_missing(record, timeline),
+        *loss_check.unended(record),
+        *loss_check.left_over(key.decode() for key in keys),
+        *loss_check.missing(record, timeline),
         *compared.problems,
+        *busy,
+        *over,
     ]
     return Result(
         deployments, seconds, Counter(run["state"] for run in record["runs"]), sum(waited) * SPEED / 60_000,
         octopus.calls()["by_key"].get("octowait", 0), Counter(_repairs(timeline)), problems,
-        compared.line(),
+        compared.line(), [*lines, calls],
     )  # fmt: skip
 
 
-def _left(stack: Stack) -> Iterator[str]:
-    for key in stack.board.client.scan_iter(f"octowait:{{{stack.board.keys.namespace}}}:*", count=1000):
-        if not HISTORY.match(key.decode()):
-            yield f"left in Redis: {key.decode()}"
+def judge_busy(
+    record: Mapping[str, Any], timeline: Sequence[Record], away: Sequence[busy_check.Interval], *, speed: float = SPEED
+) -> tuple[list[str], list[str]]:
+    """What is to be told of whom octowait knew, and what of that is wrong; seconds in both are simulated ones."""
+    not_there = [*record["outages"], *away]
+    known = busy_check.knowledge(record, timeline)
+    met = busy_check.meetings(record, known)
+    late = sorted(busy_check.untold(known, not_there), key=lambda one: -one.ms)
+    most_ms = TOLD_SECONDS * 1000 / speed
+    alarms = busy_check.false_alarms(
+        record, timeline, expect_ms=round(DEFAULTS.expect_step_seconds * 1000 / speed)
+    )  # fmt: skip
+    others = [(busy_check.untold_until(meeting, not_there), meeting) for meeting in met if not meeting.is_fault]
+    blind = [(ms, meeting) for ms, meeting in others if not meeting.is_told]
+    faults = [meeting for meeting in met if meeting.is_fault]
+    problems = [
+        *(f"known and free: {meeting}" for meeting in faults),
+        *(f"untold for {ms * speed / 1000:.0f} s: {meeting}" for ms, meeting in blind if ms > most_ms),
+        *(f"{one.run} was at work for {one.ms * speed / 1000:.0f} s untold" for one in late if one.ms > most_ms),
+        *alarms,
+    ]
+    seconds = ", ".join(f"{ms * speed / 1000:.0f}" for ms, _ in sorted(blind, key=lambda one: one[0]))
+    lines = [
+        f"{len(faults)} grants on a machine that was known to be in use; {len(blind)} of which nobody had told, untold "
+        f"for so many seconds: {seconds or '–'}; {len(others) - len(blind)} whose machines were not known yet",
+        f"starts were untold for {late[len(late) // 2].ms * speed / 1000:.1f} s in the median, "
+        f"{late[0].ms * speed / 1000:.1f} s at most; wanted: {TOLD_SECONDS}" if late else "nothing started",
+        f"{sum(r.kind == 'overlapped' for r in timeline)} records of two runs at once, {len(alarms)} of them false",
+    ]  # fmt: skip
+    return lines, problems
 
 
-def _missing(record: Mapping[str, Any], timeline: Sequence[Record]) -> Iterator[str]:
-    """What really happened and is not in the timeline, or is there twice."""
-    told = Counter(str(r.detail["event"]) for r in timeline if r.kind == "event")
-    for event in record["events"]:
-        event_id, category = event["Id"], event["Category"]
-        if re.match(r"Deployment|RunbookRun|TaskCanceled|ManualIntervention|GuidedFailure", category):
-            if told[event_id] != 1:
-                yield f"{category} {event_id} is {told[event_id]} times in the timeline"
-    granted = Counter((r.task_id or "").lower() for r in timeline if r.kind == "granted")
-    ended = Counter((r.task_id or "").lower() for r in timeline if r.kind == "released")
-    for run in record["runs"]:
-        task = run["task_id"].lower()
-        if uses_gate(run) and run["work"] and not granted[task]:
-            yield f"{run['task_id']} passed its gate and was never granted"
-        if granted[task] != ended[task]:
-            yield f"{run['task_id']} was granted {granted[task]} times and released {ended[task]} times"
+def _calls(record: Mapping[str, Any], seconds: float) -> tuple[str, list[str]]:
+    by_second = record["calls"]["by_key_and_second"].get("octowait", {})
+    # As the budget is: so many in any real minute.
+    busiest, most = busy_check.busiest(by_second, 60), DEFAULTS.octopus_rpm * SPEED
+    mean = sum(by_second.values()) / (seconds * SPEED / 60)
+    line = (f"calls of the Octopus API a minute: {mean:.1f} in the mean, {busiest / SPEED:.1f} in the busiest five, "
+            f"of {DEFAULTS.octopus_rpm}")  # fmt: skip
+    return line, [f"{busiest} calls within a real minute, more than {most}"] if busiest > most else []
 
 
 def _repairs(timeline: Sequence[Record]) -> Iterator[str]:
     for r in timeline:
-        if r.cause == "reconciled" or r.detail.get("via") == "catch_up":
-            yield r.cause or "event caught up"
+        if r.kind == "event" and r.detail.get("via"):
+            yield "event caught up" if r.detail["via"] == "catch_up" else f"event by {r.detail['via']}"
+        elif r.cause == "reconciled":
+            yield r.cause
         elif r.kind in ("gap", "outage_ended", "job_failed"):
             yield r.kind
 

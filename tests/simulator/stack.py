@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from rq import SimpleWorker
+
 from app.coordination.active import Active
 from app.coordination.board import Board
 from app.coordination.connection import connect
@@ -39,6 +41,8 @@ class Stack:
         self.board = Board(connect(redis_url), namespace=namespace)
         self.active = Active(self.board.client, self.board.keys)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        #: The lease of the scheduler that was killed last.
+        self._old_lease: object = None
         octopus.variables({"Octowait.Url": self.service.url, "Octowait.Token": TOKENS["step"]})
 
     def start(self, *, subscribe: bool = True, background: tuple[str, ...] = BACKGROUND) -> Stack:
@@ -59,6 +63,8 @@ class Stack:
 
     def kill(self, name: str) -> None:
         """End it as a machine that loses power would."""
+        if name == "scheduler":
+            self._old_lease = self._lease()
         if name == "web":
             self.service.stop(signal.SIGKILL)
         else:
@@ -68,6 +74,19 @@ class Stack:
     def restart(self, name: str) -> None:
         self.kill(name)
         self.start_one(name)
+
+    def is_up(self, name: str) -> bool:
+        """Whether the process that was started last does its work, and not only runs."""
+        if name == "web":
+            return True  # its start waits for that
+        if name == "scheduler":
+            # The lease of a killed one lasts for a while.
+            return self._lease() not in (None, self._old_lease)
+        pids: list[Any] = [self.board.client.hget(key, "pid") for key in SimpleWorker.all_keys(self.board.client)]
+        return str(self._processes[name].pid).encode() in pids
+
+    def _lease(self) -> object:
+        return self.board.client.get(self.board.keys.named("scheduler"))
 
     def stop(self) -> None:
         for process in self._processes.values():
