@@ -134,8 +134,7 @@ local function started(is_resume)
     run.state, run.has_key, run.hold_ms = "started", policy.has_key, policy.hold_ms
     -- It may have started long before somebody told.
     run.start_seen_at_ms = math.min(NOW, occurred + tolerance)
-    local plan = recall_plan(run.info)
-    if plan and plan.asks then
+    if may_ask(run.info) then
         expect_step(run, run.start_seen_at_ms + policy.expect_ms)
     end
     call("ZADD", UNRESOLVED, NOW, run.id)

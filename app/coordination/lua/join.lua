@@ -134,7 +134,8 @@ record("joined", run, run.machines, run.after, {
     rebuilt = ask.rebuilt and true or nil,
     expected = is_expected(before) or nil,
 })
-learn_plan(run, run.machines, false, true)
+learn_plan(run, run.machines, false)
+learn_asks(run, true)
 
 grant_heads(touched)
 run = load_run(run.id)

@@ -77,12 +77,33 @@ def test_its_machines_are_busy_meanwhile(board, gated, octopus):
     assert board.join(Run("ServerTasks-2"), {"Machines-7"}).is_waiting
 
 
-def test_run_of_a_project_without_a_step_is_an_overlap_at_once(board, octopus, timeline):
+def test_first_run_of_a_project_may_be_about_to_ask_and_the_next_is_not(board, octopus, timeline, clock):
+    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.poll("ServerTasks-1")
+    starts(octopus, board)
+    assert overlaps(timeline) == []
+    clock.advance(seconds(121))
+    board.sweep()
+    assert overlaps(timeline) == [("ServerTasks-900", "ServerTasks-1")]
+
+    starts(octopus, board, "ServerTasks-901")
+
+    assert {("ServerTasks-901", "ServerTasks-1")} <= set(overlaps(timeline))
+
+
+def test_run_of_no_known_project_is_an_overlap_at_once(board, octopus, timeline):
     board.join(Run("ServerTasks-1"), {"Machines-7"})
 
-    starts(octopus, board)
+    octopus.runs("ServerTasks-900")
 
     assert overlaps(timeline) == [("ServerTasks-900", "ServerTasks-1")]
+
+
+def test_step_in_one_environment_tells_of_the_project_in_all(board, gated, octopus, timeline):
+    octopus.tells(Effect.STARTED, "ServerTasks-900", info=INFO | {"tenant": {"id": "Tenants-1"}})
+    board.observe("ServerTasks-900", WEB, info={})
+
+    assert overlaps(timeline) == []
 
 
 def test_somebody_who_comes_upon_an_expected_run_is_told_once_it_has_not_asked(board, gated, octopus, timeline, clock):

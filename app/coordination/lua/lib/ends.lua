@@ -20,7 +20,7 @@ local function finish(run, state, cause, detail)
     call("ZREM", UNRESOLVED, run.id)
     call("ZADD", ENDED, NOW, lower(run.id))
     if was == "observed" and run.outcome == "succeeded" and not run.requested_at_ms then
-        learn_plan(run, {}, false, false)
+        learn_asks(run, false)
     end
     detail = detail or {}
     if was == "granted" then

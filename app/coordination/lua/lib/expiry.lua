@@ -36,9 +36,11 @@ local function expire(what, id)
         local stop = run.lingers and not run.has_key and stop_lingering or drop_presumption
         stop(run, "unknown")
     elseif what == "expect" and run.planned then
+        learn_asks(run, false)
         run.machines = run.planned
         observe(run, "silent")
     elseif what == "expect" and run.state == "observed" then
+        learn_asks(run, false)
         tell_overlaps(run, "silent")
     elseif what == "life" and not may_have_been_kept_away(run) then
         finish(run, "expired", run.state == "granted" and "uncollected" or "silence")

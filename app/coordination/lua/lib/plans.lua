@@ -14,8 +14,7 @@ local function scope_of(info)
     return PLAN .. lower(table.concat(parts, "\0"))
 end
 
--- What is remembered of the last runs there: {machines = "Machines-7,Machines-8", asks = whether the last one asked, by a
--- step or a gate}, or nil.
+-- What is remembered of the last runs there: {machines = "Machines-7,Machines-8", at_ms = since when so}, or nil.
 local function recall_plan(info)
     local scope = scope_of(info)
     local raw = scope and call("GET", scope)
@@ -24,8 +23,7 @@ end
 
 -- Only what Octopus says of a full deployment takes machines out of the memory. All else widens it: a claim or a run with
 -- chosen machines may name fewer than there are, and two runbooks of one project are remembered together.
--- *asks*: whether the run came with a step or a gate of ours, so that the next one is about to ask; nil: as before.
-local function learn_plan(run, machines, is_full, asks)
+local function learn_plan(run, machines, is_full)
     if not scope_of(run.info) then
         return
     end
@@ -45,15 +43,31 @@ local function learn_plan(run, machines, is_full, asks)
     for _, machine in ipairs(machines) do
         add(machine)
     end
-    if asks == nil then
-        asks = plan.asks or false
-    end
     local names = table.concat(all, ",")
     -- Written anew only now and then where nothing is new: most runs are like the one before.
-    if names ~= plan.machines or asks ~= (plan.asks or false) or NOW - plan.at_ms > PLAN_TTL_MS / 90 then
-        local kept = { machines = names, asks = asks, at_ms = NOW }
-        call("SET", scope_of(run.info), cjson.encode(kept), "PX", PLAN_TTL_MS)
+    if names ~= plan.machines or NOW - plan.at_ms > PLAN_TTL_MS / 90 then
+        call("SET", scope_of(run.info), cjson.encode({ machines = names, at_ms = NOW }), "PX", PLAN_TTL_MS)
     end
+end
+
+-- Where it is remembered whether the runs of a project come with a step or a gate of ours.
+local function asking_key(info)
+    local project = id_of(info, "project")
+    local what = info.runbook_run_id and "runbook" or "deployment"
+    return project and PLAN .. lower(table.concat({ info.space_id or "", project, what, "asks" }, "\0"))
+end
+
+local function learn_asks(run, asks)
+    local key = asking_key(run.info)
+    if key then
+        call("SET", key, asks and 1 or 0, "PX", PLAN_TTL_MS)
+    end
+end
+
+-- Whether a run of the process may be about to ask: the last one of its project did, or there was none.
+local function may_ask(info)
+    local key = asking_key(info)
+    return key and call("GET", key) ~= "0"
 end
 
 -- It is about to ask, so that it meets others is no overlap yet.
