@@ -39,7 +39,7 @@ class Job:
         return f"workers.{self.name}.run"
 
 
-RESOLVE = Job("resolve", 180)
+RESOLVE = Job("resolve", 180, is_urgent=True)
 RECONCILE = Job("reconcile", 60)
 WATCH = Job("watch", 30, is_urgent=True)
 RESUME = Job("resume", 60, is_urgent=True)

@@ -11,6 +11,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
@@ -63,9 +64,34 @@ def settings(redis_url: str, namespace: str) -> Settings:
     return Settings(redis_url=redis_url, namespace=namespace)
 
 
+class Queues:
+    """The jobs of both queues of a namespace, urgent first."""
+
+    def __init__(self, queues: list[Queue]) -> None:
+        self._queues = queues
+
+    @property
+    def count(self) -> int:
+        return sum(queue.count for queue in self._queues)
+
+    @property
+    def job_ids(self) -> list[str]:
+        return [job_id for queue in self._queues for job_id in queue.job_ids]
+
+    def job(self, job_id: str) -> Any:
+        return self._queues[0].fetch_job(job_id)
+
+    def take(self) -> bytes | None:
+        """Take the next job off, as a worker does, without doing it."""
+        return next(filter(None, (queue.connection.lpop(queue.key) for queue in self._queues)), None)
+
+    def remove(self, job_id: str) -> bool:
+        return any([queue.connection.lrem(queue.key, 0, job_id) for queue in self._queues])
+
+
 @pytest.fixture
-def queue(board: Board, settings: Settings) -> Queue:
-    return queues_of(board.client, settings)[1]
+def queue(board: Board, settings: Settings) -> Queues:
+    return Queues(queues_of(board.client, settings))
 
 
 @pytest.fixture
@@ -119,17 +145,12 @@ def state_of(board: Board, task: int) -> str:
     return str(place.run["state"])
 
 
-def take(queue: Queue) -> bytes | None:
-    """Take the next job off the queue as a worker does, without doing it."""
-    return queue.connection.lpop(queue.key)  # type: ignore[return-value]
-
-
 def test_resolve_is_enqueued_once_until_it_begins(board, settings, queue):
     assert enqueue(board.client, settings, RESOLVE)
     assert not enqueue(board.client, settings, RESOLVE)
     assert queue.count == 1
 
-    take(queue)
+    queue.take()
     begin_round(board.client, settings, RESOLVE)
 
     assert enqueue(board.client, settings, RESOLVE), "what came after the job had read its list must be asked for anew"
@@ -147,7 +168,7 @@ def test_namespaces_have_their_own_queues(board, settings, queue):
 def test_jobs_are_not_pickled(board, settings, queue):
     enqueue(board.client, settings, RESOLVE)
 
-    raw = board.client.hget(queue.fetch_job(queue.job_ids[0]).key, "data")
+    raw = board.client.hget(queue.job(queue.job_ids[0]).key, "data")
 
     assert json.loads(zlib.decompress(raw))[0] == "workers.resolve.run"
 
@@ -163,16 +184,16 @@ def start_scheduler(spawn):
     return start
 
 
-def asked_for(queue: Queue, name: str) -> int:
+def asked_for(queue: Queues, name: str) -> int:
     """How many jobs of that name are in the queue."""
     return sum(job_id.rpartition("-")[0].endswith(f"-{name}") for job_id in queue.job_ids)
 
 
-def forget(queue: Queue, board: Board, name: str) -> None:
+def forget(queue: Queues, board: Board, name: str) -> None:
     """Take the job off the queue, and free its id, as a worker that has done it."""
     job_id = f"octowait-{board.keys.namespace}-{name}-0"
-    assert queue.connection.lrem(queue.key, 0, job_id)
-    assert queue.connection.delete(f"rq:job:{job_id}")
+    assert queue.remove(job_id)
+    assert board.client.delete(f"rq:job:{job_id}")
 
 
 def test_of_two_schedulers_one_enqueues(board, queue, start_scheduler):
