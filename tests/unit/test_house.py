@@ -1,0 +1,115 @@
+"""Which package may import which, where each library is at home, and that scripts stand in files of their own.
+
+What breaks a rule today is named as an exception; the lists of exceptions only shrink, for one that is not needed any
+more fails as well.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+#: What each package may import besides itself.
+FLOORS: dict[str, set[str]] = {
+    "domain": set(),
+    "settings": {"domain"},
+    "logs": set(),
+    "coordination": {"domain"},
+    "octopus": {"domain", "settings"},
+    "jobs": {"coordination", "settings"},
+    "measures": {"coordination", "domain", "jobs"},
+    "notices": {"coordination", "domain"},
+    "services": {"coordination", "domain", "jobs", "octopus", "settings"},
+    "templates": {"app"},
+    "template_upload": {"octopus", "templates"},
+    "subscription": {"domain", "gate", "octopus", "settings"},
+    "subscription_words": {"octopus", "settings", "subscription"},
+    "workers": {"coordination", "domain", "jobs", "measures", "notices", "octopus", "services", "settings"},
+    "web": {"app", "coordination", "domain", "jobs", "logs", "measures", "services", "settings"},
+    "gate": {"services", "settings", "web"},
+    "waiting": {"gate"},
+    "up": {"coordination", "settings"},
+    "doctor": {"coordination", "domain", "gate", "octopus", "settings", "subscription"},
+    "cli": {
+        "app", "coordination", "doctor", "domain", "gate", "logs", "settings", "subscription", "subscription_words",
+        "template_upload", "templates", "up", "waiting", "web", "workers",
+    },
+    "__main__": {"cli"},
+}  # fmt: skip
+
+#: The packages that alone import a library; others do so in the files named as exceptions.
+HOMES = {"flask": {"web"}, "redis": {"coordination"}, "requests": {"octopus"}, "rq": {"jobs", "workers"}}
+
+#: ``file: library`` or ``file: package`` that break a rule.
+EXCEPTIONS: set[str] = set()
+
+#: Files with a Lua script in a literal.
+LUA_LITERALS = {
+    "app/coordination/budget.py", "app/coordination/measured.py", "app/coordination/outbox.py",
+    "app/coordination/retention.py", "app/coordination/timeline.py", "workers/lease.py",
+}  # fmt: skip
+
+FILES = sorted(path for room in ("app", "workers") for path in (ROOT / room).rglob("*.py"))
+
+
+def package_of(module: str) -> str:
+    """The room of a module: the package below ``app``, ``workers``, or ``app`` for what ``app`` itself says."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "app" and len(parts) > 1 else parts[0]
+
+
+def imports() -> Iterator[tuple[str, str, str]]:
+    """Each import as (file, package, imported module)."""
+    for path in FILES:
+        name = str(path.relative_to(ROOT))
+        package = package_of(".".join(Path(name).with_suffix("").parts).removesuffix(".__init__"))
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                yield name, package, node.module
+            elif isinstance(node, ast.Import):
+                yield from ((name, package, alias.name) for alias in node.names)
+
+
+def test_packages_import_those_below_them_only():
+    broken = set()
+    for name, package, module in imports():
+        if module.split(".")[0] in ("app", "workers", "steps"):
+            imported = package_of(module)
+            if imported != package and imported not in FLOORS.get(package, set()):
+                broken.add(f"{name}: {imported}")
+
+    assert broken == {each for each in EXCEPTIONS if each.split(": ")[1] not in HOMES}
+
+
+def test_libraries_are_imported_at_home_only():
+    broken = {
+        f"{name}: {library}"
+        for name, package, module in imports()
+        for library in [module.split(".")[0]]
+        if library in HOMES and package not in HOMES[library]
+    }
+
+    assert broken == {each for each in EXCEPTIONS if each.split(": ")[1] in HOMES}
+
+
+def test_domain_imports_the_standard_library_only():
+    outside = {module for _, package, module in imports() if package == "domain" and not module.startswith("app.")}
+
+    assert {module.split(".")[0] for module in outside} <= sys.stdlib_module_names
+
+
+def test_scripts_are_no_literals():
+    found = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.search(
+                r"redis\.call\(|\bcall\(\"[A-Z]+\"|KEYS\[1\]", node.value
+            ):  # fmt: skip
+                found.add(str(path.relative_to(ROOT)))
+
+    assert found == LUA_LITERALS
