@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from powershell import needs_powershell
 from pytest_httpserver import HTTPServer
 from run_step import SUFFIXES, Steps
 from scripted import Script
@@ -14,25 +15,35 @@ from scripted import Script
 
 @pytest.fixture(params=sorted(SUFFIXES))
 def language(request: pytest.FixtureRequest) -> str:
+    if request.param == "powershell":
+        needs_powershell()
     return str(request.param)
 
 
 @pytest.fixture
-def offline(language: str, tmp_path: Path) -> Iterator[Steps]:
-    """Steps for an address where nobody listens (port 1)."""
-    steps = Steps(language, tmp_path, url="http://127.0.0.1:1", token="some-token")
-    yield steps
-    for step in steps.started:
+def make_steps(language: str, tmp_path: Path) -> Iterator[Callable[[str, str], Steps]]:
+    """Makes steps for an address and a token."""
+    made: list[Steps] = []
+
+    def make(url: str, token: str) -> Steps:
+        made.append(Steps(language, tmp_path, url=url, token=token))
+        return made[-1]
+
+    yield make
+    for step in [step for steps in made for step in steps.started]:
         step.kill()
 
 
 @pytest.fixture
-def steps(language: str, tmp_path: Path, service: Any) -> Iterator[Steps]:
+def offline(make_steps: Callable[[str, str], Steps]) -> Steps:
+    """Steps for an address where nobody listens (port 1)."""
+    return make_steps("http://127.0.0.1:1", "some-token")
+
+
+@pytest.fixture
+def steps(make_steps: Callable[[str, str], Steps], service: Any) -> Steps:
     """Steps for the service."""
-    steps = Steps(language, tmp_path, url=service.url, token=service.tokens["step"])
-    yield steps
-    for step in steps.started:
-        step.kill()
+    return make_steps(service.url, service.tokens["step"])
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,12 @@ HERE = Path(__file__).parent
 STEPS = HERE.parent.parent / "steps"
 
 #: What the file names of a language end with.
-SUFFIXES = {"bash": "sh", "python": "py"}
+SUFFIXES = {"bash": "sh", "powershell": "ps1", "python": "py"}
+
+_POWERSHELL = ("pwsh", "-NoLogo", "-NonInteractive", "-ExecutionPolicy", "Unrestricted")
+
+#: PowerShell neither reports its start to anybody nor looks for a newer version.
+_QUIET = {"POWERSHELL_TELEMETRY_OPTOUT": "1", "POWERSHELL_UPDATECHECK": "Off"}
 
 _MESSAGE = re.compile(r"^##octopus\[([\w-]+)(.*)\]$")
 _ATTRIBUTE = re.compile(r"(\w+)='([^']*)'")
@@ -41,6 +46,18 @@ def decode(value: str) -> str:
     return base64.b64decode(value).decode()
 
 
+def _command(language: str, files: Sequence[str], python: str) -> list[str]:
+    """What starts the stand-in for Octopus with its *files*."""
+    if language == "bash":
+        return ["bash", *files]
+    if language == "python":
+        return [python, "-u", *files]
+    # As Octopus does: in the global scope, where "exit" ends a script only, and its status has to be passed on.
+    call = " ".join(f"'{file}'" for file in files)
+    pass_on = "if (Test-Path variable:global:lastexitcode) { exit $LastExitCode }"
+    return [*_POWERSHELL, "-Command", f"try {{ . {{ . {call}; {pass_on} }} }} catch {{ throw }}"]
+
+
 class Step:
     """A running step script."""
 
@@ -48,19 +65,22 @@ class Step:
         suffix = SUFFIXES[language]
         stem = directory / f"{name}-{time.monotonic_ns()}"
         file, self.log = stem.with_suffix(".variables"), stem.with_suffix(".log")
-        if language == "bash":
-            text = "".join(f"{encode(key)} {encode(value)}\n" for key, value in variables.items())
-            command = ["bash"]
-        else:
+        if language == "python":
             text = json.dumps(variables)
-            command = [python, "-u"]
+        else:
+            text = "".join(f"{encode(key)} {encode(value)}\n" for key, value in variables.items())
         file.write_text(text)
-        command += [str(HERE / f"octopus_bootstrap.{suffix}"), str(file), str(STEPS / f"{name}.{suffix}")]
+        files = [str(HERE / f"octopus_bootstrap.{suffix}"), str(file), str(STEPS / f"{name}.{suffix}")]
         # A worker's service often has no locale; a short pause instead of a second keeps the tests quick.
-        env = {**os.environ, "LC_ALL": "C", "OCTOWAIT_RETRY_BASE_SECONDS": "0.1"}
+        env = {**os.environ, "LC_ALL": "C", "OCTOWAIT_RETRY_BASE_SECONDS": "0.1", **_QUIET}
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                _command(language, files, python),
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     @property

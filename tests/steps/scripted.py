@@ -17,7 +17,7 @@ class Script:
 
     def __init__(self, server: HTTPServer, language: str) -> None:
         self._answers: list[Response] = []
-        self._text = language == "bash"
+        self._text = language != "python"
         self.asked: list[tuple[str, str, Any]] = []
         self.url = server.url_for("")
         server.expect_request(re.compile("/api/waits/.*")).respond_with_handler(self._answer)

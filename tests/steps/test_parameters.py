@@ -59,7 +59,10 @@ def test_names_every_bad_parameter_and_shows_no_token(offline: Steps, name: str)
     assert "two words" not in step.output
 
 
-def test_variable_names_are_case_sensitive(offline: Steps, name: str) -> None:
+def test_variable_names_are_case_sensitive_but_in_powershell(offline: Steps, name: str) -> None:
+    if offline.language == "powershell":
+        offline.start(name, "ServerTasks-1", {"octowait.url": "http://127.0.0.1:1"}).says("octowait did not answer (")
+        return
     step = offline.start(name, "ServerTasks-1", {"Octowait.Url": "", "octowait.url": "http://127.0.0.1:1"})
 
     assert step.ends() == offline.failed
