@@ -16,6 +16,9 @@ import urllib.request
 
 GIVE_UP_SECONDS = 60
 ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._~-]{0,99}\Z"
+EXPRESSION_PATTERN = r"#\{(?:[^{}]*\})?"
+ONE_EXPRESSION = r"#\{[^{}]+\}\Z"
+OWN_MACHINES = r"(?:[,\s]*|#\{Octopus\.Deployment\.Machines\})\Z"
 PAUSE_SECONDS = float(os.environ.get("OCTOWAIT_RETRY_BASE_SECONDS") or "1")
 
 Answer = collections.namedtuple("Answer", "state, number, message, retry_after")
@@ -28,15 +31,19 @@ def variable(name):
         return ""
 
 
-def parameter(name, default):
+problems = []
+
+
+def parameter(name, default, not_set=r"\Z"):
     value = variable(name).strip()
     # Octopus leaves an expression that it cannot resolve as it stands.
-    if value.startswith("#" + "{") and value.endswith("}"):
+    if re.match(not_set, value):
         value = ""
+    for expression in re.findall(EXPRESSION_PATTERN, value):
+        problems.append(
+            f"{name} contains '{expression}', which Octopus did not resolve: expected a variable of that name in scope"
+        )
     return value or default
-
-
-problems = []
 
 
 def problem(name, value, expected):
@@ -131,11 +138,13 @@ started = time.monotonic()
 task = variable("Octopus.Task.Id")
 url = parameter("Octowait.Url", "").rstrip("/")
 token = parameter("Octowait.Token", "")
-timeout_minutes = parameter("Octowait.TimeoutMinutes", "120")
-priority = parameter("Octowait.Priority", "0")
-on_behalf_of = parameter("Octowait.OnBehalfOf", "")
-when_unreachable = parameter("Octowait.WhenUnreachable", "fail")
-machine_list = parameter("Octowait.Machines", variable("Octopus.Deployment.Machines"))
+timeout_minutes = parameter("Octowait.TimeoutMinutes", "120", ONE_EXPRESSION)
+priority = parameter("Octowait.Priority", "0", ONE_EXPRESSION)
+on_behalf_of = parameter("Octowait.OnBehalfOf", "", ONE_EXPRESSION)
+when_unreachable = parameter("Octowait.WhenUnreachable", "fail", ONE_EXPRESSION)
+machine_list = parameter("Octowait.Machines", variable("Octopus.Deployment.Machines"), OWN_MACHINES)
+if problems:
+    fail("; ".join(problems) + ".")
 
 machines = [machine.strip() for machine in machine_list.split(",") if machine.strip()]
 timeout_seconds = 0

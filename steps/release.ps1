@@ -14,6 +14,8 @@ if ($protocols -ne 0) {
 $giveUpSeconds = 20
 $urlPattern = '^https?://[^\s"\\?{}#]+\z'
 $idPattern = '^[A-Za-z0-9][A-Za-z0-9._~-]{0,99}\z'
+$expressionPattern = '#\{([^{}]*\})?'
+$ownMachines = '^([,\s]*|#\{Octopus\.Deployment\.Machines\})\z'
 $pauseSeconds = 1.0
 if ($env:OCTOWAIT_RETRY_BASE_SECONDS) {
     $pauseSeconds = [double]::Parse($env:OCTOWAIT_RETRY_BASE_SECONDS, [System.Globalization.CultureInfo]::InvariantCulture)
@@ -23,19 +25,22 @@ function Get-OctopusValue([string]$name) {
     return [string]$OctopusParameters[$name]
 }
 
-function Get-StepParameter([string]$name, [string]$default) {
+$script:problems = @()
+
+function Get-StepParameter([string]$name, [string]$default, [string]$notSet = '^\z') {
     $value = (Get-OctopusValue $name).Trim()
     # Octopus leaves an expression that it cannot resolve as it stands.
-    if ($value.StartsWith('#' + '{') -and $value.EndsWith('}')) {
-        $value = ''
+    if ($value -cmatch $notSet) {
+        return $default
+    }
+    foreach ($expression in [regex]::Matches($value, $expressionPattern)) {
+        $script:problems += "$name contains '$($expression.Value)', which Octopus did not resolve: expected a variable of that name in scope"
     }
     if ($value -eq '') {
         return $default
     }
     return $value
 }
-
-$script:problems = @()
 
 function Add-Problem([string]$name, [string]$value, [string]$expected) {
     $script:problems += "$name is '$value': expected $expected"
@@ -121,7 +126,10 @@ $watch = [System.Diagnostics.Stopwatch]::StartNew()
 $task = Get-OctopusValue "Octopus.Task.Id"
 $url = (Get-StepParameter "Octowait.Url" "").TrimEnd('/')
 $token = Get-StepParameter "Octowait.Token" ""
-$machineList = Get-StepParameter "Octowait.Machines" (Get-OctopusValue "Octopus.Deployment.Machines")
+$machineList = Get-StepParameter "Octowait.Machines" (Get-OctopusValue "Octopus.Deployment.Machines") $ownMachines
+if ($script:problems.Count -gt 0) {
+    Complete-Unreleased ("Not released: " + ($script:problems -join '; ') + ".")
+}
 
 if ($task -notmatch $idPattern) {
     Add-Problem "Octopus.Task.Id" $task "an id such as ServerTasks-4711"

@@ -15,6 +15,8 @@ import urllib.request
 
 GIVE_UP_SECONDS = 20
 ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._~-]{0,99}\Z"
+EXPRESSION_PATTERN = r"#\{(?:[^{}]*\})?"
+OWN_MACHINES = r"(?:[,\s]*|#\{Octopus\.Deployment\.Machines\})\Z"
 PAUSE_SECONDS = float(os.environ.get("OCTOWAIT_RETRY_BASE_SECONDS") or "1")
 
 
@@ -25,15 +27,19 @@ def variable(name):
         return ""
 
 
-def parameter(name, default):
+problems = []
+
+
+def parameter(name, default, not_set=r"\Z"):
     value = variable(name).strip()
     # Octopus leaves an expression that it cannot resolve as it stands.
-    if value.startswith("#" + "{") and value.endswith("}"):
+    if re.match(not_set, value):
         value = ""
+    for expression in re.findall(EXPRESSION_PATTERN, value):
+        problems.append(
+            f"{name} contains '{expression}', which Octopus did not resolve: expected a variable of that name in scope"
+        )
     return value or default
-
-
-problems = []
 
 
 def problem(name, value, expected):
@@ -91,7 +97,9 @@ started = time.monotonic()
 task = variable("Octopus.Task.Id")
 url = parameter("Octowait.Url", "").rstrip("/")
 token = parameter("Octowait.Token", "")
-machine_list = parameter("Octowait.Machines", variable("Octopus.Deployment.Machines"))
+machine_list = parameter("Octowait.Machines", variable("Octopus.Deployment.Machines"), OWN_MACHINES)
+if problems:
+    finish("Not released: " + "; ".join(problems) + ".")
 
 if not re.match(ID_PATTERN, task):
     problem("Octopus.Task.Id", task, "an id such as ServerTasks-4711")

@@ -9,25 +9,32 @@ set -f
 give_up_seconds=20
 url_pattern='^https?://[^[:space:]"\?{}#]+$'
 id_pattern='^[A-Za-z0-9][A-Za-z0-9._~-]{0,99}$'
+expression_pattern='#\{([^{}]*\})?'
+own_machines='^([,[:space:]]*|#\{Octopus\.Deployment\.Machines\})$'
 pause_base=${OCTOWAIT_RETRY_BASE_SECONDS:-1}
 
 variable() {
   get_octopusvariable "$1"
 }
 
-parameter() {
-  local value
+problems=''
+
+parameter() { # name, default, shell variable to set, what counts as not set
+  local value rest expression why
   value=$(variable "$1")
   value=${value#"${value%%[![:space:]]*}"}
   value=${value%"${value##*[![:space:]]}"}
   # Octopus leaves an expression that it cannot resolve as it stands.
-  case $value in
-    '#'{*'}') value='' ;;
-  esac
-  printf '%s' "${value:-$2}"
+  [[ $value =~ ${4:-^$} ]] && value=''
+  rest=$value
+  while [[ $rest =~ $expression_pattern ]]; do
+    expression=${BASH_REMATCH[0]}
+    why="$1 contains '$expression', which Octopus did not resolve: expected a variable of that name in scope"
+    problems+="${problems:+; }$why"
+    rest=${rest#*"$expression"}
+  done
+  printf -v "$3" '%s' "${value:-$2}"
 }
-
-problems=''
 
 problem() { # name, value, expected
   problems+="${problems:+; }$1 is '$2': expected $3"
@@ -107,10 +114,13 @@ started=$SECONDS
 
 # 1. Check the parameters.
 task=$(variable "Octopus.Task.Id")
-url=$(parameter "Octowait.Url" "")
+parameter "Octowait.Url" "" url
 while [ "$url" != "${url%/}" ]; do url=${url%/}; done
-token=$(parameter "Octowait.Token" "")
-machine_list=$(parameter "Octowait.Machines" "$(variable "Octopus.Deployment.Machines")")
+parameter "Octowait.Token" "" token
+parameter "Octowait.Machines" "$(variable "Octopus.Deployment.Machines")" machine_list "$own_machines"
+if [ -n "$problems" ]; then
+  finish "Not released: $problems."
+fi
 
 [[ $task =~ $id_pattern ]] \
   || problem "Octopus.Task.Id" "$task" "an id such as ServerTasks-4711"

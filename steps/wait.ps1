@@ -17,6 +17,9 @@ $firstAnswerSeconds = 120  # under WhenUnreachable = proceed
 $urlPattern = '^https?://[^\s"\\?{}#]+\z'
 $durationPattern = ' for [0-9]+ (s|min|h|d)( [0-9]+ (min|h))?\.$'
 $idPattern = '^[A-Za-z0-9][A-Za-z0-9._~-]{0,99}\z'
+$expressionPattern = '#\{([^{}]*\})?'
+$oneExpression = '^#\{[^{}]+\}\z'
+$ownMachines = '^([,\s]*|#\{Octopus\.Deployment\.Machines\})\z'
 $pauseSeconds = 1.0
 if ($env:OCTOWAIT_RETRY_BASE_SECONDS) {
     $pauseSeconds = [double]::Parse($env:OCTOWAIT_RETRY_BASE_SECONDS, [System.Globalization.CultureInfo]::InvariantCulture)
@@ -26,19 +29,22 @@ function Get-OctopusValue([string]$name) {
     return [string]$OctopusParameters[$name]
 }
 
-function Get-StepParameter([string]$name, [string]$default) {
+$script:problems = @()
+
+function Get-StepParameter([string]$name, [string]$default, [string]$notSet = '^\z') {
     $value = (Get-OctopusValue $name).Trim()
     # Octopus leaves an expression that it cannot resolve as it stands.
-    if ($value.StartsWith('#' + '{') -and $value.EndsWith('}')) {
-        $value = ''
+    if ($value -cmatch $notSet) {
+        return $default
+    }
+    foreach ($expression in [regex]::Matches($value, $expressionPattern)) {
+        $script:problems += "$name contains '$($expression.Value)', which Octopus did not resolve: expected a variable of that name in scope"
     }
     if ($value -eq '') {
         return $default
     }
     return $value
 }
-
-$script:problems = @()
 
 function Add-Problem([string]$name, [string]$value, [string]$expected) {
     $script:problems += "$name is '$value': expected $expected"
@@ -204,12 +210,15 @@ $watch = [System.Diagnostics.Stopwatch]::StartNew()
 $task = Get-OctopusValue "Octopus.Task.Id"
 $url = (Get-StepParameter "Octowait.Url" "").TrimEnd('/')
 $token = Get-StepParameter "Octowait.Token" ""
-$timeoutMinutes = Get-StepParameter "Octowait.TimeoutMinutes" "120"
-$priority = Get-StepParameter "Octowait.Priority" "0"
-$onBehalfOf = Get-StepParameter "Octowait.OnBehalfOf" ""
-$whenUnreachable = Get-StepParameter "Octowait.WhenUnreachable" "fail"
-$machineList = Get-StepParameter "Octowait.Machines" (Get-OctopusValue "Octopus.Deployment.Machines")
-$redisUrl = Get-StepParameter "Octowait.RedisUrl" ""
+$timeoutMinutes = Get-StepParameter "Octowait.TimeoutMinutes" "120" $oneExpression
+$priority = Get-StepParameter "Octowait.Priority" "0" $oneExpression
+$onBehalfOf = Get-StepParameter "Octowait.OnBehalfOf" "" $oneExpression
+$whenUnreachable = Get-StepParameter "Octowait.WhenUnreachable" "fail" $oneExpression
+$machineList = Get-StepParameter "Octowait.Machines" (Get-OctopusValue "Octopus.Deployment.Machines") $ownMachines
+$redisUrl = Get-StepParameter "Octowait.RedisUrl" "" $oneExpression
+if ($script:problems.Count -gt 0) {
+    Stop-WithReason (($script:problems -join '; ') + '.')
+}
 
 $machines = @($machineList.Split(',') | ForEach-Object { $_.Trim() } | Where-Object { $_ -ne '' })
 $timeoutSeconds = 0

@@ -12,25 +12,33 @@ first_answer_seconds=120 # under WhenUnreachable = proceed
 url_pattern='^https?://[^[:space:]"\?{}#]+$'
 duration_pattern='^(.*) for [0-9]+ (s|min|h|d)( [0-9]+ (min|h))?\.$'
 id_pattern='^[A-Za-z0-9][A-Za-z0-9._~-]{0,99}$'
+expression_pattern='#\{([^{}]*\})?'
+one_expression='^#\{[^{}]+\}$'
+own_machines='^([,[:space:]]*|#\{Octopus\.Deployment\.Machines\})$'
 pause_base=${OCTOWAIT_RETRY_BASE_SECONDS:-1}
 
 variable() {
   get_octopusvariable "$1"
 }
 
-parameter() {
-  local value
+problems=''
+
+parameter() { # name, default, shell variable to set, what counts as not set
+  local value rest expression why
   value=$(variable "$1")
   value=${value#"${value%%[![:space:]]*}"}
   value=${value%"${value##*[![:space:]]}"}
   # Octopus leaves an expression that it cannot resolve as it stands.
-  case $value in
-    '#'{*'}') value='' ;;
-  esac
-  printf '%s' "${value:-$2}"
+  [[ $value =~ ${4:-^$} ]] && value=''
+  rest=$value
+  while [[ $rest =~ $expression_pattern ]]; do
+    expression=${BASH_REMATCH[0]}
+    why="$1 contains '$expression', which Octopus did not resolve: expected a variable of that name in scope"
+    problems+="${problems:+; }$why"
+    rest=${rest#*"$expression"}
+  done
+  printf -v "$3" '%s' "${value:-$2}"
 }
-
-problems=''
 
 problem() { # name, value, expected
   problems+="${problems:+; }$1 is '$2': expected $3"
@@ -220,15 +228,18 @@ started=$SECONDS
 
 # 1. Check the parameters.
 task=$(variable "Octopus.Task.Id")
-url=$(parameter "Octowait.Url" "")
+parameter "Octowait.Url" "" url
 while [ "$url" != "${url%/}" ]; do url=${url%/}; done
-token=$(parameter "Octowait.Token" "")
-timeout_minutes=$(parameter "Octowait.TimeoutMinutes" "120")
-priority=$(parameter "Octowait.Priority" "0")
-on_behalf_of=$(parameter "Octowait.OnBehalfOf" "")
-when_unreachable=$(parameter "Octowait.WhenUnreachable" "fail")
-machine_list=$(parameter "Octowait.Machines" "$(variable "Octopus.Deployment.Machines")")
-redis_url=$(parameter "Octowait.RedisUrl" "")
+parameter "Octowait.Token" "" token
+parameter "Octowait.TimeoutMinutes" "120" timeout_minutes "$one_expression"
+parameter "Octowait.Priority" "0" priority "$one_expression"
+parameter "Octowait.OnBehalfOf" "" on_behalf_of "$one_expression"
+parameter "Octowait.WhenUnreachable" "fail" when_unreachable "$one_expression"
+parameter "Octowait.Machines" "$(variable "Octopus.Deployment.Machines")" machine_list "$own_machines"
+parameter "Octowait.RedisUrl" "" redis_url "$one_expression"
+if [ -n "$problems" ]; then
+  fail "$problems."
+fi
 
 machines=()
 IFS=',' read -r -d '' -a parts <<<"$machine_list"

@@ -10,16 +10,71 @@ from run_step import Steps
 pytestmark = pytest.mark.parametrize("name", ["claim", "wait"])
 
 
-def test_an_expression_that_octopus_could_not_resolve_counts_as_nothing(service: Any, steps: Steps, name: str) -> None:
+@pytest.mark.parametrize("machines", ["#{Octopus.Deployment.Machines}", " #{Octopus.Deployment.Machines}\t", " , "])
+def test_an_expression_that_octopus_could_not_resolve_counts_as_not_set(
+    service: Any, steps: Steps, name: str, machines: str
+) -> None:
     unresolved = {
-        "Octowait.Machines": "#{Octopus.Deployment.Machines}",
+        "Octowait.Machines": machines,
+        "Octowait.TimeoutMinutes": "#{Octopus.Action[Ask a person].Output.Minutes | Trim}",
         "Octowait.OnBehalfOf": "#{Octowait.Parent}",
         "Octowait.Priority": " #{Octowait.None} ",
+        "Octowait.WhenUnreachable": "#{Octowait.None}",
+        "Octowait.RedisUrl": "#{Octowait.None}",
     }
     step = steps.start(name, "ServerTasks-1", unresolved)
 
     assert step.ends() == 0, step.output
     assert step.lines == ["Granted: Machines-7, after waiting 0 s."]
+
+
+#: Values, and the expressions in them that a step names: all, and nothing of what is around them.
+UNRESOLVED = [
+    ("Octowait.Machines", "#{Shop.Machnes}", ["#{Shop.Machnes}"]),
+    ("Octowait.Machines", "#{A},Machines-9,#{B}", ["#{A}", "#{B}"]),
+    ("Octowait.Machines", "#{A}#{A}", ["#{A}", "#{A}"]),
+    ("Octowait.Machines", "Machines-9,#{Octopus.Deployment.Machines}", ["#{Octopus.Deployment.Machines}"]),
+    ("Octowait.Machines", "#{octopus.deployment.machines}", ["#{octopus.deployment.machines}"]),
+    ("Octowait.Machines", "#{OctopusXDeployment.Machines}", ["#{OctopusXDeployment.Machines}"]),
+    ("Octowait.Machines", "#{Octopus.Deployment.Machines", ["#{"]),
+    ("Octowait.Machines", "#{each m in My.Machines}#{m},#{/each}", ["#{each m in My.Machines}", "#{m}", "#{/each}"]),
+    ("Octowait.Machines", "#{My[#{Space}].Machines}", ["#{", "#{Space}"]),
+    ("Octowait.Url", "#{Octowait.UrlOfSpace}", ["#{Octowait.UrlOfSpace}"]),
+    ("Octowait.Url", "https://#{Host}.example.com", ["#{Host}"]),
+    ("Octowait.Token", "#{Octowait.TokenOfSpace}", ["#{Octowait.TokenOfSpace}"]),
+    ("Octowait.Token", "see-me-not-#{Half}-see-me-not", ["#{Half}"]),
+    ("Octowait.Token", "#{see-me-not", ["#{"]),
+    ("Octowait.TimeoutMinutes", "1#{Zeros}", ["#{Zeros}"]),
+    ("Octowait.Priority", "#{A}#{B}", ["#{A}", "#{B}"]),
+    ("Octowait.OnBehalfOf", "#{}", ["#{}"]),
+    ("Octowait.WhenUnreachable", "#{A} #", ["#{A}"]),
+]
+
+
+def complaints(parameter: str, expressions: list[str]) -> str:
+    """What a step says of expressions in a parameter, without the full stop."""
+    why = "which Octopus did not resolve: expected a variable of that name in scope"
+    return "; ".join(f"{parameter} contains '{expression}', {why}" for expression in expressions)
+
+
+@pytest.mark.parametrize(("parameter", "value", "expressions"), UNRESOLVED)
+def test_an_expression_anywhere_else_is_an_error_that_names_it(
+    offline: Steps, name: str, parameter: str, value: str, expressions: list[str]
+) -> None:
+    step = offline.start(name, "ServerTasks-1", {parameter: value, "Octopus.Deployment.Machines": ""})
+
+    assert step.ends() == offline.failed
+    assert step.lines == [f"{complaints(parameter, expressions)}."]
+    assert step.result == step.lines[0]
+    assert step.variables == {}
+
+
+def test_names_the_expressions_of_all_parameters(offline: Steps, name: str) -> None:
+    given = {"Octowait.Url": "#{A}", "Octowait.Token": "#{B}", "Octowait.Machines": "#{C}"}
+    step = offline.start(name, "ServerTasks-1", given)
+
+    assert step.ends() == offline.failed
+    assert step.lines == ["; ".join(complaints(parameter, [value]) for parameter, value in given.items()) + "."]
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,38 @@ def test_never_fails_the_deployment_when_a_parameter_is_bad(offline: Steps) -> N
     assert "Octowait.Token is ''" in step.lines[-1]
 
 
+@pytest.mark.parametrize(
+    ("parameter", "value", "expression"),
+    [
+        ("Octowait.Machines", "#{A},Machines-9", "#{A}"),
+        ("Octowait.Machines", "#{Shop.Machnes}", "#{Shop.Machnes}"),
+        ("Octowait.Url", "#{Octowait.UrlOfSpace}", "#{Octowait.UrlOfSpace}"),
+        ("Octowait.Token", "see-me-not-#{Half}", "#{Half}"),
+    ],
+)
+def test_warns_of_an_expression_that_octopus_could_not_resolve(
+    offline: Steps, parameter: str, value: str, expression: str
+) -> None:
+    step = offline.start("release", "ServerTasks-1", {parameter: value, "Octopus.Deployment.Machines": ""})
+
+    assert step.ends() == 0, step.output
+    assert step.lines == [
+        f"Not released: {parameter} contains '{expression}', which Octopus did not resolve: expected a variable of "
+        "that name in scope. octowait frees the machines when it learns that the task has ended."
+    ]
+    assert "stdout-warning" in [kind for kind, _ in step.messages]
+
+
+@pytest.mark.parametrize("machines", ["#{Octopus.Deployment.Machines}", ","])
+def test_machines_that_are_not_set_are_those_of_the_deployment(service: Any, steps: Steps, machines: str) -> None:
+    ask(service, "ServerTasks-1")
+
+    step = steps.start("release", "ServerTasks-1", {"Octowait.Machines": machines})
+
+    assert step.ends() == 0, step.output
+    assert step.lines == ["Released: ServerTasks-1 has given its machines back."]
+
+
 def test_succeeds_without_machines(offline: Steps) -> None:
     step = offline.start("release", "ServerTasks-1", {"Octopus.Deployment.Machines": ""})
 

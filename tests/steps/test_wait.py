@@ -481,6 +481,14 @@ def test_redis_url_is_used_or_the_step_says_that_it_is_not(service: Any, steps: 
     assert redis_url not in step.output
 
 
+def test_names_an_expression_in_redis_url_but_no_password(offline: Steps) -> None:
+    step = offline.start("wait", "ServerTasks-1", {"Octowait.RedisUrl": "redis://:secret@#{Host}/0"})
+
+    assert step.ends() == offline.failed
+    assert step.lines[0].startswith("Octowait.RedisUrl contains '#{Host}', which Octopus did not resolve")
+    assert "secret" not in step.output
+
+
 @pytest.mark.parametrize("language", ["python"])
 def test_blocks_on_the_wake_key_of_redis(script: Script, offline: Steps, redis_url: str) -> None:
     script.then("waiting", 1, "Waiting for a.", 201).then("granted", 2, "Granted.")
