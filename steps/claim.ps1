@@ -1,6 +1,7 @@
 # claim.ps1: take this run's place in line and leave, so that waiting uses no task slot (steps/README.md).
 # claim.sh and claim.py do the same in the same order. Windows PowerShell 5.1 or PowerShell 7.
 # The functions of Octopus, such as Set-OctopusVariable, are there when Octopus runs the script.
+# "make steps" writes this file from steps/parts/powershell.
 
 $ErrorActionPreference = 'Stop'
 
@@ -11,22 +12,25 @@ if ($protocols -ne 0) {
 }
 [System.Net.ServicePointManager]::Expect100Continue = $false
 
+$watch = [System.Diagnostics.Stopwatch]::StartNew()
+
+function Get-Elapsed {
+    return $watch.Elapsed.TotalSeconds
+}
+
+$verb = 'claim'
+$parked = $true
 $giveUpSeconds = 60
-$urlPattern = '^https?://[^\s"\\?{}#]+\z'
+
+# Parameters come as variables of Octopus. What is wrong with them is collected and told in one go.
 $idPattern = '^[A-Za-z0-9][A-Za-z0-9._~-]{0,99}\z'
 $expressionPattern = '#\{([^{}]*\})?'
 $oneExpression = '^#\{[^{}]+\}\z'
-$ownMachines = '^([,\s]*|#\{Octopus\.Deployment\.Machines\})\z'
-$pauseSeconds = 1.0
-if ($env:OCTOWAIT_RETRY_BASE_SECONDS) {
-    $pauseSeconds = [double]::Parse($env:OCTOWAIT_RETRY_BASE_SECONDS, [System.Globalization.CultureInfo]::InvariantCulture)
-}
+$script:problems = @()
 
 function Get-OctopusValue([string]$name) {
     return [string]$OctopusParameters[$name]
 }
-
-$script:problems = @()
 
 function Get-StepParameter([string]$name, [string]$default, [string]$notSet = '^\z') {
     $value = (Get-OctopusValue $name).Trim()
@@ -44,39 +48,10 @@ function Get-StepParameter([string]$name, [string]$default, [string]$notSet = '^
 }
 
 function Add-Problem([string]$name, [string]$value, [string]$expected) {
+    if ($script:problems -clike "$name contains *") {
+        return  # an unresolved expression says it all
+    }
     $script:problems += "$name is '$value': expected $expected"
-}
-
-function Stop-WithReason([string]$text) {
-    [System.Console]::Error.WriteLine($text)
-    Fail-Step $text
-}
-
-function Complete-Claim([string]$granted, [string]$state, [string]$number) {
-    Set-OctopusVariable -name "Octowait.Granted" -value $granted
-    Set-OctopusVariable -name "Octowait.State" -value $state
-    Set-OctopusVariable -name "Octowait.FencingToken" -value $number
-    exit 0
-}
-
-function Get-Elapsed {
-    return $watch.Elapsed.TotalSeconds
-}
-
-function Get-NullIfEmpty([string]$text) {
-    if ($text -eq '') {
-        return $null
-    }
-    return $text
-}
-
-function Get-Named([string]$kind, [string]$nameVariable, [string]$label) {
-    $id = Get-NullIfEmpty (Get-OctopusValue "$kind.Id")
-    $name = Get-NullIfEmpty (Get-OctopusValue $nameVariable)
-    if ($null -eq $id -and $null -eq $name) {
-        return $null
-    }
-    return @{ 'id' = $id; $label = $name }
 }
 
 function Read-Response($response) {
@@ -90,14 +65,14 @@ function Read-Response($response) {
     }
 }
 
-# One call. Besides octowait's states: interrupted, rejected (asking again is no use).
-function Invoke-Octowait([string]$method, [string]$query, [string]$json, [int]$timeOut) {
-    $answer = @{ state = 'interrupted'; number = '0'; message = ''; retryAfter = 0 }
+# One call. Besides octowait's states: unknown, interrupted, rejected (asking again is no use).
+function Invoke-Octowait([string]$method, [string]$query, [string]$json, [int]$block, [int]$timeOut) {
+    $answer = @{ state = 'interrupted'; number = '0'; message = ''; isNew = $false; retryAfter = 0 }
     try {
         $request = [System.Net.WebRequest]::Create("$url/api/waits/$task$query")
         $request.Method = $method
         $request.AllowAutoRedirect = $false
-        $request.Timeout = $timeOut * 1000
+        $request.Timeout = ($block + $timeOut) * 1000
         $request.ReadWriteTimeout = $request.Timeout
         $request.Accept = 'text/plain'
         $request.Headers.Add('Authorization', "Bearer $token")
@@ -139,6 +114,7 @@ function Invoke-Octowait([string]$method, [string]$query, [string]$json, [int]$t
     if (($status -eq 200 -or $status -eq 201) -and $lines[0] -match '^([a-z_]+) ([0-9]+)\z') {
         $answer.state = $Matches[1]
         $answer.number = $Matches[2]
+        $answer.isNew = $status -eq 201
         $answer.message = [string]$lines[1]
         return $answer
     }
@@ -152,23 +128,46 @@ function Invoke-Octowait([string]$method, [string]$query, [string]$json, [int]$t
     catch {
         $problem = $null
     }
-    if ($status -notin @(200, 201, 408, 429) -and $status -lt 500) {
+    if ($status -in @(200, 201, 408, 429) -or $status -ge 500) {
+        $answer.state = 'interrupted'
+    }
+    elseif ($status -eq 404 -and $method -eq 'GET') {
+        $answer.state = 'unknown'
+    }
+    else {
         $answer.state = 'rejected'
     }
     $answer.message = "HTTP ${status}: $detail"
     return $answer
 }
 
-function Wait-Pause([int]$retryAfter) {
-    # Between half and all of 1, 2, 4 ... 30 s, so that a crowd does not come back all at once.
-    $whole = $pauseSeconds * [math]::Min(30.0, [math]::Pow(2, [math]::Min(5, $script:failures)))
-    $seconds = [math]::Max($whole * (Get-Random -Minimum 0.5 -Maximum 1.0), $retryAfter)
-    $seconds = [math]::Max(0.0, [math]::Min($seconds, $patience - (Get-Elapsed)))
+$pauseSeconds = 1.0
+if ($env:OCTOWAIT_RETRY_BASE_SECONDS) {
+    $pauseSeconds = [double]::Parse($env:OCTOWAIT_RETRY_BASE_SECONDS, [System.Globalization.CultureInfo]::InvariantCulture)
+}
+$script:failures = 0
+
+function Get-Pause([double]$most) {
+    # Between half and all of 1, 2, 4 ... s, so that a crowd does not come back all at once.
+    $whole = $pauseSeconds * [math]::Min($most, [math]::Pow(2, [math]::Min(5, $script:failures)))
+    return $whole * (Get-Random -Minimum 0.5 -Maximum 1.0)
+}
+
+function Wait-Pause([int]$retryAfter, [double]$until) {
+    $seconds = [math]::Max((Get-Pause 30), $retryAfter)
+    $seconds = [math]::Max(0.0, [math]::Min($seconds, $until - (Get-Elapsed)))
     Start-Sleep -Milliseconds ([int]($seconds * 1000))
 }
 
+$lastMessage = "octowait has not answered."
+
+function Stop-WithReason([string]$text) {
+    [System.Console]::Error.WriteLine($text)
+    Fail-Step $text
+}
+
 function Stop-Unanswered {
-    $null = Invoke-Octowait 'DELETE' '?reason=unreachable%20for%20the%20claim%20step' '' 5
+    $null = Invoke-Octowait 'DELETE' "?reason=unreachable%20for%20the%20$verb%20step" '' 0 5
     $seconds = [int][math]::Floor((Get-Elapsed))
     $silence = "octowait at $url has not answered for $seconds s"
     if ($whenUnreachable -eq 'fail') {
@@ -176,23 +175,37 @@ function Stop-Unanswered {
     }
     $why = "as Octowait.WhenUnreachable says"
     Write-Warning "${silence}: going on WITHOUT waiting, $why. $lastMessage"
-    Complete-Claim 'True' 'unreachable' '0'
+    Complete-Step 'unreachable' '0'
 }
 
-$watch = [System.Diagnostics.Stopwatch]::StartNew()
+function Complete-Step([string]$state, [string]$number) {
+    Set-OctopusVariable -name "Octowait.Granted" -value ([string]($state -ne 'waiting'))
+    Set-OctopusVariable -name "Octowait.State" -value $state
+    Set-OctopusVariable -name "Octowait.FencingToken" -value $number
+    exit 0
+}
 
 # 1. Check the parameters.
 $task = Get-OctopusValue "Octopus.Task.Id"
 $url = (Get-StepParameter "Octowait.Url" "").TrimEnd('/')
 $token = Get-StepParameter "Octowait.Token" ""
+$ownMachines = '^([,\s]*|#\{Octopus\.Deployment\.Machines\})\z'
+$machineList = Get-StepParameter "Octowait.Machines" (Get-OctopusValue "Octopus.Deployment.Machines") $ownMachines
+
+if ($task -notmatch $idPattern) {
+    Add-Problem "Octopus.Task.Id" $task "an id such as ServerTasks-4711"
+}
+if ($url -notmatch '^https?://[^\s"\\?{}#]+\z') {
+    Add-Problem "Octowait.Url" $url "an address such as https://octowait.example.com"
+}
+if ($token -notmatch '^[!-~]+\z') {
+    Add-Problem "Octowait.Token" ($token -replace '(?s)^.+$', '***') "a token of the role step"
+}
+
 $timeoutMinutes = Get-StepParameter "Octowait.TimeoutMinutes" "120" $oneExpression
 $priority = Get-StepParameter "Octowait.Priority" "0" $oneExpression
 $onBehalfOf = Get-StepParameter "Octowait.OnBehalfOf" "" $oneExpression
 $whenUnreachable = Get-StepParameter "Octowait.WhenUnreachable" "fail" $oneExpression
-$machineList = Get-StepParameter "Octowait.Machines" (Get-OctopusValue "Octopus.Deployment.Machines") $ownMachines
-if ($script:problems.Count -gt 0) {
-    Stop-WithReason (($script:problems -join '; ') + '.')
-}
 
 $machines = @($machineList.Split(',') | ForEach-Object { $_.Trim() } | Where-Object { $_ -ne '' })
 $timeoutSeconds = 0
@@ -201,15 +214,6 @@ if ($timeoutMinutes -match '^[0-9]{1,5}(\.[0-9]{1,3})?\z') {
     $timeoutSeconds = [int][math]::Floor($minutes * 60)
 }
 
-if ($task -notmatch $idPattern) {
-    Add-Problem "Octopus.Task.Id" $task "an id such as ServerTasks-4711"
-}
-if ($url -notmatch $urlPattern) {
-    Add-Problem "Octowait.Url" $url "an address such as https://octowait.example.com"
-}
-if ($token -notmatch '^[!-~]+\z') {
-    Add-Problem "Octowait.Token" ($token -replace '(?s)^.+$', '***') "a token of the role step"
-}
 if ($timeoutSeconds -lt 1 -or $timeoutSeconds -gt 604800) {
     Add-Problem "Octowait.TimeoutMinutes" $timeoutMinutes "minutes above 0, at most 10080"
 }
@@ -231,9 +235,14 @@ if ($script:problems.Count -gt 0) {
     Stop-WithReason (($script:problems -join '; ') + '.')
 }
 
-# 2. Not on a deployment target: there this script would wait for the mutex, in a task slot and in no line.
+# The deployment target whose mutex this script holds.
 $target = Get-OctopusValue "Octopus.Machine.Id"
-if ($target -ne '' -and (Get-OctopusValue "OctopusBypassDeploymentMutex") -ne 'True') {
+if ((Get-OctopusValue "OctopusBypassDeploymentMutex") -eq 'True') {
+    $target = ''
+}
+
+# 2. Not on a deployment target: there this script would wait for the mutex, in a task slot and in no line.
+if ($target -ne '') {
     Stop-WithReason ("This step runs on the deployment target $target and would wait there for other scripts, " +
         "in a task slot and before it has a place in line: " +
         "run it on a worker or on the Octopus Server, " +
@@ -243,10 +252,26 @@ if ($target -ne '' -and (Get-OctopusValue "OctopusBypassDeploymentMutex") -ne 'T
 # 3. No machines: nothing to wait for.
 if ($machines.Count -eq 0) {
     Write-Highlight "This deployment has no machines: nothing to wait for."
-    Complete-Claim 'True' 'no_machines' '0'
+    Complete-Step 'no_machines' '0'
 }
 
 # 4. Say who we are.
+function Get-NullIfEmpty([string]$text) {
+    if ($text -eq '') {
+        return $null
+    }
+    return $text
+}
+
+function Get-Named([string]$kind, [string]$nameVariable, [string]$label) {
+    $id = Get-NullIfEmpty (Get-OctopusValue "$kind.Id")
+    $name = Get-NullIfEmpty (Get-OctopusValue $nameVariable)
+    if ($null -eq $id -and $null -eq $name) {
+        return $null
+    }
+    return @{ 'id' = $id; $label = $name }
+}
+
 $server = (Get-OctopusValue "Octopus.Web.ServerUri").TrimEnd('/')
 $link = Get-OctopusValue "Octopus.Web.DeploymentLink"
 $address = $null
@@ -266,36 +291,34 @@ $body = ConvertTo-Json -Depth 4 -Compress -InputObject @{
     'priority' = [int]$priority
     'timeout_seconds' = $timeoutSeconds
     'on_behalf_of' = Get-NullIfEmpty $onBehalfOf
-    'parked' = $true
+    'parked' = $parked
 }
 
 # 5. Take a place in line and leave.
 $patience = [math]::Min($timeoutSeconds, $giveUpSeconds)
-$lastMessage = "octowait has not answered."
-$script:failures = 0
 
 while ($true) {
     if ((Get-Elapsed) -ge $patience) {
         Stop-Unanswered
     }
 
-    $answer = Invoke-Octowait 'PUT' '' $body 20
+    $answer = Invoke-Octowait 'PUT' '' $body 0 20
 
     switch ($answer.state) {
         'waiting' {
             Write-Wait $answer.message
             Write-Highlight ("The manual intervention after this step pauses the deployment without a task slot, " +
                 "until octowait resumes it or, after $timeoutMinutes min (Octowait.TimeoutMinutes), aborts it.")
-            Complete-Claim 'False' 'waiting' '0'
+            Complete-Step 'waiting' '0'
         }
         'granted' {
             Write-Highlight $answer.message
-            Complete-Claim 'True' 'granted' $answer.number
+            Complete-Step 'granted' $answer.number
         }
         'interrupted' {
             $lastMessage = "octowait did not answer ($($answer.message))."
             Write-Wait "$lastMessage Asking again until $patience s have passed."
-            Wait-Pause $answer.retryAfter
+            Wait-Pause $answer.retryAfter $patience
             $script:failures += 1
         }
         default {

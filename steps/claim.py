@@ -1,6 +1,7 @@
 # claim.py: take this run's place in line and leave, so that waiting uses no task slot (steps/README.md).
 # claim.sh and claim.ps1 do the same in the same order. Python 3.6 or newer, no packages.
 # The functions of Octopus, such as get_octopusvariable, are there when Octopus runs the script.
+# "make steps" writes this file from steps/parts/python.
 # ruff: noqa: F821
 import collections
 import http.client
@@ -14,14 +15,26 @@ import time
 import urllib.error
 import urllib.request
 
+# Octopus reads UTF-8, line by line.
+sys.stdout = io.TextIOWrapper(sys.stdout.buffer, "utf-8", "replace", line_buffering=True)
+sys.stderr = io.TextIOWrapper(sys.stderr.buffer, "utf-8", "replace", line_buffering=True)
+
+started = time.monotonic()
+
+
+def elapsed():
+    return time.monotonic() - started
+
+
+VERB = "claim"
+PARKED = True
 GIVE_UP_SECONDS = 60
+
+# Parameters come as variables of Octopus. What is wrong with them is collected and told in one go.
 ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._~-]{0,99}\Z"
 EXPRESSION_PATTERN = r"#\{(?:[^{}]*\})?"
 ONE_EXPRESSION = r"#\{[^{}]+\}\Z"
-OWN_MACHINES = r"(?:[,\s]*|#\{Octopus\.Deployment\.Machines\})\Z"
-PAUSE_SECONDS = float(os.environ.get("OCTOWAIT_RETRY_BASE_SECONDS") or "1")
-
-Answer = collections.namedtuple("Answer", "state, number, message, retry_after")
+problems = []
 
 
 def variable(name):
@@ -29,9 +42,6 @@ def variable(name):
         return get_octopusvariable(name) or ""
     except KeyError:  # how older versions say that there is none
         return ""
-
-
-problems = []
 
 
 def parameter(name, default, not_set=r"\Z"):
@@ -47,30 +57,12 @@ def parameter(name, default, not_set=r"\Z"):
 
 
 def problem(name, value, expected):
+    if any(text.startswith(name + " contains ") for text in problems):
+        return  # an unresolved expression says it all
     problems.append(f"{name} is '{value}': expected {expected}")
 
 
-def fail(text):
-    sys.stdout.flush()
-    print(text, file=sys.stderr, flush=True)
-    failstep(text)
-
-
-def finish(granted, state, number):
-    set_octopusvariable("Octowait.Granted", granted)
-    set_octopusvariable("Octowait.State", state)
-    set_octopusvariable("Octowait.FencingToken", str(number))
-    sys.stdout.flush()
-    sys.exit(0)
-
-
-def elapsed():
-    return time.monotonic() - started
-
-
-def named(kind, name_variable, label):
-    thing = {"id": variable(kind + ".Id") or None, label: variable(name_variable) or None}
-    return thing if any(thing.values()) else None
+Answer = collections.namedtuple("Answer", "state, number, message, is_new, wake_key, retry_after")
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -81,8 +73,8 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 opener = urllib.request.build_opener(NoRedirect)
 
 
-def ask(method, query="", body=None, time_out=20):
-    # One call. Besides octowait's states: interrupted, rejected (asking again is no use).
+def ask(method, query="", body=None, block_seconds=0, time_out=20):
+    # One call. Besides octowait's states: unknown, interrupted, rejected (asking again is no use).
     request = urllib.request.Request(url + "/api/waits/" + task + query, data=body, method=method)
     request.add_header("Authorization", "Bearer " + token)
     request.add_header("Accept", "application/json")
@@ -90,7 +82,7 @@ def ask(method, query="", body=None, time_out=20):
     retry_after = 0
     try:
         try:
-            with opener.open(request, timeout=time_out) as response:
+            with opener.open(request, timeout=block_seconds + time_out) as response:
                 status, text = response.status, response.read().decode("utf-8")
         except urllib.error.HTTPError as error:
             status, text = error.code, error.read().decode("utf-8", "replace")
@@ -98,7 +90,7 @@ def ask(method, query="", body=None, time_out=20):
             retry_after = int(after) if re.match(r"[0-9]{1,4}\Z", after) else 0
     except (OSError, http.client.HTTPException, ValueError) as error:
         why = getattr(error, "reason", None) or error
-        return Answer("interrupted", 0, str(why) or type(why).__name__, 0)
+        return Answer("interrupted", 0, str(why) or type(why).__name__, False, None, 0)
     try:
         found = json.loads(text)
         found = found if isinstance(found, dict) else {}
@@ -106,50 +98,66 @@ def ask(method, query="", body=None, time_out=20):
         found = {}
     state = str(found.get("state") or found.get("outcome") or "")
     if status in (200, 201) and state:
-        return Answer(state, found.get("fencing_token") or 0, str(found.get("message") or ""), 0)
+        number = found.get("fencing_token") or found.get("place") or 0
+        message = str(found.get("message") or "")
+        return Answer(state, number, message, status == 201, found.get("wake_key"), 0)
     detail = str(found.get("detail") or "not an answer of octowait")
-    is_passing = status in (200, 201, 408, 429) or status >= 500
-    return Answer("interrupted" if is_passing else "rejected", 0, f"HTTP {status}: {detail}", retry_after)
+    if status in (200, 201, 408, 429) or status >= 500:
+        state = "interrupted"
+    elif status == 404 and method == "GET":
+        state = "unknown"
+    else:
+        state = "rejected"
+    return Answer(state, 0, f"HTTP {status}: {detail}", False, None, retry_after)
 
 
-def pause(retry_after):
-    # Between half and all of 1, 2, 4 ... 30 s, so that a crowd does not come back all at once.
-    whole = PAUSE_SECONDS * min(30, 2 ** min(failures, 5))
-    seconds = max(whole * random.uniform(0.5, 1), retry_after)
-    time.sleep(max(0, min(seconds, patience - elapsed())))
+PAUSE_SECONDS = float(os.environ.get("OCTOWAIT_RETRY_BASE_SECONDS") or "1")
+failures = 0
+
+
+def draw_pause(most):
+    # Between half and all of 1, 2, 4 ... s, so that a crowd does not come back all at once.
+    return PAUSE_SECONDS * min(most, 2 ** min(failures, 5)) * random.uniform(0.5, 1)
+
+
+def pause(retry_after, until):
+    seconds = max(draw_pause(30), retry_after)
+    time.sleep(max(0, min(seconds, until - elapsed())))
+
+
+last_message = "octowait has not answered."
+
+
+def fail(text):
+    sys.stdout.flush()
+    print(text, file=sys.stderr, flush=True)
+    failstep(text)
 
 
 def never_answered():
-    ask("DELETE", "?reason=unreachable%20for%20the%20claim%20step", time_out=5)
+    ask("DELETE", f"?reason=unreachable%20for%20the%20{VERB}%20step", time_out=5)
     silence = f"octowait at {url} has not answered for {int(elapsed())} s"
     if when_unreachable == "fail":
         fail(f"{silence}. {last_message}")
     why = "as Octowait.WhenUnreachable says"
     printwarning(f"{silence}: going on WITHOUT waiting, {why}. {last_message}")
-    finish("True", "unreachable", 0)
+    finish("unreachable", 0)
 
 
-# Octopus reads UTF-8, line by line.
-sys.stdout = io.TextIOWrapper(sys.stdout.buffer, "utf-8", "replace", line_buffering=True)
-sys.stderr = io.TextIOWrapper(sys.stderr.buffer, "utf-8", "replace", line_buffering=True)
-started = time.monotonic()
+def finish(state, number):
+    set_octopusvariable("Octowait.Granted", str(state != "waiting"))
+    set_octopusvariable("Octowait.State", state)
+    set_octopusvariable("Octowait.FencingToken", str(number))
+    sys.stdout.flush()
+    sys.exit(0)
+
 
 # 1. Check the parameters.
 task = variable("Octopus.Task.Id")
 url = parameter("Octowait.Url", "").rstrip("/")
 token = parameter("Octowait.Token", "")
-timeout_minutes = parameter("Octowait.TimeoutMinutes", "120", ONE_EXPRESSION)
-priority = parameter("Octowait.Priority", "0", ONE_EXPRESSION)
-on_behalf_of = parameter("Octowait.OnBehalfOf", "", ONE_EXPRESSION)
-when_unreachable = parameter("Octowait.WhenUnreachable", "fail", ONE_EXPRESSION)
+OWN_MACHINES = r"(?:[,\s]*|#\{Octopus\.Deployment\.Machines\})\Z"
 machine_list = parameter("Octowait.Machines", variable("Octopus.Deployment.Machines"), OWN_MACHINES)
-if problems:
-    fail("; ".join(problems) + ".")
-
-machines = [machine.strip() for machine in machine_list.split(",") if machine.strip()]
-timeout_seconds = 0
-if re.match(r"[0-9]{1,5}(\.[0-9]{1,3})?\Z", timeout_minutes):
-    timeout_seconds = int(round(float(timeout_minutes) * 1000)) * 60 // 1000
 
 if not re.match(ID_PATTERN, task):
     problem("Octopus.Task.Id", task, "an id such as ServerTasks-4711")
@@ -157,6 +165,17 @@ if not re.match(r"https?://[^\s\"\\?{}#]+\Z", url):
     problem("Octowait.Url", url, "an address such as https://octowait.example.com")
 if not re.match(r"[!-~]+\Z", token):
     problem("Octowait.Token", "***" if token else "", "a token of the role step")
+
+timeout_minutes = parameter("Octowait.TimeoutMinutes", "120", ONE_EXPRESSION)
+priority = parameter("Octowait.Priority", "0", ONE_EXPRESSION)
+on_behalf_of = parameter("Octowait.OnBehalfOf", "", ONE_EXPRESSION)
+when_unreachable = parameter("Octowait.WhenUnreachable", "fail", ONE_EXPRESSION)
+
+machines = [machine.strip() for machine in machine_list.split(",") if machine.strip()]
+timeout_seconds = 0
+if re.match(r"[0-9]{1,5}(\.[0-9]{1,3})?\Z", timeout_minutes):
+    timeout_seconds = int(round(float(timeout_minutes) * 1000)) * 60 // 1000
+
 if not 1 <= timeout_seconds <= 604800:
     problem("Octowait.TimeoutMinutes", timeout_minutes, "minutes above 0, at most 10080")
 if not re.match(r"-?[0-9]{1,7}\Z", priority) or not -1000000 <= int(priority) <= 1000000:
@@ -171,9 +190,13 @@ for machine in machines:
 if problems:
     fail("; ".join(problems) + ".")
 
-# 2. Not on a deployment target: there this script would wait for the mutex, in a task slot and in no line.
+# The deployment target whose mutex this script holds.
 target = variable("Octopus.Machine.Id")
-if target and variable("OctopusBypassDeploymentMutex").lower() != "true":
+if variable("OctopusBypassDeploymentMutex").lower() == "true":
+    target = ""
+
+# 2. Not on a deployment target: there this script would wait for the mutex, in a task slot and in no line.
+if target:
     fail(
         f"This step runs on the deployment target {target} and would wait there for other scripts, "
         "in a task slot and before it has a place in line: "
@@ -184,9 +207,15 @@ if target and variable("OctopusBypassDeploymentMutex").lower() != "true":
 # 3. No machines: nothing to wait for.
 if not machines:
     printhighlight("This deployment has no machines: nothing to wait for.")
-    finish("True", "no_machines", 0)
+    finish("no_machines", 0)
+
 
 # 4. Say who we are.
+def named(kind, name_variable, label):
+    thing = {"id": variable(kind + ".Id") or None, label: variable(name_variable) or None}
+    return thing if any(thing.values()) else None
+
+
 server, link = variable("Octopus.Web.ServerUri").rstrip("/"), variable("Octopus.Web.DeploymentLink")
 body = json.dumps(
     {
@@ -202,14 +231,12 @@ body = json.dumps(
         "priority": int(priority),
         "timeout_seconds": timeout_seconds,
         "on_behalf_of": on_behalf_of or None,
-        "parked": True,
+        "parked": PARKED,
     }
 ).encode("utf-8")
 
 # 5. Take a place in line and leave.
 patience = min(timeout_seconds, GIVE_UP_SECONDS)
-last_message = "octowait has not answered."
-failures = 0
 
 while True:
     if elapsed() >= patience:
@@ -223,15 +250,15 @@ while True:
             "The manual intervention after this step pauses the deployment without a task slot, "
             f"until octowait resumes it or, after {timeout_minutes} min (Octowait.TimeoutMinutes), aborts it."
         )
-        finish("False", "waiting", 0)
+        finish("waiting", 0)
     elif answer.state == "granted":
         printhighlight(answer.message)
-        finish("True", "granted", answer.number)
+        finish("granted", answer.number)
     elif answer.state == "interrupted":
         last_message = f"octowait did not answer ({answer.message})."
         printwait(f"{last_message} Asking again until {patience} s have passed.")
         sys.stdout.flush()
-        pause(answer.retry_after)
+        pause(answer.retry_after, patience)
         failures += 1
     else:
         fail(f"octowait does not let this run wait: {answer.message}")

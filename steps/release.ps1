@@ -1,6 +1,7 @@
 # release.ps1: give this run's machines back (steps/README.md). Last step, run condition "always".
 # release.sh and release.py do the same in the same order. Windows PowerShell 5.1 or PowerShell 7.
 # It never fails the deployment: what it cannot give back, octowait finds out from Octopus.
+# "make steps" writes this file from steps/parts/powershell.
 
 $ErrorActionPreference = 'Stop'
 
@@ -11,21 +12,23 @@ if ($protocols -ne 0) {
 }
 [System.Net.ServicePointManager]::Expect100Continue = $false
 
+$watch = [System.Diagnostics.Stopwatch]::StartNew()
+
+function Get-Elapsed {
+    return $watch.Elapsed.TotalSeconds
+}
+
 $giveUpSeconds = 20
-$urlPattern = '^https?://[^\s"\\?{}#]+\z'
+
+# Parameters come as variables of Octopus. What is wrong with them is collected and told in one go.
 $idPattern = '^[A-Za-z0-9][A-Za-z0-9._~-]{0,99}\z'
 $expressionPattern = '#\{([^{}]*\})?'
-$ownMachines = '^([,\s]*|#\{Octopus\.Deployment\.Machines\})\z'
-$pauseSeconds = 1.0
-if ($env:OCTOWAIT_RETRY_BASE_SECONDS) {
-    $pauseSeconds = [double]::Parse($env:OCTOWAIT_RETRY_BASE_SECONDS, [System.Globalization.CultureInfo]::InvariantCulture)
-}
+$oneExpression = '^#\{[^{}]+\}\z'
+$script:problems = @()
 
 function Get-OctopusValue([string]$name) {
     return [string]$OctopusParameters[$name]
 }
-
-$script:problems = @()
 
 function Get-StepParameter([string]$name, [string]$default, [string]$notSet = '^\z') {
     $value = (Get-OctopusValue $name).Trim()
@@ -43,16 +46,10 @@ function Get-StepParameter([string]$name, [string]$default, [string]$notSet = '^
 }
 
 function Add-Problem([string]$name, [string]$value, [string]$expected) {
+    if ($script:problems -clike "$name contains *") {
+        return  # an unresolved expression says it all
+    }
     $script:problems += "$name is '$value': expected $expected"
-}
-
-function Complete-Unreleased([string]$text) {
-    Write-Warning "$text octowait frees the machines when it learns that the task has ended."
-    exit 0
-}
-
-function Get-Elapsed {
-    return $watch.Elapsed.TotalSeconds
 }
 
 function Read-Response($response) {
@@ -66,17 +63,25 @@ function Read-Response($response) {
     }
 }
 
-# One DELETE: released, left, nothing, interrupted or rejected, and a message.
-function Invoke-Octowait([string]$query, [int]$timeOut) {
-    $answer = @{ outcome = 'interrupted'; message = '' }
+# One call. Besides octowait's states: unknown, interrupted, rejected (asking again is no use).
+function Invoke-Octowait([string]$method, [string]$query, [string]$json, [int]$block, [int]$timeOut) {
+    $answer = @{ state = 'interrupted'; number = '0'; message = ''; isNew = $false; retryAfter = 0 }
     try {
         $request = [System.Net.WebRequest]::Create("$url/api/waits/$task$query")
-        $request.Method = 'DELETE'
+        $request.Method = $method
         $request.AllowAutoRedirect = $false
-        $request.Timeout = $timeOut * 1000
+        $request.Timeout = ($block + $timeOut) * 1000
         $request.ReadWriteTimeout = $request.Timeout
         $request.Accept = 'text/plain'
         $request.Headers.Add('Authorization', "Bearer $token")
+        if ($json -ne '') {
+            $bytes = [System.Text.Encoding]::UTF8.GetBytes($json)
+            $request.ContentType = 'application/json; charset=utf-8'
+            $request.ContentLength = $bytes.Length
+            $stream = $request.GetRequestStream()
+            $stream.Write($bytes, 0, $bytes.Length)
+            $stream.Dispose()
+        }
         $response = $request.GetResponse()
         $status = [int]$response.StatusCode
         $text = Read-Response $response
@@ -92,6 +97,10 @@ function Invoke-Octowait([string]$query, [int]$timeOut) {
             return $answer
         }
         $status = [int]$failure.Response.StatusCode
+        $after = [string]$failure.Response.Headers['Retry-After']
+        if ($after -match '^[0-9]{1,4}\z') {
+            $answer.retryAfter = [int]$after
+        }
         try {
             $text = Read-Response $failure.Response
         }
@@ -99,8 +108,12 @@ function Invoke-Octowait([string]$query, [int]$timeOut) {
             $text = ''
         }
     }
-    if ($status -eq 200 -and $text -match '^(released|left|nothing) ') {
-        $answer.outcome = $Matches[1]
+    $lines = $text -split "\r?\n"
+    if (($status -eq 200 -or $status -eq 201) -and $lines[0] -match '^([a-z_]+) ([0-9]+)\z') {
+        $answer.state = $Matches[1]
+        $answer.number = $Matches[2]
+        $answer.isNew = $status -eq 201
+        $answer.message = [string]$lines[1]
         return $answer
     }
     $detail = "not an answer of octowait"
@@ -113,41 +126,71 @@ function Invoke-Octowait([string]$query, [int]$timeOut) {
     catch {
         $problem = $null
     }
-    if ($status -notin @(200, 408, 429) -and $status -lt 500) {
-        $answer.outcome = 'rejected'
+    if ($status -in @(200, 201, 408, 429) -or $status -ge 500) {
+        $answer.state = 'interrupted'
+    }
+    elseif ($status -eq 404 -and $method -eq 'GET') {
+        $answer.state = 'unknown'
+    }
+    else {
+        $answer.state = 'rejected'
     }
     $answer.message = "HTTP ${status}: $detail"
     return $answer
 }
 
-$watch = [System.Diagnostics.Stopwatch]::StartNew()
+$pauseSeconds = 1.0
+if ($env:OCTOWAIT_RETRY_BASE_SECONDS) {
+    $pauseSeconds = [double]::Parse($env:OCTOWAIT_RETRY_BASE_SECONDS, [System.Globalization.CultureInfo]::InvariantCulture)
+}
+$script:failures = 0
+
+function Get-Pause([double]$most) {
+    # Between half and all of 1, 2, 4 ... s, so that a crowd does not come back all at once.
+    $whole = $pauseSeconds * [math]::Min($most, [math]::Pow(2, [math]::Min(5, $script:failures)))
+    return $whole * (Get-Random -Minimum 0.5 -Maximum 1.0)
+}
+
+function Wait-Pause([int]$retryAfter, [double]$until) {
+    $seconds = [math]::Max((Get-Pause 30), $retryAfter)
+    $seconds = [math]::Max(0.0, [math]::Min($seconds, $until - (Get-Elapsed)))
+    Start-Sleep -Milliseconds ([int]($seconds * 1000))
+}
+
+function Complete-Step([string]$text) {
+    Write-Highlight $text
+    exit 0
+}
+
+function Stop-Unreleased([string]$why) {
+    Write-Warning "Not released: $why octowait frees the machines when it learns that the task has ended."
+    exit 0
+}
 
 # 1. Check the parameters.
 $task = Get-OctopusValue "Octopus.Task.Id"
 $url = (Get-StepParameter "Octowait.Url" "").TrimEnd('/')
 $token = Get-StepParameter "Octowait.Token" ""
+$ownMachines = '^([,\s]*|#\{Octopus\.Deployment\.Machines\})\z'
 $machineList = Get-StepParameter "Octowait.Machines" (Get-OctopusValue "Octopus.Deployment.Machines") $ownMachines
-if ($script:problems.Count -gt 0) {
-    Complete-Unreleased ("Not released: " + ($script:problems -join '; ') + ".")
-}
 
 if ($task -notmatch $idPattern) {
     Add-Problem "Octopus.Task.Id" $task "an id such as ServerTasks-4711"
 }
-if ($url -notmatch $urlPattern) {
+if ($url -notmatch '^https?://[^\s"\\?{}#]+\z') {
     Add-Problem "Octowait.Url" $url "an address such as https://octowait.example.com"
 }
 if ($token -notmatch '^[!-~]+\z') {
     Add-Problem "Octowait.Token" ($token -replace '(?s)^.+$', '***') "a token of the role step"
 }
+
 if ($script:problems.Count -gt 0) {
-    Complete-Unreleased ("Not released: " + ($script:problems -join '; ') + ".")
+    Stop-Unreleased (($script:problems -join '; ') + '.')
 }
 
 # 2. No machines: nothing was held.
 if ($machineList -notmatch '[^,\s]') {
-    Write-Highlight "This deployment has no machines: nothing to release."
-    exit 0
+    Complete-Step "This deployment has no machines: nothing to release."
 }
 
 # 3. Give them back.
@@ -155,32 +198,30 @@ $reason = '?reason=release%20step%2C%20no%20error%20in%20the%20deployment'
 if ((Get-OctopusValue "Octopus.Deployment.Error") -ne '') {
     $reason = '?reason=release%20step%2C%20the%20deployment%20has%20an%20error'
 }
-$failures = 0
 
 while ($true) {
-    $answer = Invoke-Octowait $reason 5
-    switch ($answer.outcome) {
+    $answer = Invoke-Octowait 'DELETE' $reason '' 0 5
+
+    switch ($answer.state) {
         'released' {
-            Write-Highlight "Released: $task has given its machines back."
-            exit 0
+            Complete-Step "Released: $task has given its machines back."
         }
         'left' {
-            Write-Highlight "Left: $task was still waiting and has left the line."
-            exit 0
+            Complete-Step "Left: $task was still waiting and has left the line."
         }
         'nothing' {
-            Write-Highlight "Nothing to release: $task holds no machines."
-            exit 0
+            Complete-Step "Nothing to release: $task holds no machines."
         }
-        'rejected' {
-            Complete-Unreleased "Not released: $($answer.message)."
+        'interrupted' {
+            $seconds = Get-Pause 4
+            $script:failures += 1
+            if (((Get-Elapsed) + $seconds + 5) -gt $giveUpSeconds -or $script:failures -gt 5) {
+                Stop-Unreleased "octowait at $url did not answer ($($answer.message))."
+            }
+            Start-Sleep -Milliseconds ([int]($seconds * 1000))
+        }
+        default {
+            Stop-Unreleased "$($answer.message)."
         }
     }
-    # Between half and all of 1, 2, 4 s, so that a crowd does not come back all at once.
-    $seconds = $pauseSeconds * [math]::Min(4.0, [math]::Pow(2, $failures)) * (Get-Random -Minimum 0.5 -Maximum 1.0)
-    $failures += 1
-    if (((Get-Elapsed) + $seconds + 5) -gt $giveUpSeconds -or $failures -gt 5) {
-        Complete-Unreleased "Not released: octowait at $url did not answer ($($answer.message))."
-    }
-    Start-Sleep -Milliseconds ([int]($seconds * 1000))
 }

@@ -1,6 +1,7 @@
 # wait.ps1: wait until this run may have all its machines to itself (steps/README.md).
 # wait.sh and wait.py do the same in the same order. Windows PowerShell 5.1 or PowerShell 7.
 # The functions of Octopus, such as Set-OctopusVariable, are there when Octopus runs the script.
+# "make steps" writes this file from steps/parts/powershell.
 
 $ErrorActionPreference = 'Stop'
 
@@ -11,25 +12,28 @@ if ($protocols -ne 0) {
 }
 [System.Net.ServicePointManager]::Expect100Continue = $false
 
+$watch = [System.Diagnostics.Stopwatch]::StartNew()
+
+function Get-Elapsed {
+    return $watch.Elapsed.TotalSeconds
+}
+
+$verb = 'wait'
+$parked = $false
 $blockSeconds = 25
 $sayAgainSeconds = 30      # with blocking calls of 25 s and pauses of at most 30 s: a line a minute
 $firstAnswerSeconds = 120  # under WhenUnreachable = proceed
-$urlPattern = '^https?://[^\s"\\?{}#]+\z'
 $durationPattern = ' for [0-9]+ (s|min|h|d)( [0-9]+ (min|h))?\.$'
+
+# Parameters come as variables of Octopus. What is wrong with them is collected and told in one go.
 $idPattern = '^[A-Za-z0-9][A-Za-z0-9._~-]{0,99}\z'
 $expressionPattern = '#\{([^{}]*\})?'
 $oneExpression = '^#\{[^{}]+\}\z'
-$ownMachines = '^([,\s]*|#\{Octopus\.Deployment\.Machines\})\z'
-$pauseSeconds = 1.0
-if ($env:OCTOWAIT_RETRY_BASE_SECONDS) {
-    $pauseSeconds = [double]::Parse($env:OCTOWAIT_RETRY_BASE_SECONDS, [System.Globalization.CultureInfo]::InvariantCulture)
-}
+$script:problems = @()
 
 function Get-OctopusValue([string]$name) {
     return [string]$OctopusParameters[$name]
 }
-
-$script:problems = @()
 
 function Get-StepParameter([string]$name, [string]$default, [string]$notSet = '^\z') {
     $value = (Get-OctopusValue $name).Trim()
@@ -47,49 +51,10 @@ function Get-StepParameter([string]$name, [string]$default, [string]$notSet = '^
 }
 
 function Add-Problem([string]$name, [string]$value, [string]$expected) {
+    if ($script:problems -clike "$name contains *") {
+        return  # an unresolved expression says it all
+    }
     $script:problems += "$name is '$value': expected $expected"
-}
-
-function Stop-WithReason([string]$text) {
-    [System.Console]::Error.WriteLine($text)
-    Fail-Step $text
-}
-
-function Complete-Wait([string]$state, [string]$number) {
-    Set-OctopusVariable -name "Octowait.State" -value $state
-    Set-OctopusVariable -name "Octowait.FencingToken" -value $number
-    Set-OctopusVariable -name "Octowait.WaitedSeconds" -value ([string][int][math]::Floor((Get-Elapsed)))
-    exit 0
-}
-
-function Get-Elapsed {
-    return $watch.Elapsed.TotalSeconds
-}
-
-function Show-Wait([string]$key, [string]$text) {
-    if ($key -eq $script:shownKey -and ((Get-Elapsed) - $script:shownAt) -lt $sayAgainSeconds) {
-        return
-    }
-    $script:shownKey = $key
-    $script:shownAt = Get-Elapsed
-    Write-Wait $text
-    Update-Progress ([int][math]::Min(99.0, [math]::Floor($script:shownAt * 100 / $timeoutSeconds))) $text
-}
-
-function Get-NullIfEmpty([string]$text) {
-    if ($text -eq '') {
-        return $null
-    }
-    return $text
-}
-
-function Get-Named([string]$kind, [string]$nameVariable, [string]$label) {
-    $id = Get-NullIfEmpty (Get-OctopusValue "$kind.Id")
-    $name = Get-NullIfEmpty (Get-OctopusValue $nameVariable)
-    if ($null -eq $id -and $null -eq $name) {
-        return $null
-    }
-    return @{ 'id' = $id; $label = $name }
 }
 
 function Read-Response($response) {
@@ -179,16 +144,33 @@ function Invoke-Octowait([string]$method, [string]$query, [string]$json, [int]$b
     return $answer
 }
 
+$pauseSeconds = 1.0
+if ($env:OCTOWAIT_RETRY_BASE_SECONDS) {
+    $pauseSeconds = [double]::Parse($env:OCTOWAIT_RETRY_BASE_SECONDS, [System.Globalization.CultureInfo]::InvariantCulture)
+}
+$script:failures = 0
+
+function Get-Pause([double]$most) {
+    # Between half and all of 1, 2, 4 ... s, so that a crowd does not come back all at once.
+    $whole = $pauseSeconds * [math]::Min($most, [math]::Pow(2, [math]::Min(5, $script:failures)))
+    return $whole * (Get-Random -Minimum 0.5 -Maximum 1.0)
+}
+
 function Wait-Pause([int]$retryAfter, [double]$until) {
-    # Between half and all of 1, 2, 4 ... 30 s, so that a crowd does not come back all at once.
-    $whole = $pauseSeconds * [math]::Min(30.0, [math]::Pow(2, [math]::Min(5, $script:failures)))
-    $seconds = [math]::Max($whole * (Get-Random -Minimum 0.5 -Maximum 1.0), $retryAfter)
+    $seconds = [math]::Max((Get-Pause 30), $retryAfter)
     $seconds = [math]::Max(0.0, [math]::Min($seconds, $until - (Get-Elapsed)))
     Start-Sleep -Milliseconds ([int]($seconds * 1000))
 }
 
+$lastMessage = "octowait has not answered."
+
+function Stop-WithReason([string]$text) {
+    [System.Console]::Error.WriteLine($text)
+    Fail-Step $text
+}
+
 function Stop-Unanswered {
-    $null = Invoke-Octowait 'DELETE' '?reason=unreachable%20for%20the%20wait%20step' '' 0 5
+    $null = Invoke-Octowait 'DELETE' "?reason=unreachable%20for%20the%20$verb%20step" '' 0 5
     $seconds = [int][math]::Floor((Get-Elapsed))
     $silence = "octowait at $url has not answered for $seconds s"
     if ($whenUnreachable -eq 'fail') {
@@ -196,7 +178,24 @@ function Stop-Unanswered {
     }
     $why = "as Octowait.WhenUnreachable says"
     Write-Warning "${silence}: going on WITHOUT waiting, $why. $lastMessage"
-    Complete-Wait 'unreachable' '0'
+    Complete-Step 'unreachable' '0'
+}
+
+function Complete-Step([string]$state, [string]$number) {
+    Set-OctopusVariable -name "Octowait.State" -value $state
+    Set-OctopusVariable -name "Octowait.FencingToken" -value $number
+    Set-OctopusVariable -name "Octowait.WaitedSeconds" -value ([string][int][math]::Floor((Get-Elapsed)))
+    exit 0
+}
+
+function Show-Wait([string]$key, [string]$text) {
+    if ($key -eq $script:shownKey -and ((Get-Elapsed) - $script:shownAt) -lt $sayAgainSeconds) {
+        return
+    }
+    $script:shownKey = $key
+    $script:shownAt = Get-Elapsed
+    Write-Wait $text
+    Update-Progress ([int][math]::Min(99.0, [math]::Floor($script:shownAt * 100 / $timeoutSeconds))) $text
 }
 
 function Stop-Waiting {
@@ -204,21 +203,28 @@ function Stop-Waiting {
     Stop-WithReason "Gave up after $timeoutMinutes min (Octowait.TimeoutMinutes). $lastMessage"
 }
 
-$watch = [System.Diagnostics.Stopwatch]::StartNew()
-
 # 1. Check the parameters.
 $task = Get-OctopusValue "Octopus.Task.Id"
 $url = (Get-StepParameter "Octowait.Url" "").TrimEnd('/')
 $token = Get-StepParameter "Octowait.Token" ""
+$ownMachines = '^([,\s]*|#\{Octopus\.Deployment\.Machines\})\z'
+$machineList = Get-StepParameter "Octowait.Machines" (Get-OctopusValue "Octopus.Deployment.Machines") $ownMachines
+
+if ($task -notmatch $idPattern) {
+    Add-Problem "Octopus.Task.Id" $task "an id such as ServerTasks-4711"
+}
+if ($url -notmatch '^https?://[^\s"\\?{}#]+\z') {
+    Add-Problem "Octowait.Url" $url "an address such as https://octowait.example.com"
+}
+if ($token -notmatch '^[!-~]+\z') {
+    Add-Problem "Octowait.Token" ($token -replace '(?s)^.+$', '***') "a token of the role step"
+}
+
+$redisUrl = Get-StepParameter "Octowait.RedisUrl" "" $oneExpression
 $timeoutMinutes = Get-StepParameter "Octowait.TimeoutMinutes" "120" $oneExpression
 $priority = Get-StepParameter "Octowait.Priority" "0" $oneExpression
 $onBehalfOf = Get-StepParameter "Octowait.OnBehalfOf" "" $oneExpression
 $whenUnreachable = Get-StepParameter "Octowait.WhenUnreachable" "fail" $oneExpression
-$machineList = Get-StepParameter "Octowait.Machines" (Get-OctopusValue "Octopus.Deployment.Machines") $ownMachines
-$redisUrl = Get-StepParameter "Octowait.RedisUrl" "" $oneExpression
-if ($script:problems.Count -gt 0) {
-    Stop-WithReason (($script:problems -join '; ') + '.')
-}
 
 $machines = @($machineList.Split(',') | ForEach-Object { $_.Trim() } | Where-Object { $_ -ne '' })
 $timeoutSeconds = 0
@@ -227,15 +233,6 @@ if ($timeoutMinutes -match '^[0-9]{1,5}(\.[0-9]{1,3})?\z') {
     $timeoutSeconds = [int][math]::Floor($minutes * 60)
 }
 
-if ($task -notmatch $idPattern) {
-    Add-Problem "Octopus.Task.Id" $task "an id such as ServerTasks-4711"
-}
-if ($url -notmatch $urlPattern) {
-    Add-Problem "Octowait.Url" $url "an address such as https://octowait.example.com"
-}
-if ($token -notmatch '^[!-~]+\z') {
-    Add-Problem "Octowait.Token" ($token -replace '(?s)^.+$', '***') "a token of the role step"
-}
 if ($timeoutSeconds -lt 1 -or $timeoutSeconds -gt 604800) {
     Add-Problem "Octowait.TimeoutMinutes" $timeoutMinutes "minutes above 0, at most 10080"
 }
@@ -257,9 +254,14 @@ if ($script:problems.Count -gt 0) {
     Stop-WithReason (($script:problems -join '; ') + '.')
 }
 
-# 2. Not on a deployment target: this script would hold the very mutex that others need to finish.
+# The deployment target whose mutex this script holds.
 $target = Get-OctopusValue "Octopus.Machine.Id"
-if ($target -ne '' -and (Get-OctopusValue "OctopusBypassDeploymentMutex") -ne 'True') {
+if ((Get-OctopusValue "OctopusBypassDeploymentMutex") -eq 'True') {
+    $target = ''
+}
+
+# 2. Not on a deployment target: this script would hold the very mutex that others need to finish.
+if ($target -ne '') {
     Stop-WithReason ("This step runs on the deployment target $target and would block the very deployment " +
         "it waits for: run it on a worker or on the Octopus Server, " +
         "or set OctopusBypassDeploymentMutex to True.")
@@ -268,7 +270,7 @@ if ($target -ne '' -and (Get-OctopusValue "OctopusBypassDeploymentMutex") -ne 'T
 # 3. No machines: nothing to wait for.
 if ($machines.Count -eq 0) {
     Write-Highlight "This deployment has no machines: nothing to wait for."
-    Complete-Wait 'no_machines' '0'
+    Complete-Step 'no_machines' '0'
 }
 
 if ($redisUrl -ne '') {
@@ -277,6 +279,22 @@ if ($redisUrl -ne '') {
 }
 
 # 4. Say who we are.
+function Get-NullIfEmpty([string]$text) {
+    if ($text -eq '') {
+        return $null
+    }
+    return $text
+}
+
+function Get-Named([string]$kind, [string]$nameVariable, [string]$label) {
+    $id = Get-NullIfEmpty (Get-OctopusValue "$kind.Id")
+    $name = Get-NullIfEmpty (Get-OctopusValue $nameVariable)
+    if ($null -eq $id -and $null -eq $name) {
+        return $null
+    }
+    return @{ 'id' = $id; $label = $name }
+}
+
 $server = (Get-OctopusValue "Octopus.Web.ServerUri").TrimEnd('/')
 $link = Get-OctopusValue "Octopus.Web.DeploymentLink"
 $address = $null
@@ -296,7 +314,7 @@ $body = ConvertTo-Json -Depth 4 -Compress -InputObject @{
     'priority' = [int]$priority
     'timeout_seconds' = $timeoutSeconds
     'on_behalf_of' = Get-NullIfEmpty $onBehalfOf
-    'parked' = $false
+    'parked' = $parked
 }
 
 # 5. Join the line and block until granted.
@@ -304,10 +322,8 @@ $patience = $timeoutSeconds
 if ($whenUnreachable -eq 'proceed') {
     $patience = [math]::Min($timeoutSeconds, $firstAnswerSeconds)
 }
-$lastMessage = "octowait has not answered."
 $script:shownKey = ''
 $script:shownAt = 0
-$script:failures = 0
 $hasAnswered = $false  # it gave us a place at least once
 $inLine = $false       # nothing has gone wrong since then
 
@@ -344,7 +360,7 @@ while ($true) {
         }
         'granted' {
             Write-Highlight $answer.message
-            Complete-Wait 'granted' $answer.number
+            Complete-Step 'granted' $answer.number
         }
         { $_ -in @('expired', 'unknown') } {
             Write-Wait "$($answer.message) Asking for a place again."

@@ -1,32 +1,43 @@
 # wait.py: wait until this run may have all its machines to itself (steps/README.md).
 # wait.sh and wait.ps1 do the same in the same order. Python 3.6 or newer, no packages.
 # The functions of Octopus, such as get_octopusvariable, are there when Octopus runs the script.
+# "make steps" writes this file from steps/parts/python.
 # ruff: noqa: F821
 import collections
 import http.client
 import io
 import json
-import math
 import os
 import random
 import re
 import sys
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 
+# Octopus reads UTF-8, line by line.
+sys.stdout = io.TextIOWrapper(sys.stdout.buffer, "utf-8", "replace", line_buffering=True)
+sys.stderr = io.TextIOWrapper(sys.stderr.buffer, "utf-8", "replace", line_buffering=True)
+
+started = time.monotonic()
+
+
+def elapsed():
+    return time.monotonic() - started
+
+
+VERB = "wait"
+PARKED = False
 BLOCK_SECONDS = 25
 SAY_AGAIN_SECONDS = 30  # with blocking calls of 25 s and pauses of at most 30 s: a line a minute
 FIRST_ANSWER_SECONDS = 120  # under WhenUnreachable = proceed
+DURATION_PATTERN = r" for [0-9]+ (s|min|h|d)( [0-9]+ (min|h))?\.$"
+
+# Parameters come as variables of Octopus. What is wrong with them is collected and told in one go.
 ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._~-]{0,99}\Z"
 EXPRESSION_PATTERN = r"#\{(?:[^{}]*\})?"
 ONE_EXPRESSION = r"#\{[^{}]+\}\Z"
-OWN_MACHINES = r"(?:[,\s]*|#\{Octopus\.Deployment\.Machines\})\Z"
-DURATION_PATTERN = r" for [0-9]+ (s|min|h|d)( [0-9]+ (min|h))?\.$"
-PAUSE_SECONDS = float(os.environ.get("OCTOWAIT_RETRY_BASE_SECONDS") or "1")
-
-Answer = collections.namedtuple("Answer", "state, number, message, is_new, wake_key, retry_after")
+problems = []
 
 
 def variable(name):
@@ -34,9 +45,6 @@ def variable(name):
         return get_octopusvariable(name) or ""
     except KeyError:  # how older versions say that there is none
         return ""
-
-
-problems = []
 
 
 def parameter(name, default, not_set=r"\Z"):
@@ -52,40 +60,12 @@ def parameter(name, default, not_set=r"\Z"):
 
 
 def problem(name, value, expected):
+    if any(text.startswith(name + " contains ") for text in problems):
+        return  # an unresolved expression says it all
     problems.append(f"{name} is '{value}': expected {expected}")
 
 
-def fail(text):
-    sys.stdout.flush()
-    print(text, file=sys.stderr, flush=True)
-    failstep(text)
-
-
-def finish(state, number):
-    set_octopusvariable("Octowait.State", state)
-    set_octopusvariable("Octowait.FencingToken", str(number))
-    set_octopusvariable("Octowait.WaitedSeconds", str(int(elapsed())))
-    sys.stdout.flush()
-    sys.exit(0)
-
-
-def elapsed():
-    return time.monotonic() - started
-
-
-def show(key, text):
-    global shown_key, shown_at
-    if key == shown_key and elapsed() - shown_at < SAY_AGAIN_SECONDS:
-        return
-    shown_key, shown_at = key, elapsed()
-    printwait(text)
-    updateprogress(min(99, int(elapsed() * 100 / timeout_seconds)), text)
-    sys.stdout.flush()
-
-
-def named(kind, name_variable, label):
-    thing = {"id": variable(kind + ".Id") or None, label: variable(name_variable) or None}
-    return thing if any(thing.values()) else None
+Answer = collections.namedtuple("Answer", "state, number, message, is_new, wake_key, retry_after")
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -134,11 +114,55 @@ def ask(method, query="", body=None, block_seconds=0, time_out=20):
     return Answer(state, 0, f"HTTP {status}: {detail}", False, None, retry_after)
 
 
+PAUSE_SECONDS = float(os.environ.get("OCTOWAIT_RETRY_BASE_SECONDS") or "1")
+failures = 0
+
+
+def draw_pause(most):
+    # Between half and all of 1, 2, 4 ... s, so that a crowd does not come back all at once.
+    return PAUSE_SECONDS * min(most, 2 ** min(failures, 5)) * random.uniform(0.5, 1)
+
+
 def pause(retry_after, until):
-    # Between half and all of 1, 2, 4 ... 30 s, so that a crowd does not come back all at once.
-    whole = PAUSE_SECONDS * min(30, 2 ** min(failures, 5))
-    seconds = max(whole * random.uniform(0.5, 1), retry_after)
+    seconds = max(draw_pause(30), retry_after)
     time.sleep(max(0, min(seconds, until - elapsed())))
+
+
+last_message = "octowait has not answered."
+
+
+def fail(text):
+    sys.stdout.flush()
+    print(text, file=sys.stderr, flush=True)
+    failstep(text)
+
+
+def never_answered():
+    ask("DELETE", f"?reason=unreachable%20for%20the%20{VERB}%20step", time_out=5)
+    silence = f"octowait at {url} has not answered for {int(elapsed())} s"
+    if when_unreachable == "fail":
+        fail(f"{silence}. {last_message}")
+    why = "as Octowait.WhenUnreachable says"
+    printwarning(f"{silence}: going on WITHOUT waiting, {why}. {last_message}")
+    finish("unreachable", 0)
+
+
+def finish(state, number):
+    set_octopusvariable("Octowait.State", state)
+    set_octopusvariable("Octowait.FencingToken", str(number))
+    set_octopusvariable("Octowait.WaitedSeconds", str(int(elapsed())))
+    sys.stdout.flush()
+    sys.exit(0)
+
+
+def show(key, text):
+    global shown_key, shown_at
+    if key == shown_key and elapsed() - shown_at < SAY_AGAIN_SECONDS:
+        return
+    shown_key, shown_at = key, elapsed()
+    printwait(text)
+    updateprogress(min(99, int(elapsed() * 100 / timeout_seconds)), text)
+    sys.stdout.flush()
 
 
 def woken(seconds):
@@ -155,43 +179,17 @@ def woken(seconds):
         return False
 
 
-def never_answered():
-    ask("DELETE", "?reason=unreachable%20for%20the%20wait%20step", time_out=5)
-    silence = f"octowait at {url} has not answered for {int(elapsed())} s"
-    if when_unreachable == "fail":
-        fail(f"{silence}. {last_message}")
-    why = "as Octowait.WhenUnreachable says"
-    printwarning(f"{silence}: going on WITHOUT waiting, {why}. {last_message}")
-    finish("unreachable", 0)
-
-
 def give_up():
     ask("DELETE", "?reason=time-out%20of%20the%20wait%20step", time_out=5)
     fail(f"Gave up after {timeout_minutes} min (Octowait.TimeoutMinutes). {last_message}")
 
 
-# Octopus reads UTF-8, line by line.
-sys.stdout = io.TextIOWrapper(sys.stdout.buffer, "utf-8", "replace", line_buffering=True)
-sys.stderr = io.TextIOWrapper(sys.stderr.buffer, "utf-8", "replace", line_buffering=True)
-started = time.monotonic()
-
 # 1. Check the parameters.
 task = variable("Octopus.Task.Id")
 url = parameter("Octowait.Url", "").rstrip("/")
 token = parameter("Octowait.Token", "")
-timeout_minutes = parameter("Octowait.TimeoutMinutes", "120", ONE_EXPRESSION)
-priority = parameter("Octowait.Priority", "0", ONE_EXPRESSION)
-on_behalf_of = parameter("Octowait.OnBehalfOf", "", ONE_EXPRESSION)
-when_unreachable = parameter("Octowait.WhenUnreachable", "fail", ONE_EXPRESSION)
+OWN_MACHINES = r"(?:[,\s]*|#\{Octopus\.Deployment\.Machines\})\Z"
 machine_list = parameter("Octowait.Machines", variable("Octopus.Deployment.Machines"), OWN_MACHINES)
-redis_url = parameter("Octowait.RedisUrl", "", ONE_EXPRESSION)
-if problems:
-    fail("; ".join(problems) + ".")
-
-machines = [machine.strip() for machine in machine_list.split(",") if machine.strip()]
-timeout_seconds = 0
-if re.match(r"[0-9]{1,5}(\.[0-9]{1,3})?\Z", timeout_minutes):
-    timeout_seconds = int(round(float(timeout_minutes) * 1000)) * 60 // 1000
 
 if not re.match(ID_PATTERN, task):
     problem("Octopus.Task.Id", task, "an id such as ServerTasks-4711")
@@ -199,6 +197,18 @@ if not re.match(r"https?://[^\s\"\\?{}#]+\Z", url):
     problem("Octowait.Url", url, "an address such as https://octowait.example.com")
 if not re.match(r"[!-~]+\Z", token):
     problem("Octowait.Token", "***" if token else "", "a token of the role step")
+
+redis_url = parameter("Octowait.RedisUrl", "", ONE_EXPRESSION)
+timeout_minutes = parameter("Octowait.TimeoutMinutes", "120", ONE_EXPRESSION)
+priority = parameter("Octowait.Priority", "0", ONE_EXPRESSION)
+on_behalf_of = parameter("Octowait.OnBehalfOf", "", ONE_EXPRESSION)
+when_unreachable = parameter("Octowait.WhenUnreachable", "fail", ONE_EXPRESSION)
+
+machines = [machine.strip() for machine in machine_list.split(",") if machine.strip()]
+timeout_seconds = 0
+if re.match(r"[0-9]{1,5}(\.[0-9]{1,3})?\Z", timeout_minutes):
+    timeout_seconds = int(round(float(timeout_minutes) * 1000)) * 60 // 1000
+
 if not 1 <= timeout_seconds <= 604800:
     problem("Octowait.TimeoutMinutes", timeout_minutes, "minutes above 0, at most 10080")
 if not re.match(r"-?[0-9]{1,7}\Z", priority) or not -1000000 <= int(priority) <= 1000000:
@@ -213,9 +223,13 @@ for machine in machines:
 if problems:
     fail("; ".join(problems) + ".")
 
-# 2. Not on a deployment target: this script would hold the very mutex that others need to finish.
+# The deployment target whose mutex this script holds.
 target = variable("Octopus.Machine.Id")
-if target and variable("OctopusBypassDeploymentMutex").lower() != "true":
+if variable("OctopusBypassDeploymentMutex").lower() == "true":
+    target = ""
+
+# 2. Not on a deployment target: this script would hold the very mutex that others need to finish.
+if target:
     fail(
         f"This step runs on the deployment target {target} and would block the very deployment "
         "it waits for: run it on a worker or on the Octopus Server, "
@@ -237,7 +251,13 @@ if redis_url:
     except (ImportError, ValueError) as error:
         printwarning(f"Octowait.RedisUrl is not usable here ({error}): blocking over HTTP.")
 
+
 # 4. Say who we are.
+def named(kind, name_variable, label):
+    thing = {"id": variable(kind + ".Id") or None, label: variable(name_variable) or None}
+    return thing if any(thing.values()) else None
+
+
 server, link = variable("Octopus.Web.ServerUri").rstrip("/"), variable("Octopus.Web.DeploymentLink")
 body = json.dumps(
     {
@@ -253,7 +273,7 @@ body = json.dumps(
         "priority": int(priority),
         "timeout_seconds": timeout_seconds,
         "on_behalf_of": on_behalf_of or None,
-        "parked": False,
+        "parked": PARKED,
     }
 ).encode("utf-8")
 
@@ -261,9 +281,7 @@ body = json.dumps(
 patience = timeout_seconds
 if when_unreachable == "proceed":
     patience = min(timeout_seconds, FIRST_ANSWER_SECONDS)
-last_message = "octowait has not answered."
 shown_key, shown_at = "", 0
-failures = 0
 has_answered = False  # it gave us a place at least once
 in_line = False  # nothing has gone wrong since then
 wake_key = None
@@ -275,7 +293,7 @@ while True:
         give_up()
 
     if in_line:
-        block = int(min(BLOCK_SECONDS, math.ceil(timeout_seconds - elapsed())))
+        block = min(BLOCK_SECONDS, int(timeout_seconds - elapsed()) + 1)
         if woken(block):
             block = 0
         answer = ask("GET", f"?block_seconds={block}", block_seconds=block)

@@ -2,28 +2,35 @@
 # wait.sh: wait until this run may have all its machines to itself (steps/README.md).
 # wait.py and wait.ps1 do the same in the same order. Bash 3.2 or newer and curl.
 # The functions of Octopus, such as get_octopusvariable, are there when Octopus runs the script.
+# "make steps" writes this file from steps/parts/bash.
 
 # Octopus's functions echo unquoted: a star or a bracket in a message is no file name.
 set -f
 
+started=$SECONDS
+
+elapsed() {
+  printf '%s' $((SECONDS - started))
+}
+
+verb=wait
+parked=false
 block_seconds=25
 say_again_seconds=30     # with blocking calls of 25 s and pauses of at most 30 s: a line a minute
 first_answer_seconds=120 # under WhenUnreachable = proceed
-url_pattern='^https?://[^[:space:]"\?{}#]+$'
 duration_pattern='^(.*) for [0-9]+ (s|min|h|d)( [0-9]+ (min|h))?\.$'
+
+# Parameters come as variables of Octopus. What is wrong with them is collected and told in one go.
 id_pattern='^[A-Za-z0-9][A-Za-z0-9._~-]{0,99}$'
 expression_pattern='#\{([^{}]*\})?'
 one_expression='^#\{[^{}]+\}$'
-own_machines='^([,[:space:]]*|#\{Octopus\.Deployment\.Machines\})$'
-pause_base=${OCTOWAIT_RETRY_BASE_SECONDS:-1}
+problems=''
 
 variable() {
   get_octopusvariable "$1"
 }
 
-problems=''
-
-parameter() { # name, default, shell variable to set, what counts as not set
+parameter() { # name, default, shell variable to set, pattern of what counts as not set
   local value rest expression why
   value=$(variable "$1")
   value=${value#"${value%%[![:space:]]*}"}
@@ -41,6 +48,9 @@ parameter() { # name, default, shell variable to set, what counts as not set
 }
 
 problem() { # name, value, expected
+  case $problems in
+    *"$1 contains "*) return ;; # an unresolved expression says it all
+  esac
   problems+="${problems:+; }$1 is '$2': expected $3"
 }
 
@@ -51,40 +61,16 @@ is_printable() {
   esac
 }
 
-fail() {
-  printf '%s\n' "$1" >&2
-  fail_step "$1"
+thousandths() { # 1.5 -> 1500
+  local whole=${1%%.*} part=000
+  case $1 in
+    *.*) part=${1#*.}000 ;;
+  esac
+  printf '%s' $((10#0$whole * 1000 + 10#${part:0:3}))
 }
 
-finish() { # state, number
-  set_octopusvariable "Octowait.State" "$1"
-  set_octopusvariable "Octowait.FencingToken" "$2"
-  set_octopusvariable "Octowait.WaitedSeconds" "$(elapsed)"
-  exit 0
-}
-
-elapsed() {
-  printf '%s' $((SECONDS - started))
-}
-
-show() { # key, text
-  local percent
-  if [ "$1" = "$shown_key" ] && [ $(($(elapsed) - shown_at)) -lt "$say_again_seconds" ]; then
-    return
-  fi
-  shown_key=$1
-  shown_at=$(elapsed)
-  percent=$((shown_at * 100 / timeout_seconds))
-  write_wait "$2"
-  update_progress "$((percent < 99 ? percent : 99))" "$2"
-}
-
-json_string() { # null when there is nothing to say
+escaped() { # as JSON and curl's configuration want it between quotes
   local LC_ALL=C text=$1 out='' char i
-  if [ -z "$text" ]; then
-    printf 'null'
-    return
-  fi
   for ((i = 0; i < ${#text}; i++)); do
     char=${text:i:1}
     case $char in
@@ -93,29 +79,6 @@ json_string() { # null when there is nothing to say
         printf -v char '\\u%04x' "'$char"
         out+=$char
         ;;
-      *) out+=$char ;;
-    esac
-  done
-  printf '"%s"' "$out"
-}
-
-named() { # kind, name variable, label
-  local id name
-  id=$(variable "$1.Id")
-  name=$(variable "$2")
-  if [ -z "$id$name" ]; then
-    printf 'null'
-    return
-  fi
-  printf '{"id": %s, "%s": %s}' "$(json_string "$id")" "$3" "$(json_string "$name")"
-}
-
-for_curl() { # curl ends a quoted value at a quote and takes a backslash for an escape
-  local LC_ALL=C text=$1 out='' char i
-  for ((i = 0; i < ${#text}; i++)); do
-    char=${text:i:1}
-    case $char in
-      '"' | '\') out+="\\$char" ;;
       *) out+=$char ;;
     esac
   done
@@ -132,8 +95,8 @@ ask() { # method, query, body, seconds to block, seconds for the rest
   # The token and the body go through a pipe: the process list shows arguments to everybody.
   output=$(
     {
-      printf 'header = "Authorization: Bearer %s"\n' "$(for_curl "$token")"
-      [ -z "$3" ] || printf 'data-raw = "%s"\n' "$(for_curl "$3")"
+      printf 'header = "Authorization: Bearer %s"\n' "$(escaped "$token")"
+      [ -z "$3" ] || printf 'data-raw = "%s"\n' "$(escaped "$3")"
     } | curl --config - --silent --show-error --include --globoff --request "$1" --max-time "$limit" \
       --connect-timeout "$connect" --header 'Accept: text/plain' --header 'Expect:' \
       --header 'Content-Type: application/json; charset=utf-8' "$address" 2>&1
@@ -187,28 +150,38 @@ ask() { # method, query, body, seconds to block, seconds for the rest
   message="HTTP $status: $detail"
 }
 
-thousandths() { # 1.5 -> 1500
-  local whole=${1%%.*} part=000
-  case $1 in
-    *.*) part=${1#*.}000 ;;
-  esac
-  printf '%s' $((10#0$whole * 1000 + 10#${part:0:3}))
+pause_base=${OCTOWAIT_RETRY_BASE_SECONDS:-1}
+failures=0
+
+draw_pause() { # most seconds; sets pause_ms
+  # Between half and all of 1, 2, 4 ... s, so that a crowd does not come back all at once.
+  local factor=$((1 << (failures < 5 ? failures : 5)))
+  pause_ms=$(($(thousandths "$pause_base") * (factor < $1 ? factor : $1)))
+  pause_ms=$((pause_ms / 2 + pause_ms / 2 * (RANDOM % 1001) / 1000))
+}
+
+sleep_ms() {
+  sleep "$(($1 / 1000)).$(printf '%03d' $(($1 % 1000)))"
 }
 
 pause() { # seconds that the server asks for, elapsed seconds to stop at
-  # Between half and all of 1, 2, 4 ... 30 s, so that a crowd does not come back all at once.
-  local factor=$((1 << (failures < 5 ? failures : 5))) whole left
-  whole=$(($(thousandths "$pause_base") * (factor < 30 ? factor : 30)))
-  whole=$((whole / 2 + whole / 2 * (RANDOM % 1001) / 1000))
-  [ "$whole" -ge $(($1 * 1000)) ] || whole=$(($1 * 1000))
-  left=$((($2 - $(elapsed)) * 1000))
-  [ "$whole" -le "$left" ] || whole=$left
-  [ "$whole" -le 0 ] || sleep "$((whole / 1000)).$(printf '%03d' $((whole % 1000)))"
+  local left=$((($2 - $(elapsed)) * 1000))
+  draw_pause 30
+  [ "$pause_ms" -ge $(($1 * 1000)) ] || pause_ms=$(($1 * 1000))
+  [ "$pause_ms" -le "$left" ] || pause_ms=$left
+  [ "$pause_ms" -le 0 ] || sleep_ms "$pause_ms"
+}
+
+last_message='octowait has not answered.'
+
+fail() {
+  printf '%s\n' "$1" >&2
+  fail_step "$1"
 }
 
 never_answered() {
   local seconds silence why
-  ask DELETE "?reason=unreachable%20for%20the%20wait%20step" "" 0 5
+  ask DELETE "?reason=unreachable%20for%20the%20$verb%20step" "" 0 5
   seconds=$(elapsed)
   silence="octowait at $url has not answered for $seconds s"
   if [ "$when_unreachable" = "fail" ]; then
@@ -219,27 +192,52 @@ never_answered() {
   finish "unreachable" 0
 }
 
+finish() { # state, number
+  set_octopusvariable "Octowait.State" "$1"
+  set_octopusvariable "Octowait.FencingToken" "$2"
+  set_octopusvariable "Octowait.WaitedSeconds" "$(elapsed)"
+  exit 0
+}
+
+show() { # key, text
+  local percent
+  if [ "$1" = "$shown_key" ] && [ $(($(elapsed) - shown_at)) -lt "$say_again_seconds" ]; then
+    return
+  fi
+  shown_key=$1
+  shown_at=$(elapsed)
+  percent=$((shown_at * 100 / timeout_seconds))
+  write_wait "$2"
+  update_progress "$((percent < 99 ? percent : 99))" "$2"
+}
+
 give_up() {
   ask DELETE "?reason=time-out%20of%20the%20wait%20step" "" 0 5
   fail "Gave up after $timeout_minutes min (Octowait.TimeoutMinutes). $last_message"
 }
-
-started=$SECONDS
 
 # 1. Check the parameters.
 task=$(variable "Octopus.Task.Id")
 parameter "Octowait.Url" "" url
 while [ "$url" != "${url%/}" ]; do url=${url%/}; done
 parameter "Octowait.Token" "" token
+own_machines='^([,[:space:]]*|#\{Octopus\.Deployment\.Machines\})$'
+parameter "Octowait.Machines" "$(variable "Octopus.Deployment.Machines")" machine_list "$own_machines"
+
+url_pattern='^https?://[^[:space:]"\?{}#]+$'
+[[ $task =~ $id_pattern ]] \
+  || problem "Octopus.Task.Id" "$task" "an id such as ServerTasks-4711"
+[[ $url =~ $url_pattern ]] \
+  || problem "Octowait.Url" "$url" "an address such as https://octowait.example.com"
+is_printable "$token" \
+  || problem "Octowait.Token" "${token:+***}" "a token of the role step"
+
+parameter "Octowait.RedisUrl" "" redis_url "$one_expression"
+
 parameter "Octowait.TimeoutMinutes" "120" timeout_minutes "$one_expression"
 parameter "Octowait.Priority" "0" priority "$one_expression"
 parameter "Octowait.OnBehalfOf" "" on_behalf_of "$one_expression"
 parameter "Octowait.WhenUnreachable" "fail" when_unreachable "$one_expression"
-parameter "Octowait.Machines" "$(variable "Octopus.Deployment.Machines")" machine_list "$own_machines"
-parameter "Octowait.RedisUrl" "" redis_url "$one_expression"
-if [ -n "$problems" ]; then
-  fail "$problems."
-fi
 
 machines=()
 IFS=',' read -r -d '' -a parts <<<"$machine_list"
@@ -253,12 +251,6 @@ if [[ $timeout_minutes =~ ^[0-9]{1,5}(\.[0-9]{1,3})?$ ]]; then
   timeout_seconds=$(($(thousandths "$timeout_minutes") * 60 / 1000))
 fi
 
-[[ $task =~ $id_pattern ]] \
-  || problem "Octopus.Task.Id" "$task" "an id such as ServerTasks-4711"
-[[ $url =~ $url_pattern ]] \
-  || problem "Octowait.Url" "$url" "an address such as https://octowait.example.com"
-is_printable "$token" \
-  || problem "Octowait.Token" "${token:+***}" "a token of the role step"
 [ "$timeout_seconds" -ge 1 ] && [ "$timeout_seconds" -le 604800 ] \
   || problem "Octowait.TimeoutMinutes" "$timeout_minutes" "minutes above 0, at most 10080"
 [[ $priority =~ ^-?([0-9]{1,7})$ ]] && [ "$((10#${BASH_REMATCH[1]}))" -le 1000000 ] \
@@ -275,11 +267,13 @@ if [ -n "$problems" ]; then
   fail "$problems."
 fi
 
-# 2. Not on a deployment target: this script would hold the very mutex that others need to finish.
+# The deployment target whose mutex this script holds.
 target=$(variable "Octopus.Machine.Id")
 case $(variable "OctopusBypassDeploymentMutex") in
   [Tt][Rr][Uu][Ee]) target='' ;;
 esac
+
+# 2. Not on a deployment target: this script would hold the very mutex that others need to finish.
 if [ -n "$target" ]; then
   fail "This step runs on the deployment target $target and would block the very deployment \
 it waits for: run it on a worker or on the Octopus Server, \
@@ -298,6 +292,25 @@ if [ -n "$redis_url" ]; then
 fi
 
 # 4. Say who we are.
+json_string() { # null when there is nothing to say
+  if [ -z "$1" ]; then
+    printf 'null'
+  else
+    printf '"%s"' "$(escaped "$1")"
+  fi
+}
+
+named() { # kind, name variable, label
+  local id name
+  id=$(variable "$1.Id")
+  name=$(variable "$2")
+  if [ -z "$id$name" ]; then
+    printf 'null'
+    return
+  fi
+  printf '{"id": %s, "%s": %s}' "$(json_string "$id")" "$3" "$(json_string "$name")"
+}
+
 server=$(variable "Octopus.Web.ServerUri")
 server=${server%/}
 link=$(variable "Octopus.Web.DeploymentLink")
@@ -322,7 +335,7 @@ body="{\"space_id\": $(json_string "$(variable "Octopus.Space.Id")"),
  \"priority\": $sign$((10#${priority#-})),
  \"timeout_seconds\": $timeout_seconds,
  \"on_behalf_of\": $(json_string "$on_behalf_of"),
- \"parked\": false}"
+ \"parked\": $parked}"
 body=${body//$'\n'/}
 
 # 5. Join the line and block until granted.
@@ -330,9 +343,7 @@ patience=$timeout_seconds
 if [ "$when_unreachable" = "proceed" ] && [ "$patience" -gt "$first_answer_seconds" ]; then
   patience=$first_answer_seconds
 fi
-last_message='octowait has not answered.'
 shown_key='' shown_at=0
-failures=0
 has_answered=False # it gave us a place at least once
 in_line=False      # nothing has gone wrong since then
 

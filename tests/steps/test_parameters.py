@@ -69,12 +69,15 @@ def test_an_expression_anywhere_else_is_an_error_that_names_it(
     assert step.variables == {}
 
 
-def test_names_the_expressions_of_all_parameters(offline: Steps, name: str) -> None:
-    given = {"Octowait.Url": "#{A}", "Octowait.Token": "#{B}", "Octowait.Machines": "#{C}"}
-    step = offline.start(name, "ServerTasks-1", given)
+def test_names_all_expressions_and_what_else_is_bad_in_one_go(offline: Steps, name: str) -> None:
+    given = {"Octowait.Url": "#{A}", "Octowait.Token": "#{B}", "Octowait.Machines": "web 01,#{C}"}
+    step = offline.start(name, "ServerTasks-1", {**given, "Octowait.Priority": "high"})
 
     assert step.ends() == offline.failed
-    assert step.lines == ["; ".join(complaints(parameter, [value]) for parameter, value in given.items()) + "."]
+    told = [complaints(parameter, [value[-4:]]) for parameter, value in given.items()]
+    assert step.lines == [
+        f"{'; '.join(told)}; Octowait.Priority is 'high': expected a whole number from -1000000 to 1000000."
+    ]
 
 
 @pytest.mark.parametrize(

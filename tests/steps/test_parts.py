@@ -1,0 +1,129 @@
+"""The step scripts are made of their parts, and the three languages are twins part by part."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+from run_step import STEPS
+
+from steps.parts import build
+
+LANGUAGES = sorted(build.LANGUAGES)
+
+
+def files(language: str) -> dict[str, str]:
+    """The bodies and parts of a language, by name."""
+    suffix = build.LANGUAGES[language]
+    found = (build.PARTS / language).glob(f"*.{suffix}")
+    return {path.stem: path.read_text(encoding="utf-8") for path in found}
+
+
+PIECES = sorted(files("python"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("verb", build.VERBS)
+def test_a_script_is_what_make_steps_writes(verb: str, language: str) -> None:
+    written = STEPS / f"{verb}.{build.LANGUAGES[language]}"
+
+    assert written.read_bytes().decode("utf-8") == build.build_script(verb, language)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("verb", build.VERBS)
+def test_a_script_needs_nothing_but_itself(verb: str, language: str) -> None:
+    assert "# part:" not in build.build_script(verb, language)
+
+
+def test_the_languages_have_the_same_parts() -> None:
+    assert {language: sorted(files(language)) for language in LANGUAGES} == dict.fromkeys(LANGUAGES, PIECES)
+    assert set(build.VERBS) < set(PIECES)
+
+
+@pytest.mark.parametrize("verb", build.VERBS)
+def test_the_languages_put_them_together_in_the_same_order(verb: str) -> None:
+    orders = [build.part_names(verb, language) for language in LANGUAGES]
+
+    assert orders == [orders[0]] * len(LANGUAGES)
+
+
+def test_no_part_is_left_over() -> None:
+    used = {name for verb in build.VERBS for name in build.part_names(verb, "python")}
+
+    assert used == set(PIECES) - set(build.VERBS)
+
+
+def _is_message(text: str) -> bool:
+    """Three words in a row are for people."""
+    return bool(re.search(r"[A-Za-z]+ [a-z<>]+ [a-z<>(]+", text))
+
+
+def python_messages(source: str) -> set[str]:
+    found = set()
+    tree = ast.parse(source)
+    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            found.add("".join(str(p.value) if isinstance(p, ast.Constant) else "<>" for p in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
+            found.add(node.value)
+    return found
+
+
+def bash_messages(source: str) -> set[str]:
+    code = re.sub(r"\\\n", "", re.sub(r"(?m)^\s*#.*$|\s#\s.*$", "", source))
+    texts = re.findall(r'"((?:[^"\\\n]|\\.)*)"|(?<==)\'([^\'\n]*)\'', code)
+    return {re.sub(r"\$\{\w+\}|\$\w+", "<>", double or single) for double, single in texts}
+
+
+def powershell_messages(source: str) -> set[str]:
+    code = re.sub(r'" \+\s*"', "", re.sub(r"(?m)^\s*#.*$|\s#\s.*$", "", source))
+    texts = re.findall(r'"([^"\n]*)"|= \'([^\'\n]*)\'', code)
+    return {re.sub(r"\$\(\$[\w.]+\)|\$\{\w+\}|\$\w+(:\w+)?", "<>", double or single) for double, single in texts}
+
+
+MESSAGES = {"bash": bash_messages, "powershell": powershell_messages, "python": python_messages}
+
+
+def messages(name: str, language: str) -> set[str]:
+    return set(filter(_is_message, MESSAGES[language](files(language)[name])))
+
+
+def variables(name: str, language: str) -> set[str]:
+    """The variables of Octopus that a piece names: what it reads and what it sets."""
+    code = re.sub(r"(?m)^\s*#.*$", "", files(language)[name])
+    return set(re.findall(r'"(Octowait\.\w+|Octopus(?:\.\w+)+|OctopusBypassDeploymentMutex)"', code))
+
+
+def defaults(name: str, language: str) -> set[tuple[str, str]]:
+    """Parameters with their defaults."""
+    pattern = r'[Pp]arameter[ (]"(Octowait\.\w+)",? "([^"$]*)"'
+    return set(re.findall(pattern, files(language)[name]))
+
+
+@pytest.mark.parametrize("language", ["bash", "powershell"])
+@pytest.mark.parametrize("name", PIECES)
+def test_twins_say_the_same(name: str, language: str) -> None:
+    #: How each says that Redis is not for it; Python has it from the exception.
+    own = {"not supported in Bash", "not supported in PowerShell"}
+
+    assert messages(name, language) - own == messages(name, "python") - own
+
+
+@pytest.mark.parametrize("language", ["bash", "powershell"])
+@pytest.mark.parametrize("name", PIECES)
+def test_twins_read_and_set_the_same_variables(name: str, language: str) -> None:
+    assert variables(name, language) == variables(name, "python")
+    assert defaults(name, language) == defaults(name, "python")
+
+
+def test_what_twins_say_and_read_is_found() -> None:
+    """Patterns that find nothing would hold nothing to anything."""
+    said = {name: messages(name, "python") for name in PIECES}
+    read = {name: variables(name, "python") for name in PIECES}
+
+    assert all(said[name] for name in (*build.VERBS, "common_parameters", "line_parameters", "failure", "http"))
+    assert {"Octowait.Url", "Octowait.Token", "Octowait.Machines", "Octopus.Task.Id"} <= read["common_parameters"]
+    assert len(defaults("line_parameters", "python")) == 4
