@@ -13,7 +13,7 @@ from tests.steps.run_step import STEPS, SUFFIXES
 _ACTION_TYPES = {"manual": "Octopus.Manual", "deploy_release": "Octopus.DeployRelease"}
 
 #: How the API spells the languages of scripts.
-_SYNTAXES = {"bash": "Bash", "python": "Python"}
+_SYNTAXES = {"bash": "Bash", "powershell": "PowerShell", "python": "Python"}
 
 
 def deployment_process(project: Project) -> dict[str, Any]:
