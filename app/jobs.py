@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.coordination.connection import Client
-from app.coordination.keys import Keys
-from app.coordination.scripts import translated
 from app.settings import Settings
+from app.store.connection import Client
+from app.store.keys import Keys
+from app.store.scripts import translated
 
 if TYPE_CHECKING:
     from rq import Queue

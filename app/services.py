@@ -15,8 +15,6 @@ import structlog
 from app.coordination.archive import Archive
 from app.coordination.board import Board, Policy, Swept
 from app.coordination.budget import Budget
-from app.coordination.connection import connect
-from app.coordination.errors import StoreError
 from app.coordination.feed import Feed
 from app.coordination.foresight import Foresight
 from app.coordination.kept import Kept
@@ -32,6 +30,8 @@ from app.domain.ids import space_of
 from app.domain.place import Place
 from app.jobs import CATCH_UP, REBUILD, RESUME, Job, enqueue, workers_seen
 from app.settings import Settings
+from app.store.connection import connect
+from app.store.errors import StoreError
 
 if TYPE_CHECKING:
     from app.octopus.ask import Objection

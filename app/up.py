@@ -14,9 +14,9 @@ from pathlib import Path
 from honcho.environ import parse_procfile
 from honcho.manager import Manager
 
-from app.coordination.embedded import EmbeddedServer
-from app.coordination.errors import StoreError
 from app.settings import ADDRESS_FILE, PREFIX, BadSettings, Settings, read_secrets, secrets_file
+from app.store.embedded import EmbeddedServer
+from app.store.errors import StoreError
 
 _PROCFILE = Path(__file__).parent.parent / "Procfile"
 

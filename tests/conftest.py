@@ -23,13 +23,13 @@ from typing import Any
 import pytest
 
 from app.coordination.board import Board, Policy
-from app.coordination.connection import connect
-from app.coordination.embedded import EmbeddedServer
-from app.coordination.errors import StoreUnreachable
 from app.coordination.timeline import Timeline
 from app.domain.run import Run
 from app.services import Services, make_services
 from app.settings import Settings
+from app.store.connection import connect
+from app.store.embedded import EmbeddedServer
+from app.store.errors import StoreUnreachable
 from tests import serving
 
 ROOT = Path(__file__).parent.parent

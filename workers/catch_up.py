@@ -12,11 +12,11 @@ from typing import Any
 
 import structlog
 
-from app.coordination.scripts import translated
 from app.domain.events import WEBHOOK_MS, Effect, Event, Unreadable, effect_of, parse_event
 from app.jobs import CATCH_UP, RESOLVE, enqueue
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusDenied, OctopusError, OctopusMissing
+from app.store.scripts import translated
 from workers.context import Context, current
 
 log = structlog.get_logger()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
-from app.coordination.connection import Client
-from app.coordination.scripts import translated
+from app.store.connection import Client
+from app.store.scripts import translated
 
 # Only the one who has it prolongs it or gives it back.
 _RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"

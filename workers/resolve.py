@@ -14,7 +14,6 @@ from rq.timeouts import JobTimeoutException
 from structlog.contextvars import bind_contextvars
 
 from app.coordination.board import info_of
-from app.coordination.errors import StoreError
 from app.domain.ids import distinct_ids, space_of
 from app.domain.place import Place
 from app.domain.plan import MachineUse, Selection, Target, machines_of
@@ -31,6 +30,7 @@ from app.octopus.errors import (
 )
 from app.octopus.first_step import first_action
 from app.octopus.values import Deployment, RunbookRun, Task
+from app.store.errors import StoreError
 from workers.context import Context, about_task, current
 from workers.lookup import Lookup, Plan
 from workers.memory import document_key

@@ -10,13 +10,13 @@ import structlog
 from rq.timeouts import JobTimeoutException
 
 from app.coordination.board import info_of
-from app.coordination.errors import StoreError
 from app.domain.ids import space_of
 from app.domain.place import Place
 from app.jobs import RESUME, enqueue
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusDenied, OctopusError
 from app.octopus.values import Interruption
+from app.store.errors import StoreError
 from workers.context import Context, about, current
 from workers.intervention import find, note_answer
 

@@ -15,14 +15,14 @@ from rq.queue import Queue
 from rq.serializers import JSONSerializer
 from structlog.contextvars import bound_contextvars
 
-from app.coordination.connection import connect
-from app.coordination.errors import StoreError
-from app.coordination.scripts import translated
 from app.jobs import queues_of
 from app.measures import JOB
 from app.octopus.ask import make_client
 from app.services import make_services
 from app.settings import Settings
+from app.store.connection import connect
+from app.store.errors import StoreError
+from app.store.scripts import translated
 from workers.context import Context, current
 from workers.notify import targets_of
 from workers.patient import PatientJob

@@ -14,15 +14,15 @@ import structlog
 from rq.cron import CronJob, CronScheduler
 
 from app.coordination.active import Active
-from app.coordination.connection import Client
-from app.coordination.errors import StoreError
 from app.coordination.outbox import Outbox
-from app.coordination.scripts import translated
 from app.coordination.timeline import Timeline
 from app.coordination.unresolved import Unresolved
 from app.jobs import ARCHIVE, CATCH_UP, LEARN, NOTIFY, RECONCILE, RESOLVE, WATCH, queues_of
 from app.services import Services, make_services
 from app.settings import Settings
+from app.store.connection import Client
+from app.store.errors import StoreError
+from app.store.scripts import translated
 from workers.lease import Lease
 from workers.measure import measure
 

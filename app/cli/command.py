@@ -138,8 +138,8 @@ def readable_errors() -> Iterator[None]:
 def _fail_at(error: Exception) -> None:
     """Returns where *error* is none that a person could mend."""
     # Only now: they bring the whole of the gate, which takes longer to import than all else that --help needs.
-    from app.coordination.errors import BadStoreAddress, StoreError
     from app.gate import CannotReach, Refused
+    from app.store.errors import BadStoreAddress, StoreError
 
     match error:
         case BadStoreAddress():

@@ -128,8 +128,8 @@ def timeline_verify(files: tuple[Path, ...], as_json: bool) -> None:
 def _archive_head() -> Manifest | None:
     """How the archive ended when it was written last, as octowait remembers it; None where it cannot be asked."""
     from app.coordination.archive import Manifest
-    from app.coordination.errors import StoreError
     from app.gate import CannotReach, Refused
+    from app.store.errors import StoreError
 
     try:
         gate = find_gate(os.environ.get("OCTOWAIT_URL"), os.environ.get("OCTOWAIT_TOKEN"), None)

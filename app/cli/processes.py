@@ -48,8 +48,8 @@ def scheduler() -> None:
 @contextmanager
 def _process_settings() -> Iterator[Settings]:
     """Settings with secrets and a Redis, which is the embedded one if none is set, for as long as this is open."""
-    from app.coordination.embedded import EmbeddedServer
     from app.logs import configure_logs
+    from app.store.embedded import EmbeddedServer
 
     settings = with_secrets(load_settings())
     configure_logs(settings.log_format, level=settings.log_level, secrets=settings.secrets)

@@ -23,10 +23,10 @@ from typing import IO
 
 import structlog
 
-from app.coordination.errors import ArchiveError
 from app.coordination.records import Entry, Filter, Order, Written, order_of
-from app.coordination.turns import in_turns
 from app.domain.chain import Link, body_of, seal
+from app.store.errors import ArchiveError
+from app.store.fairness import in_turns
 
 log = structlog.get_logger()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from app.coordination.connection import Client
-from app.coordination.keys import Keys
-from app.coordination.scripts import translated
+from app.store.connection import Client
+from app.store.keys import Keys
+from app.store.scripts import translated
 
 #: Failed attempts of one address in one minute, after which it has to wait for the next minute.
 MOST_FAILURES = 20

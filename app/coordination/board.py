@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
-from app.coordination.connection import Client
-from app.coordination.keys import Keys
-from app.coordination.scripts import Scripts, translated
 from app.domain.errors import ClosesCircle, GateError, HoldsOthers, InThePast, NoMachines, NotWaiting, UnknownRun
 from app.domain.events import Event
 from app.domain.ids import checked_id, distinct_ids
 from app.domain.place import Holder, MachinePlace, Place, State, circle_words
 from app.domain.run import MAX_PRIORITY, Run, TaskEnd
+from app.store.connection import Client
+from app.store.keys import Keys
+from app.store.scripts import Scripts, translated
 
 
 @dataclass(frozen=True)

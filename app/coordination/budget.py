@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from app.coordination.connection import Client
-from app.coordination.keys import Keys
-from app.coordination.scripts import translated
+from app.store.connection import Client
+from app.store.keys import Keys
+from app.store.scripts import translated
 
 #: Milliseconds in which at most so many requests go out. A second more than the minute: a request can be sent that much
 #: later than it was permitted, and the next one at once.

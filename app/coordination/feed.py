@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import structlog
 
-from app.coordination.connection import Client
-from app.coordination.errors import StoreError
 from app.coordination.timeline import Filter, Record, Timeline
+from app.store.connection import Client
+from app.store.errors import StoreError
 
 log = structlog.get_logger()
 

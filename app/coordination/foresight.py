@@ -15,9 +15,6 @@ from statistics import fmean, pstdev
 from typing import Any
 from zlib import crc32
 
-from app.coordination.connection import Client
-from app.coordination.errors import StoreError
-from app.coordination.keys import Keys
 from app.coordination.learner import (
     ACCURACY,
     DURATIONS,
@@ -27,7 +24,6 @@ from app.coordination.learner import (
     durations_of,
     prediction_field,
 )
-from app.coordination.scripts import translated
 from app.domain.eta import (
     NOTHING,
     SCENARIOS,
@@ -44,6 +40,10 @@ from app.domain.eta import (
     the_longest,
 )
 from app.domain.place import Holder, MachinePlace, Place
+from app.store.connection import Client
+from app.store.errors import StoreError
+from app.store.keys import Keys
+from app.store.scripts import translated
 
 #: Seconds after which the durations, and what a run wants, are read again.
 DURATIONS_SECONDS, KIND_SECONDS = 5.0, 60.0

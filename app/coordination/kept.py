@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.coordination.connection import Client
-from app.coordination.keys import Keys
-from app.coordination.scripts import translated
+from app.store.connection import Client
+from app.store.keys import Keys
+from app.store.scripts import translated
 
 #: Entries that stay; older ones make room.
 MOST_KEPT = 1000

@@ -13,13 +13,13 @@ from typing import Any
 
 import redis
 
-from app.coordination.connection import Client
-from app.coordination.keys import Keys
 from app.coordination.past import CHECKPOINT_EVERY, CHECKPOINTS, HEAD, PER_PRESENT, Checkpoint, Past
-from app.coordination.scripts import translated
 from app.domain.eta import Kind, Prediction
 from app.domain.ledger import week_of
 from app.domain.replay import NEVER, Hold, Replay, Wait
+from app.store.connection import Client
+from app.store.keys import Keys
+from app.store.scripts import translated
 
 #: Names of keys. Durations are a hash by kind of run, predictions a hash by wait, accuracy a hash of counts by week.
 #: The version changes when durations do.

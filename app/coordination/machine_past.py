@@ -9,9 +9,9 @@ from typing import Any
 from app.coordination.past import Past
 from app.coordination.records import Filter, order_of
 from app.coordination.timeline import Timeline
-from app.coordination.turns import in_turns
 from app.domain.replay import BEGIN_WITHOUT_LEASE, WITHOUT_LEASE, Replay
 from app.domain.scenes import Recorded, Told, scenes
+from app.store.fairness import in_turns
 
 #: Other machines whose records are read, too. Of a wait for more, some stretches say that nobody is known.
 MOST_OTHERS = 20

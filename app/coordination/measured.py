@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from app.coordination.connection import Client
-from app.coordination.errors import StoreError
-from app.coordination.keys import Keys
-from app.coordination.scripts import translated
+from app.store.connection import Client
+from app.store.errors import StoreError
+from app.store.keys import Keys
+from app.store.scripts import translated
 
 #: Milliseconds after which a process that has not said how many requests it blocks is gone.
 SILENT_MS = 10_000

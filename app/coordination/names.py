@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from app.coordination.board import info_of
-from app.coordination.connection import Client
-from app.coordination.keys import Keys
-from app.coordination.scripts import translated
 from app.domain.place import describe_info, name_of
 from app.domain.story import Names
+from app.store.connection import Client
+from app.store.keys import Keys
+from app.store.scripts import translated
 
 
 def names_of(client: Client, keys: Keys, *, tasks: Iterable[str], machines: Iterable[str]) -> Names:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from app.coordination.connection import Client
-from app.coordination.keys import Keys
-from app.coordination.scripts import translated
+from app.store.connection import Client
+from app.store.keys import Keys
+from app.store.scripts import translated
 
 # What was told of, what is to be sent and how far the timeline has been read change in one step: whoever dies has done
 # all of it or nothing, and of two at once the second is refused. Without a place (""), nothing is said of the timeline.

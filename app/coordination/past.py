@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from app.coordination.archive import Archive
-from app.coordination.connection import Client
-from app.coordination.keys import Keys
 from app.coordination.records import Stored, order_of
-from app.coordination.scripts import translated
 from app.coordination.timeline import Filter, Timeline
 from app.domain.replay import BEGIN_WITHOUT_LEASE, WITHOUT_EFFECT, WITHOUT_LEASE, Hold, Replay, Wait
 from app.domain.scenes import Recorded
+from app.store.connection import Client
+from app.store.keys import Keys
+from app.store.scripts import translated
 
 #: Records between two checkpoints.
 CHECKPOINT_EVERY = 5_000

@@ -8,9 +8,9 @@ from typing import Any
 
 import structlog
 
-from app.coordination.connection import Client
-from app.coordination.keys import Keys
-from app.coordination.scripts import Scripts, translated
+from app.store.connection import Client
+from app.store.keys import Keys
+from app.store.scripts import Scripts, translated
 
 log = structlog.get_logger()
 

@@ -11,12 +11,12 @@ from typing import Any
 import structlog
 
 from app.coordination.archive import ARCHIVED, DAMAGED, Archive, Manifest, opened, stamp_of
-from app.coordination.connection import Client
-from app.coordination.errors import ArchiveError
-from app.coordination.keys import Keys
 from app.coordination.records import Record, Stored, Written, order_of
-from app.coordination.scripts import translated
 from app.domain.chain import Checker, body_of
+from app.store.connection import Client
+from app.store.errors import ArchiveError
+from app.store.keys import Keys
+from app.store.scripts import translated
 
 log = structlog.get_logger()
 

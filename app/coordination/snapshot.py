@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.coordination.board import holder, info_of
-from app.coordination.connection import Client
-from app.coordination.keys import Keys
-from app.coordination.scripts import translated
 from app.domain.place import Holder
+from app.store.connection import Client
+from app.store.keys import Keys
+from app.store.scripts import translated
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from app.coordination.archive import ARCHIVED, Archive
-from app.coordination.connection import Client
-from app.coordination.keys import Keys
 from app.coordination.records import Entry, Filter, Order, Record, Stored, order_of
-from app.coordination.scripts import translated
 from app.domain.scenes import Recorded
+from app.store.connection import Client
+from app.store.keys import Keys
+from app.store.scripts import translated
 
 __all__ = ["CHUNK", "MOST_SCANNED", "Filter", "Record", "Timeline"]
 

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
-from app.coordination.connection import Client
-from app.coordination.keys import Keys
-from app.coordination.scripts import translated
+from app.store.connection import Client
+from app.store.keys import Keys
+from app.store.scripts import translated
 
 #: Milliseconds for which names of a run are looked for.
 NAMELESS_MS = 600_000

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
-from app.coordination.connection import Client
-from app.coordination.keys import Keys
-from app.coordination.scripts import translated
+from app.store.connection import Client
+from app.store.keys import Keys
+from app.store.scripts import translated
 
 #: Pauses after the first refusal of a space and at most, doubled in between: what Octopus hides it hides for long, and
 #: a proxy that answers for it while it starts does so for seconds.

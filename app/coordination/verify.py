@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.coordination.archive import DAMAGED, Manifest, manifest_in, opened, stamp_of
-from app.coordination.errors import ArchiveError
 from app.domain.chain import Checker, Link
+from app.store.errors import ArchiveError
 
 _DATA, _MANIFEST = ".ndjson.gz", ".json"
 

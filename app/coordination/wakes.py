@@ -7,8 +7,8 @@ import threading
 import redis
 import structlog
 
-from app.coordination.connection import Client
-from app.coordination.keys import Keys
+from app.store.connection import Client
+from app.store.keys import Keys
 
 log = structlog.get_logger()
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from app.coordination.condition import Condition
 from app.gate import Gate
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusError
 from app.octopus.values import Server, Space, Subscription, Task
 from app.settings import Settings
+from app.store.persistence import Condition
 from app.subscription import wanted_categories
 
 Json = Mapping[str, Any]

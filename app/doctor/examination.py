@@ -8,11 +8,6 @@ from functools import partial
 from typing import Any
 
 from app.coordination.budget import Budget
-from app.coordination.condition import Condition, read_condition
-from app.coordination.connection import connect
-from app.coordination.embedded import EmbeddedServer
-from app.coordination.errors import StoreError
-from app.coordination.keys import Keys
 from app.doctor import on_octopus, on_octowait, on_projects, on_subscription
 from app.doctor.case import Case
 from app.doctor.findings import Finding, unknown, warning
@@ -20,6 +15,11 @@ from app.gate import CannotReach, Gate, Refused
 from app.octopus.ask import make_client, probe
 from app.octopus.errors import OctopusError
 from app.settings import Settings
+from app.store.connection import connect
+from app.store.embedded import EmbeddedServer
+from app.store.errors import StoreError
+from app.store.keys import Keys
+from app.store.persistence import Condition, read_condition
 from app.subscription import Unusable
 
 Check = Callable[[Case], Iterator[Finding]]

@@ -14,8 +14,8 @@ from urllib.parse import parse_qs
 
 import gevent
 
-from app.coordination.errors import StoreError
 from app.services import Services
+from app.store.errors import StoreError
 from app.web.auth import ALLOWS, Tokens, bearer
 from app.web.problems import Problem
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from flask import g, render_template, request
 
-from app.coordination.scripts import translated
 from app.coordination.timeline import Filter, Record
 from app.domain.events import is_early
 from app.services import Services
+from app.store.scripts import translated
 from app.web.contract import services
 from app.web.pages import blueprint
 

@@ -9,8 +9,8 @@ import structlog
 from flask import Flask, Response, json, request
 from werkzeug.exceptions import HTTPException
 
-from app.coordination.errors import StoreError
 from app.domain.errors import GateError
+from app.store.errors import StoreError
 
 log = structlog.get_logger()
 

@@ -52,7 +52,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 def _sweep(services: Services) -> None:
     import gevent
 
-    from app.coordination.errors import StoreError
+    from app.store.errors import StoreError
 
     while True:
         try:

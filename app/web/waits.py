@@ -7,11 +7,11 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from app.coordination.turns import in_turns
 from app.domain.errors import UnknownRun
 from app.domain.place import WAIT_STATES, Place
 from app.domain.run import Run
 from app.settings import Token
+from app.store.fairness import in_turns
 from app.web.blocking import PROBLEM
 from app.web.contract import Api, services
 from app.web.models import (

@@ -6,10 +6,10 @@ from typing import Any
 
 from flask import Blueprint, request
 
-from app.coordination.errors import StoreError
 from app.domain.events import Unreadable, parse_delivery, redacted
 from app.jobs import CATCH_UP, RESOLVE
 from app.measures import WEBHOOKS
+from app.store.errors import StoreError
 from app.web.auth import is_webhook_secret
 from app.web.contract import Api, read_body, services
 from app.web.models import Delivered

@@ -14,7 +14,7 @@ import redis
 import redis_lock
 
 from app.coordination.board import Board
-from app.coordination.connection import connect
+from app.store.connection import connect
 from tests.bench.report import Report, median, percentile
 from tests.bench.world import board_on, calls_of, directory, embedded, new_namespace, new_run
 

@@ -30,7 +30,7 @@ def bare() -> Any:
     from flask import Flask, request
     from pydantic import BaseModel
 
-    from app.coordination.connection import connect
+    from app.store.connection import connect
 
     class Event(BaseModel):
         Id: str

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from app.coordination.board import Board
-from app.coordination.connection import Client, connect
-from app.coordination.embedded import EmbeddedServer
-from app.coordination.scripts import source
 from app.domain.run import Run
+from app.store.connection import Client, connect
+from app.store.embedded import EmbeddedServer
+from app.store.scripts import source
 from tests.conftest import Service, eventually
 
 #: As the step sends it.

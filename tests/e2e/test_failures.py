@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app.coordination.embedded import EmbeddedServer
+from app.store.embedded import EmbeddedServer
 from tests.conftest import Service, eventually
 
 MACHINE = {"machines": ["Machines-7"]}

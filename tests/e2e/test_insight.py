@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from app.coordination.board import Board
-from app.coordination.connection import connect
-from app.coordination.keys import Keys
 from app.coordination.learner import Learner
 from app.domain.run import Run
+from app.store.connection import connect
+from app.store.keys import Keys
 from tests.conftest import Service, a_delivery, eventually
 from tests.e2e.test_cli import Cli
 

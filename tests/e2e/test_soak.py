@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.coordination.embedded import EmbeddedServer
+from app.store.embedded import EmbeddedServer
 from tests.simulator.soak import polling_loop, server, soak
 
 

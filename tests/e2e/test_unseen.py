@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.coordination.connection import connect
-from app.coordination.keys import Keys
 from app.coordination.unseen import Unseen, UnseenRun
+from app.store.connection import connect
+from app.store.keys import Keys
 from tests.conftest import Service
 
 WHY = "Octopus answers 403 for Spaces-99"

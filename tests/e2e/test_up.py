@@ -12,7 +12,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from app.coordination.embedded import EmbeddedServer
+from app.store.embedded import EmbeddedServer
 from tests.conftest import ROOT, eventually, free_port
 
 

@@ -14,8 +14,6 @@ from datetime import timedelta
 import pytest
 
 from app.coordination.archive import Archive
-from app.coordination.connection import connect
-from app.coordination.errors import ArchiveError
 from app.coordination.learner import Learner
 from app.coordination.past import Past
 from app.coordination.records import Filter, order_of
@@ -26,6 +24,8 @@ from app.domain.replay import Wait
 from app.domain.run import Run
 from app.jobs import ARCHIVE, queues_of
 from app.octopus.client import OctopusClient
+from app.store.connection import connect
+from app.store.errors import ArchiveError
 from tests.conftest import ROOT, services_on
 from workers.archive import archive_due
 from workers.context import Context
@@ -487,8 +487,8 @@ gevent.monkey.patch_all()
 import sys, time, gevent
 from pathlib import Path
 from app.coordination.archive import Archive
-from app.coordination.connection import connect
-from app.coordination.keys import Keys
+from app.store.connection import connect
+from app.store.keys import Keys
 from app.coordination.records import Filter
 from app.coordination.timeline import Timeline
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.coordination.budget import WINDOW_MS, Budget
-from app.coordination.connection import connect
-from app.coordination.errors import StoreUnreachable
-from app.coordination.keys import Keys
+from app.store.connection import connect
+from app.store.errors import StoreUnreachable
+from app.store.keys import Keys
 
 
 @pytest.fixture

@@ -8,17 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.coordination.board import Board
-from app.coordination.connection import connect
-from app.coordination.embedded import EmbeddedServer
-from app.coordination.errors import StoreUnreachable
 from app.domain.run import Run
+from app.store.connection import connect
+from app.store.embedded import EmbeddedServer
+from app.store.errors import StoreUnreachable
 from tests.conftest import ROOT, opened
 
 # Uses the server until its input ends, and says which server that is.
 USER = """
 import sys
 from pathlib import Path
-from app.coordination.embedded import EmbeddedServer
+from app.store.embedded import EmbeddedServer
 server = EmbeddedServer(Path(sys.argv[1]))
 server.acquire()
 print(server.pid, flush=True)

@@ -11,12 +11,12 @@ from datetime import timedelta
 import pytest
 
 from app.coordination.board import Board
-from app.coordination.connection import connect
-from app.coordination.embedded import EmbeddedServer
-from app.coordination.errors import StoreUnreachable
 from app.coordination.timeline import Filter, Timeline
 from app.domain.events import Effect, Event
 from app.domain.run import Run
+from app.store.connection import connect
+from app.store.embedded import EmbeddedServer
+from app.store.errors import StoreUnreachable
 from tests.conftest import ROOT, eventually, opened
 
 MINUTE = timedelta(minutes=1)
@@ -26,7 +26,7 @@ STEP = """
 import sys
 from datetime import timedelta
 from app.coordination.board import Board
-from app.coordination.connection import connect
+from app.store.connection import connect
 from app.domain.run import Run
 url, namespace, task = sys.argv[1:]
 board = Board(connect(url), namespace=namespace, blocking=connect(url, blocking=True))

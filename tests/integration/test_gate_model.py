@@ -18,11 +18,11 @@ from hypothesis.stateful import (
 )
 
 from app.coordination.board import Board
-from app.coordination.connection import connect
 from app.coordination.snapshot import take
 from app.domain.errors import ClosesCircle, HoldsOthers
 from app.domain.events import Effect, Event
 from app.domain.run import Run
+from app.store.connection import connect
 from tests.conftest import Clock, opened
 from tests.integration.gate_model import TTL, Model
 

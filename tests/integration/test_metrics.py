@@ -10,12 +10,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.coordination.budget import Budget
-from app.coordination.connection import connect
 from app.coordination.measured import SILENT_MS, Measured, Tally
 from app.coordination.timeline import Timeline
 from app.domain.events import Effect
 from app.measures import HANDOFF, JOB, MEASURES, RECORDS, WEBHOOKS, Derived
 from app.settings import Settings
+from app.store.connection import connect
 from app.web import create_app
 from tests.conftest import TOKENS, WEBHOOK_SECRET, a_delivery, eventually, services_on
 from tests.integration.octopus_tells import Octopus

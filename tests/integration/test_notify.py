@@ -11,11 +11,11 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
-from app.coordination.connection import connect
 from app.coordination.outbox import Outbox
 from app.jobs import NOTIFY, queues_of
 from app.notices import LATE_MS
 from app.settings import BadSettings, Settings
+from app.store.connection import connect
 from tests.conftest import eventually, services_on
 from tests.integration.octopus_tells import Octopus
 from tests.integration.test_archive import Killed, dying_after

@@ -14,15 +14,15 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from app.coordination.budget import Budget
-from app.coordination.connection import connect
-from app.coordination.errors import StoreError
-from app.coordination.keys import Keys
 from app.octopus.ask import make_client as client_of
 from app.octopus.ask import objection_to_release
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusBusy, OctopusDenied, OctopusRejected, OctopusUnreachable
 from app.octopus.values import SubscriptionSpec
 from app.settings import Settings
+from app.store.connection import connect
+from app.store.errors import StoreError
+from app.store.keys import Keys
 
 TASK = {"Id": "ServerTasks-4711", "State": "Executing"}
 TASK_PATH = "/api/tasks/ServerTasks-4711"

@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.coordination.board import Board
-from app.coordination.connection import connect
 from app.coordination.foresight import Foresight
 from app.coordination.learner import Learner
 from app.coordination.past import Past
@@ -23,6 +22,7 @@ from app.domain.ledger import By, Ledger
 from app.domain.replay import Hold, Replay, Wait
 from app.domain.run import Run
 from app.domain.stretches import Reason
+from app.store.connection import connect
 from tests.conftest import Clock, opened
 
 MACHINES = ["Machines-1", "Machines-2", "Machines-3"]

@@ -1,19 +1,18 @@
 import inspect
 import re
-from pathlib import Path
 
 import pytest
 
-from app.coordination import scripts
 from app.coordination.board import Board
-from app.coordination.connection import connect
-from app.coordination.errors import StoreError, StoreUnreachable
-from app.coordination.keys import NAMES
 from app.coordination.reach import Reach
 from app.domain.run import Run
+from app.store import scripts
+from app.store.connection import connect
+from app.store.errors import StoreError, StoreUnreachable
+from app.store.keys import NAMES
 from tests.conftest import opened
 
-LUA = Path(scripts.__file__).parent / "lua"
+LUA = scripts.LUA
 SCRIPTS = sorted(path.stem for path in LUA.glob("*.lua"))
 
 #: Commands that Redis 6.2 has, as far as scripts may want them.

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from app.coordination.connection import connect
 from app.coordination.timeline import MOST_SCANNED, Filter
 from app.domain.run import Run
+from app.store.connection import connect
 
 MANY = MOST_SCANNED + 3_000
 

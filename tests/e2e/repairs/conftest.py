@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from app.coordination.board import Board
-from app.coordination.connection import connect
 from app.octopus.client import OctopusClient
+from app.store.connection import connect
 from tests.conftest import services_on
 from tests.e2e.repairs.helpers import MARKED, deploys, do_in
 from tests.simulator.control import Deployment, SimulatedOctopus

@@ -45,7 +45,7 @@ def test_nothing_is_resolved_while_the_board_is_closed(board, octopus, do):
 
 
 def test_empty_redis_grants_nobody_until_octopus_has_said_who_runs(make_context, redis_url, namespace, octopus):
-    from app.coordination.connection import connect
+    from app.store.connection import connect
 
     board = Board(connect(redis_url), namespace=namespace, policy=Policy(waiter_ttl=timedelta(minutes=10)))
     context, clock = make_context(board), Clock(board)
@@ -70,7 +70,7 @@ def test_empty_redis_grants_nobody_until_octopus_has_said_who_runs(make_context,
 
 
 def test_first_start_opens_at_once_when_nothing_runs(make_context, redis_url, namespace):
-    from app.coordination.connection import connect
+    from app.store.connection import connect
 
     board = Board(connect(redis_url), namespace=namespace)
 
@@ -80,7 +80,7 @@ def test_first_start_opens_at_once_when_nothing_runs(make_context, redis_url, na
 
 
 def test_board_stays_closed_while_octopus_does_not_answer(make_context, redis_url, namespace, octopus):
-    from app.coordination.connection import connect
+    from app.store.connection import connect
 
     board = Board(connect(redis_url), namespace=namespace)
     octopus.faults(error=1.0)
@@ -92,7 +92,7 @@ def test_board_stays_closed_while_octopus_does_not_answer(make_context, redis_ur
 
 
 def test_board_stays_closed_while_the_machines_of_a_run_may_yet_be_told(make_context, redis_url, namespace, octopus):
-    from app.coordination.connection import connect
+    from app.store.connection import connect
 
     board = Board(connect(redis_url), namespace=namespace)
     context, clock = make_context(board), Clock(board)
@@ -117,7 +117,7 @@ def test_board_stays_closed_while_the_machines_of_a_run_may_yet_be_told(make_con
 
 
 def test_board_stays_closed_when_redis_is_lost_again_during_the_rebuild(make_context, redis_url, namespace, octopus):
-    from app.coordination.connection import connect
+    from app.store.connection import connect
 
     board = Board(connect(redis_url), namespace=namespace)
     context, clock = make_context(board), Clock(board)
@@ -144,7 +144,7 @@ def test_board_stays_closed_when_redis_is_lost_again_during_the_rebuild(make_con
 
 
 def test_parked_waiters_are_put_back_in_line(make_context, redis_url, namespace, octopus):
-    from app.coordination.connection import connect
+    from app.store.connection import connect
 
     board = Board(connect(redis_url), namespace=namespace)
     context, clock = make_context(board), Clock(board)
@@ -171,7 +171,7 @@ def test_only_its_own_interventions_tell_the_rebuild_of_a_parked_waiter(
     make_context, redis_url, namespace, octopus, claimed_by_others
 ):
     """A run at work that is taken for a waiter does not make its machines busy."""
-    from app.coordination.connection import connect
+    from app.store.connection import connect
 
     board = Board(connect(redis_url), namespace=namespace)
     context, clock = make_context(board), Clock(board)

@@ -12,10 +12,10 @@ from typing import Any
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from app.coordination.condition import Condition
 from app.doctor import on_octopus
 from app.doctor.case import Case
 from app.doctor.findings import Level
+from app.store.persistence import Condition
 from tests.conftest import ROOT, a_delivery
 
 SECRET = "webhook-secret-for-tests"

@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 from rq import SimpleWorker
 
-from app.coordination.condition import read_condition
-from app.coordination.connection import connect
 from app.doctor import on_octowait
 from app.doctor.examination import open_case
 from app.domain.run import Run
 from app.gate import HttpGate
 from app.jobs import queues_of
+from app.store.connection import connect
+from app.store.persistence import read_condition
 from tests.integration.doctor.helpers import ERROR, GOOD, OK, UNKNOWN, WARNING, deliver, found, levels
 
 
@@ -75,7 +75,7 @@ def test_condition_is_that_of_the_server(redis_url):
     found = read_condition(client)
     client.close()
 
-    # The embedded server, as app/coordination/embedded.py configures it.
+    # The embedded server, as app/store/embedded.py configures it.
     assert (found.append_only, found.fsync, found.snapshots, found.eviction) == (True, "always", False, "noeviction")
     assert found.version.count(".") == 2
 

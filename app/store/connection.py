@@ -10,7 +10,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from app.coordination.errors import BadStoreAddress
+from app.store.errors import BadStoreAddress
 
 Client = redis.Redis
 

@@ -22,8 +22,8 @@ from typing import IO
 
 import redis
 
-from app.coordination.connection import connect
-from app.coordination.errors import StoreUnreachable
+from app.store.connection import connect
+from app.store.errors import StoreUnreachable
 
 #: Seconds the server may take to load its data.
 START_TIMEOUT = 30.0

@@ -11,11 +11,12 @@ from typing import Any
 import redis
 from redis.commands.core import Script
 
-from app.coordination.connection import Client
-from app.coordination.errors import StoreError, StoreUnreachable
-from app.coordination.keys import Keys
+from app.store.connection import Client
+from app.store.errors import StoreError, StoreUnreachable
+from app.store.keys import Keys
 
-_LUA = Path(__file__).parent / "lua"
+#: Where the scripts are.
+LUA = Path(__file__).parent.parent / "coordination" / "lua"
 
 #: What stands in front of every script; each builds on those before it.
 LIBRARY = tuple(
@@ -26,7 +27,7 @@ LIBRARY = tuple(
 @cache
 def source(name: str) -> str:
     """The text of ``lua/<name>.lua`` behind those of ``lua/lib/``."""
-    return "".join((_LUA / f"{part}.lua").read_text() for part in (*LIBRARY, name))
+    return "".join((LUA / f"{part}.lua").read_text() for part in (*LIBRARY, name))
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from typing import Any
 
 import redis
 
-from app.coordination.connection import Client
-from app.coordination.scripts import translated
+from app.store.connection import Client
+from app.store.scripts import translated
 
 
 @dataclass(frozen=True)

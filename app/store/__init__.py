@@ -1,0 +1,1 @@
+"""Redis: connection, keys, scripts, errors, persistence; the only importer of `redis`."""
