@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from app.coordination.records import KINDS, Record
 from app.domain.events import is_early
+from app.history.records import KINDS, Record
 from app.jobs import JOBS
 
 #: What is added to which field of the store; fields are ``name NUL label values NUL part``, all separated by NUL, where

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from app.coordination.archive import Archive
 from app.coordination.board import Board, Policy, Swept
 from app.coordination.budget import Budget
-from app.coordination.feed import Feed
-from app.coordination.foresight import Foresight
 from app.coordination.kept import Kept
 from app.coordination.measured import Measured, Tally
-from app.coordination.past import Past
 from app.coordination.reach import Reach
-from app.coordination.retention import Retention
 from app.coordination.snapshot import Counts, Snapshot, count, take
-from app.coordination.timeline import Timeline
 from app.coordination.unseen import Unseen
 from app.coordination.wakes import Wakes
 from app.domain.ids import space_of
 from app.domain.place import Place
+from app.history.archive.files import Archive
+from app.history.archive.retention import Retention
+from app.history.estimates import Foresight
+from app.history.feed import Feed
+from app.history.intervals import Past
+from app.history.timeline import Timeline
 from app.jobs import CATCH_UP, REBUILD, RESUME, Job, enqueue, workers_seen
 from app.settings import Settings
 from app.store.connection import connect

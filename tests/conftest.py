@@ -23,8 +23,8 @@ from typing import Any
 import pytest
 
 from app.coordination.board import Board, Policy
-from app.coordination.timeline import Timeline
 from app.domain.run import Run
+from app.history.timeline import Timeline
 from app.services import Services, make_services
 from app.settings import Settings
 from app.store.connection import connect

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 
 from app.coordination.measured import Measured
-from app.coordination.timeline import Filter, Timeline
+from app.history.timeline import Filter, Timeline
 from app.measures import Derived
 
 #: Records of one pass; the rest is the next one's.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from app.coordination.outbox import Letter, Outbox
-from app.coordination.timeline import Filter, Timeline
+from app.history.timeline import Filter, Timeline
 from app.jobs import NOTIFY, enqueue
 from app.notices import Notice, cause_of_wait, notice_of, notice_of_wait
 from app.settings import PREFIX, BadSettings, Settings

@@ -15,8 +15,8 @@ from rq.cron import CronJob, CronScheduler
 
 from app.coordination.active import Active
 from app.coordination.outbox import Outbox
-from app.coordination.timeline import Timeline
 from app.coordination.unresolved import Unresolved
+from app.history.timeline import Timeline
 from app.jobs import ARCHIVE, CATCH_UP, LEARN, NOTIFY, RECONCILE, RESOLVE, WATCH, queues_of
 from app.services import Services, make_services
 from app.settings import Settings

@@ -15,8 +15,8 @@ from app.cli.printing import print_json, print_lines, print_table
 from app.settings import BadSettings, load_settings
 
 if TYPE_CHECKING:
-    from app.coordination.archive import Manifest
     from app.gate import Gate
+    from app.history.archive.files import Manifest
 
 
 @click.group(
@@ -111,7 +111,7 @@ def timeline_verify(files: tuple[Path, ...], as_json: bool) -> None:
     Without FILES it checks all of OCTOWAIT_ARCHIVE_DIR, up to the end that octowait remembers if it can be reached.
     Exit status 1 means that something was changed or is missing.
     """
-    from app.coordination.verify import verify_directory, verify_files
+    from app.history.archive.verify import verify_directory, verify_files
 
     found = verify_files(files) if files else verify_directory(load_settings().archive_directory, _archive_head())
     if as_json:
@@ -127,8 +127,8 @@ def timeline_verify(files: tuple[Path, ...], as_json: bool) -> None:
 
 def _archive_head() -> Manifest | None:
     """How the archive ended when it was written last, as octowait remembers it; None where it cannot be asked."""
-    from app.coordination.archive import Manifest
     from app.gate import CannotReach, Refused
+    from app.history.archive.files import Manifest
     from app.store.errors import StoreError
 
     try:

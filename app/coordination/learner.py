@@ -13,10 +13,10 @@ from typing import Any
 
 import redis
 
-from app.coordination.past import CHECKPOINT_EVERY, CHECKPOINTS, HEAD, PER_PRESENT, Checkpoint, Past
 from app.domain.eta import Kind, Prediction
 from app.domain.ledger import week_of
 from app.domain.replay import NEVER, Hold, Replay, Wait
+from app.history.intervals import CHECKPOINT_EVERY, CHECKPOINTS, HEAD, PER_PRESENT, Checkpoint, Past
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.scripts import translated

@@ -8,8 +8,8 @@ from typing import Any
 
 from flask import g, render_template, request
 
-from app.coordination.timeline import Filter, Record
 from app.domain.events import is_early
+from app.history.timeline import Filter, Record
 from app.services import Services
 from app.store.scripts import translated
 from app.web.contract import services

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from app.coordination.records import order_of
+from app.history.records import order_of
 from app.measures import MEASURES, Measure
 from app.services import Services
 from app.settings import Token

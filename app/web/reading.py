@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 from flask import Blueprint, Response, request, stream_with_context
 
-from app.coordination.records import COLUMNS
-from app.coordination.timeline import Filter
 from app.domain.errors import UnknownRun
+from app.history.records import COLUMNS
+from app.history.timeline import Filter
 from app.settings import Token
 from app.web.contract import Api, services
 from app.web.models import (

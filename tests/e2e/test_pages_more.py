@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from app.coordination.archive import ARCHIVED, Manifest
 from app.coordination.attempts import MOST_FAILURES
 from app.coordination.learner import Learner
 from app.domain.run import Run, TaskEnd
+from app.history.archive.files import ARCHIVED, Manifest
 from tests.conftest import TOKENS, a_delivery
 from tests.e2e.boards import join, write_past
 from tests.e2e.browser import keep_screenshot, serious_findings

@@ -19,7 +19,7 @@ from pytest_httpserver import HTTPServer
 from app.coordination.board import Board
 from app.coordination.kept import Kept
 from app.coordination.reach import Reach
-from app.coordination.timeline import Filter, Timeline
+from app.history.timeline import Filter, Timeline
 from app.jobs import CATCH_UP, REBUILD, RECONCILE, RESOLVE, RESUME, WATCH, enqueue, queues_of
 from app.settings import Settings
 from tests.conftest import TOKENS, Service, a_delivery, eventually

@@ -6,9 +6,9 @@ import pytest
 
 from app.coordination.active import Active, Gap
 from app.coordination.board import Policy
-from app.coordination.timeline import Filter, Timeline
 from app.domain.events import Batch, Effect
 from app.domain.run import Run, TaskEnd
+from app.history.timeline import Filter, Timeline
 from tests.conftest import Clock
 from tests.integration.octopus_tells import WEB, Octopus
 

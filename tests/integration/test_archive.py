@@ -13,15 +13,15 @@ from datetime import timedelta
 
 import pytest
 
-from app.coordination.archive import Archive
 from app.coordination.learner import Learner
-from app.coordination.past import Past
-from app.coordination.records import Filter, order_of
-from app.coordination.retention import Retention
-from app.coordination.timeline import Timeline
-from app.coordination.verify import verify_directory, verify_files
 from app.domain.replay import Wait
 from app.domain.run import Run
+from app.history.archive.files import Archive
+from app.history.archive.retention import Retention
+from app.history.archive.verify import verify_directory, verify_files
+from app.history.intervals import Past
+from app.history.records import Filter, order_of
+from app.history.timeline import Timeline
 from app.jobs import ARCHIVE, queues_of
 from app.octopus.client import OctopusClient
 from app.store.connection import connect
@@ -486,11 +486,11 @@ import gevent.monkey
 gevent.monkey.patch_all()
 import sys, time, gevent
 from pathlib import Path
-from app.coordination.archive import Archive
+from app.history.archive.files import Archive
 from app.store.connection import connect
 from app.store.keys import Keys
-from app.coordination.records import Filter
-from app.coordination.timeline import Timeline
+from app.history.records import Filter
+from app.history.timeline import Timeline
 
 turns = 0
 

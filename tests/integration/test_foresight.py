@@ -9,9 +9,9 @@ from datetime import timedelta
 
 import pytest
 
-from app.coordination.foresight import Foresight
 from app.coordination.learner import Learner
 from app.domain.run import Run
+from app.history.estimates import Foresight
 
 MINUTE_MS = 60_000
 

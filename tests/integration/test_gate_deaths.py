@@ -11,9 +11,9 @@ from datetime import timedelta
 import pytest
 
 from app.coordination.board import Board
-from app.coordination.timeline import Filter, Timeline
 from app.domain.events import Effect, Event
 from app.domain.run import Run
+from app.history.timeline import Filter, Timeline
 from app.store.connection import connect
 from app.store.embedded import EmbeddedServer
 from app.store.errors import StoreUnreachable

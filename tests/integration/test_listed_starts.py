@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from app.coordination.board import Board, Policy
-from app.coordination.timeline import Filter, Timeline
 from app.domain.events import Effect, Event
 from app.domain.run import TaskEnd
+from app.history.timeline import Filter, Timeline
 from app.jobs import queues_of
 from app.octopus.errors import OctopusBusy
 from tests.conftest import Clock

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.coordination.budget import Budget
 from app.coordination.measured import SILENT_MS, Measured, Tally
-from app.coordination.timeline import Timeline
 from app.domain.events import Effect
+from app.history.timeline import Timeline
 from app.measures import HANDOFF, JOB, MEASURES, RECORDS, WEBHOOKS, Derived
 from app.settings import Settings
 from app.store.connection import connect

@@ -6,9 +6,9 @@ import pytest
 
 from app.coordination.active import Active
 from app.coordination.board import Policy
-from app.coordination.timeline import Filter
 from app.domain.events import Effect
 from app.domain.run import Run
+from app.history.timeline import Filter
 from tests.conftest import Clock
 from tests.integration.octopus_tells import Octopus
 

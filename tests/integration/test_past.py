@@ -11,17 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.coordination.board import Board
-from app.coordination.foresight import Foresight
 from app.coordination.learner import Learner
-from app.coordination.past import Past
 from app.coordination.snapshot import take
-from app.coordination.timeline import Filter, Timeline
 from app.domain.errors import GateError
 from app.domain.events import Effect, Event
 from app.domain.ledger import By, Ledger
 from app.domain.replay import Hold, Replay, Wait
 from app.domain.run import Run
 from app.domain.stretches import Reason
+from app.history.estimates import Foresight
+from app.history.intervals import Past
+from app.history.timeline import Filter, Timeline
 from app.store.connection import connect
 from tests.conftest import Clock, opened
 
@@ -425,7 +425,7 @@ def test_those_far_behind_in_a_line_share_what_is_known_of_the_first(deployments
     both = [("Machines-7",), ("Machines-8",), ("Machines-7", "Machines-8")]
     tasks = [deployments.join(machines=both[number % 3]).task_id for number in range(120)]
     # As if there were more in line than a process looks at.
-    monkeypatch.setattr("app.coordination.foresight.MOST_LOOKS", 0)
+    monkeypatch.setattr("app.history.estimates.MOST_LOOKS", 0)
     places = [place for task in tasks if (place := board.place(task)).is_waiting]
     shared = Foresight(board.client, board.keys, board.place)
 

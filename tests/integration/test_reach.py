@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from app.coordination.board import Board
 from app.coordination.budget import Budget
 from app.coordination.reach import TOLD_AFTER, Reach
-from app.coordination.timeline import Filter, Timeline
+from app.history.timeline import Filter, Timeline
 from app.jobs import WATCH
 from app.notices import notice_of
 from app.octopus.ask import PROBE_SECONDS, probe

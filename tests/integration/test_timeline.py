@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.coordination.timeline import MOST_SCANNED, Filter
 from app.domain.run import Run
+from app.history.timeline import MOST_SCANNED, Filter
 from app.store.connection import connect
 
 MANY = MOST_SCANNED + 3_000

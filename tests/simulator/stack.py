@@ -11,7 +11,7 @@ from rq import SimpleWorker
 
 from app.coordination.active import Active
 from app.coordination.board import Board
-from app.coordination.timeline import Filter, Record, Timeline
+from app.history.timeline import Filter, Record, Timeline
 from app.store.connection import connect
 from tests.conftest import TOKENS, WEBHOOK_SECRET, Service, eventually
 from tests.simulator.control import SimulatedOctopus

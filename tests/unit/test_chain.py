@@ -1,6 +1,6 @@
 import pytest
 
-from app.domain.chain import Checker, Link, Unsealed, body_of, seal, unseal
+from app.history.archive.hash_chain import Checker, Link, Unsealed, body_of, seal, unseal
 
 BODIES = [f'{{"id":"{n}-0","detail":{{"seq":7,"chain":"x"}}}}' for n in range(1, 7)]
 

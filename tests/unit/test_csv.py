@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from app.coordination.records import COLUMNS
+from app.history.records import COLUMNS
 from app.web.insight import COLUMNS as LEDGER_COLUMNS
 from app.web.insight import ledger_csv
 from app.web.reading import as_csv

@@ -20,17 +20,18 @@ FLOORS: dict[str, set[str]] = {
     "logs": set(),
     "__main__": {"cli"},
     "cli": {
-        "app", "coordination", "doctor", "domain", "gate", "logs", "settings", "store", "subscription",
+        "app", "doctor", "domain", "gate", "history", "logs", "settings", "store", "subscription",
         "subscription_words", "template_upload", "templates", "up", "waiting", "web", "workers",
     },
-    "coordination": {"domain", "store"},
+    "coordination": {"domain", "history", "store"},
     "doctor": {"coordination", "domain", "gate", "octopus", "settings", "store", "subscription"},
     "gate": {"services", "settings", "web"},
+    "history": {"coordination", "domain", "store"},
     "jobs": {"settings", "store"},
-    "measures": {"coordination", "domain", "jobs"},
-    "notices": {"coordination", "domain"},
+    "measures": {"domain", "history", "jobs"},
+    "notices": {"domain", "history"},
     "octopus": {"domain", "settings"},
-    "services": {"coordination", "domain", "jobs", "octopus", "settings", "store"},
+    "services": {"coordination", "domain", "history", "jobs", "octopus", "settings", "store"},
     "settings": {"domain"},
     "subscription": {"domain", "gate", "octopus", "settings"},
     "subscription_words": {"octopus", "settings", "subscription"},
@@ -38,8 +39,11 @@ FLOORS: dict[str, set[str]] = {
     "templates": {"app"},
     "up": {"settings", "store"},
     "waiting": {"gate"},
-    "web": {"app", "coordination", "domain", "jobs", "logs", "measures", "services", "settings", "store"},
-    "workers": {"coordination", "domain", "jobs", "measures", "notices", "octopus", "services", "settings", "store"},
+    "web": {"app", "coordination", "domain", "history", "jobs", "logs", "measures", "services", "settings", "store"},
+    "workers": {
+        "coordination", "domain", "history", "jobs", "measures", "notices", "octopus", "services",
+        "settings", "store",
+    },
 }  # fmt: skip
 
 #: The packages that alone import a library; others do so in the files named as exceptions.
@@ -56,8 +60,8 @@ LUA_LITERALS: set[str] = {
     "app/coordination/budget.py",
     "app/coordination/measured.py",
     "app/coordination/outbox.py",
-    "app/coordination/retention.py",
-    "app/coordination/timeline.py",
+    "app/history/archive/retention.py",
+    "app/history/timeline.py",
     "workers/lease.py",
 }
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.coordination.records import Record
 from app.domain.events import WEBHOOK_MS
+from app.history.records import Record
 from app.measures import HANDOFF, REPAIRS, Derived
 from app.web.health_page import is_repair
 

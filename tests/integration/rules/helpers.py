@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from app.coordination.timeline import Filter
+from app.history.timeline import Filter
 
 
 def seconds(number):

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from app.coordination.archive import ARCHIVED, Archive
-from app.coordination.records import Entry, Filter, Order, Record, Stored, order_of
 from app.domain.scenes import Recorded
+from app.history.archive.files import ARCHIVED, Archive
+from app.history.records import Entry, Filter, Order, Record, Stored, order_of
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.scripts import translated

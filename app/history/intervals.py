@@ -12,11 +12,11 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from app.coordination.archive import Archive
-from app.coordination.records import Stored, order_of
-from app.coordination.timeline import Filter, Timeline
 from app.domain.replay import BEGIN_WITHOUT_LEASE, WITHOUT_EFFECT, WITHOUT_LEASE, Hold, Replay, Wait
 from app.domain.scenes import Recorded
+from app.history.archive.files import Archive
+from app.history.records import Stored, order_of
+from app.history.timeline import Filter, Timeline
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.scripts import translated

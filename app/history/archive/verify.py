@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.coordination.archive import DAMAGED, Manifest, manifest_in, opened, stamp_of
-from app.domain.chain import Checker, Link
+from app.history.archive.files import DAMAGED, Manifest, manifest_in, opened, stamp_of
+from app.history.archive.hash_chain import Checker, Link
 from app.store.errors import ArchiveError
 
 _DATA, _MANIFEST = ".ndjson.gz", ".json"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import structlog
 
-from app.coordination.timeline import Filter, Record, Timeline
+from app.history.timeline import Filter, Record, Timeline
 from app.store.connection import Client
 from app.store.errors import StoreError
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.coordination.past import Past
-from app.coordination.records import Filter, order_of
-from app.coordination.timeline import Timeline
 from app.domain.replay import BEGIN_WITHOUT_LEASE, WITHOUT_LEASE, Replay
 from app.domain.scenes import Recorded, Told, scenes
+from app.history.intervals import Past
+from app.history.records import Filter, order_of
+from app.history.timeline import Timeline
 from app.store.fairness import in_turns
 
 #: Other machines whose records are read, too. Of a wait for more, some stretches say that nobody is known.

@@ -23,14 +23,14 @@ from typing import IO
 
 import structlog
 
-from app.coordination.records import Entry, Filter, Order, Written, order_of
-from app.domain.chain import Link, body_of, seal
+from app.history.archive.hash_chain import Link, body_of, seal
+from app.history.records import Entry, Filter, Order, Written, order_of
 from app.store.errors import ArchiveError
 from app.store.fairness import in_turns
 
 log = structlog.get_logger()
 
-#: Of records that cannot be wanted, one in so many counts for `app.coordination.timeline.MOST_SCANNED`: most of the
+#: Of records that cannot be wanted, one in so many counts for `app.history.timeline.MOST_SCANNED`: most of the
 #: work on them is left out.
 SKIPPED = 10
 
