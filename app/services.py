@@ -15,13 +15,13 @@ import structlog
 from app.coordination.board import Board, Policy, Swept
 from app.coordination.budget import Budget
 from app.coordination.kept import Kept
-from app.coordination.measured import Measured, Tally
 from app.coordination.reach import Reach
 from app.coordination.snapshot import Counts, Snapshot, count, take
 from app.coordination.unseen import Unseen
 from app.coordination.wakes import Wakes
 from app.domain.ids import space_of
 from app.domain.place import Place
+from app.followers.metric_values import Measured, Tally
 from app.history.archive.files import Archive
 from app.history.archive.retention import Retention
 from app.history.estimates import Foresight

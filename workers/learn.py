@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from app.coordination.learner import Learner
+from app.followers.learner import Learner
 from app.jobs import LEARN, enqueue
 from workers.context import current
 

@@ -15,8 +15,8 @@ from rq.queue import Queue
 from rq.serializers import JSONSerializer
 from structlog.contextvars import bound_contextvars
 
+from app.followers.metrics import JOB
 from app.jobs import queues_of
-from app.measures import JOB
 from app.octopus.ask import make_client
 from app.services import make_services
 from app.settings import Settings

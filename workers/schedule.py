@@ -14,8 +14,9 @@ import structlog
 from rq.cron import CronJob, CronScheduler
 
 from app.coordination.active import Active
-from app.coordination.outbox import Outbox
 from app.coordination.unresolved import Unresolved
+from app.followers.metric_reader import measure
+from app.followers.outbox import Outbox
 from app.history.timeline import Timeline
 from app.jobs import ARCHIVE, CATCH_UP, LEARN, NOTIFY, RECONCILE, RESOLVE, WATCH, queues_of
 from app.services import Services, make_services
@@ -24,7 +25,6 @@ from app.store.connection import Client
 from app.store.errors import StoreError
 from app.store.scripts import translated
 from workers.lease import Lease
-from workers.measure import measure
 
 log = structlog.get_logger()
 

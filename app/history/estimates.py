@@ -15,15 +15,6 @@ from statistics import fmean, pstdev
 from typing import Any
 from zlib import crc32
 
-from app.coordination.learner import (
-    ACCURACY,
-    DURATIONS,
-    MOST_PREDICTIONS,
-    PREDICTIONS,
-    VERSION,
-    durations_of,
-    prediction_field,
-)
 from app.domain.eta import (
     NOTHING,
     SCENARIOS,
@@ -40,6 +31,15 @@ from app.domain.eta import (
     the_longest,
 )
 from app.domain.place import Holder, MachinePlace, Place
+from app.followers.learner import (
+    ACCURACY,
+    DURATIONS,
+    MOST_PREDICTIONS,
+    PREDICTIONS,
+    VERSION,
+    durations_of,
+    prediction_field,
+)
 from app.store.connection import Client
 from app.store.errors import StoreError
 from app.store.keys import Keys

@@ -7,8 +7,8 @@ from typing import Any
 from flask import Blueprint, request
 
 from app.domain.events import Unreadable, parse_delivery, redacted
+from app.followers.metrics import WEBHOOKS
 from app.jobs import CATCH_UP, RESOLVE
-from app.measures import WEBHOOKS
 from app.store.errors import StoreError
 from app.web.auth import is_webhook_secret
 from app.web.contract import Api, read_body, services

@@ -12,7 +12,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page
 
 from app.coordination.board import Board
-from app.coordination.learner import Learner
+from app.followers.learner import Learner
 from tests.bench.past import MACHINES, PROJECTS, without_file
 from tests.bench.report import Report
 from tests.bench.world import board_on, directory, embedded, new_run, web

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from app.coordination.board import Board
-from app.coordination.learner import Learner
 from app.domain.run import Run
+from app.followers.learner import Learner
 from app.store.connection import connect
 from app.store.keys import Keys
 from tests.conftest import Service, a_delivery, eventually

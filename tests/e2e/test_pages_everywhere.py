@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.coordination.board import Board
-from app.coordination.learner import Learner
+from app.followers.learner import Learner
 from tests.conftest import TOKENS, Service, eventually
 from tests.e2e.boards import join, write_past
 from tests.e2e.browser import CUT, Window, keep_screenshot, serious_findings

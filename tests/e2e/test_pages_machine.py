@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import expect
 
-from app.coordination.learner import Learner
 from app.domain.run import Run
+from app.followers.learner import Learner
 from tests.conftest import TOKENS, eventually
 from tests.e2e.boards import TTL, join, write_past
 from tests.e2e.browser import keep_screenshot, serious_findings

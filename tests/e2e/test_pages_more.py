@@ -14,8 +14,8 @@ import pytest
 from playwright.sync_api import expect
 
 from app.coordination.attempts import MOST_FAILURES
-from app.coordination.learner import Learner
 from app.domain.run import Run, TaskEnd
+from app.followers.learner import Learner
 from app.history.archive.files import ARCHIVED, Manifest
 from tests.conftest import TOKENS, a_delivery
 from tests.e2e.boards import join, write_past

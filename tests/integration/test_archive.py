@@ -13,9 +13,9 @@ from datetime import timedelta
 
 import pytest
 
-from app.coordination.learner import Learner
 from app.domain.replay import Wait
 from app.domain.run import Run
+from app.followers.learner import Learner
 from app.history.archive.files import Archive
 from app.history.archive.retention import Retention
 from app.history.archive.verify import verify_directory, verify_files

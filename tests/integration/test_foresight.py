@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.coordination.learner import Learner
 from app.domain.run import Run
+from app.followers.learner import Learner
 from app.history.estimates import Foresight
 
 MINUTE_MS = 60_000

@@ -10,16 +10,16 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.coordination.budget import Budget
-from app.coordination.measured import SILENT_MS, Measured, Tally
 from app.domain.events import Effect
+from app.followers.metric_reader import measure
+from app.followers.metric_values import SILENT_MS, Measured, Tally
+from app.followers.metrics import HANDOFF, JOB, MEASURES, RECORDS, WEBHOOKS, Derived
 from app.history.timeline import Timeline
-from app.measures import HANDOFF, JOB, MEASURES, RECORDS, WEBHOOKS, Derived
 from app.settings import Settings
 from app.store.connection import connect
 from app.web import create_app
 from tests.conftest import TOKENS, WEBHOOK_SECRET, a_delivery, eventually, services_on
 from tests.integration.octopus_tells import Octopus
-from workers.measure import measure
 from workers.schedule import entries
 
 SETTINGS = {

@@ -11,9 +11,9 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
-from app.coordination.outbox import Outbox
+from app.followers.notices import LATE_MS
+from app.followers.outbox import Outbox
 from app.jobs import NOTIFY, queues_of
-from app.notices import LATE_MS
 from app.settings import BadSettings, Settings
 from app.store.connection import connect
 from tests.conftest import eventually, services_on

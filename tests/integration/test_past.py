@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.coordination.board import Board
-from app.coordination.learner import Learner
 from app.coordination.snapshot import take
 from app.domain.errors import GateError
 from app.domain.events import Effect, Event
@@ -19,6 +18,7 @@ from app.domain.ledger import By, Ledger
 from app.domain.replay import Hold, Replay, Wait
 from app.domain.run import Run
 from app.domain.stretches import Reason
+from app.followers.learner import Learner
 from app.history.estimates import Foresight
 from app.history.intervals import Past
 from app.history.timeline import Filter, Timeline
@@ -485,7 +485,7 @@ def connect_like(board):
 
 
 def test_kinds_that_are_kept_are_bounded(deployments, board, monkeypatch):
-    monkeypatch.setattr("app.coordination.learner.MOST_KINDS", 10)
+    monkeypatch.setattr("app.followers.learner.MOST_KINDS", 10)
     for number in range(12):
         deployments.hold(1, project=f"Projects-{number}")
     Learner(board.client, board.keys).learn()

@@ -19,9 +19,9 @@ from pytest_httpserver import HTTPServer
 
 from app.coordination.board import Board
 from app.coordination.kept import Kept
+from app.followers.notices import notice_of
 from app.history.timeline import Filter
 from app.jobs import LEARN, enqueue, queues_of
-from app.notices import notice_of
 from app.settings import Settings
 from tests.conftest import ROOT, eventually
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.run import Run
 from app.domain.terms import TERMS_LINE
-from app.notices import notice_of
+from app.followers.notices import notice_of
 from app.octopus.errors import OctopusUnreachable
 from tests.e2e.repairs.helpers import MARKED, UNMARKED, do_in, machine, rebuilds, records, state, works
 from tests.simulator.control import Deployment

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.domain.run import Run
-from app.notices import notice_of
+from app.followers.notices import notice_of
 from tests.conftest import eventually
 from tests.e2e.repairs.helpers import FOR_EVER, MARKED, calls, deploys, do_in, machine, records, state
 from tests.simulator.control import Deployment

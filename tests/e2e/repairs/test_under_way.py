@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.notices import notice_of
+from app.followers.notices import notice_of
 from tests.e2e.repairs.helpers import records, works
 from workers import catch_up
 

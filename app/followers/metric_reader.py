@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import itertools
 
-from app.coordination.measured import Measured
+from app.followers.metric_values import Measured
+from app.followers.metrics import Derived
 from app.history.timeline import Filter, Timeline
-from app.measures import Derived
 
 #: Records of one pass; the rest is the next one's.
 MOST = 20_000

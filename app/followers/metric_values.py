@@ -44,7 +44,7 @@ return 0
 
 
 class Measured:
-    """Counts, under the fields that `app.measures` makes. All methods raise `StoreError`."""
+    """Counts, under the fields that `app.followers.metrics` makes. All methods raise `StoreError`."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client

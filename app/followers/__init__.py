@@ -1,0 +1,1 @@
+"""Those who read the timeline from a cursor: metrics, learner, notifications."""
