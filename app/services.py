@@ -14,7 +14,7 @@ import structlog
 
 from app.coordination.board import Board, Policy, Swept
 from app.coordination.budget import Budget
-from app.coordination.kept import Kept
+from app.coordination.dead_letters import Kept
 from app.coordination.reach import Reach
 from app.coordination.snapshot import Counts, Snapshot, count, take
 from app.coordination.unseen import Unseen

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
+from app.coordination.leader import Lease
 from app.jobs import ARCHIVE, enqueue
 from workers.context import Context, current
-from workers.lease import Lease
 
 #: One worker archives; how long after its death another may.
 LEASE = timedelta(minutes=10)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from rq.job import Job as RqJob
 from structlog.contextvars import bound_contextvars, unbind_contextvars
 
-from app.coordination.active import Active
 from app.coordination.board import Board
-from app.coordination.unresolved import Unresolved
+from app.coordination.claims import Unresolved
+from app.coordination.tracked import Active
 from app.coordination.unseen import Unseen
 from app.domain.place import Place
 from app.jobs import Job, begin_round

@@ -13,8 +13,9 @@ from typing import Any
 import structlog
 from rq.cron import CronJob, CronScheduler
 
-from app.coordination.active import Active
-from app.coordination.unresolved import Unresolved
+from app.coordination.claims import Unresolved
+from app.coordination.leader import Lease
+from app.coordination.tracked import Active
 from app.followers.metric_reader import measure
 from app.followers.outbox import Outbox
 from app.history.timeline import Timeline
@@ -24,7 +25,6 @@ from app.settings import Settings
 from app.store.connection import Client
 from app.store.errors import StoreError
 from app.store.scripts import translated
-from workers.lease import Lease
 
 log = structlog.get_logger()
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from flask import Blueprint, Response
 
+from app.coordination.claims import Unresolved
 from app.coordination.names import names_of
-from app.coordination.unresolved import Unresolved
 from app.domain.errors import UnknownRun
 from app.domain.explain import MOST_LINKS, Explanation, explain
 from app.domain.ledger import By, Ledger, Row

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.coordination.board import Board
-from app.coordination.kept import Kept
+from app.coordination.dead_letters import Kept
 from tests.conftest import ROOT, Service, a_delivery, eventually
 
 READING = ["status", "machines", "waits", "run", "timeline", "kept", "ledger", "explain", "eta-report"]

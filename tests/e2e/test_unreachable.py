@@ -17,7 +17,7 @@ from playwright.sync_api import expect
 from pytest_httpserver import HTTPServer
 
 from app.coordination.board import Board
-from app.coordination.kept import Kept
+from app.coordination.dead_letters import Kept
 from app.coordination.reach import Reach
 from app.history.timeline import Filter, Timeline
 from app.jobs import CATCH_UP, REBUILD, RECONCILE, RESOLVE, RESUME, WATCH, enqueue, queues_of

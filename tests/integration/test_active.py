@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.coordination.active import Active, Gap
 from app.coordination.board import Policy
+from app.coordination.tracked import Active, Gap
 from app.domain.events import Batch, Effect
 from app.domain.run import Run, TaskEnd
 from app.history.timeline import Filter, Timeline

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.coordination.active import Active, Gap
+from app.coordination.tracked import Active, Gap
 from app.domain.events import Batch, Effect
 from tests.integration.octopus_tells import Octopus
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.coordination.active import Active
 from app.coordination.board import Policy
+from app.coordination.tracked import Active
 from app.domain.events import Effect
 from app.domain.run import Run
 from app.history.timeline import Filter

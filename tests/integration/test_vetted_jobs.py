@@ -18,7 +18,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from app.coordination.board import Board
-from app.coordination.kept import Kept
+from app.coordination.dead_letters import Kept
 from app.followers.notices import notice_of
 from app.history.timeline import Filter
 from app.jobs import LEARN, enqueue, queues_of

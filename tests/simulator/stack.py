@@ -9,8 +9,8 @@ from typing import Any
 
 from rq import SimpleWorker
 
-from app.coordination.active import Active
 from app.coordination.board import Board
+from app.coordination.tracked import Active
 from app.history.timeline import Filter, Record, Timeline
 from app.store.connection import connect
 from tests.conftest import TOKENS, WEBHOOK_SECRET, Service, eventually

@@ -54,11 +54,11 @@ EXCEPTIONS: set[str] = {
 #: Files with a Lua script in a literal.
 LUA_LITERALS: set[str] = {
     "app/coordination/budget.py",
+    "app/coordination/leader.py",
     "app/followers/metric_values.py",
     "app/followers/outbox.py",
     "app/history/archive/retention.py",
     "app/history/timeline.py",
-    "workers/lease.py",
 }
 
 FILES = sorted(path for room in ("app", "workers") for path in (ROOT / room).rglob("*.py"))
