@@ -20,7 +20,7 @@ from app.coordination.snapshot import Counts, Snapshot, count, take
 from app.coordination.unseen import Unseen
 from app.coordination.wakes import Wakes
 from app.domain.ids import space_of
-from app.domain.place import Place
+from app.domain.status import Place
 from app.followers.metric_values import Measured, Tally
 from app.history.archive.files import Archive
 from app.history.archive.retention import Retention

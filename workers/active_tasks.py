@@ -9,7 +9,7 @@ import structlog
 
 from app.domain.events import Effect, Event
 from app.domain.ids import space_id_of
-from app.domain.place import Place, State
+from app.domain.status import Place, State
 from app.jobs import RESOLVE, enqueue
 from app.octopus.client import OctopusClient
 from app.octopus.values import Task

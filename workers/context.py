@@ -14,7 +14,7 @@ from app.coordination.board import Board
 from app.coordination.claims import Unresolved
 from app.coordination.tracked import Active
 from app.coordination.unseen import Unseen
-from app.domain.place import Place
+from app.domain.status import Place
 from app.jobs import Job, begin_round
 from app.octopus.client import OctopusClient
 from app.services import Services

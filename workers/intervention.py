@@ -10,7 +10,7 @@ import structlog
 
 from app.coordination.board import info_of
 from app.domain.ids import space_of
-from app.domain.place import Place, State
+from app.domain.status import Place, State
 from app.domain.terms import shows_terms
 from app.jobs import RESUME, enqueue
 from app.octopus.client import OctopusClient

@@ -12,7 +12,7 @@ import structlog
 
 from app.coordination.board import info_of
 from app.domain.ids import space_of
-from app.domain.place import Place
+from app.domain.status import Place
 from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import OctopusError
 from workers.context import Context

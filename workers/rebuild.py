@@ -9,8 +9,8 @@ import structlog
 
 from app.coordination.board import info_of
 from app.domain.events import Effect
-from app.domain.place import State
 from app.domain.run import Rebuilt, Run
+from app.domain.status import State
 from app.domain.terms import parse_terms, shows_terms
 from app.jobs import CATCH_UP, REBUILD, enqueue
 from app.octopus.client import OctopusClient

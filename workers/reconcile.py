@@ -14,8 +14,8 @@ import structlog
 from app.coordination.board import info_of
 from app.coordination.unseen import UnseenRun
 from app.domain.ids import space_of
-from app.domain.place import Place
 from app.domain.run import TaskEnd
+from app.domain.status import Place
 from app.jobs import RECONCILE
 from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import OctopusDenied, OctopusError, OctopusMissing

@@ -15,8 +15,8 @@ from structlog.contextvars import bind_contextvars
 
 from app.coordination.board import info_of
 from app.domain.ids import distinct_ids, space_of
-from app.domain.place import Place
 from app.domain.plan import MachineUse, Selection, Target, machines_of
+from app.domain.status import Place
 from app.jobs import RESOLVE, enqueue
 from app.octopus.ask import JOB_PATIENCE
 from app.octopus.client import IDS_A_PAGE, OctopusClient

@@ -11,7 +11,7 @@ from rq.timeouts import JobTimeoutException
 
 from app.coordination.board import info_of
 from app.domain.ids import space_of
-from app.domain.place import Place
+from app.domain.status import Place
 from app.jobs import RESUME, enqueue
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusDenied, OctopusError

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from app.cli.printing import escape
 from app.domain.durations import words
-from app.domain.place import describe_info
+from app.domain.status import describe_info
 
 Json = Mapping[str, Any]
 

@@ -12,8 +12,8 @@ from typing import Any
 from app.domain.errors import ClosesCircle, GateError, HoldsOthers, InThePast, NoMachines, NotWaiting, UnknownRun
 from app.domain.events import Event
 from app.domain.ids import checked_id, distinct_ids
-from app.domain.place import Holder, MachinePlace, Place, State, circle_words
 from app.domain.run import MAX_PRIORITY, Run, TaskEnd
+from app.domain.status import Holder, MachinePlace, Place, State, circle_words
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.scripts import Scripts, translated

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from app.coordination.board import info_of
-from app.domain.place import describe_info, name_of
-from app.domain.story import Names
+from app.domain.narrative import Names
+from app.domain.status import describe_info, name_of
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.scripts import translated

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.coordination.board import holder, info_of
-from app.domain.place import Holder
+from app.domain.status import Holder
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.scripts import translated

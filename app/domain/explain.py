@@ -9,8 +9,8 @@ from typing import Any
 
 from app.domain.durations import words
 from app.domain.eta import Eta
-from app.domain.place import Holder, MachinePlace, Place, describe_info
 from app.domain.run import MAX_PRIORITY
+from app.domain.status import Holder, MachinePlace, Place, describe_info
 
 #: Links of a chain that are shown, and runs ahead that a machine's line is shown with.
 MOST_LINKS = 20

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from app.domain.stretches import EMPTY, Blocker, Front, Fronts, Reason, Stretch, stretches
+from app.domain.attribution import EMPTY, Blocker, Front, Fronts, Reason, Stretch, stretches
 
 #: Kinds that change nothing on the board; a replay may leave them out.
 WITHOUT_EFFECT = frozenset({"event", "overlapped", "outage_ended", "resumed", "not_resumed", "caught_up"})

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from app.domain.durations import words
-from app.domain.place import Place, describe_info
+from app.domain.status import Place, describe_info
 from app.history.records import Record
 
 #: A webhook comes 10 to 50 s after the event. What was found out sooner than this was not lost.

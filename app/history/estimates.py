@@ -30,7 +30,7 @@ from app.domain.eta import (
     one_after_another,
     the_longest,
 )
-from app.domain.place import Holder, MachinePlace, Place
+from app.domain.status import Holder, MachinePlace, Place
 from app.followers.learner import (
     ACCURACY,
     DURATIONS,

@@ -12,8 +12,8 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from app.domain.intervals import Recorded
 from app.domain.replay import BEGIN_WITHOUT_LEASE, WITHOUT_EFFECT, WITHOUT_LEASE, Hold, Replay, Wait
-from app.domain.scenes import Recorded
 from app.history.archive.files import Archive
 from app.history.records import Stored, order_of
 from app.history.timeline import Filter, Timeline

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from app.domain.intervals import Recorded, Told, scenes
 from app.domain.replay import BEGIN_WITHOUT_LEASE, WITHOUT_LEASE, Replay
-from app.domain.scenes import Recorded, Told, scenes
 from app.history.intervals import Past
 from app.history.records import Filter, order_of
 from app.history.timeline import Timeline

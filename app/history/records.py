@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
-from app.domain.scenes import Recorded
+from app.domain.intervals import Recorded
 
 #: What records are of, as docs/reference/timeline.md explains them: of runs, then of octowait itself.
 KINDS = (

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from app.domain.scenes import Recorded
+from app.domain.intervals import Recorded
 from app.history.archive.files import ARCHIVED, Archive
 from app.history.records import Entry, Filter, Order, Record, Stored, order_of
 from app.store.connection import Client

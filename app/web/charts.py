@@ -9,9 +9,9 @@ from flask import url_for
 from markupsafe import Markup
 
 from app.coordination.names import names_of
+from app.domain.intervals import Told
+from app.domain.narrative import Names as Known
 from app.domain.replay import Wait
-from app.domain.scenes import Told
-from app.domain.story import Names as Known
 from app.history.machine_intervals import MachinePast
 from app.services import Services
 from app.web.gantt import Track, Window

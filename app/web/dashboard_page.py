@@ -10,7 +10,7 @@ from typing import Any
 from flask import render_template, request
 
 from app.coordination.snapshot import Snapshot
-from app.domain.place import MachinePlace, Place, describe_info, name_of
+from app.domain.status import MachinePlace, Place, describe_info, name_of
 from app.services import Services
 from app.web.cards import card
 from app.web.contract import services

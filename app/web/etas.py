@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from app.coordination.snapshot import Snapshot
 from app.domain.eta import Eta
-from app.domain.place import Place
+from app.domain.status import Place
 from app.services import Services
 from app.web.views import waiting_places
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TypeVar
 
+from app.domain.intervals import Span, Told
 from app.domain.replay import Wait
-from app.domain.scenes import Span, Told
 
 #: Columns of a chart; what is narrower than one of them is not drawn by itself.
 COLUMNS = 600

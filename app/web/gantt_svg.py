@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
+from app.domain.attribution import Reason, Stretch
 from app.domain.durations import words
+from app.domain.intervals import Span
 from app.domain.replay import Wait
-from app.domain.scenes import Span
-from app.domain.stretches import Reason, Stretch
 from app.web.gantt import COLUMNS, Clump, Track, ticks
 
 #: Pixels: the axis, a row of holders, one of waits, the caption of a section, the number of waits over time.

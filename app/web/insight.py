@@ -14,9 +14,9 @@ from app.coordination.names import names_of
 from app.domain.errors import UnknownRun
 from app.domain.explain import MOST_LINKS, Explanation, explain
 from app.domain.ledger import By, Ledger, Row
-from app.domain.place import Place
+from app.domain.narrative import Names, mentioned, story
 from app.domain.replay import Wait
-from app.domain.story import Names, mentioned, story
+from app.domain.status import Place
 from app.services import Services
 from app.settings import Token
 from app.web.contract import Api, services

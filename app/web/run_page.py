@@ -6,9 +6,9 @@ from typing import Any
 
 from flask import render_template, request
 
-from app.domain.place import Place, describe_info
+from app.domain.intervals import Span, Told
 from app.domain.replay import Wait
-from app.domain.scenes import Span, Told
+from app.domain.status import Place, describe_info
 from app.history.timeline import Filter
 from app.services import Services
 from app.web.charts import machines_in, names_for

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.coordination.board import info_of
 from app.coordination.snapshot import Machine, Snapshot, Waiter
-from app.domain.place import MachinePlace, Place, State, name_of
+from app.domain.status import MachinePlace, Place, State, name_of
 from app.history.timeline import Filter, Record
 from app.services import Services
 

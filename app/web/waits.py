@@ -8,8 +8,8 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from app.domain.errors import UnknownRun
-from app.domain.place import WAIT_STATES, Place
 from app.domain.run import Run
+from app.domain.status import WAIT_STATES, Place
 from app.settings import Token
 from app.store.fairness import in_turns
 from app.web.blocking import PROBLEM

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from app.coordination.board import Board
 from app.coordination.snapshot import take
+from app.domain.attribution import Reason
 from app.domain.errors import GateError
 from app.domain.events import Effect, Event
 from app.domain.ledger import By, Ledger
 from app.domain.replay import Hold, Replay, Wait
 from app.domain.run import Run
-from app.domain.stretches import Reason
 from app.followers.learner import Learner
 from app.history.estimates import Foresight
 from app.history.intervals import Past

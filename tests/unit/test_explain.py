@@ -2,7 +2,7 @@ import pytest
 
 from app.domain.eta import Eta
 from app.domain.explain import MOST_LINKS, explain
-from app.domain.place import Holder, MachinePlace, Place, State
+from app.domain.status import Holder, MachinePlace, Place, State
 
 INFO = {"project": {"name": "Api"}, "url": "https://octopus.example.com/1"}
 

@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from app.domain.attribution import Reason, Stretch
+from app.domain.intervals import Span
 from app.domain.replay import Wait
-from app.domain.scenes import Span
-from app.domain.stretches import Reason, Stretch
 from app.web.gantt import COLUMNS, MOST_ROWS, Track, Window, rows, ticks
 from app.web.gantt_svg import Names, chart
 from app.web.ranges import LEAST_MS, Range, span_ms

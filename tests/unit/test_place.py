@@ -1,6 +1,6 @@
 import pytest
 
-from app.domain.place import WAIT_STATES, Holder, MachinePlace, Place, State
+from app.domain.status import WAIT_STATES, Holder, MachinePlace, Place, State
 
 MINUTE = 60_000
 NOW = 1_800_000_000_000

@@ -1,4 +1,4 @@
-"""Who waited for whom, by the rule that app/domain/stretches.py states."""
+"""Who waited for whom, by the rule that app/domain/attribution.py states."""
 
 import json
 from dataclasses import dataclass, field

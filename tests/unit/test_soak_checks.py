@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from app.domain.attribution import Reason, Stretch
 from app.domain.replay import Wait
-from app.domain.stretches import Reason, Stretch
 from app.history.timeline import Record
 from tests.simulator import busy_check, loss_check
 from tests.simulator.busy_check import knowledge, meetings, untold, untold_until

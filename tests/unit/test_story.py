@@ -1,6 +1,6 @@
+from app.domain.attribution import Reason, Stretch
+from app.domain.narrative import MOST_TOLD, Names, listed, story
 from app.domain.replay import Wait
-from app.domain.story import MOST_TOLD, Names, listed, story
-from app.domain.stretches import Reason, Stretch
 
 NAMES = Names(runs={"servertasks-1": "ServerTasks-1 (Api 2.0.1 to Production)"}, machines={"machines-7": "web-01"})
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from app.domain.attribution import Reason, Stretch
 from app.domain.durations import words
 from app.domain.replay import Wait
-from app.domain.stretches import Reason, Stretch
 
 #: Stretches that a story tells one by one, the longest ones.
 MOST_TOLD = 20
