@@ -15,7 +15,7 @@ from app.cli.printing import print_json, print_lines
 from app.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from app.subscription import Outcome
+    from app.provision.subscriptions import Outcome
 
 _of_space = click.option("--space", help="Only this space, an id or a name; else OCTOWAIT_OCTOPUS_SPACES, else all.")
 
@@ -42,7 +42,7 @@ def subscription_ensure(
     space: str | None, webhook_url: str | None, dry_run: bool, rotate_secret: bool, as_json: bool
 ) -> None:
     """Create the subscription where it is missing and correct it where it is not as it should be."""
-    from app.subscription import ensure_all, octopus_of
+    from app.provision.subscriptions import ensure_all, octopus_of
 
     settings = load_settings()
     with octopus_of(settings) as octopus:
@@ -57,8 +57,8 @@ def subscription_ensure(
 @_of_space
 def subscription_show(space: str | None, as_json: bool) -> None:
     """Show the subscription of each space, and when Octopus last looked for events for it."""
-    from app.subscription import name_of, octopus_of
-    from app.subscription_words import fact_lines, facts_of_all
+    from app.provision.subscription_wording import fact_lines, facts_of_all
+    from app.provision.subscriptions import name_of, octopus_of
 
     settings = load_settings()
     with octopus_of(settings) as octopus:
@@ -76,7 +76,7 @@ def subscription_show(space: str | None, as_json: bool) -> None:
 @_of_space
 def subscription_remove(space: str | None, dry_run: bool, as_json: bool) -> None:
     """Delete the subscription that 'ensure' made, and no other."""
-    from app.subscription import octopus_of, remove_all
+    from app.provision.subscriptions import octopus_of, remove_all
 
     settings = load_settings()
     with octopus_of(settings) as octopus:
@@ -86,8 +86,8 @@ def subscription_remove(space: str | None, dry_run: bool, as_json: bool) -> None
 
 def _tell_outcomes(settings: Settings, outcomes: Sequence[Outcome], as_json: bool) -> None:
     """Print *outcomes* and end with status 1 where something failed or is still to be done."""
-    from app.subscription import name_of
-    from app.subscription_words import outcome_lines
+    from app.provision.subscription_wording import outcome_lines
+    from app.provision.subscriptions import name_of
 
     if as_json:
         print_json([outcome.as_json() for outcome in outcomes])
@@ -108,7 +108,7 @@ def templates() -> None:
               type=click.Path(file_okay=False, path_type=Path))  # fmt: skip
 def build(out: Path) -> None:
     """Write one JSON file for each step and language, to be imported into Octopus."""
-    from app.templates import StepsNotFound, write_templates
+    from app.provision.step_templates import StepsNotFound, write_templates
 
     try:
         files = write_templates(out, built_at=datetime.now(UTC))
@@ -123,9 +123,9 @@ def build(out: Path) -> None:
 @as_json
 def upload(space: str | None, dry_run: bool, as_json: bool) -> None:
     """Create or update the step templates in Octopus; needs OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY."""
-    from app.subscription import choose_spaces, octopus_of
-    from app.template_upload import upload as upload_to
-    from app.templates import build_templates
+    from app.provision.step_templates import build_templates
+    from app.provision.subscriptions import choose_spaces, octopus_of
+    from app.provision.template_upload import upload as upload_to
 
     settings = load_settings()
     built = list(build_templates(built_at=datetime.now(UTC)).values())

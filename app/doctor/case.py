@@ -11,9 +11,9 @@ from app.gate import Gate
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusError
 from app.octopus.values import Server, Space, Subscription, Task
+from app.provision.subscriptions import wanted_categories
 from app.settings import Settings
 from app.store.persistence import Condition
-from app.subscription import wanted_categories
 
 Json = Mapping[str, Any]
 

@@ -14,13 +14,13 @@ from app.doctor.findings import Finding, unknown, warning
 from app.gate import CannotReach, Gate, Refused
 from app.octopus.ask import make_client, probe
 from app.octopus.errors import OctopusError
+from app.provision.subscriptions import Unusable
 from app.settings import Settings
 from app.store.connection import connect
 from app.store.embedded import EmbeddedServer
 from app.store.errors import StoreError
 from app.store.keys import Keys
 from app.store.persistence import Condition, read_condition
-from app.subscription import Unusable
 
 Check = Callable[[Case], Iterator[Finding]]
 

@@ -11,7 +11,7 @@ from app.doctor.findings import Finding, error, ok, unknown, warning
 from app.domain.durations import words
 from app.domain.events import Unreadable, parse_event
 from app.octopus.values import Space, Subscription, SubscriptionSpec
-from app.subscription import differences, name_of, own, secret_of, url_of
+from app.provision.subscriptions import differences, name_of, own, secret_of, url_of
 
 #: An event is sent within this, unless something is wrong: 30 s until Octopus looks, 20 s until a node takes the task,
 #: and the events before it. Milliseconds.

@@ -17,9 +17,9 @@ from werkzeug import Request, Response
 
 from app.octopus.client import OctopusClient
 from app.octopus.values import EventCategory
+from app.provision.subscription_wording import fact_lines, facts_of_all, outcome_lines
+from app.provision.subscriptions import HIDDEN, Unusable, ensure_all, make_spec, remove_all
 from app.settings import BadSettings, Settings
-from app.subscription import HIDDEN, Unusable, ensure_all, make_spec, remove_all
-from app.subscription_words import fact_lines, facts_of_all, outcome_lines
 from tests.conftest import ROOT
 
 SECRET = "webhook-secret-for-tests"

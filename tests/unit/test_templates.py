@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app.templates import LANGUAGES, STEPS, StepsNotFound, build_templates, plan_upload, write_templates
+from app.provision.step_templates import LANGUAGES, STEPS, StepsNotFound, build_templates, plan_upload, write_templates
 
 BUILT_AT = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
 CONTROL_TYPES = {"SingleLineText", "MultiLineText", "Checkbox", "Select", "Sensitive"}

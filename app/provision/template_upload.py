@@ -8,7 +8,7 @@ from typing import Any
 
 from app.octopus.client import OctopusClient
 from app.octopus.values import Space
-from app.templates import plan_upload
+from app.provision.step_templates import plan_upload
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def upload(
     """Create or update *built* in *space*; templates of other names are left alone.
 
     Args:
-        built: From `app.templates.build_templates`.
+        built: From `app.provision.step_templates.build_templates`.
         dry_run: Change nothing, and say what would be.
 
     Raises:

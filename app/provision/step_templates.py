@@ -19,7 +19,7 @@ from typing import Any, Literal
 from app import __version__
 
 #: Beside app/, in a checkout as in an installed package.
-STEPS = Path(__file__).parent.parent / "steps"
+STEPS = Path(__file__).parent.parent.parent / "steps"
 
 #: What Octopus calls the language of a script, and what the script's name ends with.
 LANGUAGES = {"Bash": "sh", "PowerShell": "ps1", "Python": "py"}

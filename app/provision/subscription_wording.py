@@ -7,8 +7,8 @@ from typing import Any
 
 from app.octopus.client import OctopusClient
 from app.octopus.values import Space, Subscription
+from app.provision.subscriptions import NONE, Change, Outcome, choose_spaces, name_of, names, own
 from app.settings import Settings
-from app.subscription import NONE, Change, Outcome, choose_spaces, name_of, names, own
 
 _SAID = {
     "unchanged": "is as it should be",

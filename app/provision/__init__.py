@@ -1,0 +1,1 @@
+"""What octowait puts into Octopus: subscriptions and step templates."""
