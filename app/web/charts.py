@@ -8,11 +8,11 @@ from typing import Any
 from flask import url_for
 from markupsafe import Markup
 
-from app.coordination.names import names_of
 from app.domain.intervals import Told
 from app.domain.narrative import Names as Known
 from app.domain.replay import Wait
 from app.history.machine_intervals import MachinePast
+from app.queries.names import names_of
 from app.services import Services
 from app.web.gantt import Track, Window
 from app.web.gantt_svg import Names, chart, said

@@ -11,12 +11,12 @@ from flask import render_template, request
 
 from app.coordination.snapshot import Snapshot
 from app.domain.status import MachinePlace, Place, describe_info, name_of
+from app.queries.cards import card
+from app.queries.etas import eta_of
+from app.queries.views import waiting_places
 from app.services import Services
-from app.web.cards import card
 from app.web.contract import services
-from app.web.etas import eta_of
 from app.web.pages import blueprint
-from app.web.views import waiting_places
 
 #: Waiters of one machine, and of all, that the dashboard shows.
 LINE_ON_DASHBOARD, WAITING_ON_DASHBOARD = 20, 15

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.coordination.names import machine_named
+from app.queries.names import machine_named
 from app.services import Services
 from app.web.pages import matching_id
 

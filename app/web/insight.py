@@ -10,19 +10,19 @@ from typing import Any
 from flask import Blueprint, Response
 
 from app.coordination.claims import Unresolved
-from app.coordination.names import names_of
 from app.domain.errors import UnknownRun
 from app.domain.explain import MOST_LINKS, Explanation, explain
 from app.domain.ledger import By, Ledger, Row
 from app.domain.narrative import Names, mentioned, story
 from app.domain.replay import Wait
 from app.domain.status import Place
+from app.queries.names import names_of
+from app.queries.views import NOBODY_RESUMES, message_of, needs_a_person
 from app.services import Services
 from app.settings import Token
 from app.web.contract import Api, services
 from app.web.insight_models import EtaReport, ExplainAnswer, LedgerAnswer, LedgerQuery
 from app.web.reading import plain
-from app.web.views import NOBODY_RESUMES, message_of, needs_a_person
 
 api = Api(Blueprint("insight", __name__))
 

@@ -6,17 +6,17 @@ from typing import Any
 
 from flask import render_template, request
 
+from app.queries.cards import card
+from app.queries.etas import etas_of
+from app.queries.views import last_runs
 from app.services import Services
-from app.web.cards import card
 from app.web.charts import chart_of, drawn, machines_in, names_for, rows_of, track_of
 from app.web.contract import services
-from app.web.etas import etas_of
 from app.web.forms import Draft, take_notice
 from app.web.gantt import Track
 from app.web.pages import blueprint
 from app.web.problems import Problem
 from app.web.ranges import SPANS, Range, span_ms
-from app.web.views import last_runs
 
 #: Waiters of a machine that its page shows.
 LINE_ON_PAGE = 500

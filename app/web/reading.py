@@ -16,6 +16,7 @@ from flask import Blueprint, Response, request, stream_with_context
 from app.domain.errors import UnknownRun
 from app.history.records import COLUMNS
 from app.history.timeline import Filter
+from app.queries.views import last_runs, machine_json, run_of
 from app.settings import Token
 from app.web.contract import Api, services
 from app.web.models import (
@@ -31,7 +32,6 @@ from app.web.models import (
     Unreserved,
 )
 from app.web.problems import Problem
-from app.web.views import last_runs, machine_json, run_of
 
 api = Api(Blueprint("reading", __name__))
 

@@ -13,10 +13,10 @@ from flask import Blueprint, Response, current_app, stream_with_context
 from markupsafe import Markup
 from pydantic import Field
 
-from app.coordination.names import names_of
 from app.domain.ledger import By
 from app.history.machine_intervals import MachinePast
 from app.history.timeline import Filter, Record
+from app.queries.names import names_of
 from app.services import Services
 from app.settings import Token
 from app.web.charts import drawn, labels_of, machines_in, tasks_in

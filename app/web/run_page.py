@@ -10,6 +10,7 @@ from app.domain.intervals import Span, Told
 from app.domain.replay import Wait
 from app.domain.status import Place, describe_info
 from app.history.timeline import Filter
+from app.queries.views import NOBODY_RESUMES, RUN_RECORDS, needs_a_person, run_json
 from app.services import Services
 from app.web.charts import machines_in, names_for
 from app.web.contract import services
@@ -19,7 +20,6 @@ from app.web.gantt_svg import Names, chart, said
 from app.web.insight import explain_json
 from app.web.pages import blueprint
 from app.web.problems import Problem
-from app.web.views import NOBODY_RESUMES, RUN_RECORDS, needs_a_person, run_json
 
 #: Machines of a run that are drawn.
 MOST_DRAWN = 12

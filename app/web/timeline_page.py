@@ -9,9 +9,9 @@ from typing import Any
 
 from flask import render_template, request
 
-from app.coordination.names import names_of
 from app.history.records import KINDS
 from app.history.timeline import Filter, Record, Timeline
+from app.queries.names import names_of
 from app.services import Services
 from app.web.contract import services
 from app.web.filters import Wanted

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, request
 from app.domain.errors import UnknownRun
 from app.domain.run import Run
 from app.domain.status import WAIT_STATES, Place
+from app.queries.views import message_of, wait_json, waiting_places
 from app.settings import Token
 from app.store.fairness import in_turns
 from app.web.blocking import PROBLEM
@@ -26,7 +27,6 @@ from app.web.models import (
 )
 from app.web.problems import Problem
 from app.web.request_log import name_in_log
-from app.web.views import message_of, wait_json, waiting_places
 
 api = Api(Blueprint("waits", __name__))
 

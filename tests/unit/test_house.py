@@ -31,11 +31,15 @@ FLOORS: dict[str, set[str]] = {
     "jobs": {"settings", "store"},
     "octopus": {"domain", "settings"},
     "provision": {"app", "domain", "gate", "octopus", "settings"},
+    "queries": {"coordination", "domain", "history", "services", "store"},
     "services": {"coordination", "domain", "followers", "history", "jobs", "octopus", "settings", "store"},
     "settings": {"domain"},
     "up": {"settings", "store"},
     "waiting": {"gate"},
-    "web": {"app", "coordination", "domain", "followers", "history", "jobs", "logs", "services", "settings", "store"},
+    "web": {
+        "app", "coordination", "domain", "followers", "history", "jobs", "logs", "queries", "services",
+        "settings", "store",
+    },
     "workers": {"coordination", "domain", "followers", "history", "jobs", "octopus", "services", "settings", "store"},
 }  # fmt: skip
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from app.coordination.snapshot import Snapshot
 from app.domain.eta import Eta
 from app.domain.status import Place
+from app.queries.views import waiting_places
 from app.services import Services
-from app.web.views import waiting_places
 
 
 def etas_of(gate: Services, snapshot: Snapshot, tasks: Iterable[str]) -> dict[str, Eta]:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from app.coordination.snapshot import Machine
-from app.web.views import machine_json
+from app.queries.views import machine_json
 
 
 def card(machine: Machine) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What is shown, composed of board, history and names; no Flask."""
