@@ -18,7 +18,7 @@ import click
 from app.settings import ADDRESS_FILE, BadSettings, Settings, load_settings, read_secrets, with_secrets
 
 if TYPE_CHECKING:
-    from app.gate import Gate
+    from app.client.api import Gate
 
 REFUSED, USAGE, UNREACHABLE = 1, 2, 3
 
@@ -73,7 +73,7 @@ def with_gate(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def find_gate(url: str | None, token: str | None, redis_url: str | None) -> Gate:
     """In this order: --url or its variable, --redis-url or the setting, the octowait that runs here."""
-    from app.gate import DirectGate, HttpGate
+    from app.client.api import DirectGate, HttpGate
 
     settings = load_settings()
     kept = read_secrets(settings.data_dir) or {}
@@ -138,7 +138,7 @@ def readable_errors() -> Iterator[None]:
 def _fail_at(error: Exception) -> None:
     """Returns where *error* is none that a person could mend."""
     # Only now: they bring the whole of the gate, which takes longer to import than all else that --help needs.
-    from app.gate import CannotReach, Refused
+    from app.client.api import CannotReach, Refused
     from app.store.errors import BadStoreAddress, StoreError
 
     match error:

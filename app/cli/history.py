@@ -15,7 +15,7 @@ from app.cli.printing import print_json, print_lines, print_table
 from app.settings import BadSettings, load_settings
 
 if TYPE_CHECKING:
-    from app.gate import Gate
+    from app.client.api import Gate
     from app.history.archive.files import Manifest
 
 
@@ -127,7 +127,7 @@ def timeline_verify(files: tuple[Path, ...], as_json: bool) -> None:
 
 def _archive_head() -> Manifest | None:
     """How the archive ended when it was written last, as octowait remembers it; None where it cannot be asked."""
-    from app.gate import CannotReach, Refused
+    from app.client.api import CannotReach, Refused
     from app.history.archive.files import Manifest
     from app.store.errors import StoreError
 

@@ -11,7 +11,7 @@ from app.cli.command import as_json, command, parse_moment, with_gate
 from app.cli.printing import print_json, print_lines, print_table
 
 if TYPE_CHECKING:
-    from app.gate import Gate
+    from app.client.api import Gate
 
 
 @command("ledger", "octowait ledger --since 30d --by blocker\noctowait ledger --by week --format csv > ledger.csv")

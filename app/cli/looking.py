@@ -12,7 +12,7 @@ from app.cli.printing import print_json, print_lines, print_table
 from app.settings import load_settings
 
 if TYPE_CHECKING:
-    from app.gate import Gate
+    from app.client.api import Gate
 
 
 @command("status", "octowait status")
@@ -82,9 +82,9 @@ def doctor(gate: Gate, as_json: bool) -> None:
 
     Exit status 1 means that there is an error; warnings and what could not be looked at leave it at 0.
     """
+    from app.client.api import DirectGate, HttpGate
     from app.doctor.examination import examine, open_case
     from app.doctor.findings import finding_lines, has_error, summary
-    from app.gate import DirectGate, HttpGate
 
     settings = gate.settings if isinstance(gate, DirectGate) else load_settings()
     is_here = isinstance(gate, HttpGate) and gate.url == address_here(settings)

@@ -15,7 +15,7 @@ from app.cli.printing import print_json, print_table
 from app.settings import load_settings, with_secrets
 
 if TYPE_CHECKING:
-    from app.gate import Gate
+    from app.client.api import Gate
 
 
 @command("kept", "octowait kept\noctowait kept --json > kept.json && octowait replay kept.json")
@@ -57,7 +57,7 @@ def replay(gate: Gate, files: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _forget(gate: Gate, kept_id: str) -> None:
-    from app.gate import Refused
+    from app.client.api import Refused
 
     try:
         gate.call("DELETE", f"/api/kept/{kept_id}")

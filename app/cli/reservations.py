@@ -10,7 +10,7 @@ from app.cli.command import as_json, command, parse_moment, with_gate
 from app.cli.printing import print_json
 
 if TYPE_CHECKING:
-    from app.gate import Gate
+    from app.client.api import Gate
 
 
 @command("reserve", "octowait reserve Machines-7 --note 'disk swap' --until 2h")

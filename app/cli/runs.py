@@ -11,7 +11,7 @@ from app.cli.command import REFUSED, as_json, command, with_gate
 from app.cli.printing import print_json, print_lines
 
 if TYPE_CHECKING:
-    from app.gate import Gate
+    from app.client.api import Gate
 
 
 @command("wait", "octowait wait ServerTasks-4711 -m Machines-7 -m Machines-12 --timeout-minutes 30")
@@ -32,7 +32,7 @@ def wait(
 
     Exit status 0 means granted; any other says why in its last line. On a Redis URL it blocks on Redis itself.
     """
-    from app.waiting import wait_for_grant
+    from app.client.waiting import wait_for_grant
 
     body = {
         "machines": list(machines),

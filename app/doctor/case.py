@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from app.gate import Gate
+from app.client.api import Gate
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusError
 from app.octopus.values import Server, Space, Subscription, Task

@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
+from app.client.api import CannotReach, Gate, Refused
 from app.coordination.budget import Budget
 from app.doctor import on_octopus, on_octowait, on_projects, on_subscription
 from app.doctor.case import Case
 from app.doctor.findings import Finding, unknown, warning
-from app.gate import CannotReach, Gate, Refused
 from app.octopus.ask import make_client, probe
 from app.octopus.errors import OctopusError
 from app.provision.subscriptions import Unusable

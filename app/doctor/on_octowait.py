@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from app.client.api import CannotReach
 from app.doctor.case import Case
 from app.doctor.findings import Finding, error, ok, unknown, warning
 from app.domain.durations import words
-from app.gate import CannotReach
 
 #: The oldest Redis that has every command the scripts use.
 OLDEST_REDIS = (6, 2)

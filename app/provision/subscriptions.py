@@ -11,8 +11,8 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.client.api import CannotReach, Refused
 from app.domain.events import Effect, effect_of
-from app.gate import CannotReach, Refused
 from app.octopus.ask import make_client
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusBusy, OctopusError, OctopusUnreachable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from app.waiting import wait_for_grant
+from app.client.waiting import wait_for_grant
 
 
 class Scripted:

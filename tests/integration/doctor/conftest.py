@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
+from app.client.api import DirectGate
 from app.doctor.case import Case
-from app.gate import DirectGate
 from app.octopus.client import OctopusClient
 from app.settings import Settings
 from tests.integration.doctor.helpers import GOOD, SECRET, Octopus

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from dataclasses import replace
 
+from app.client.api import HttpGate
 from app.doctor.examination import examine, open_case
 from app.doctor.findings import has_error, summary
-from app.gate import HttpGate
 from app.octopus.client import OctopusClient
 from tests.conftest import ROOT, eventually
 from tests.integration.doctor.helpers import SECRET, UNKNOWN, WARNING, share

@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 from rq import SimpleWorker
 
+from app.client.api import HttpGate
 from app.doctor import on_octowait
 from app.doctor.examination import open_case
 from app.domain.run import Run
-from app.gate import HttpGate
 from app.jobs import queues_of
 from app.store.connection import connect
 from app.store.persistence import read_condition

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from app.gate import CannotReach, DirectGate, Gate
+from app.client.api import CannotReach, DirectGate, Gate
 
 #: Seconds a request blocks; below what load balancers cut.
 SLICE_SECONDS = 25

@@ -18,7 +18,7 @@ from app.settings import ADDRESS_FILE, PREFIX, BadSettings, Settings, read_secre
 from app.store.embedded import EmbeddedServer
 from app.store.errors import StoreError
 
-_PROCFILE = Path(__file__).parent.parent / "Procfile"
+_PROCFILE = Path(__file__).parent.parent.parent / "Procfile"
 
 
 def up(settings: Settings) -> int:

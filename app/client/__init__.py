@@ -1,0 +1,1 @@
+"""octowait's own API as a client, over HTTP or in process."""
