@@ -6,24 +6,12 @@ from flask import Flask, Request, Response, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from app.services import Services
-from app.web import (
-    archive,
-    health,
-    insight,
-    metrics,
-    printed,
-    problems,
-    reading,
-    repairs,
-    report,
-    request_log,
-    waits,
-    webhook,
-)
+from app.web import errors, printed, request_log
+from app.web.api import archive, health, insight, metrics, reading, repairs, report, waits, webhook
+from app.web.api.contract import document
 from app.web.auth import Tokens, session_key
-from app.web.blocking import Blocking
-from app.web.contract import document
-from app.web.site import blueprint as pages
+from app.web.long_poll import Blocking
+from app.web.pages.site import blueprint as pages
 
 
 class _Sessions(SecureCookieSessionInterface):
@@ -69,7 +57,7 @@ def create_app(services: Services) -> Flask:
     for api in apis:
         app.register_blueprint(api.blueprint)
     app.register_blueprint(pages)
-    problems.install(app)
+    errors.install(app)
     printed.install(app)
     request_log.install(app, is_verbose=settings.log_level == "debug")
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from flask import current_app, request, session
 
 from app.settings import Token
-from app.web.problems import Problem
+from app.web.errors import Problem
 
 #: Which roles may do what a role is asked for. A viewer must not poll: a poll is a sign of life of somebody else.
 ALLOWS = {"step": {"step", "admin"}, "viewer": {"viewer", "admin"}, "admin": {"admin"}}

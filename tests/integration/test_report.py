@@ -26,7 +26,7 @@ def report(services):
 
 
 def test_machines_where_most_was_waited_are_drawn_and_how_many_are_not_is_said(board, clock, report, monkeypatch):
-    monkeypatch.setattr("app.web.report.MOST_CHARTS", 2)
+    monkeypatch.setattr("app.web.api.report.MOST_CHARTS", 2)
     for number in range(1, 6):
         board.join(Run(f"ServerTasks-{number}"), {f"Machines-{number}"}, ttl=TTL)
     for number in (2, 4):

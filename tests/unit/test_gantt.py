@@ -11,9 +11,9 @@ import pytest
 from app.domain.attribution import Reason, Stretch
 from app.domain.intervals import Span
 from app.domain.replay import Wait
-from app.web.gantt import COLUMNS, MOST_ROWS, Track, Window, rows, ticks
-from app.web.gantt_svg import Names, chart
-from app.web.ranges import LEAST_MS, Range, span_ms
+from app.web.charts.svg import Names, chart
+from app.web.charts.track import COLUMNS, MOST_ROWS, Track, Window, rows, ticks
+from app.web.pages.ranges import LEAST_MS, Range, span_ms
 
 HOUR = 3_600_000
 WINDOW = Window(0, 6 * HOUR, 5 * HOUR)

@@ -5,7 +5,7 @@ import pytest
 from app.domain.events import WEBHOOK_MS
 from app.followers.metrics import HANDOFF, REPAIRS, Derived
 from app.history.records import Record
-from app.web.health_page import is_repair
+from app.web.pages.health import is_repair
 
 RELEASED_MS = 1_763_838_000_000
 

@@ -15,8 +15,8 @@ from app.queries.cards import card
 from app.queries.etas import eta_of
 from app.queries.views import waiting_places
 from app.services import Services
-from app.web.contract import services
-from app.web.pages import blueprint
+from app.web.api.contract import services
+from app.web.pages.base import blueprint
 
 #: Waiters of one machine, and of all, that the dashboard shows.
 LINE_ON_DASHBOARD, WAITING_ON_DASHBOARD = 20, 15

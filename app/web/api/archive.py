@@ -9,8 +9,8 @@ from flask import Blueprint
 
 from app.jobs import ARCHIVE
 from app.settings import Token
-from app.web.contract import Api, services
-from app.web.models import ArchiveRequest, ArchiveState, Requested
+from app.web.api.contract import Api, services
+from app.web.api.schemas import ArchiveRequest, ArchiveState, Requested
 
 api = Api(Blueprint("archive", __name__))
 

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 
 from flask import g, request, session
 
-from app.web.problems import Problem
-from app.web.ranges import span_ms
+from app.web.errors import Problem
+from app.web.pages.ranges import span_ms
 
 #: The field of a form, and of a session, that carries the token.
 TOKEN = "form_token"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.queries.names import machine_named
 from app.services import Services
-from app.web.pages import matching_id
+from app.web.pages.base import matching_id
 
 
 @dataclass(frozen=True)

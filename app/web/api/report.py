@@ -19,12 +19,12 @@ from app.history.timeline import Filter, Record
 from app.queries.names import names_of
 from app.services import Services
 from app.settings import Token
-from app.web.charts import drawn, labels_of, machines_in, tasks_in
-from app.web.contract import Api, services
-from app.web.gantt import Track, Window
-from app.web.gantt_svg import Names, chart, utc
-from app.web.insight import ledgers_json
-from app.web.models import Id, Input, Ms
+from app.web.api.contract import Api, services
+from app.web.api.insight import ledgers_json
+from app.web.api.schemas import Id, Input, Ms
+from app.web.charts.build import drawn, labels_of, machines_in, tasks_in
+from app.web.charts.svg import Names, chart, utc
+from app.web.charts.track import Track, Window
 
 api = Api(Blueprint("report", __name__))
 

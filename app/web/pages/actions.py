@@ -8,12 +8,12 @@ from flask import g, redirect, request, url_for
 
 from app.domain.errors import GateError
 from app.domain.run import MAX_PRIORITY
-from app.web.contract import services
-from app.web.forms import Draft, leave_notice, moment, require_form, required
-from app.web.machine_page import show_machine
-from app.web.pages import blueprint
-from app.web.problems import Problem
-from app.web.run_page import show_run
+from app.web.api.contract import services
+from app.web.errors import Problem
+from app.web.pages.base import blueprint
+from app.web.pages.forms import Draft, leave_notice, moment, require_form, required
+from app.web.pages.machine import show_machine
+from app.web.pages.run import show_run
 
 
 @blueprint.post("/machines/<machine_id>/reserve")

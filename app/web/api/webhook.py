@@ -10,10 +10,10 @@ from app.domain.events import Unreadable, parse_delivery, redacted
 from app.followers.metrics import WEBHOOKS
 from app.jobs import CATCH_UP, RESOLVE
 from app.store.errors import StoreError
+from app.web.api.contract import Api, read_body, services
+from app.web.api.schemas import Delivered
 from app.web.auth import is_webhook_secret
-from app.web.contract import Api, read_body, services
-from app.web.models import Delivered
-from app.web.problems import Problem
+from app.web.errors import Problem
 from app.web.request_log import name_in_log
 
 api = Api(Blueprint("webhook", __name__))

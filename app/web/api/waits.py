@@ -13,9 +13,8 @@ from app.domain.status import WAIT_STATES, Place
 from app.queries.views import message_of, wait_json, waiting_places
 from app.settings import Token
 from app.store.fairness import in_turns
-from app.web.blocking import PROBLEM
-from app.web.contract import Api, services
-from app.web.models import (
+from app.web.api.contract import Api, services
+from app.web.api.schemas import (
     ForceRelease,
     Outcome,
     PollQuery,
@@ -25,7 +24,8 @@ from app.web.models import (
     WaitRequest,
     Waits,
 )
-from app.web.problems import Problem
+from app.web.errors import Problem
+from app.web.long_poll import PROBLEM
 from app.web.request_log import name_in_log
 
 api = Api(Blueprint("waits", __name__))

@@ -7,11 +7,11 @@ from typing import Any
 from flask import render_template, request
 
 from app.domain.ledger import By
-from app.web.contract import services
-from app.web.filters import Wanted
-from app.web.insight import ledger_json
-from app.web.pages import blueprint
-from app.web.ranges import Range
+from app.web.api.contract import services
+from app.web.api.insight import ledger_json
+from app.web.pages.base import blueprint
+from app.web.pages.filters import Wanted
+from app.web.pages.ranges import Range
 
 #: Groups that the page shows; the CSV has all.
 MOST_ROWS = 200

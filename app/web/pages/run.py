@@ -12,14 +12,14 @@ from app.domain.status import Place, describe_info
 from app.history.timeline import Filter
 from app.queries.views import NOBODY_RESUMES, RUN_RECORDS, needs_a_person, run_json
 from app.services import Services
-from app.web.charts import machines_in, names_for
-from app.web.contract import services
-from app.web.forms import Draft, take_notice
-from app.web.gantt import Track, Window
-from app.web.gantt_svg import Names, chart, said
-from app.web.insight import explain_json
-from app.web.pages import blueprint
-from app.web.problems import Problem
+from app.web.api.contract import services
+from app.web.api.insight import explain_json
+from app.web.charts.build import machines_in, names_for
+from app.web.charts.svg import Names, chart, said
+from app.web.charts.track import Track, Window
+from app.web.errors import Problem
+from app.web.pages.base import blueprint
+from app.web.pages.forms import Draft, take_notice
 
 #: Machines of a run that are drawn.
 MOST_DRAWN = 12

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from app.web.models import Eta, Id, Input, Ms
+from app.web.api.schemas import Eta, Id, Input, Ms
 
 #: The values of `app.domain.ledger.By`.
 GroupBy = Literal["machine", "project", "blocker", "environment", "week"]

@@ -12,7 +12,7 @@ from app.domain.attribution import Reason, Stretch
 from app.domain.durations import words
 from app.domain.intervals import Span
 from app.domain.replay import Wait
-from app.web.gantt import COLUMNS, Clump, Track, ticks
+from app.web.charts.track import COLUMNS, Clump, Track, ticks
 
 #: Pixels: the axis, a row of holders, one of waits, the caption of a section, the number of waits over time.
 AXIS, HOLD, WAIT, CAPTION, DEPTH = 20, 24, 16, 17, 60

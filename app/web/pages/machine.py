@@ -10,13 +10,13 @@ from app.queries.cards import card
 from app.queries.etas import etas_of
 from app.queries.views import last_runs
 from app.services import Services
-from app.web.charts import chart_of, drawn, machines_in, names_for, rows_of, track_of
-from app.web.contract import services
-from app.web.forms import Draft, take_notice
-from app.web.gantt import Track
-from app.web.pages import blueprint
-from app.web.problems import Problem
-from app.web.ranges import SPANS, Range, span_ms
+from app.web.api.contract import services
+from app.web.charts.build import chart_of, drawn, machines_in, names_for, rows_of, track_of
+from app.web.charts.track import Track
+from app.web.errors import Problem
+from app.web.pages.base import blueprint
+from app.web.pages.forms import Draft, take_notice
+from app.web.pages.ranges import SPANS, Range, span_ms
 
 #: Waiters of a machine that its page shows.
 LINE_ON_PAGE = 500

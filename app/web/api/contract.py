@@ -20,9 +20,9 @@ from pydantic.json_schema import models_json_schema
 from app import __version__
 from app.services import Services
 from app.settings import Token
+from app.web.api.schemas import ProblemDetails
 from app.web.auth import require
-from app.web.models import ProblemDetails
-from app.web.problems import Problem
+from app.web.errors import Problem
 from app.web.request_log import name_in_log
 
 _PARAMETER = re.compile(r"\{(\w+)\}")

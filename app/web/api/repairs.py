@@ -8,10 +8,10 @@ from flask import Blueprint
 
 from app.jobs import CATCH_UP, REBUILD
 from app.settings import Token
-from app.web.contract import Api, services
-from app.web.models import DeadLetters, Forgotten, RebuildRequest, Rebuilt, Requested
-from app.web.problems import Problem
-from app.web.reading import STREAM_ID
+from app.web.api.contract import Api, services
+from app.web.api.reading import STREAM_ID
+from app.web.api.schemas import DeadLetters, Forgotten, RebuildRequest, Rebuilt, Requested
+from app.web.errors import Problem
 
 api = Api(Blueprint("repairs", __name__))
 

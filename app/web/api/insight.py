@@ -20,9 +20,9 @@ from app.queries.names import names_of
 from app.queries.views import NOBODY_RESUMES, message_of, needs_a_person
 from app.services import Services
 from app.settings import Token
-from app.web.contract import Api, services
-from app.web.insight_models import EtaReport, ExplainAnswer, LedgerAnswer, LedgerQuery
-from app.web.reading import plain
+from app.web.api.contract import Api, services
+from app.web.api.insight_schemas import EtaReport, ExplainAnswer, LedgerAnswer, LedgerQuery
+from app.web.api.reading import plain
 
 api = Api(Blueprint("insight", __name__))
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.web.gantt import Window
+from app.web.charts.track import Window
 
 _UNITS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 

@@ -18,8 +18,8 @@ from app.history.records import COLUMNS
 from app.history.timeline import Filter
 from app.queries.views import last_runs, machine_json, run_of
 from app.settings import Token
-from app.web.contract import Api, services
-from app.web.models import (
+from app.web.api.contract import Api, services
+from app.web.api.schemas import (
     Forgotten,
     Kept,
     MachineDetail,
@@ -31,7 +31,7 @@ from app.web.models import (
     TimelineQuery,
     Unreserved,
 )
-from app.web.problems import Problem
+from app.web.errors import Problem
 
 api = Api(Blueprint("reading", __name__))
 

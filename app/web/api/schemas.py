@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from app.domain.ids import ID_PATTERN, SPACE_PATTERN
 from app.domain.run import MAX_PRIORITY
-from app.web.blocking import MOST_SECONDS
+from app.web.long_poll import MOST_SECONDS
 
 
 def _checked(pattern: str, example: str) -> AfterValidator:

@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import Blueprint
 
-from app.web.contract import Api, services
-from app.web.problems import Problem
+from app.web.api.contract import Api, services
+from app.web.errors import Problem
 
 api = Api(Blueprint("health", __name__))
 

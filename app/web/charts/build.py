@@ -14,8 +14,8 @@ from app.domain.replay import Wait
 from app.history.machine_intervals import MachinePast
 from app.queries.names import names_of
 from app.services import Services
-from app.web.gantt import Track, Window
-from app.web.gantt_svg import Names, chart, said
+from app.web.charts.svg import Names, chart, said
+from app.web.charts.track import Track, Window
 
 #: Rows of the table beside a chart, the newest.
 MOST_TABLE_ROWS = 200

@@ -17,7 +17,7 @@ import gevent
 from app.services import Services
 from app.store.errors import StoreError
 from app.web.auth import ALLOWS, Tokens, bearer
-from app.web.problems import Problem
+from app.web.errors import Problem
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

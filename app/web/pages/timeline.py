@@ -13,10 +13,10 @@ from app.history.records import KINDS
 from app.history.timeline import Filter, Record, Timeline
 from app.queries.names import names_of
 from app.services import Services
-from app.web.contract import services
-from app.web.filters import Wanted
-from app.web.pages import blueprint
-from app.web.ranges import Range
+from app.web.api.contract import services
+from app.web.pages.base import blueprint
+from app.web.pages.filters import Wanted
+from app.web.pages.ranges import Range
 
 #: Records of a page.
 PAGE = 100

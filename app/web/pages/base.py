@@ -27,10 +27,10 @@ from werkzeug.exceptions import HTTPException, NotFound
 from app.coordination.attempts import Attempts
 from app.domain.durations import words
 from app.domain.ids import ID_PATTERN
+from app.web.api.contract import document, services
 from app.web.auth import ALLOWS, Tokens, caller, digest
-from app.web.contract import document, services
-from app.web.forms import form_token
-from app.web.problems import Problem, problem_of
+from app.web.errors import Problem, problem_of
+from app.web.pages.forms import form_token
 
 blueprint = Blueprint("pages", __name__)
 

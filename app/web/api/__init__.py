@@ -1,0 +1,1 @@
+"""The HTTP API: webhook, waits, machines, timeline, insight."""

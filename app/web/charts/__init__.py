@@ -1,0 +1,1 @@
+"""Charts of machines and runs: values first, then SVG."""
