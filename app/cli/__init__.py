@@ -7,7 +7,9 @@ import sys
 import click
 
 from app import __version__
-from app.cli import history, insight, looking, octopus, processes, repairs, reservations, runs
+from app.cli import history, octopus, processes, repairs, reservations, runs
+from app.cli import ledger as insight
+from app.cli import status as looking
 from app.cli.command import readable_errors
 
 _COMMANDS = (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.cli.insight_tables import ledger_table
+from app.cli.ledger_tables import ledger_table
 from app.cli.printing import print_lines, print_table
 
 NAMES = ["\x1b[2Jgone", "\x9b31mred", "\x1b]0;title\x07", "a\rb", "a\nServerTasks-1: released"]

@@ -29,7 +29,7 @@ def ledger(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Show how much time was lost by waiting, where, by whom and to whom, and the longest waits."""
-    from app.cli.insight_tables import ledger_lines, ledger_table
+    from app.cli.ledger_tables import ledger_lines, ledger_table
 
     query: dict[str, object] = {
         "by": by, "machine_id": machine, "project_id": project,
@@ -53,7 +53,7 @@ def ledger(
 @with_gate
 def explain(gate: Gate, task: str, as_json: bool) -> None:
     """Say why a run does not start: who is in its way, what would let it go, what would change that."""
-    from app.cli.insight_tables import explain_lines
+    from app.cli.ledger_tables import explain_lines
 
     answer = gate.call("GET", f"/api/waits/{task}/explain")
     print_json(answer) if as_json else print_lines(explain_lines(answer))
@@ -64,7 +64,7 @@ def explain(gate: Gate, task: str, as_json: bool) -> None:
 @with_gate
 def eta_report(gate: Gate, as_json: bool) -> None:
     """Show how often waits took no longer than was foretold when they began."""
-    from app.cli.insight_tables import accuracy_table
+    from app.cli.ledger_tables import accuracy_table
 
     answer = gate.call("GET", "/api/eta-report")
     print_json(answer) if as_json else print_table(accuracy_table(answer))
