@@ -73,7 +73,9 @@ def test_forced_release_asks_whatever_space_was_said(board, octopus, context, sp
     holds(board, 1, "Machines-1", space)
     octopus.has(1)
 
-    assert context.services.is_running_in_octopus(board.place("ServerTasks-1")) is True
+    objection = context.services.objection_to_release(board.place("ServerTasks-1"))
+
+    assert objection and objection.code == "still_running"
 
 
 def test_hidden_space_is_told_of_once_and_asked_about_seldom(board, clock, octopus, context, three):
