@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
+from typing import Any
 
 import structlog
 
@@ -11,8 +13,9 @@ from app.domain.events import Effect, Event
 from app.domain.ids import space_id_of
 from app.domain.status import Place, State
 from app.jobs import RESOLVE, enqueue
-from app.octopus.client import OctopusClient
-from app.octopus.values import Task
+from app.octopus.client import IDS_A_PAGE, OctopusClient
+from app.octopus.errors import OctopusError
+from app.octopus.values import Deployment, RunbookRun, Task
 from workers.by_space import BySpace
 from workers.context import Context, about_task
 
@@ -21,6 +24,9 @@ log = structlog.get_logger()
 #: Tasks of one list that are read, newest first: five pages of a server that lists all of its tasks, or has as many in
 #: its queue. What is cut off was newer once, and the events tell of it too.
 MOST_LISTED = 500
+
+#: The scope of a task of which only its own id is known.
+NOWHERE: Mapping[str, Any] = MappingProxyType({})
 
 #: Runs that octowait knows to be at work, or to wait for it.
 _KNOWN = frozenset({State.WAITING, State.GRANTED, State.STARTED, State.OBSERVED})
@@ -47,8 +53,14 @@ def list_active(octopus: OctopusClient, asked: BySpace, spaces: Iterable[str]) -
     return found
 
 
-def tell_starts(context: Context, tasks: Iterable[Task], *, since_ms: int) -> None:
+def tell_starts(
+    context: Context, octopus: OctopusClient, asked: BySpace, tasks: Iterable[Task], *, since_ms: int
+) -> None:
     """Tell the board of each of *tasks* that has begun and that it does not know to be at work.
+
+    1. Ask where those run that it has never heard of, in lists: an event would say so, and the board presumes by that
+       which machines they use, and whether they are about to ask.
+    2. Tell of each as it stands then.
 
     Whatever happens between the list and this is of no harm: an end that was told meanwhile is later than the start,
     and one that was not is seen by who resolves or reconciles the run.
@@ -57,21 +69,55 @@ def tell_starts(context: Context, tasks: Iterable[Task], *, since_ms: int) -> No
         since_ms: When Octopus was asked for the list, or before, by our clock.
 
     Raises:
+        OctopusError: nobody would get an answer.
         StoreError: Redis does not answer.
     """
-    outcomes = [_tell_start(context, task, since_ms) for task in tasks if task.has_begun]
+    begun = [task for task in tasks if task.has_begun]
+    scopes = _scopes_of(octopus, asked, [task for task in begun if _is_unheard(context.board.place(task.id))])
+    outcomes = [_tell_start(context, task, scopes.get(task.id.lower(), {}), since_ms) for task in begun]
     if "unresolved" in outcomes:
         enqueue(context.board.client, context.settings, RESOLVE)
 
 
-def _tell_start(context: Context, task: Task, since_ms: int) -> str:
+def _is_unheard(place: Place | None) -> bool:
+    return place is None or place.state is State.KNOWN
+
+
+def _scopes_of(octopus: OctopusClient, asked: BySpace, tasks: Sequence[Task]) -> dict[str, dict[str, Any]]:
+    """Where *tasks* run, as `Run.info` says it, by lower-case task id; nothing of those of which Octopus does not."""
+    by_space: dict[str | None, list[Task]] = {}
+    for task in tasks:
+        by_space.setdefault(space_id_of(task.space_id), []).append(task)
+    found: dict[str, Deployment | RunbookRun] = {}
+    for space, group in by_space.items():
+        deployments = [task.deployment_id for task in group if task.deployment_id]
+        runbook_runs = [task.runbook_run_id for task in group if task.runbook_run_id]
+        try:
+            # Of more than that, as after an outage, the others are told without.
+            found |= octopus.deployments_at_once(deployments[:IDS_A_PAGE], space=space)
+            found |= octopus.runbook_runs_at_once(runbook_runs[:IDS_A_PAGE], space=space)
+        except OctopusError as error:
+            log.warning("reconcile: it is not known where runs of a space run", space=space, error=str(error))
+            asked.failed(error)
+    pairs = ((task, found.get((task.deployment_id or task.runbook_run_id or "").lower())) for task in tasks)
+    return {task.id.lower(): _scope_of(what) for task, what in pairs if what}
+
+
+def _scope_of(what: Deployment | RunbookRun) -> dict[str, Any]:
+    ids = {"project": what.project_id, "environment": what.environment_id, "tenant": what.tenant_id}
+    if isinstance(what, Deployment):
+        ids["release"] = what.release_id
+    return {name: {"id": document_id} for name, document_id in ids.items() if document_id}
+
+
+def _tell_start(context: Context, task: Task, scope: Mapping[str, Any], since_ms: int) -> str:
     place = context.board.place(task.id)
     if place and _went_on(place, task, since_ms):
         now_ms = max(context.board.now_ms(), place.run.get("paused_oct_ms") or 0)
         return tell(context, task, Effect.RESUMED, now_ms, via="reconcile", key=f"{_key(task, place)}-resumed")
     if place and not _is_news(place, task):
         return "known"
-    outcome = tell(context, task, Effect.STARTED, began_ms(task), via="reconcile", key=_key(task, place))
+    outcome = tell(context, task, Effect.STARTED, began_ms(task), via="reconcile", key=_key(task, place), scope=scope)
     if outcome in ("applied", "unresolved"):
         with about_task(task.id):
             log.info("reconcile: it runs, and no event had told", state=task.state, outcome=outcome)
@@ -110,17 +156,22 @@ def began_ms(task: Task) -> int:
     return task.start_ms or task.queue_ms or 0
 
 
-def tell(context: Context, task: Task, effect: Effect, occurred_ms: int, *, via: str, key: str) -> str:
+def tell(
+    context: Context, task: Task, effect: Effect, occurred_ms: int, *, via: str, key: str,
+    scope: Mapping[str, Any] = NOWHERE,
+) -> str:  # fmt: skip
     """Tell the board what *task* says, as an event of Octopus would; see `Board.deliver`.
 
     Args:
         key: What the event is known by: the same is told once.
+        scope: Where it runs, as `Run.info` says it, if that is known.
     """
     project = {"id": task.project_id} if task.project_id else None
-    info = {name: value for name, value in (
+    ids = {name: value for name, value in (
         ("space_id", space_id_of(task.space_id)), ("deployment_id", task.deployment_id),
         ("runbook_run_id", task.runbook_run_id), ("project", project),
     ) if value}  # fmt: skip
+    info = {**ids, **scope}
     event = Event(
         key=key.lower(), id=None, category="Rebuild" if via == "rebuild" else "TaskListed", effect=effect,
         occurred_ms=occurred_ms, task_id=task.id, deployment_id=task.deployment_id or task.runbook_run_id, info=info,

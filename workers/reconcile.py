@@ -78,7 +78,7 @@ def _list(context: Context, octopus: OctopusClient, asked: BySpace) -> list[Task
     since_ms = context.board.now_ms()
     spaces = context.active.in_turn(context.settings.octopus_spaces, _requests(context.settings, LIST_SHARE))
     listed = list_active(octopus, asked, spaces)
-    tell_starts(context, listed, since_ms=since_ms)
+    tell_starts(context, octopus, asked, listed, since_ms=since_ms)
     return listed
 
 

@@ -29,7 +29,9 @@ class Octopus:
     def __init__(self, server: HTTPServer) -> None:
         self.url = server.url_for("/").rstrip("/")
         self.tasks: dict[str, dict[str, Any]] = {}
-        #: Spaces that answer with another status.
+        #: What deployments and runbook runs have besides their ids.
+        self.runs: dict[str, dict[str, Any]] = {}
+        #: Spaces, and kinds of lists, that answer with another status.
         self.statuses: dict[str, int] = {}
         #: Space and task ids that ``GET /tasks/{id}`` answers with another status.
         self.hidden_tasks: dict[str, int] = {}
@@ -64,6 +66,8 @@ class Octopus:
         if self.is_in_maintenance:
             return Response(MAINTENANCE, status=503, content_type="text/html")
         match = _PATH.match(request.path)
+        if match and match[2] in ("deployments", "runbookRuns") and not match[3]:
+            return self._runs(request, match[2])
         if not match or match[2].lower() != "tasks":
             return Response("", status=404)
         space, task_id = match[1], match[3]
@@ -76,6 +80,12 @@ class Octopus:
             if each in self.statuses:
                 return Response("", status=self.statuses[each])
         return self._list(request, wanted)
+
+    def _runs(self, request: Request, kind: str) -> Response:
+        if kind in self.statuses:
+            return Response("", status=self.statuses[kind])
+        found = [{"Id": run_id, **self.runs.get(run_id, {})} for run_id in request.args["ids"].split(",")]
+        return _json({"Items": found, "Links": {}})
 
     def _task(self, space: str | None, task_id: str) -> Response:
         task = self.tasks.get(task_id.lower())

@@ -60,6 +60,59 @@ def test_run_that_nobody_told_of_is_found_and_resolved(board, clock, octopus, co
     assert (event["via"], event["late_ms"] >= 89_000) == ("reconcile", True)
 
 
+WHERE = {
+    "ProjectId": "Projects-7",
+    "EnvironmentId": "Environments-2",
+    "TenantId": "Tenants-3",
+    "ReleaseId": "Releases-9",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "run_id"),
+    [("DeploymentId", "Deployments-1"), ("RunbookRunId", "RunbookRuns-1")],
+    ids=["deployment", "run"],
+)
+def test_start_says_where_it_runs_as_its_event_would(board, clock, octopus, context, kind, run_id):
+    octopus.has(1, start_ms=clock.now_ms, kind=kind)
+    octopus.runs[run_id] = WHERE
+
+    for _ in range(3):
+        do(context, reconcile)
+
+    info = board.place(TASK).run["info"]
+    assert (info["project"], info["environment"]) == ({"id": "Projects-7"}, {"id": "Environments-2"})
+    assert info["tenant"] == {"id": "Tenants-3"}
+    assert info.get("release") == ({"id": "Releases-9"} if kind == "DeploymentId" else None)
+    assert sum("ids=" in asked and "tasks" not in asked for asked in octopus.asked) == 1, "once, not in each look"
+
+
+def test_machines_of_the_last_run_are_busy_as_soon_as_the_next_is_listed(board, clock, octopus, context):
+    """Nobody has asked yet which machines it uses (rule 19)."""
+    info = {"space_id": "Spaces-1", "project": {"id": "Projects-7"}, "environment": {"id": "Environments-2"}}
+    tells(board, Effect.STARTED, clock.now_ms - 60_000, "ServerTasks-9", number=9)
+    board.observe("ServerTasks-9", [{"id": "Machines-1", "name": "web-01"}], info=info)
+    tells(board, Effect.ENDED, clock.now_ms - 30_000, "ServerTasks-9", number=9)
+    octopus.has(1, start_ms=clock.now_ms)
+    octopus.runs["Deployments-1"] = {key: WHERE[key] for key in ("ProjectId", "EnvironmentId")}
+
+    do(context, reconcile)
+    holds(board, 2, "Machines-1")
+
+    assert state(board, 2) == "waiting"
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_start_is_told_also_where_it_is_not_known_where_it_runs(board, clock, octopus, context, status):
+    octopus.has(1, start_ms=clock.now_ms)
+    octopus.statuses["deployments"] = status
+
+    do(context, reconcile)
+
+    assert state(board, 1) == "started"
+    assert context.unseen.why_hidden("Spaces-1", board.now_ms()) is None, "its tasks can be seen"
+
+
 def test_it_is_told_once(board, clock, octopus, context):
     octopus.has(1, start_ms=clock.now_ms - 90_000)
 
