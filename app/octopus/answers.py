@@ -57,7 +57,7 @@ def check(answer: requests.Response, said: str, *, urgent: bool = False) -> None
         raise OctopusDenied(f"{said}: expected an API key that may {may} this", status=status)
     if status == HTTPStatus.NOT_FOUND:
         raise OctopusMissing(said)
-    raise OctopusRejected(f"{said}: expected 200")
+    raise OctopusRejected(f"{said}: expected 200", status=status)
 
 
 def resource(answer: requests.Response, said: str) -> Resource:

@@ -84,7 +84,16 @@ class OctopusMissing(OctopusError):
 
 
 class OctopusRejected(OctopusError):
-    """The answer is not the thing asked for."""
+    """The answer is not the thing asked for. *status* is that of the answer; None where a redirect led astray."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def is_about_body(self) -> bool:
+        """Whether the server could not take what was sent: 400, 415 or 422."""
+        return self.status in (400, 415, 422)
 
 
 class OctopusUnaskable(OctopusRejected):

@@ -19,12 +19,14 @@ FIRST_YEAR = 2026
 class HeaderValue:
     """*value* is None where there is none, or the server keeps it to itself; *is_set* says which.
 
-    *is_object* tells how this server writes such values; None where it shows nothing.
+    *is_object* tells how this server writes such values; None where it shows nothing. *is_told* is False where its
+    answer does not speak of header values at all.
     """
 
     value: str | None = field(default=None, repr=False)
     is_set: bool = False
     is_object: bool | None = None
+    is_told: bool = True
 
 
 def parse_header_value(resource: object) -> HeaderValue:

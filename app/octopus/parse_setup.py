@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from app.domain.events import milliseconds
 from app.octopus.errors import OctopusUnreadable
 from app.octopus.fields import array, ids, mapping, property_text, required, text
-from app.octopus.header_value import object_of, parse_header_value
+from app.octopus.header_value import HeaderValue, object_of, parse_header_value
 from app.octopus.values import (
     Action,
     Grant,
@@ -88,7 +88,8 @@ def parse_subscription(resource: Resource) -> Subscription:
     """Raises: OctopusUnreadable: no ``Id``."""
     webhook = mapping(resource, "EventNotificationSubscription")
     filters = mapping(webhook, "Filter")
-    value = parse_header_value(webhook.get("WebhookHeaderValue"))
+    is_told = "WebhookHeaderValue" in webhook
+    value = parse_header_value(webhook["WebhookHeaderValue"]) if is_told else HeaderValue(is_told=False)
     return Subscription(
         id=required(resource, "Id", "subscription"),
         name=text(resource, "Name") or "",

@@ -98,10 +98,16 @@ class Setup(Resources):
         with _hiding(spec.secret):
             try:
                 after = self._write_subscription(spec, space, existing, as_object)
-            except OctopusRejected:
+            except OctopusRejected as error:
+                if not error.is_about_body:
+                    raise
                 return self._write_subscription(spec, space, existing, not as_object)
             # A text need not be shown; what is shown as an object says whether it has a value.
-            if after.has_secret or (not as_object and not after.header_value.is_object):
+            if (
+                after.has_secret
+                or not after.header_value.is_told
+                or (not as_object and not after.header_value.is_object)
+            ):
                 return after
             with suppress(OctopusRejected):
                 return self._write_subscription(spec, space, existing or after, not as_object)
