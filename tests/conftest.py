@@ -27,9 +27,10 @@ from app.domain.run import Run
 from app.history.timeline import Timeline
 from app.services import Services, make_services
 from app.settings import Settings
-from app.store.connection import connect
+from app.store.connection import Client, connect
 from app.store.embedded import EmbeddedServer
 from app.store.errors import StoreUnreachable
+from app.store.keys import listed
 from tests import serving
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +55,26 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedS
     server = EmbeddedServer(tmp_path_factory.mktemp("redis"))
     server.acquire()
     yield server
+    # Whatever the tests of this run did: all that octowait left is what `app.store.keys` lists.
+    strays = unlisted_keys(connect(server.url))
     server.release()
+    assert not strays, f"keys that app/store/keys.py does not list so: {strays}"
+
+
+def unlisted_keys(client: Client) -> list[str]:
+    """The keys in Redis that `app.store.keys` does not list, or lists with another type; without those of RQ."""
+    names = [name for name in client.scan_iter(count=1000) if not name.startswith(b"rq:")]
+    with client.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.type(name)
+        types = pipe.execute()
+    found = []
+    for name, kind in zip(names, types, strict=True):
+        key = listed(name.decode(errors="replace"))
+        # One that has expired meanwhile has no type.
+        if kind != b"none" and not (key and kind.decode() in key.type.split(" or ")):
+            found.append(f"{name!r} ({kind.decode()})")
+    return sorted(found)
 
 
 @pytest.fixture(scope="session")

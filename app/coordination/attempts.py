@@ -37,4 +37,4 @@ class Attempts:
             pipe.execute()
 
     def _key(self, address: str) -> str:
-        return self._keys.named("sign-in:") + address
+        return self._keys.named("sign-in:", address)

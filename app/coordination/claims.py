@@ -107,7 +107,7 @@ class Unresolved:
             self._client.set(self._claim(task_id), 1, px=pause)
 
     def _claim(self, task_id: str) -> str:
-        return self._keys.named("resolving:") + task_id.lower()
+        return self._keys.named("resolving:", task_id.lower())
 
     def _failures(self, task_id: str) -> str:
-        return self._keys.named("resolve-failures:") + task_id.lower()
+        return self._keys.named("resolve-failures:", task_id.lower())

@@ -107,6 +107,7 @@ def test_error_of_a_script_is_an_error_of_the_store(board, a_run):
 
     with pytest.raises(StoreError, match="WRONGTYPE"):
         board.join(a_run(), {"Machines-7"})
+    board.client.delete(board.keys.runs)
 
 
 def test_server_that_is_not_there_is_unreachable(tmp_path):
