@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from typing import Any
 
-import redis
 import structlog
 
 from app.store.connection import Client
+from app.store.errors import StoreError
 from app.store.keys import Keys
+from app.store.scripts import translated
 
 log = structlog.get_logger()
 
@@ -54,7 +57,6 @@ class Wakes:
         self._channel = keys.wakes
         self._sleepers: dict[str, list[Sleeper]] = {}
         self._count = 0
-        self._pubsub: redis.client.PubSub | None = None
         self.is_closed = False
 
     def __len__(self) -> int:
@@ -80,20 +82,24 @@ class Wakes:
         pause = 0.05
         while not self.is_closed:
             try:
-                self._pubsub = self._blocking.pubsub()  # type: ignore[no-untyped-call]
-                self._pubsub.subscribe(self._channel)
-                for message in self._pubsub.listen():
-                    pause = 0.05
-                    if message["type"] == "message":
-                        self._wake(message["data"].decode())
-                    else:
-                        # What was published while nobody listened is lost: let everybody look.
-                        self.wake_all()
-            except (redis.RedisError, OSError) as error:
+                with translated():
+                    for message in self._messages():
+                        pause = 0.05
+                        if message["type"] == "message":
+                            self._wake(message["data"].decode())
+                        else:
+                            # What was published while nobody listened is lost: let everybody look.
+                            self.wake_all()
+            except StoreError as error:
                 if not self.is_closed:
                     log.warning("wakes: lost Redis, trying again", error=str(error), pause_seconds=pause)
                     threading.Event().wait(pause)
                     pause = min(2.0, pause * 2)
+
+    def _messages(self) -> Iterator[Any]:
+        pubsub = self._blocking.pubsub()  # type: ignore[no-untyped-call]
+        pubsub.subscribe(self._channel)
+        yield from pubsub.listen()
 
     def _wake(self, key: str) -> None:
         for sleeper in self._sleepers.get(key, ()):

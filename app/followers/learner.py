@@ -11,13 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import redis
-
 from app.domain.eta import Kind, Prediction
 from app.domain.ledger import week_of
 from app.domain.replay import NEVER, Hold, Replay, Wait
 from app.history.intervals import CHECKPOINT_EVERY, CHECKPOINTS, HEAD, PER_PRESENT, Checkpoint, Past
 from app.store.connection import Client
+from app.store.errors import StoreChanged
 from app.store.keys import Keys
 from app.store.scripts import translated
 
@@ -120,8 +119,9 @@ class Learner:
             if over:
                 pipe.hdel(self._keys.named(PREDICTIONS), *over)
             try:
-                pipe.execute()
-            except redis.WatchError:
+                with translated():
+                    pipe.execute()
+            except StoreChanged:
                 return True
         self._forget(replay)
         return len(changes) == most

@@ -45,10 +45,7 @@ FLOORS: dict[str, set[str]] = {
 HOMES = {"flask": {"web"}, "redis": {"store"}, "requests": {"octopus"}, "rq": {"jobs", "workers"}}
 
 #: ``file: library`` or ``file: package`` that break a rule.
-EXCEPTIONS: set[str] = {
-    "app/coordination/wakes.py: redis",
-    "app/followers/learner.py: redis",
-}
+EXCEPTIONS: set[str] = set()
 
 #: Files with a Lua script in a literal.
 LUA_LITERALS: set[str] = {
