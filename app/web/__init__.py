@@ -8,7 +8,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from app.services import Services
 from app.web import errors, printed, request_log
 from app.web.api import archive, health, insight, metrics, reading, repairs, report, waits, webhook
-from app.web.api.contract import document
+from app.web.api.openapi import document
 from app.web.auth import Tokens, session_key
 from app.web.long_poll import Blocking
 from app.web.pages.site import blueprint as pages

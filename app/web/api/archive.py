@@ -9,7 +9,7 @@ from flask import Blueprint
 
 from app.jobs import ARCHIVE
 from app.settings import Token
-from app.web.api.contract import Api, services
+from app.web.api.routing import Api, services
 from app.web.api.schemas import ArchiveRequest, ArchiveState, Requested
 
 api = Api(Blueprint("archive", __name__))

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint
 
-from app.web.api.contract import Api, services
+from app.web.api.routing import Api, services
 from app.web.errors import Problem
 
 api = Api(Blueprint("health", __name__))

@@ -15,7 +15,7 @@ from app.followers.metrics import MEASURES, Measure
 from app.history.records import order_of
 from app.services import Services
 from app.settings import Token
-from app.web.api.contract import Api, services
+from app.web.api.routing import Api, services
 
 api = Api(Blueprint("metrics", __name__))
 

@@ -18,7 +18,7 @@ from app.history.records import COLUMNS
 from app.history.timeline import Filter
 from app.queries.views import last_runs, machine_json, run_of
 from app.settings import Token
-from app.web.api.contract import Api, services
+from app.web.api.routing import Api, services
 from app.web.api.schemas import (
     Forgotten,
     Kept,

@@ -8,8 +8,8 @@ from flask import Blueprint
 
 from app.jobs import CATCH_UP, REBUILD
 from app.settings import Token
-from app.web.api.contract import Api, services
 from app.web.api.reading import STREAM_ID
+from app.web.api.routing import Api, services
 from app.web.api.schemas import DeadLetters, Forgotten, RebuildRequest, Rebuilt, Requested
 from app.web.errors import Problem
 

@@ -19,8 +19,8 @@ from app.history.timeline import Filter, Record
 from app.queries.names import names_of
 from app.services import Services
 from app.settings import Token
-from app.web.api.contract import Api, services
 from app.web.api.insight import ledgers_json
+from app.web.api.routing import Api, services
 from app.web.api.schemas import Id, Input, Ms
 from app.web.charts.build import drawn, labels_of, machines_in, tasks_in
 from app.web.charts.svg import Names, chart, utc

@@ -13,7 +13,7 @@ from app.domain.status import WAIT_STATES, Place
 from app.queries.views import message_of, wait_json, waiting_places
 from app.settings import Token
 from app.store.fairness import in_turns
-from app.web.api.contract import Api, services
+from app.web.api.routing import Api, services
 from app.web.api.schemas import (
     ForceRelease,
     Outcome,

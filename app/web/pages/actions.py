@@ -8,7 +8,7 @@ from flask import g, redirect, request, url_for
 
 from app.domain.errors import GateError
 from app.domain.run import MAX_PRIORITY
-from app.web.api.contract import services
+from app.web.api.routing import services
 from app.web.errors import Problem
 from app.web.pages.base import blueprint
 from app.web.pages.forms import Draft, leave_notice, moment, require_form, required

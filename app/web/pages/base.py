@@ -27,7 +27,8 @@ from werkzeug.exceptions import HTTPException, NotFound
 from app.coordination.attempts import Attempts
 from app.domain.durations import words
 from app.domain.ids import ID_PATTERN
-from app.web.api.contract import document, services
+from app.web.api.openapi import document
+from app.web.api.routing import services
 from app.web.auth import ALLOWS, Tokens, caller, digest
 from app.web.errors import Problem, problem_of
 from app.web.pages.forms import form_token

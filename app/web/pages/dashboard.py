@@ -15,7 +15,7 @@ from app.queries.cards import card
 from app.queries.etas import eta_of
 from app.queries.views import waiting_places
 from app.services import Services
-from app.web.api.contract import services
+from app.web.api.routing import services
 from app.web.pages.base import blueprint
 
 #: Waiters of one machine, and of all, that the dashboard shows.

@@ -12,7 +12,7 @@ from app.domain.events import is_early
 from app.history.timeline import Filter, Record
 from app.services import Services
 from app.store.scripts import translated
-from app.web.api.contract import services
+from app.web.api.routing import services
 from app.web.pages.base import blueprint
 
 #: Records, the newest, that are looked through for webhooks and repairs.

@@ -10,7 +10,7 @@ from app.queries.cards import card
 from app.queries.etas import etas_of
 from app.queries.views import last_runs
 from app.services import Services
-from app.web.api.contract import services
+from app.web.api.routing import services
 from app.web.charts.build import chart_of, drawn, machines_in, names_for, rows_of, track_of
 from app.web.charts.track import Track
 from app.web.errors import Problem

@@ -12,8 +12,8 @@ from app.domain.status import Place, describe_info
 from app.history.timeline import Filter
 from app.queries.views import NOBODY_RESUMES, RUN_RECORDS, needs_a_person, run_json
 from app.services import Services
-from app.web.api.contract import services
 from app.web.api.insight import explain_json
+from app.web.api.routing import services
 from app.web.charts.build import machines_in, names_for
 from app.web.charts.svg import Names, chart, said
 from app.web.charts.track import Track, Window

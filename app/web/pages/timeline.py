@@ -13,7 +13,7 @@ from app.history.records import KINDS
 from app.history.timeline import Filter, Record, Timeline
 from app.queries.names import names_of
 from app.services import Services
-from app.web.api.contract import services
+from app.web.api.routing import services
 from app.web.pages.base import blueprint
 from app.web.pages.filters import Wanted
 from app.web.pages.ranges import Range

@@ -1,7 +1,7 @@
 """Routes that know their role, input and answers, so that checking and documenting them cannot drift apart.
 
-Our own hundred lines instead of a library: those at hand read a body that is no JSON as ``{}`` and answer errors of
-their own shape. The JSON Schemas are pydantic's.
+Written here instead of taken from a library: those at hand read a body that is no JSON as ``{}`` and answer errors of
+their own shape. `openapi` makes the document of them.
 """
 
 from __future__ import annotations
@@ -15,17 +15,13 @@ from typing import Any
 from flask import Blueprint, current_app, request
 from gunicorn.http.errors import ParseException
 from pydantic import BaseModel, ValidationError
-from pydantic.json_schema import models_json_schema
 
-from app import __version__
 from app.services import Services
-from app.settings import Token
-from app.web.api.schemas import ProblemDetails
 from app.web.auth import require
 from app.web.errors import Problem
 from app.web.request_log import name_in_log
 
-_PARAMETER = re.compile(r"\{(\w+)\}")
+PARAMETER = re.compile(r"\{(\w+)\}")
 
 View = Callable[..., Any]
 
@@ -64,7 +60,7 @@ class Api:
                 description=re.sub(r"\s+", " ", description).strip(), **how,
             )  # fmt: skip
             self.operations.append(operation)
-            rule = _PARAMETER.sub(r"<\1>", path)
+            rule = PARAMETER.sub(r"<\1>", path)
             endpoint = f"{method.lower()}_{view.__name__}"
             self.blueprint.add_url_rule(rule, endpoint, _checked(operation, view), methods=[method])
             return view
@@ -158,87 +154,3 @@ def services() -> Services:
     """The services of the application that handles this request."""
     found: Services = current_app.extensions["octowait"]
     return found
-
-
-def document(operations: Sequence[Operation], *, server: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of *operations*."""
-    models = {m for o in operations for m in (o.body, *o.answers.values()) if m} | {ProblemDetails}
-    _, schemas = models_json_schema(
-        [(model, "validation") for model in sorted(models, key=lambda m: m.__name__)],
-        ref_template="#/components/schemas/{model}",
-    )
-    paths: dict[str, Any] = {}
-    for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(operation)
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "octowait",
-            "version": __version__,
-            "description": "One deployment at a time per machine, in order, for its whole length. "
-            "Times are integer milliseconds since the epoch.",
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "servers": [{"url": server}],
-        "paths": paths,
-        "components": {
-            "schemas": schemas.get("$defs", {}),
-            "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "A token of OCTOWAIT_TOKENS."},
-                "webhook": {"type": "apiKey", "in": "header", "name": "X-Octowait-Secret"},
-            },
-        },
-    }
-
-
-def _describe(operation: Operation) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "operationId": re.sub(r"\W+", "_", f"{operation.method.lower()}{operation.path}").strip("_"),
-        "summary": operation.summary,
-        "description": " ".join(filter(None, [operation.description, f"Role: {operation.role or 'none'}."])),
-        "parameters": _parameters(operation),
-        "responses": {str(status): _answer(operation, model) for status, model in operation.answers.items()},
-        "security": [{"token": []}] if operation.role else [],
-    }
-    if operation.path.startswith("/webhooks/"):
-        described["security"] = [{"webhook": []}]
-    if operation.body:
-        described["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": _reference(operation.body)}},
-        }
-    errors = {*operation.errors, *((401, 403) if operation.role else ()), *((400, 413, 415) if operation.body else ())}
-    if operation.body or operation.query:
-        errors.add(422)
-    problem = {"application/problem+json": {"schema": _reference(ProblemDetails)}}
-    for status in sorted(errors | {503}):
-        described["responses"][str(status)] = {"description": "Problem", "content": problem}
-    return described
-
-
-def _parameters(operation: Operation) -> list[dict[str, Any]]:
-    parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in _PARAMETER.findall(operation.path)
-    ]
-    if operation.query:
-        schema = operation.query.model_json_schema()
-        for name, wanted in schema["properties"].items():
-            parameters.append({"name": name, "in": "query", "required": False, "schema": wanted})
-    return parameters
-
-
-def _answer(operation: Operation, model: type[BaseModel] | None) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    for media in operation.media:
-        content[media] = {"schema": _reference(model) if model and media == "application/json" else {"type": "string"}}
-    if operation.text:
-        content["text/plain"] = {"schema": {"type": "string", "examples": ["waiting 2\nWaiting for web-01, place 2."]}}
-    return {"description": operation.summary, **({"content": content} if content else {})}
-
-
-def _reference(model: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{model.__name__}"}
-
-
-__all__ = ["Api", "Operation", "Token", "document", "services"]
