@@ -7,7 +7,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from app.services import Services
 from app.web import errors, printed, request_log
-from app.web.api import archive, health, insight, metrics, reading, repairs, report, waits, webhook
+from app.web.api import admin, health, insight, machines, metrics, report, timeline, waits, webhook
 from app.web.api.openapi import document
 from app.web.auth import Tokens, session_key
 from app.web.long_poll import Blocking
@@ -41,11 +41,11 @@ def create_app(services: Services) -> Flask:
     apis = [
         webhook.api,
         waits.api,
-        reading.api,
+        machines.api,
+        timeline.api,
         insight.api,
         report.api,
-        repairs.api,
-        archive.api,
+        admin.api,
         metrics.api,
         health.api,
     ]

@@ -8,7 +8,7 @@ import pytest
 from app.history.records import COLUMNS
 from app.web.api.insight import COLUMNS as LEDGER_COLUMNS
 from app.web.api.insight import ledger_csv
-from app.web.api.reading import as_csv
+from app.web.api.timeline import as_csv
 
 ROW = {"key": "Projects-1", "waits": 1, "lost_ms": 2, "median_ms": 2, "p90_ms": 2, "worst_ms": 2, "share": None}
 

@@ -21,8 +21,8 @@ from app.queries.views import NOBODY_RESUMES, message_of, needs_a_person
 from app.services import Services
 from app.settings import Token
 from app.web.api.insight_schemas import EtaReport, ExplainAnswer, LedgerAnswer, LedgerQuery
-from app.web.api.reading import plain
 from app.web.api.routing import Api, services
+from app.web.api.timeline import plain
 
 api = Api(Blueprint("insight", __name__))
 

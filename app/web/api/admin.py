@@ -1,19 +1,32 @@
-"""``/api/rebuild``, ``/api/catch-up``, ``/api/dead-letters``: what an operator asks of the workers, and what failed."""
+"""``/api/rebuild``, ``/api/catch-up``, ``/api/archive``: what an operator asks of the workers; and what failed.
+
+``/api/dead-letters`` lists jobs that failed, ``/api/kept`` deliveries that could not be applied.
+"""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint
 
-from app.jobs import CATCH_UP, REBUILD
+from app.jobs import ARCHIVE, CATCH_UP, REBUILD
 from app.settings import Token
-from app.web.api.reading import STREAM_ID
 from app.web.api.routing import Api, services
-from app.web.api.schemas import DeadLetters, Forgotten, RebuildRequest, Rebuilt, Requested
+from app.web.api.schemas import (
+    ArchiveRequest,
+    ArchiveState,
+    DeadLetters,
+    Forgotten,
+    Kept,
+    RebuildRequest,
+    Rebuilt,
+    Requested,
+)
+from app.web.api.timeline import STREAM_ID
 from app.web.errors import Problem
 
-api = Api(Blueprint("repairs", __name__))
+api = Api(Blueprint("admin", __name__))
 
 
 @api.route("POST", "/api/catch-up", role="admin", answers={202: Requested}, errors=(409,))
@@ -52,6 +65,40 @@ def forget_dead_letter(letter_id: str, caller: Token) -> Any:
     if not STREAM_ID.match(letter_id) or not services().dead.forget(letter_id):
         raise Problem(404, "not_kept", f"{letter_id[:100]} is not kept: expected an id of GET /api/dead-letters")
     return {"outcome": "forgotten"}
+
+
+@api.route("GET", "/api/kept", role="admin", answers={200: Kept})
+def kept(caller: Token) -> Any:
+    """Deliveries that were authentic and could not be applied, newest first, without any secret."""
+    return {"kept": services().kept.all()}
+
+
+@api.route("DELETE", "/api/kept/{kept_id}", role="admin", answers={200: Forgotten}, errors=(404,))
+def forget_kept(kept_id: str, caller: Token) -> Any:
+    """Keep a delivery no longer."""
+    if not STREAM_ID.match(kept_id) or not services().kept.forget(kept_id):
+        raise Problem(404, "not_kept", f"{kept_id[:100]} is not kept: expected an id of GET /api/kept")
+    return {"outcome": "forgotten"}
+
+
+@api.route("GET", "/api/archive", role="viewer", answers={200: ArchiveState})
+def archive(caller: Token) -> Any:
+    """The days of the timeline that are in files."""
+    gate = services()
+    head = gate.retention.head()
+    return {"days": [asdict(day) for day in gate.archive.manifests()], "head": asdict(head) if head else None}
+
+
+@api.route("POST", "/api/archive", role="admin", body=ArchiveRequest, answers={202: Requested})
+def archive_now(body: ArchiveRequest, caller: Token) -> Any:
+    """Have a worker archive now what is old enough; it does so by itself every hour."""
+    gate = services()
+    if body.begin_anew and (head := gate.retention.head()):
+        # The files that follow do not show that some are missing; the timeline does.
+        gate.board.note("archive_lost", by=caller.name, day=head.day, last_id=head.last_id, hash=head.hash)
+        gate.retention.begin_anew()
+    gate.request(ARCHIVE)
+    return {"outcome": "requested"}, 202
 
 
 def _require_octopus() -> None:

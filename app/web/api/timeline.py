@@ -1,4 +1,4 @@
-"""``/api/machines``, ``/api/runs``, ``/api/timeline``, ``/api/stream``: what is and what was; and reservations."""
+"""``/api/timeline`` and ``/api/stream``: what happened, and what happens."""
 
 from __future__ import annotations
 
@@ -8,32 +8,17 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from typing import Any, TypeVar
 
 from flask import Blueprint, Response, request, stream_with_context
 
-from app.domain.errors import UnknownRun
 from app.history.records import COLUMNS
 from app.history.timeline import Filter
-from app.queries.views import last_runs, machine_json, run_of
 from app.settings import Token
 from app.web.api.routing import Api, services
-from app.web.api.schemas import (
-    Forgotten,
-    Kept,
-    MachineDetail,
-    Machines,
-    Reservation,
-    ReservationRequest,
-    RunFacts,
-    TimelinePage,
-    TimelineQuery,
-    Unreserved,
-)
-from app.web.errors import Problem
+from app.web.api.schemas import TimelinePage, TimelineQuery
 
-api = Api(Blueprint("reading", __name__))
+api = Api(Blueprint("timeline", __name__))
 
 #: Seconds between two signs of life on a stream that has nothing to say; load balancers cut silent ones, often at 60.
 PING_SECONDS = 15.0
@@ -45,53 +30,6 @@ _FORMULA = frozenset("=+-@\t\r\n")
 _TEXTS = [COLUMNS.index(name) for name in ("task_id", "machines", "project_id", "environment_id", "cause")]
 
 STREAM_ID = re.compile(r"^[0-9]{1,15}-[0-9]{1,15}\Z")
-
-
-@api.route("GET", "/api/machines", role="viewer", answers={200: Machines})
-def machines(caller: Token) -> Any:
-    """Every machine: who holds it, its line, its reservation."""
-    snapshot, silence = services().snapshot(), services().reach.unreachable()
-    return {
-        "now_ms": snapshot.now_ms,
-        "machines": [machine_json(machine) for machine in snapshot.machines],
-        "unresolved": list(snapshot.unresolved),
-        "unseen": [asdict(run) for run in services().unseen.runs()],
-        "closed_since_ms": snapshot.closed_since_ms,
-        "octopus_unreachable": silence.as_json() if silence else None,
-    }
-
-
-@api.route("GET", "/api/machines/{machine_id}", role="viewer", answers={200: MachineDetail}, errors=(404,))
-def machine(machine_id: str, caller: Token) -> Any:
-    """One machine, with its last runs."""
-    gate = services()
-    found = gate.snapshot().machine(machine_id)
-    if found is None:
-        raise Problem(404, "unknown_machine", f"{machine_id[:100]} is unknown: no run ever asked for it")
-    return {**machine_json(found), "last_runs": last_runs(gate, found.id)}
-
-
-@api.route("PUT", "/api/machines/{machine_id}/reservation", role="admin", body=ReservationRequest,
-           answers={200: Reservation})  # fmt: skip
-def reserve(machine_id: str, body: ReservationRequest, caller: Token) -> Any:
-    """Reserve a machine: running work goes on, nobody new is granted."""
-    return dict(services().board.reserve(machine_id, note=body.note, by=caller.name, until_ms=body.until_ms))
-
-
-@api.route("DELETE", "/api/machines/{machine_id}/reservation", role="admin", answers={200: Unreserved})
-def unreserve(machine_id: str, caller: Token) -> Any:
-    """End a machine's reservation; the next in line is granted."""
-    done = services().board.unreserve(machine_id, by=caller.name)
-    return {"outcome": "unreserved" if done else "nothing"}
-
-
-@api.route("GET", "/api/runs/{task_id}", role="viewer", answers={200: RunFacts}, errors=(404,))
-def run(task_id: str, caller: Token) -> Any:
-    """One run: its facts and its timeline."""
-    found = run_of(services(), task_id)
-    if found is None:
-        raise UnknownRun(f"{task_id[:100]} is unknown: no step and no event ever named it")
-    return found
 
 
 @api.route("GET", "/api/timeline", role="viewer", query=TimelineQuery, answers={200: TimelinePage},
@@ -136,20 +74,6 @@ def stream(caller: Token) -> Any:
 
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return Response(stream_with_context(events()), headers=headers, content_type="text/event-stream")
-
-
-@api.route("GET", "/api/kept", role="admin", answers={200: Kept})
-def kept(caller: Token) -> Any:
-    """Deliveries that were authentic and could not be applied, newest first, without any secret."""
-    return {"kept": services().kept.all()}
-
-
-@api.route("DELETE", "/api/kept/{kept_id}", role="admin", answers={200: Forgotten}, errors=(404,))
-def forget_kept(kept_id: str, caller: Token) -> Any:
-    """Keep a delivery no longer."""
-    if not STREAM_ID.match(kept_id) or not services().kept.forget(kept_id):
-        raise Problem(404, "not_kept", f"{kept_id[:100]} is not kept: expected an id of GET /api/kept")
-    return {"outcome": "forgotten"}
 
 
 def as_ndjson(lines: Iterable[str]) -> Iterator[str]:

@@ -1,0 +1,64 @@
+"""``/api/machines`` and ``/api/runs``: who holds what and who waits for it now; and reservations."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import Blueprint
+
+from app.domain.errors import UnknownRun
+from app.queries.views import last_runs, machine_json, run_of
+from app.settings import Token
+from app.web.api.routing import Api, services
+from app.web.api.schemas import MachineDetail, Machines, Reservation, ReservationRequest, RunFacts, Unreserved
+from app.web.errors import Problem
+
+api = Api(Blueprint("machines", __name__))
+
+
+@api.route("GET", "/api/machines", role="viewer", answers={200: Machines})
+def machines(caller: Token) -> Any:
+    """Every machine: who holds it, its line, its reservation."""
+    snapshot, silence = services().snapshot(), services().reach.unreachable()
+    return {
+        "now_ms": snapshot.now_ms,
+        "machines": [machine_json(machine) for machine in snapshot.machines],
+        "unresolved": list(snapshot.unresolved),
+        "unseen": [asdict(run) for run in services().unseen.runs()],
+        "closed_since_ms": snapshot.closed_since_ms,
+        "octopus_unreachable": silence.as_json() if silence else None,
+    }
+
+
+@api.route("GET", "/api/machines/{machine_id}", role="viewer", answers={200: MachineDetail}, errors=(404,))
+def machine(machine_id: str, caller: Token) -> Any:
+    """One machine, with its last runs."""
+    gate = services()
+    found = gate.snapshot().machine(machine_id)
+    if found is None:
+        raise Problem(404, "unknown_machine", f"{machine_id[:100]} is unknown: no run ever asked for it")
+    return {**machine_json(found), "last_runs": last_runs(gate, found.id)}
+
+
+@api.route("PUT", "/api/machines/{machine_id}/reservation", role="admin", body=ReservationRequest,
+           answers={200: Reservation})  # fmt: skip
+def reserve(machine_id: str, body: ReservationRequest, caller: Token) -> Any:
+    """Reserve a machine: running work goes on, nobody new is granted."""
+    return dict(services().board.reserve(machine_id, note=body.note, by=caller.name, until_ms=body.until_ms))
+
+
+@api.route("DELETE", "/api/machines/{machine_id}/reservation", role="admin", answers={200: Unreserved})
+def unreserve(machine_id: str, caller: Token) -> Any:
+    """End a machine's reservation; the next in line is granted."""
+    done = services().board.unreserve(machine_id, by=caller.name)
+    return {"outcome": "unreserved" if done else "nothing"}
+
+
+@api.route("GET", "/api/runs/{task_id}", role="viewer", answers={200: RunFacts}, errors=(404,))
+def run(task_id: str, caller: Token) -> Any:
+    """One run: its facts and its timeline."""
+    found = run_of(services(), task_id)
+    if found is None:
+        raise UnknownRun(f"{task_id[:100]} is unknown: no step and no event ever named it")
+    return found
