@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.web.api.schemas import WaitRequest
+from app.web.api.schemas.waits import WaitRequest
 
 NO_IDS = ["../x", "Spaces-1/../x", "a b", "a,b", "a\0b", "a?b", "ü", "x" * 101, "-1"]
 NO_SPACES = [*NO_IDS, "Default", "Projects-1", "Spaces-", "all"]

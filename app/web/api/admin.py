@@ -13,7 +13,7 @@ from flask import Blueprint
 from app.jobs import ARCHIVE, CATCH_UP, REBUILD
 from app.settings import Token
 from app.web.api.routing import Api, services
-from app.web.api.schemas import (
+from app.web.api.schemas.admin import (
     ArchiveRequest,
     ArchiveState,
     DeadLetters,

@@ -20,8 +20,8 @@ from app.queries.names import names_of
 from app.queries.views import NOBODY_RESUMES, message_of, needs_a_person
 from app.services import Services
 from app.settings import Token
-from app.web.api.insight_schemas import EtaReport, ExplainAnswer, LedgerAnswer, LedgerQuery
 from app.web.api.routing import Api, services
+from app.web.api.schemas.insight import EtaReport, ExplainAnswer, LedgerAnswer, LedgerQuery
 from app.web.api.timeline import plain
 
 api = Api(Blueprint("insight", __name__))

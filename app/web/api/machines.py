@@ -11,7 +11,7 @@ from app.domain.errors import UnknownRun
 from app.queries.views import last_runs, machine_json, run_of
 from app.settings import Token
 from app.web.api.routing import Api, services
-from app.web.api.schemas import MachineDetail, Machines, Reservation, ReservationRequest, RunFacts, Unreserved
+from app.web.api.schemas.machines import MachineDetail, Machines, Reservation, ReservationRequest, RunFacts, Unreserved
 from app.web.errors import Problem
 
 api = Api(Blueprint("machines", __name__))

@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from app import __version__
 from app.web.api.routing import PARAMETER, Operation
-from app.web.api.schemas import ProblemDetails
+from app.web.api.schemas.fields import ProblemDetails
 
 
 def document(operations: Sequence[Operation], *, server: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from app.services import Services
 from app.settings import Token
 from app.web.api.insight import ledgers_json
 from app.web.api.routing import Api, services
-from app.web.api.schemas import Id, Input, Ms
+from app.web.api.schemas.fields import Id, Input, Ms
 from app.web.charts.build import drawn, labels_of, machines_in, tasks_in
 from app.web.charts.svg import Names, chart, utc
 from app.web.charts.track import Track, Window

@@ -16,7 +16,7 @@ from app.history.records import COLUMNS
 from app.history.timeline import Filter
 from app.settings import Token
 from app.web.api.routing import Api, services
-from app.web.api.schemas import TimelinePage, TimelineQuery
+from app.web.api.schemas.timeline import TimelinePage, TimelineQuery
 
 api = Api(Blueprint("timeline", __name__))
 

@@ -14,7 +14,7 @@ from app.queries.views import message_of, wait_json, waiting_places
 from app.settings import Token
 from app.store.fairness import in_turns
 from app.web.api.routing import Api, services
-from app.web.api.schemas import (
+from app.web.api.schemas.waits import (
     ForceRelease,
     Outcome,
     PollQuery,

@@ -11,7 +11,7 @@ from app.followers.metrics import WEBHOOKS
 from app.jobs import CATCH_UP, RESOLVE
 from app.store.errors import StoreError
 from app.web.api.routing import Api, read_body, services
-from app.web.api.schemas import Delivered
+from app.web.api.schemas.admin import Delivered
 from app.web.auth import is_webhook_secret
 from app.web.errors import Problem
 from app.web.request_log import name_in_log

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from app.web.api.schemas import Eta, Id, Input, Ms
+from app.web.api.schemas.fields import Id, Input, Ms
+from app.web.api.schemas.waits import Eta
 
 #: The values of `app.domain.ledger.By`.
 GroupBy = Literal["machine", "project", "blocker", "environment", "week"]

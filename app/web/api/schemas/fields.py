@@ -1,0 +1,69 @@
+"""Fields that the shapes of the HTTP contract share, and the shape of its errors."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from app.domain.ids import ID_PATTERN, SPACE_PATTERN
+from app.domain.run import MAX_PRIORITY
+
+
+def _checked(pattern: str, example: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.match(pattern.replace("$", r"\Z"), value):
+            raise PydanticCustomError("id", "expected an Octopus id such as {example}", {"example": example})
+        return value
+
+    return AfterValidator(check)
+
+
+def _none_if_blank(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+Id = Annotated[
+    str, Field(json_schema_extra={"pattern": ID_PATTERN}, examples=["Machines-7"]), _checked(ID_PATTERN, "Machines-7")
+]
+SpaceId = Annotated[
+    str, Field(json_schema_extra={"pattern": SPACE_PATTERN}, examples=["Spaces-1"]), _checked(SPACE_PATTERN, "Spaces-1")
+]
+#: An id that may not be known; a step writes an empty text for a variable that Octopus does not have.
+MaybeId = Annotated[Id | None, BeforeValidator(_none_if_blank)]
+MaybeSpaceId = Annotated[SpaceId | None, BeforeValidator(_none_if_blank)]
+Text = Annotated[str, Field(max_length=300)]
+Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"\S")]
+Priority = Annotated[int, Field(strict=True, ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="Higher is sooner.")]
+Ms = Annotated[int, Field(ge=0, le=99_999_999_999_999, description="Milliseconds since the epoch.")]
+
+
+class Input(BaseModel):
+    """A field that nobody knows is a typing error, and said to be one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Named(Input):
+    """Something of Octopus with its id and the name people know it by."""
+
+    id: MaybeId = None
+    name: Text | None = None
+
+
+class Release(Input):
+    """A release with its id and version."""
+
+    id: MaybeId = None
+    version: Text | None = None
+
+
+class ProblemDetails(BaseModel):
+    """RFC 9457."""
+
+    status: int
+    title: str
+    detail: str
+    code: str

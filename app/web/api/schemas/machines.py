@@ -1,0 +1,105 @@
+"""The shapes of machines, their reservations and their runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from app.web.api.schemas.fields import Input, Ms, Reason
+from app.web.api.schemas.timeline import Record
+from app.web.api.schemas.waits import Holder, WaitMachine
+
+
+class ReservationRequest(Input):
+    note: Reason
+    until_ms: Annotated[Ms, Field(strict=True)] | None = None
+
+
+class Reservation(BaseModel):
+    id: str
+    note: str
+    by: str
+    since_ms: int
+    until_ms: int | None = None
+
+
+class Unreserved(BaseModel):
+    outcome: Literal["unreserved", "nothing"]
+
+
+class InLine(BaseModel):
+    """A waiter of one machine."""
+
+    task_id: str
+    place: int
+    priority: int
+    requested_at_ms: int
+    project: str | None
+    release: str | None
+    environment: str | None
+    url: str | None
+
+
+class Machine(BaseModel):
+    id: str
+    name: str
+    status: Literal["busy", "reserved", "idle"]
+    holders: list[Holder]
+    line: list[InLine]
+    reservation: Reservation | None
+
+
+class OctopusUnreachable(BaseModel):
+    """Since when Octopus does not answer, why, how often it was asked in vain, and when last."""
+
+    since_ms: int
+    why: str
+    failures: int
+    asked_ms: int
+
+
+class UnseenRun(BaseModel):
+    """A run that holds or waits, or is to be resolved, and of which Octopus says nothing: its end will not be seen."""
+
+    task_id: str
+    space_id: str | None
+    why: Annotated[str, Field(examples=["Octopus answers 403 for Spaces-99"])]
+    since_ms: int
+
+
+class Machines(BaseModel):
+    now_ms: int
+    machines: list[Machine]
+    unresolved: Annotated[list[str], Field(description="Running tasks whose machines are not known yet.")]
+    unseen: list[UnseenRun]
+    closed_since_ms: Annotated[int | None, Field(description="Nobody is granted since then; null: the board is open.")]
+    octopus_unreachable: Annotated[OctopusUnreachable | None, Field(description="null: Octopus answers.")]
+
+
+class RunFacts(BaseModel):
+    """One run: its facts and its timeline, which goes on from earlier runs of the same task."""
+
+    task_id: str
+    run: int
+    state: str
+    message: str
+    machines: list[WaitMachine]
+    info: dict[str, Any]
+    priority: int
+    requested_at_ms: int | None
+    granted_at_ms: int | None
+    ended_at_ms: int | None
+    waited_ms: int | None
+    held_ms: int | None
+    started_oct_ms: int | None
+    ended_oct_ms: int | None
+    cause: str | None
+    reason: str | None
+    paused: bool
+    unseen: Annotated[str | None, Field(description="Why its end will not be seen, where Octopus hides it.")] = None
+    timeline: list[Record]
+
+
+class MachineDetail(Machine):
+    last_runs: list[RunFacts]

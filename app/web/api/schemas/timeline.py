@@ -1,0 +1,42 @@
+"""The shapes of the timeline."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from app.web.api.schemas.fields import Id, Input, Ms
+
+
+class Record(BaseModel):
+    """One change. *at_ms* is octowait's clock; times of Octopus are in *detail*."""
+
+    id: str
+    at_ms: int
+    kind: str
+    task_id: str | None
+    run: int | None
+    machines: list[str]
+    project_id: str | None
+    environment_id: str | None
+    cause: str | None
+    detail: dict[str, Any]
+
+
+class TimelineQuery(Input):
+    machine_id: Id | None = None
+    task_id: Id | None = None
+    project_id: Id | None = None
+    environment_id: Id | None = None
+    kind: Annotated[str, Field(pattern=r"^[a-z_]+$")] | None = None
+    from_ms: Ms | None = None
+    to_ms: Annotated[Ms | None, Field(description="Exclusive.")] = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    cursor: Annotated[str, Field(pattern=r"^[0-9]{1,15}-[0-9]{1,15}$")] | None = None
+    format: Literal["json", "ndjson", "csv"] = "json"
+
+
+class TimelinePage(BaseModel):
+    records: list[Record]
+    next_cursor: str | None

@@ -1,0 +1,108 @@
+"""What is said of a wait: what a step asks for, what it is answered, and what an operator does to it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from app.web.api.schemas.fields import Id, Input, MaybeId, MaybeSpaceId, Named, Priority, Reason, Release
+from app.web.long_poll import MOST_SECONDS
+
+
+class WaitRequest(Input):
+    """What a run asks for; all but *machines* is optional and shown to people."""
+
+    machines: Annotated[list[Id], Field(min_length=1, max_length=1000)]
+    space_id: MaybeSpaceId = None
+    deployment_id: MaybeId = None
+    runbook_run_id: MaybeId = None
+    project: Named | None = None
+    environment: Named | None = None
+    release: Release | None = None
+    tenant: Named | None = None
+    url: Annotated[str, Field(max_length=2000, pattern=r"^https?://")] | None = None
+    priority: Priority = 0
+    timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=31_536_000)] | None = None
+    on_behalf_of: Id | None = None
+    parked: bool = False
+
+
+class Holder(BaseModel):
+    """Who makes a machine busy. A reservation has a note, who made it and perhaps an end, but no task."""
+
+    task_id: str | None
+    kind: Literal["lease", "observed", "provisional", "reservation", "rebuilding"]
+    project: str | None
+    release: str | None
+    environment: str | None
+    since_ms: int
+    url: str | None
+    note: str | None
+    until_ms: int | None
+    by: str | None
+    paused: bool
+
+
+class WaitMachine(BaseModel):
+    """A run at one machine; *ahead* are at most 20 tasks, first in line first."""
+
+    id: str
+    name: str
+    place: int | None
+    holders: list[Holder]
+    ahead: list[str]
+
+
+class Eta(BaseModel):
+    """Milliseconds until the grant that half, and nine in ten, of such waits did not exceed."""
+
+    p50: int
+    p90: int
+
+
+class Wait(BaseModel):
+    """A run as its step sees it."""
+
+    task_id: str
+    state: Literal["waiting", "granted", "released", "left", "expired", "timed_out", "refused"]
+    place: int | None
+    fencing_token: int | None
+    requested_at_ms: int | None
+    granted_at_ms: int | None
+    waited_ms: int
+    machines: list[WaitMachine]
+    eta_ms: Eta | None
+    reason: str | None
+    wake_key: str
+    message: str
+
+
+class Waits(BaseModel):
+    """Everyone waiting, in order."""
+
+    waits: list[Wait]
+
+
+class PollQuery(Input):
+    block_seconds: Annotated[
+        float, Field(ge=0, le=MOST_SECONDS, description="Answer when it waits no longer, or after this.")
+    ] = 0
+
+
+class ReleaseQuery(Input):
+    reason: Annotated[str, Field(max_length=1000)] | None = None
+
+
+class Outcome(BaseModel):
+    outcome: Literal["released", "left", "nothing"]
+
+
+class ForceRelease(Input):
+    reason: Reason
+    confirm: bool = False
+
+
+class Prioritize(Input):
+    priority: Priority
+    reason: Reason
