@@ -73,7 +73,8 @@ def with_gate(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def find_gate(url: str | None, token: str | None, redis_url: str | None) -> Gate:
     """In this order: --url or its variable, --redis-url or the setting, the octowait that runs here."""
-    from app.client.api import DirectGate, HttpGate
+    from app.client.http import HttpGate
+    from app.client.in_process import DirectGate
 
     settings = load_settings()
     kept = read_secrets(settings.data_dir) or {}

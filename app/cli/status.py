@@ -82,7 +82,8 @@ def doctor(gate: Gate, as_json: bool) -> None:
 
     Exit status 1 means that there is an error; warnings and what could not be looked at leave it at 0.
     """
-    from app.client.api import DirectGate, HttpGate
+    from app.client.http import HttpGate
+    from app.client.in_process import DirectGate
     from app.doctor.examination import examine, open_case
     from app.doctor.findings import finding_lines, has_error, summary
 

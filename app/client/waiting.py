@@ -7,7 +7,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from app.client.api import CannotReach, DirectGate, Gate
+from app.client.api import CannotReach, Gate
+from app.client.in_process import DirectGate
 
 #: Seconds a request blocks; below what load balancers cut.
 SLICE_SECONDS = 25

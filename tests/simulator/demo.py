@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.client.api import HttpGate
+from app.client.http import HttpGate
 from app.domain.durations import words
 from app.settings import PREFIX, Settings, load_settings, read_secrets
 from tests.simulator.control import ROOT, Deployment, SimulatedOctopus

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pytest_httpserver import HTTPServer
 
-from app.client.api import DirectGate
+from app.client.in_process import DirectGate
 from app.doctor.case import Case
 from app.octopus.client import OctopusClient
 from app.settings import Settings

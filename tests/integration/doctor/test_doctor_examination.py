@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
-from app.client.api import HttpGate
+from app.client.http import HttpGate
 from app.doctor.examination import examine, open_case
 from app.doctor.findings import has_error, summary
 from app.octopus.client import OctopusClient

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from rq import SimpleWorker
 
-from app.client.api import HttpGate
+from app.client.http import HttpGate
 from app.doctor import on_octowait
 from app.doctor.examination import open_case
 from app.domain.run import Run

@@ -1,0 +1,73 @@
+"""octowait's own API over HTTP with a token."""
+
+from __future__ import annotations
+
+import codecs
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from app.client.api import CannotReach, address, refusal
+
+#: Seconds for an answer, beyond what a call may block.
+ANSWER_SECONDS = 20.0
+
+#: Bytes of a stream that are taken at once, at most.
+_PIECE = 1 << 16
+
+
+@dataclass(frozen=True)
+class HttpGate:
+    """Over HTTP with a token."""
+
+    url: str
+    token: str
+
+    def call(
+        self, method: str, path: str, *, body: object = None, query: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:  # fmt: skip
+        with self._open(method, address(path, query), body, headers) as response, self._whole():
+            return json.load(response)
+
+    def lines(self, path: str, *, query: Mapping[str, object]) -> Iterator[str]:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        with self._open("GET", address(path, query), None, None) as response:
+            # Line by line http.client takes a stream that breaks off between two pieces for one that has ended.
+            while piece := self._piece(response):
+                yield decoder.decode(piece)
+
+    def _piece(self, response: http.client.HTTPResponse) -> bytes:
+        with self._whole():
+            piece = response.read1(_PIECE)
+            if not piece and response.length:
+                raise http.client.IncompleteRead(b"", response.length)
+            return piece
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        try:
+            yield
+        except (http.client.HTTPException, OSError) as error:
+            raise CannotReach(f"{self.url} broke off in the middle of its answer: what came is not all") from error
+
+    def _open(self, method: str, path: str, body: object, headers: Mapping[str, str] | None) -> Any:
+        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url.rstrip("/") + path, data=data, method=method)
+        request.add_header("Authorization", f"Bearer {self.token}")
+        if data is not None:
+            request.add_header("Content-Type", "application/json")
+        for name, value in (headers or {}).items():
+            request.add_header(name, value)
+        try:
+            return urllib.request.urlopen(request, timeout=ANSWER_SECONDS + 60)
+        except urllib.error.HTTPError as error:
+            raise refusal(error.code, error.read()) from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise CannotReach(f"{self.url} does not answer ({reason}): is octowait running there?") from error
