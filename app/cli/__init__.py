@@ -7,7 +7,7 @@ import sys
 import click
 
 from app import __version__
-from app.cli import history, octopus, processes, repairs, reservations, runs
+from app.cli import doctor, history, octopus, processes, repairs, runs
 from app.cli import ledger as insight
 from app.cli import status as looking
 from app.cli.command import readable_errors
@@ -15,10 +15,10 @@ from app.cli.command import readable_errors
 _COMMANDS = (
     *(processes.up, processes.serve, processes.worker, processes.scheduler),
     *(runs.wait, runs.release, runs.prioritize, runs.force_release),
-    *(looking.status, looking.machines, looking.waits, looking.run, looking.doctor),
+    *(looking.status, looking.machines, looking.waits, looking.run, doctor.doctor),
     *(history.timeline, history.archive),
     *(insight.ledger, insight.explain, insight.eta_report),
-    *(reservations.reserve, reservations.unreserve),
+    *(runs.reserve, runs.unreserve),
     *(repairs.kept, repairs.replay, repairs.dead_letters, repairs.catch_up, repairs.rebuild),
     *(octopus.subscription, octopus.templates),
 )
