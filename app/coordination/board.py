@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
+from app.coordination.encode import batch_member, event_json
 from app.domain.errors import ClosesCircle, GateError, HoldsOthers, InThePast, NoMachines, NotWaiting, UnknownRun
 from app.domain.events import Event
 from app.domain.ids import checked_id, distinct_ids
@@ -202,10 +203,10 @@ class Board:
         Source: lua/deliver.lua.
         """
         tolerance, grace = _ms(self.policy.clock_tolerance), _ms(self.policy.abandoned_grace)
-        batch = event.batch.member if event.batch and event.batch.total > 1 else ""
+        batch = batch_member(event.batch)
         start = {**self._presumption, "expect_ms": _ms(self.policy.expect_step)}
         return self._word(
-            "deliver", event.key, event.as_json(), tolerance, self._paused_holds, via, batch, grace, _json(start)
+            "deliver", event.key, event_json(event), tolerance, self._paused_holds, via, batch, grace, _json(start)
         )  # fmt: skip
 
     def observe(

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, request
 
-from app.domain.events import Unreadable, parse_delivery, redacted
+from app.domain.events import Unreadable, parse_delivery
 from app.followers.metrics import WEBHOOKS
 from app.jobs import CATCH_UP, RESOLVE
 from app.store.errors import StoreError
@@ -14,6 +14,7 @@ from app.web.api.routing import Api, read_body, services
 from app.web.api.schemas.admin import Delivered
 from app.web.auth import is_webhook_secret
 from app.web.errors import Problem
+from app.web.redaction import redacted
 from app.web.request_log import name_in_log
 
 api = Api(Blueprint("webhook", __name__))
