@@ -39,7 +39,9 @@ def replay(gate: Gate, files: tuple[Path, ...], as_json: bool) -> None:
     A file holds one payload, a JSON array of payloads, one payload a line, or what 'octowait kept --json' printed: what
     is posted from there is not kept twice. Exit status 1 means that something could not be applied and is kept.
     """
-    settings = with_secrets(load_settings())
+    from app.client.in_process import DirectGate
+
+    settings = gate.services.settings if isinstance(gate, DirectGate) else with_secrets(load_settings())
     assert settings.webhook_secret
     headers = {settings.webhook_header: settings.webhook_secret.get_secret_value()}
     answers = []

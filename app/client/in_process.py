@@ -41,15 +41,11 @@ class DirectGate:
         self, method: str, path: str, *, body: object = None, query: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:  # fmt: skip
-        secret = self.services.settings.webhook_secret
-        assert secret
-        sent = {
-            "Authorization": f"Bearer {self._token}",
-            self.services.settings.webhook_header: secret.get_secret_value(),
-        }
+        sent = {"Authorization": f"Bearer {self._token}"}
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         if data is not None:
             sent["Content-Type"] = "application/json"
+        sent |= headers or {}
         response = self._client.open(address(path, query), method=method, data=data, headers=sent)
         if response.status_code >= 400:
             raise refusal(response.status_code, response.data)
