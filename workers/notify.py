@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from app.domain.records import Filter
 from app.followers.notices import Notice, cause_of_wait, notice_of, notice_of_wait
 from app.followers.outbox import Letter, Outbox
-from app.history.timeline import Filter, Timeline
+from app.history.timeline import Timeline
 from app.jobs import NOTIFY, enqueue
 from app.settings import PREFIX, BadSettings, Settings
 from workers.context import Context, current

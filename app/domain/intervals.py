@@ -7,9 +7,10 @@ board was closed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from app.domain.replay import Change, Hold, Present, Replay, Wait
+from app.domain.records import RecordLike
+from app.domain.replay import Hold, Present, Replay, Wait
 
 
 class Span(NamedTuple):
@@ -39,14 +40,7 @@ class Span(NamedTuple):
 Told = Span | Wait
 
 
-class Recorded(Change, Protocol):
-    """A record with its id, which says which came first."""
-
-    @property
-    def id(self) -> str: ...
-
-
-def scenes(changes: Iterable[Change], replay: Replay, to_ms: int) -> Iterator[Told]:
+def scenes(changes: Iterable[RecordLike], replay: Replay, to_ms: int) -> Iterator[Told]:
     """All that was after the beginning of *replay*: what ended in order of its end, then what goes on at *to_ms*.
 
     Args:
@@ -70,7 +64,7 @@ class _Scene:
             if kept := spot.holders.get(""):
                 self._reserved[key] = _reservation(spot.id, kept.rank[0], kept.note)
 
-    def apply(self, change: Change) -> Iterator[Told]:
+    def apply(self, change: RecordLike) -> Iterator[Told]:
         key = (change.task_id or "").lower()
         before = self._replay.present.get(key)
         kind = before.kind if before else None
@@ -98,14 +92,14 @@ class _Scene:
                 yield overlap._replace(to_ms=hold.to_ms, is_open=False)
         self._overlaps = still
 
-    def _overlapped(self, change: Change) -> None:
+    def _overlapped(self, change: RecordLike) -> None:
         other = change.detail.get("with")
         self._overlaps.append(
             Span("overlap", change.task_id, change.run or 1, tuple(change.machines), change.at_ms, change.at_ms, True,
                  None, str(other))
         )  # fmt: skip
 
-    def _reservation(self, change: Change) -> Iterator[Told]:
+    def _reservation(self, change: RecordLike) -> Iterator[Told]:
         for machine in change.machines:
             before = self._reserved.pop(machine.lower(), None)
             if change.kind == "reserved":

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 from bisect import insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from app.domain.attribution import EMPTY, Blocker, Front, Fronts, Reason, Stretch, stretches
+from app.domain.records import RecordLike
 
 #: Kinds that change nothing on the board; a replay may leave them out.
 WITHOUT_EFFECT = frozenset({"event", "overlapped", "outage_ended", "resumed", "not_resumed", "caught_up"})
@@ -34,29 +35,6 @@ _MOST_CLOSURES = 100
 
 #: Of how many runs it is remembered that they are of a family, those who wait or hold aside.
 _MOST_FAMILIES = 1_000
-
-
-class Change(Protocol):
-    """A record of the timeline, as much of it as is needed here."""
-
-    @property
-    def at_ms(self) -> int: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def task_id(self) -> str | None: ...
-    @property
-    def run(self) -> int | None: ...
-    @property
-    def machines(self) -> Sequence[str]: ...
-    @property
-    def project_id(self) -> str | None: ...
-    @property
-    def environment_id(self) -> str | None: ...
-    @property
-    def cause(self) -> str | None: ...
-    @property
-    def detail(self) -> Mapping[str, Any]: ...
 
 
 class Wait(NamedTuple):
@@ -173,7 +151,7 @@ class Replay:
         if state:
             self._load(state)
 
-    def apply(self, change: Change) -> Wait | Hold | None:
+    def apply(self, change: RecordLike) -> Wait | Hold | None:
         """Apply one record: the wait or the hold that it ended, if it ended one."""
         if not self._is_telling and change.at_ms >= self.from_ms:
             self._begin_telling()
@@ -213,7 +191,7 @@ class Replay:
 
     # How a record changes the board
 
-    def _joined(self, change: Change) -> Wait | Hold | None:
+    def _joined(self, change: RecordLike) -> Wait | Hold | None:
         family_before = self.families.get(_key(change))
         self._stop_presuming(change)
         ended = self._leave(change, "lost")
@@ -229,7 +207,7 @@ class Replay:
         self._enter(run, change.at_ms)
         return ended
 
-    def _granted(self, change: Change) -> Wait | Hold | None:
+    def _granted(self, change: RecordLike) -> Wait | Hold | None:
         run = self.present.get(_key(change))
         if run is None or run.kind != "waiting":
             # Its request is older than all that is on record.
@@ -241,7 +219,7 @@ class Replay:
         self._enter(run, change.at_ms)
         return ended
 
-    def _observed(self, change: Change) -> Wait | Hold | None:
+    def _observed(self, change: RecordLike) -> Wait | Hold | None:
         family = self.families.get(_key(change))
         presumed = self._stop_presuming(change)
         ended = self._leave(change, "observed")
@@ -250,7 +228,7 @@ class Replay:
         self._enter(run, change.at_ms)
         return ended
 
-    def _presumed(self, change: Change) -> Wait | Hold | None:
+    def _presumed(self, change: RecordLike) -> Wait | Hold | None:
         before = self._stop_presuming(change)
         ended = self._leave(change, "lost")
         run = self._new(change, "provisional", None)
@@ -258,7 +236,7 @@ class Replay:
         self._enter(run, change.at_ms)
         return ended
 
-    def _stop_presuming(self, change: Change) -> Present | None:
+    def _stop_presuming(self, change: RecordLike) -> Present | None:
         """Forget what was only presumed of the run, now that more is known: that is no hold to tell of."""
         run = self.present.get(_key(change))
         if run is None or run.kind != "provisional":
@@ -266,7 +244,7 @@ class Replay:
         self._remove(run, change.at_ms)
         return run
 
-    def _leave(self, change: Change, outcome: str) -> Wait | Hold | None:
+    def _leave(self, change: RecordLike, outcome: str) -> Wait | Hold | None:
         key = _key(change)
         self.families.pop(key, None)
         run = self.present.get(key)
@@ -283,14 +261,14 @@ class Replay:
         self._remove(run, change.at_ms)
         return told
 
-    def _prioritized(self, change: Change) -> None:
+    def _prioritized(self, change: RecordLike) -> None:
         run = self.present.get(_key(change))
         if run and run.kind == "waiting":
             self._remove(run, change.at_ms)
             run.priority = change.detail.get("to", run.priority)
             self._enter(run, change.at_ms)
 
-    def _reservation(self, change: Change) -> None:
+    def _reservation(self, change: RecordLike) -> None:
         for machine in change.machines:
             spot = self._spot(machine)
             if change.kind == "unreserved":
@@ -302,7 +280,7 @@ class Replay:
                 spot.holders[""] = Blocker(Reason.RESERVATION, None, None, None, rank, None, note)
             self._note(spot, change.at_ms)
 
-    def _opened(self, change: Change) -> None:
+    def _opened(self, change: RecordLike) -> None:
         if self.closures and self.closures[-1][1] is None:
             self.closures = [*self.closures[:-1], (self.closures[-1][0], change.at_ms)]
         # Those who waited are put in the order in which Octopus started them.
@@ -328,7 +306,7 @@ class Replay:
 
     # Runs on machines
 
-    def _new(self, change: Change, kind: str, family: int | None) -> Present:
+    def _new(self, change: RecordLike, kind: str, family: int | None) -> Present:
         assert change.task_id
         if family is not None:
             self.families[change.task_id.lower()] = family
@@ -442,5 +420,5 @@ class Replay:
             self._note(spot, 0)
 
 
-def _key(change: Change) -> str:
+def _key(change: RecordLike) -> str:
     return (change.task_id or "").lower()

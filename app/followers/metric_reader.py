@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import itertools
 
+from app.domain.records import Filter
 from app.followers.metric_values import Measured
 from app.followers.metrics import Derived
-from app.history.timeline import Filter, Timeline
+from app.history.timeline import Timeline
 
 #: Records of one pass; the rest is the next one's.
 MOST = 20_000

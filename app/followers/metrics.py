@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from app.domain.events import is_early
-from app.history.records import KINDS, Record
+from app.domain.records import KINDS, Record
 from app.jobs import JOBS
 
 #: What is added to which field of the store; fields are ``name NUL label values NUL part``, all separated by NUL, where

@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from app.domain.durations import words
+from app.domain.records import Record
 from app.domain.status import Place, describe_info
-from app.history.records import Record
 
 #: A webhook comes 10 to 50 s after the event. What was found out sooner than this was not lost.
 LATE_MS = 120_000

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import structlog
 
-from app.history.timeline import Filter, Record, Timeline
+from app.domain.records import Filter, Record, order_of
+from app.history.timeline import Timeline
 from app.store.connection import Client
 from app.store.errors import StoreError
 
@@ -63,7 +64,7 @@ class Feed:
                     continue
                 if live is None:
                     return
-                if _order(live.id) > _order(last):
+                if order_of(live.id) > order_of(last):
                     yield live
         finally:
             with self._lock:
@@ -98,8 +99,3 @@ class Feed:
         """End every follower."""
         self._is_closed = True
         self._hand_out(None)
-
-
-def _order(stamp: str) -> tuple[int, int]:
-    ms, _, number = stamp.partition("-")
-    return int(ms), int(number)

@@ -12,11 +12,11 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from app.domain.intervals import Recorded
+from app.domain.records import Filter, RecordLike, order_of
 from app.domain.replay import BEGIN_WITHOUT_LEASE, WITHOUT_EFFECT, WITHOUT_LEASE, Hold, Replay, Wait
 from app.history.archive.files import Archive
-from app.history.records import Stored, order_of
-from app.history.timeline import Filter, Timeline
+from app.history.records import Stored
+from app.history.timeline import Timeline
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.scripts import translated
@@ -101,7 +101,7 @@ class Past:
         waits = [self._wait(begin, end) for begin, end in begun[-most:]]
         return [wait for wait in waits if wait]
 
-    def _wait(self, begin: Recorded, to_ms: int) -> Wait | None:
+    def _wait(self, begin: RecordLike, to_ms: int) -> Wait | None:
         """The wait that began with that record."""
         at = self.checkpoint(begin.at_ms)
         replay = Replay(at.state, from_ms=begin.at_ms)
@@ -111,7 +111,7 @@ class Past:
                 return ended
         return next((wait for wait in replay.waiting(to_ms) if _is_of(wait, begin)), None)
 
-    def _around(self, begin: Recorded, at: Checkpoint, to_ms: int) -> list[Recorded]:
+    def _around(self, begin: RecordLike, at: Checkpoint, to_ms: int) -> list[RecordLike]:
         """The records that matter to a wait: of its machines, and of the whole board."""
         if "family" in begin.detail:
             # Who is of its family is told by records of any machine: of a child's child, or of its parent's other one.
@@ -131,7 +131,7 @@ class Past:
         found |= {change.id: change for change in self.of_the_board(at.id, to_ms)}
         return [found[stamp] for stamp in sorted(found, key=order_of)]
 
-    def of_the_board(self, after: str, to_ms: int) -> Iterator[Recorded]:
+    def of_the_board(self, after: str, to_ms: int) -> Iterator[RecordLike]:
         """When the board was closed and opened; no index has these records, but the head knows their times."""
         head = self.head()
         begin = order_of(after)
@@ -170,18 +170,18 @@ class Past:
 
     def changes(
         self, *, after: str, to_ms: int | None = None, only: frozenset[str] | None = None
-    ) -> Iterator[Recorded]:
+    ) -> Iterator[RecordLike]:
         """The records behind the id *after* that change the board, or those of the kinds *only*; oldest first."""
         for change in self._timeline.changes(Filter(to_ms=to_ms), after=after):
             if change.kind not in WITHOUT_EFFECT if only is None else change.kind in only:
                 yield change
 
-    def next_changes(self, after: str, count: int) -> list[Recorded]:
+    def next_changes(self, after: str, count: int) -> list[RecordLike]:
         """The next *count* records of any kind behind the id *after*."""
         with translated():
             entries: Any = self._client.xrange(self._keys.timeline, f"({after}", count=count)
         return [Stored(stamp, fields) for stamp, fields in entries]
 
 
-def _is_of(wait: Wait, begin: Recorded) -> bool:
+def _is_of(wait: Wait, begin: RecordLike) -> bool:
     return wait.task_id == begin.task_id and wait.from_ms == begin.at_ms

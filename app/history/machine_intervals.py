@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.domain.intervals import Recorded, Told, scenes
+from app.domain.intervals import Told, scenes
+from app.domain.records import Filter, RecordLike, order_of
 from app.domain.replay import BEGIN_WITHOUT_LEASE, WITHOUT_LEASE, Replay
 from app.history.intervals import Past
-from app.history.records import Filter, order_of
 from app.history.timeline import Timeline
 from app.store.fairness import in_turns
 
@@ -50,10 +50,10 @@ class MachinePast:
         records = self._timeline.changes(Filter(to_ms=to_ms), after=at.id)
         return scenes(records, Replay(at.state, from_ms=from_ms), to_ms)
 
-    def _records(self, wanted: Filter, after: str, to_ms: int) -> Iterator[Recorded]:
+    def _records(self, wanted: Filter, after: str, to_ms: int) -> Iterator[RecordLike]:
         return self._timeline.changes(replace(wanted, to_ms=to_ms), after=after)
 
-    def _others(self, machine_id: str, replay: Replay, records: Iterable[Recorded]) -> list[str]:
+    def _others(self, machine_id: str, replay: Replay, records: Iterable[RecordLike]) -> list[str]:
         """The machines that runs wanted together with this one, as many as may be read."""
         own = machine_id.lower()
         others: dict[str, None] = {}
@@ -72,7 +72,7 @@ def _is_at(told: Told, machine: str) -> bool:
     return not told.machines or machine in map(str.lower, told.machines)
 
 
-def _observed(machines: set[str], replay: Replay, records: Iterable[Recorded]) -> set[str]:
+def _observed(machines: set[str], replay: Replay, records: Iterable[RecordLike]) -> set[str]:
     """Tasks that ran without a lease: they give machines up when they join, and that record may name other ones."""
     there = [run for run in replay.present.values() if run.kind in WITHOUT_LEASE]
     tasks = {run.task_id for run in there if machines & set(map(str.lower, run.machines))}

@@ -1,75 +1,13 @@
-"""A record of the timeline, as an object and as it is exported: a line of JSON or a row; and which ones are wanted."""
+"""Stored records: as the stream and the archive hold them, and as they are exported, a line of JSON or a row."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
-from app.domain.intervals import Recorded
-
-#: What records are of, as docs/reference/timeline.md explains them: of runs, then of octowait itself.
-KINDS = (
-    "joined", "granted", "released", "left", "expired", "timed_out", "refused", "observed", "ended", "overlapped",
-    "presumed", "dropped", "expected",
-    "prioritized", "reserved", "unreserved", "event", "resumed", "not_resumed", "abandoned", "closed", "opened",
-    "outage_ended", "caught_up", "gap", "job_failed", "archive_lost",
-    "octopus_unreachable", "octopus_reachable",
-)  # fmt: skip
-
-#: A moment in the timeline: the milliseconds of an id and its number. ``(ms, -1)`` is before everything of that ms.
-Order = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Record:
-    """One change. *id* is ``<ms>-<number>``, *at_ms* its first part: the Redis server's clock."""
-
-    id: str
-    at_ms: int
-    kind: str
-    task_id: str | None = None
-    run: int | None = None
-    machines: tuple[str, ...] = ()
-    project_id: str | None = None
-    environment_id: str | None = None
-    cause: str | None = None
-    detail: Mapping[str, Any] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        """The record as the API shows it."""
-        return {**self.__dict__, "machines": list(self.machines), "detail": dict(self.detail)}
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which records: all that are set must agree; ids compare without regard to letter case; *to_ms* is exclusive."""
-
-    machine_id: str | None = None
-    task_id: str | None = None
-    project_id: str | None = None
-    environment_id: str | None = None
-    kind: str | None = None
-    from_ms: int | None = None
-    to_ms: int | None = None
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """What a record must say, its time aside."""
-        return tuple(filter(None, (self.machine_id, self.task_id, self.project_id, self.environment_id, self.kind)))
-
-    def accepts(self, record: Recorded) -> bool:
-        """Whether the record is one of those, its time aside."""
-        return (
-            (self.machine_id is None or self.machine_id.lower() in {m.lower() for m in record.machines})
-            and (self.task_id is None or (record.task_id or "").lower() == self.task_id.lower())
-            and (self.project_id is None or (record.project_id or "").lower() == self.project_id.lower())
-            and (self.environment_id is None or (record.environment_id or "").lower() == self.environment_id.lower())
-            and (self.kind is None or record.kind == self.kind)
-        )
-
+from app.domain.records import Record, RecordLike
 
 #: The columns of a row.
 COLUMNS = (
@@ -129,7 +67,7 @@ class Stored:
         return json.loads(detail) if detail else {}
 
     @property
-    def change(self) -> Recorded:
+    def change(self) -> RecordLike:
         """What `Replay` and `Filter` need of it."""
         return self
 
@@ -173,7 +111,7 @@ class Written:
         return Record(**{**fields, "machines": tuple(fields["machines"])})
 
     @property
-    def change(self) -> Recorded:
+    def change(self) -> RecordLike:
         return self.record
 
     @property
@@ -187,12 +125,6 @@ class Written:
 
 
 Entry = Stored | Written
-
-
-def order_of(stamp: str) -> Order:
-    """Where ``<ms>-<number>`` stands."""
-    ms, _, number = stamp.partition("-")
-    return int(ms), int(number)
 
 
 def _text(value: bytes | None) -> str:

@@ -8,14 +8,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from app.domain.intervals import Recorded
+from app.domain.records import Filter, Order, Record, RecordLike, order_of
 from app.history.archive.files import ARCHIVED, Archive
-from app.history.records import Entry, Filter, Order, Record, Stored, order_of
+from app.history.records import Entry, Stored
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.scripts import translated
-
-__all__ = ["CHUNK", "MOST_SCANNED", "Filter", "Record", "Timeline"]
 
 #: Records read from Redis at once; a page or a stream is built from such chunks, at constant memory.
 CHUNK = 500
@@ -57,7 +55,7 @@ class Timeline:
             if entry is not None:
                 yield entry.record
 
-    def changes(self, wanted: Filter, *, after: str | None = None) -> Iterator[Recorded]:
+    def changes(self, wanted: Filter, *, after: str | None = None) -> Iterator[RecordLike]:
         """The same with as much of each as is asked for."""
         for _, entry in self._scan(wanted, after):
             if entry is not None:

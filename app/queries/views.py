@@ -7,8 +7,8 @@ from typing import Any
 
 from app.coordination.board import info_of
 from app.coordination.snapshot import Machine, Snapshot, Waiter
+from app.domain.records import Filter, Record
 from app.domain.status import MachinePlace, Place, State, name_of
-from app.history.timeline import Filter, Record
 from app.services import Services
 
 #: Records of its timeline that a run's page and its API answer show, the newest ones.

@@ -7,7 +7,8 @@ import time
 import urllib.request
 
 from app.coordination.board import Board
-from app.history.timeline import Filter, Timeline
+from app.domain.records import Filter
+from app.history.timeline import Timeline
 from tests.bench.past import ENVIRONMENTS, MACHINES, PROJECTS, without_file, write_past
 from tests.bench.report import Report, percentile
 from tests.bench.world import board_on, directory, embedded, processes_of, pss_kib, web

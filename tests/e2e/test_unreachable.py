@@ -19,7 +19,8 @@ from pytest_httpserver import HTTPServer
 from app.coordination.board import Board
 from app.coordination.dead_letters import Kept
 from app.coordination.reach import Reach
-from app.history.timeline import Filter, Timeline
+from app.domain.records import Filter
+from app.history.timeline import Timeline
 from app.jobs import CATCH_UP, REBUILD, RECONCILE, RESOLVE, RESUME, WATCH, enqueue, queues_of
 from app.settings import Settings
 from tests.conftest import TOKENS, Service, a_delivery, eventually

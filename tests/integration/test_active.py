@@ -7,8 +7,9 @@ import pytest
 from app.coordination.board import Policy
 from app.coordination.tracked import Active, Gap
 from app.domain.events import Batch, Effect
+from app.domain.records import Filter
 from app.domain.run import Run, TaskEnd
-from app.history.timeline import Filter, Timeline
+from app.history.timeline import Timeline
 from tests.conftest import Clock
 from tests.integration.octopus_tells import WEB, Octopus
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import pytest
 
+from app.domain.records import Filter, order_of
 from app.domain.replay import Wait
 from app.domain.run import Run
 from app.followers.learner import Learner
@@ -20,7 +21,6 @@ from app.history.archive.files import Archive
 from app.history.archive.retention import Retention
 from app.history.archive.verify import verify_directory, verify_files
 from app.history.intervals import Past
-from app.history.records import Filter, order_of
 from app.history.timeline import Timeline
 from app.jobs import ARCHIVE, queues_of
 from app.octopus.client import OctopusClient
@@ -489,7 +489,7 @@ from pathlib import Path
 from app.history.archive.files import Archive
 from app.store.connection import connect
 from app.store.keys import Keys
-from app.history.records import Filter
+from app.domain.records import Filter
 from app.history.timeline import Timeline
 
 turns = 0

@@ -7,8 +7,9 @@ import pytest
 from app.coordination.board import Board
 from app.coordination.snapshot import take
 from app.domain.events import Effect
+from app.domain.records import Filter
 from app.domain.run import Run
-from app.history.timeline import Filter, Timeline
+from app.history.timeline import Timeline
 from tests.conftest import Clock
 from tests.integration.octopus_tells import WEB, Octopus
 

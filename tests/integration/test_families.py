@@ -6,8 +6,8 @@ import pytest
 
 from app.domain.errors import ClosesCircle
 from app.domain.events import Effect
+from app.domain.records import Filter
 from app.domain.run import Run
-from app.history.timeline import Filter
 from tests.integration.octopus_tells import Octopus
 
 A, B, C = "Machines-1", "Machines-2", "Machines-3"

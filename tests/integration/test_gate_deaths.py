@@ -12,8 +12,9 @@ import pytest
 
 from app.coordination.board import Board
 from app.domain.events import Effect, Event
+from app.domain.records import Filter
 from app.domain.run import Run
-from app.history.timeline import Filter, Timeline
+from app.history.timeline import Timeline
 from app.store.connection import connect
 from app.store.embedded import EmbeddedServer
 from app.store.errors import StoreUnreachable

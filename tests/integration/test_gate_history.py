@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from app.domain.records import Filter, Record
 from app.domain.run import Run
-from app.history.timeline import Filter, Record
 
 THREADS, BOARDS, ROUNDS, MACHINES = 200, 8, 3, 12
 

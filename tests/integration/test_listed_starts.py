@@ -14,8 +14,9 @@ from structlog.testing import capture_logs
 
 from app.coordination.board import Board, Policy
 from app.domain.events import Effect, Event
+from app.domain.records import Filter
 from app.domain.run import TaskEnd
-from app.history.timeline import Filter, Timeline
+from app.history.timeline import Timeline
 from app.jobs import queues_of
 from app.octopus.errors import OctopusBusy
 from tests.conftest import Clock

@@ -7,8 +7,8 @@ import pytest
 from app.coordination.board import Policy
 from app.coordination.tracked import Active
 from app.domain.events import Effect
+from app.domain.records import Filter
 from app.domain.run import Run
-from app.history.timeline import Filter
 from tests.conftest import Clock
 from tests.integration.octopus_tells import Octopus
 

@@ -16,12 +16,13 @@ from app.domain.attribution import Reason
 from app.domain.errors import GateError
 from app.domain.events import Effect, Event
 from app.domain.ledger import By, Ledger
+from app.domain.records import Filter
 from app.domain.replay import Hold, Replay, Wait
 from app.domain.run import Run
 from app.followers.learner import Learner
 from app.history.estimates import Foresight
 from app.history.intervals import Past
-from app.history.timeline import Filter, Timeline
+from app.history.timeline import Timeline
 from app.store.connection import connect
 from tests.conftest import Clock, opened
 

@@ -20,8 +20,9 @@ from structlog.testing import capture_logs
 from app.coordination.board import Board
 from app.coordination.budget import Budget
 from app.coordination.reach import TOLD_AFTER, Reach
+from app.domain.records import Filter
 from app.followers.notices import notice_of
-from app.history.timeline import Filter, Timeline
+from app.history.timeline import Timeline
 from app.jobs import WATCH
 from app.octopus.ask import PROBE_SECONDS, probe
 from app.octopus.client import OctopusClient

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from app.domain.records import Filter
 from app.domain.run import Run
-from app.history.timeline import MOST_SCANNED, Filter
+from app.history.timeline import MOST_SCANNED
 from app.store.connection import connect
 
 MANY = MOST_SCANNED + 3_000

@@ -19,8 +19,8 @@ from pytest_httpserver import HTTPServer
 
 from app.coordination.board import Board
 from app.coordination.dead_letters import Kept
+from app.domain.records import Filter
 from app.followers.notices import notice_of
-from app.history.timeline import Filter
 from app.jobs import LEARN, enqueue, queues_of
 from app.settings import Settings
 from tests.conftest import ROOT, eventually

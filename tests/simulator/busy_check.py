@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from app.history.timeline import Record
+from app.domain.records import Record
 from tests.simulator.record import Run, name_of, overlaps, uses_gate
 
 #: Start and end in ms; no end: it lasts.

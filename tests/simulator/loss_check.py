@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from app.history.timeline import Record
+from app.domain.records import Record
 from tests.simulator.record import uses_gate
 
 #: Keys that may be left when everybody has gone: history, and what a process remembers of it.

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.domain.records import Record
 from app.domain.replay import Wait
 from app.history.intervals import Past
-from app.history.timeline import Record
 from app.jobs import CATCH_UP, enqueue
 from app.settings import Settings
 from tests.conftest import eventually

@@ -11,7 +11,8 @@ from rq import SimpleWorker
 
 from app.coordination.board import Board
 from app.coordination.tracked import Active
-from app.history.timeline import Filter, Record, Timeline
+from app.domain.records import Filter, Record
+from app.history.timeline import Timeline
 from app.store.connection import connect
 from tests.conftest import TOKENS, WEBHOOK_SECRET, Service, eventually
 from tests.simulator.control import SimulatedOctopus

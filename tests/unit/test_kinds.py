@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from app.history.records import KINDS
+from app.domain.records import KINDS
 from tests.conftest import ROOT
 
 

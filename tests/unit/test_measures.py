@@ -3,8 +3,8 @@
 import pytest
 
 from app.domain.events import WEBHOOK_MS
+from app.domain.records import Record
 from app.followers.metrics import HANDOFF, REPAIRS, Derived
-from app.history.records import Record
 from app.web.pages.health import is_repair
 
 RELEASED_MS = 1_763_838_000_000

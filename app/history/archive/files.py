@@ -23,8 +23,9 @@ from typing import IO
 
 import structlog
 
+from app.domain.records import Filter, Order, order_of
 from app.history.archive.hash_chain import Link, body_of, seal
-from app.history.records import Entry, Filter, Order, Written, order_of
+from app.history.records import Entry, Written
 from app.store.errors import ArchiveError
 from app.store.fairness import in_turns
 

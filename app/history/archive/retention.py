@@ -10,9 +10,10 @@ from typing import Any
 
 import structlog
 
+from app.domain.records import Record, order_of
 from app.history.archive.files import ARCHIVED, DAMAGED, Archive, Manifest, opened, stamp_of
 from app.history.archive.hash_chain import Checker, body_of
-from app.history.records import Record, Stored, Written, order_of
+from app.history.records import Stored, Written
 from app.store.connection import Client
 from app.store.errors import ArchiveError
 from app.store.keys import Keys

@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from app.domain.records import order_of
 from app.followers.metrics import MEASURES, Measure
-from app.history.records import order_of
 from app.services import Services
 from app.settings import Token
 from app.web.api.routing import Api, services

@@ -14,8 +14,8 @@ from markupsafe import Markup
 from pydantic import Field
 
 from app.domain.ledger import By
+from app.domain.records import Filter, Record
 from app.history.machine_intervals import MachinePast
-from app.history.timeline import Filter, Record
 from app.queries.names import names_of
 from app.services import Services
 from app.settings import Token

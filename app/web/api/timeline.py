@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from flask import Blueprint, Response, request, stream_with_context
 
+from app.domain.records import Filter
 from app.history.records import COLUMNS
-from app.history.timeline import Filter
 from app.settings import Token
 from app.web.api.routing import Api, services
 from app.web.api.schemas.timeline import TimelinePage, TimelineQuery

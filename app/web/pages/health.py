@@ -9,7 +9,7 @@ from typing import Any
 from flask import g, render_template, request
 
 from app.domain.events import is_early
-from app.history.timeline import Filter, Record
+from app.domain.records import Filter, Record
 from app.services import Services
 from app.store.scripts import translated
 from app.web.api.routing import services

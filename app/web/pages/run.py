@@ -7,9 +7,9 @@ from typing import Any
 from flask import render_template, request
 
 from app.domain.intervals import Span, Told
+from app.domain.records import Filter
 from app.domain.replay import Wait
 from app.domain.status import Place, describe_info
-from app.history.timeline import Filter
 from app.queries.views import NOBODY_RESUMES, RUN_RECORDS, needs_a_person, run_json
 from app.services import Services
 from app.web.api.insight import explain_json

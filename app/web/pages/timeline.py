@@ -9,8 +9,8 @@ from typing import Any
 
 from flask import render_template, request
 
-from app.history.records import KINDS
-from app.history.timeline import Filter, Record, Timeline
+from app.domain.records import KINDS, Filter, Record
+from app.history.timeline import Timeline
 from app.queries.names import names_of
 from app.services import Services
 from app.web.api.routing import services

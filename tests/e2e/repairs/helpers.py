@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from app.coordination.board import Board
+from app.domain.records import Filter
 from app.domain.terms import TERMS_LINE
-from app.history.timeline import Filter, Timeline
+from app.history.timeline import Timeline
 from app.jobs import queues_of
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusDenied

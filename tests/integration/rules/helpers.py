@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from app.history.timeline import Filter
+from app.domain.records import Filter
 
 
 def seconds(number):

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from app.domain.events import Effect
+from app.domain.records import Filter
 from app.domain.run import Run
-from app.history.timeline import Filter
 from tests.integration.octopus_tells import WEB
 from tests.integration.rules.helpers import kinds, seconds
 

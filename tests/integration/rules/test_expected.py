@@ -6,8 +6,8 @@ import pytest
 
 from app.coordination.board import Policy
 from app.domain.events import Effect
+from app.domain.records import Filter
 from app.domain.run import Run
-from app.history.timeline import Filter
 from tests.integration.octopus_tells import WEB
 from tests.integration.rules.helpers import kinds, minutes, seconds
 

@@ -1,8 +1,8 @@
 """Rule 17: one clock, and its tolerance towards that of Octopus."""
 
 from app.domain.events import Effect
+from app.domain.records import Filter
 from app.domain.run import Run
-from app.history.timeline import Filter
 from tests.integration.rules.helpers import minutes, seconds
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from app.coordination.board import Policy
 from app.domain.events import Effect
+from app.domain.records import Filter
 from app.domain.run import Run
-from app.history.timeline import Filter
 from tests.conftest import Clock
 from tests.integration.octopus_tells import Octopus
 from tests.integration.rules.helpers import holders, kinds, seconds
