@@ -14,15 +14,21 @@ from typing import Any
 from app.domain.eta import Kind, Prediction
 from app.domain.ledger import week_of
 from app.domain.replay import NEVER, Hold, Replay, Wait
+from app.history.durations import (
+    ACCURACY,
+    DURATIONS,
+    MOST_PREDICTIONS,
+    PREDICTIONS,
+    VERSION,
+    durations_of,
+    prediction_field,
+    stored_durations,
+)
 from app.history.intervals import CHECKPOINT_EVERY, CHECKPOINTS, HEAD, PER_PRESENT, Checkpoint, Past
 from app.store.connection import Client
 from app.store.errors import StoreChanged
 from app.store.keys import Keys
 from app.store.scripts import translated
-
-#: Names of keys. Durations are a hash by kind of run, predictions a hash by wait, accuracy a hash of counts by week.
-#: The version changes when durations do.
-DURATIONS, VERSION, PREDICTIONS, ACCURACY = "past:durations", "past:version", "past:predictions", "past:accuracy"
 
 #: The newest durations that are kept of each kind of run.
 SAMPLE = 50
@@ -33,28 +39,12 @@ MOST_KINDS = 3_000
 #: Checkpoints that are kept, the newest.
 MOST_CHECKPOINTS = 2_000
 
-#: Predictions that are kept of waits that go on.
-MOST_PREDICTIONS = 20_000
-
 #: How much what a record says of a time may differ from the difference of two record ids: more, and a clock went back
 #: (a fail-over), so that neither says how long it was. Milliseconds.
 CLOCKS_AGREE_MS = 1_000
 
 #: Ends of a hold that say how long such a run takes. One that somebody cut short says nothing of it.
 _NATURAL = frozenset({"step", "event", "reconciled"})
-
-
-def prediction_field(task_id: str, requested_at_ms: int) -> str:
-    """What the prediction of a wait is kept under."""
-    return f"{task_id.lower()} {requested_at_ms}"
-
-
-def durations_of(kept: bytes | None) -> tuple[int, list[int]]:
-    """When the last of them ended, and the durations, the newest first; both ms."""
-    if not kept:
-        return 0, []
-    ended, _, durations = kept.decode().partition(":")
-    return int(ended), [int(duration) for duration in durations.split(",")]
 
 
 @dataclass
@@ -146,7 +136,7 @@ class Learner:
         kept: Any = self._client.hmget(self._keys.named(DURATIONS), names) if names else []
         known = {name: durations_of(raw)[1] for name, raw in zip(names, kept, strict=True)}
         return {
-            name: f"{lesson.ended_ms[name]}:{','.join(map(str, [*new, *known[name]][:SAMPLE]))}"
+            name: stored_durations(lesson.ended_ms[name], [*new, *known[name]][:SAMPLE])
             for name, new in lesson.durations.items()
         }
 

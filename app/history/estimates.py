@@ -31,7 +31,7 @@ from app.domain.eta import (
     the_longest,
 )
 from app.domain.status import Holder, MachinePlace, Place
-from app.followers.learner import (
+from app.history.durations import (
     ACCURACY,
     DURATIONS,
     MOST_PREDICTIONS,

@@ -27,7 +27,7 @@ FLOORS: dict[str, set[str]] = {
     "coordination": {"domain", "store"},
     "doctor": {"client", "coordination", "domain", "octopus", "provision", "settings", "store"},
     "followers": {"domain", "history", "jobs", "store"},
-    "history": {"domain", "followers", "store"},
+    "history": {"domain", "store"},
     "jobs": {"settings", "store"},
     "octopus": {"domain", "settings"},
     "provision": {"app", "client", "domain", "octopus", "settings"},
