@@ -16,7 +16,7 @@ from rq.cron import CronJob, CronScheduler
 from app.coordination.claims import Unresolved
 from app.coordination.leader import Lease
 from app.coordination.tracked import Active
-from app.followers.metric_reader import measure
+from app.followers.metrics import measure
 from app.followers.outbox import Outbox
 from app.history.timeline import Timeline
 from app.jobs import ARCHIVE, CATCH_UP, LEARN, NOTIFY, RECONCILE, RESOLVE, WATCH, queues_of

@@ -1,19 +1,22 @@
 """Follows the timeline and keeps what is cheap to read later: how long runs held, checkpoints, how true ETAs were.
 
-A job calls `Learner.learn` every few seconds. One step reads on from where the last one ended, and writes that place
-and all that it learned in one transaction: a record counts once, however many learners there are. Nothing but speed and
-ETAs depend on it: what was not learned yet is replayed.
+A job calls `Learner.learn` every few seconds. Nothing but speed and ETAs depend on it: what was not learned yet is
+replayed. The cursor is the newest checkpoint.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from app.domain.eta import Kind, Prediction
 from app.domain.ledger import week_of
+from app.domain.records import Filter
 from app.domain.replay import NEVER, Hold, Replay, Wait
+from app.followers.cursor import Cursor, Transaction
 from app.history.durations import (
     ACCURACY,
     DURATIONS,
@@ -24,9 +27,9 @@ from app.history.durations import (
     prediction_field,
     stored_durations,
 )
-from app.history.intervals import CHECKPOINT_EVERY, CHECKPOINTS, HEAD, PER_PRESENT, Checkpoint, Past
+from app.history.intervals import CHECKPOINT_EVERY, CHECKPOINTS, HEAD, PER_PRESENT, Checkpoint
+from app.history.timeline import Timeline
 from app.store.connection import Client
-from app.store.errors import StoreChanged
 from app.store.keys import Keys
 from app.store.scripts import translated
 
@@ -79,42 +82,39 @@ class Learner:
     def __init__(self, client: Client, keys: Keys, *, checkpoint_every: int = CHECKPOINT_EVERY) -> None:
         self._client = client
         self._keys = keys
-        self._past = Past(client, keys)
+        self._cursor = Cursor(client, keys.named(HEAD))
+        self._timeline = Timeline(client, keys)
         self._every = checkpoint_every
 
     def learn(self, *, most: int = 5_000) -> bool:
         """Learn from the next *most* records; whether there may be more. Of two at once, one does nothing."""
-        with translated(), self._client.pipeline(transaction=True) as pipe:
-            pipe.watch(self._keys.named(HEAD))  # type: ignore[no-untyped-call]
-            kept: Any = pipe.get(self._keys.named(HEAD))
-            head = Checkpoint.unpacked(kept)
-            changes = self._past.next_changes(head.id, most)
-            if not changes:
-                return False
-            replay, lesson = Replay(head.state, from_ms=NEVER), _Lesson()
-            since = self._study(changes, replay, lesson, (head.state or {}).get("since_checkpoint", 0))
-            durations, counts = self._durations(lesson), self._counts(lesson.waits)
-            pipe.multi()
-            state = {**replay.dump(), "since_checkpoint": since}
-            pipe.set(self._keys.named(HEAD), Checkpoint(changes[-1].id, state).packed())
-            for checkpoint in lesson.checkpoints:
-                name = self._keys.named(CHECKPOINTS)
-                pipe.xadd(name, {"packed": checkpoint.packed()}, id=checkpoint.id, maxlen=MOST_CHECKPOINTS)
-            if durations:
-                pipe.hset(self._keys.named(DURATIONS), mapping=durations)
-                pipe.set(self._keys.named(VERSION), changes[-1].id)
-            for name, count in counts.items():
-                pipe.hincrby(self._keys.named(ACCURACY), name, count)
-            over = [prediction_field(wait.task_id, wait.from_ms) for wait in (*lesson.waits, *lesson.unknown)]
-            if over:
-                pipe.hdel(self._keys.named(PREDICTIONS), *over)
-            try:
-                with translated():
-                    pipe.execute()
-            except StoreChanged:
-                return True
+        seen = self._cursor.value()
+        head = Checkpoint.unpacked(seen)
+        records = list(itertools.islice(self._timeline.changes(Filter(), after=head.id), most))
+        if not records:
+            return False
+        replay, lesson = Replay(head.state, from_ms=NEVER), _Lesson()
+        since = self._study(records, replay, lesson, (head.state or {}).get("since_checkpoint", 0))
+        newest = Checkpoint(records[-1].id, {**replay.dump(), "since_checkpoint": since})
+        if not self._cursor.advance(seen, newest.packed(), partial(self._write, lesson, newest.id)):
+            return True
         self._forget(replay)
-        return len(changes) == most
+        return len(records) == most
+
+    def _write(self, lesson: _Lesson, version: str, transaction: Transaction) -> None:
+        durations, counts = self._durations(lesson), self._counts(lesson.waits)
+        transaction.multi()
+        for checkpoint in lesson.checkpoints:
+            name = self._keys.named(CHECKPOINTS)
+            transaction.xadd(name, {"packed": checkpoint.packed()}, id=checkpoint.id, maxlen=MOST_CHECKPOINTS)
+        if durations:
+            transaction.hset(self._keys.named(DURATIONS), mapping=durations)
+            transaction.set(self._keys.named(VERSION), version)
+        for name, count in counts.items():
+            transaction.hincrby(self._keys.named(ACCURACY), name, count)
+        over = [prediction_field(wait.task_id, wait.from_ms) for wait in (*lesson.waits, *lesson.unknown)]
+        if over:
+            transaction.hdel(self._keys.named(PREDICTIONS), *over)
 
     def _study(self, changes: Iterable[Any], replay: Replay, lesson: _Lesson, since: int) -> int:
         """Replay them; how many records there are since the last checkpoint."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from app.followers.cursor import Cursor, Transaction
 from app.store.connection import Client
 from app.store.errors import StoreError
 from app.store.keys import Keys
@@ -16,53 +17,23 @@ from app.store.scripts import translated
 #: Milliseconds after which a process that has not said how many requests it blocks is gone.
 SILENT_MS = 10_000
 
-# Nothing is added unless the place that was read from is still the one that counts: who comes second reads anew.
-_ADVANCE = """
-if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
-    return 0
-end
-redis.call('SET', KEYS[1], ARGV[2])
-local additions = tonumber(ARGV[3])
-for n = 4, 3 + 2 * additions, 2 do
-    redis.call('HINCRBY', KEYS[2], ARGV[n], ARGV[n + 1])
-end
-for n = 4 + 2 * additions, #ARGV, 2 do
-    if ARGV[n + 1] == '' then
-        redis.call('HDEL', KEYS[3], ARGV[n])
-    else
-        redis.call('HSET', KEYS[3], ARGV[n], ARGV[n + 1])
-    end
-end
-return 1
-"""
-
-_PUBLISH = """
-local time = redis.call('TIME')
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. time[1] * 1000 + math.floor(time[2] / 1000))
-return 0
-"""
-
 
 class Measured:
     """Counts, under the fields that `app.followers.metrics` makes. All methods raise `StoreError`."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
-        self._place, self._values, self._freed, self._blocked, self._birth = (
-            keys.named(name)
-            for name in ("measured-to", "measured", "measured-freed", "blocked-requests", "measured-born")
+        self._cursor = Cursor(client, keys.named("measured-to"))
+        self._values, self._freed, self._blocked, self._birth = (
+            keys.named(name) for name in ("measured", "measured-freed", "blocked-requests", "measured-born")
         )
         self._born = b""
         self._told: dict[str, int] = {}
         self._counters = keys.counters
-        self._advance = client.register_script(_ADVANCE)
-        self._publish = client.register_script(_PUBLISH)
 
     def place(self) -> str:
         """The id of the last record that was counted; "" if none was."""
-        with translated():
-            raw: Any = self._client.get(self._place)
-        return raw.decode() if raw else ""
+        return self._cursor.value().decode()
 
     def freed(self, machines: list[str]) -> dict[str, int]:
         """Since when those of *machines* (lower-case ids) are free that are known to be, ms."""
@@ -74,11 +45,18 @@ class Measured:
 
     def advance(self, seen: str, to: str, increments: Mapping[str, int], freed: Mapping[str, int | None]) -> bool:
         """Add what the records behind *seen* up to *to* make; False, and nothing added, if somebody else was first."""
-        additions = [part for pair in increments.items() for part in pair]
-        changes = [part for machine, ms in freed.items() for part in (machine, "" if ms is None else ms)]
-        with translated():
-            arguments = [seen, to, len(increments), *additions, *changes]
-            return bool(self._advance([self._place, self._values, self._freed], arguments))
+        free = {machine: ms for machine, ms in freed.items() if ms is not None}
+
+        def write(transaction: Transaction) -> None:
+            transaction.multi()
+            for name, amount in increments.items():
+                transaction.hincrby(self._values, name, amount)
+            if free:
+                transaction.hset(self._freed, mapping=free)
+            if busy := freed.keys() - free.keys():
+                transaction.hdel(self._freed, *busy)
+
+        return self._cursor.advance(seen.encode(), to.encode(), write)
 
     def add(self, increments: Mapping[str, int]) -> None:
         """Add what no record says."""
@@ -116,7 +94,8 @@ class Measured:
     def publish_blocked(self, process: str, blocked: int) -> None:
         """Say how many requests block in a process."""
         with translated():
-            self._publish([self._blocked], [process, blocked])
+            seconds, micros = self._client.time()
+            self._client.hset(self._blocked, process, f"{blocked} {seconds * 1000 + micros // 1000}")
 
     def blocked(self) -> int:
         """How many requests block in all processes; those that are silent count no longer."""

@@ -6,12 +6,15 @@ is counted as ``other``.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from app.domain.events import is_early
-from app.domain.records import KINDS, Record
+from app.domain.records import KINDS, Filter, Record
+from app.followers.metric_values import Measured
+from app.history.timeline import Timeline
 from app.jobs import JOBS
 
 #: What is added to which field of the store; fields are ``name NUL label values NUL part``, all separated by NUL, where
@@ -132,3 +135,24 @@ class Derived:
             self.increments.update(REPAIRS.count(kind))
             if "late_ms" in record.detail:
                 self.increments.update(LATENESS.observe(int(record.detail["late_ms"]), kind))
+
+
+def measure(measured: Measured, timeline: Timeline, *, most: int = 20_000) -> int:
+    """Count the records since the last pass, at most *most*; how many, 0 also if another process did.
+
+    The scheduler does it every few seconds. A scrape could do it as well, but reads of the timeline must not stand in
+    the way of blocked requests, and a job would wait for others.
+
+    Raises:
+        StoreError: Redis does not answer; nothing was counted.
+    """
+    seen = measured.place()
+    records = list(itertools.islice(timeline.read(Filter(), after=seen or None), most))
+    if not records:
+        return 0
+    granted = {machine.lower() for record in records if record.kind == "granted" for machine in record.machines}
+    derived = Derived(measured.freed(sorted(granted)))
+    for record in records:
+        derived.add(record)
+    is_ours = measured.advance(seen, records[-1].id, derived.increments, derived.freed)
+    return len(records) if is_ours else 0

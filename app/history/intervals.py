@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from app.domain.records import Filter, RecordLike, order_of
 from app.domain.replay import BEGIN_WITHOUT_LEASE, WITHOUT_EFFECT, WITHOUT_LEASE, Hold, Replay, Wait
 from app.history.archive.files import Archive
-from app.history.records import Stored
 from app.history.timeline import Timeline
 from app.store.connection import Client
 from app.store.keys import Keys
@@ -50,7 +49,7 @@ class Checkpoint(NamedTuple):
 
     @classmethod
     def unpacked(cls, raw: bytes | None) -> Checkpoint:
-        if raw is None:
+        if not raw:
             return cls("0-0", None)
         kept = json.loads(zlib.decompress(raw))
         return cls(kept["id"], kept["state"])
@@ -175,12 +174,6 @@ class Past:
         for change in self._timeline.changes(Filter(to_ms=to_ms), after=after):
             if change.kind not in WITHOUT_EFFECT if only is None else change.kind in only:
                 yield change
-
-    def next_changes(self, after: str, count: int) -> list[RecordLike]:
-        """The next *count* records of any kind behind the id *after*."""
-        with translated():
-            entries: Any = self._client.xrange(self._keys.timeline, f"({after}", count=count)
-        return [Stored(stamp, fields) for stamp, fields in entries]
 
 
 def _is_of(wait: Wait, begin: RecordLike) -> bool:

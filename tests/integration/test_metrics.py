@@ -11,9 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.coordination.budget import Budget
 from app.domain.events import Effect
-from app.followers.metric_reader import measure
 from app.followers.metric_values import SILENT_MS, Measured, Tally
-from app.followers.metrics import HANDOFF, JOB, MEASURES, RECORDS, WEBHOOKS, Derived
+from app.followers.metrics import HANDOFF, JOB, MEASURES, RECORDS, WEBHOOKS, Derived, measure
 from app.history.timeline import Timeline
 from app.settings import Settings
 from app.store.connection import connect
