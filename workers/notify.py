@@ -82,6 +82,8 @@ class Notifier:
         self._timeline = context.services.timeline
         self._outbox = Outbox(self._board.client, self._board.keys)
         self._targets = targets_of(context.settings)
+        #: The targets that have not taken a letter in this pass.
+        self._silent: set[str] = set()
 
     def run(self) -> bool:
         """Whether time ran out before everything that is due was tried.
@@ -140,23 +142,19 @@ class Notifier:
             return
         name, sender = self._targets[letter.target]
         title = letter.notice["title"]
-        if _notify(sender, letter.notice):
+        # A target that took one not would take none of the others either, and each would be waited for.
+        was_asked = letter.target not in self._silent
+        if was_asked and _notify(sender, letter.notice):
             self._outbox.settle(letter)
             log.info("notify: sent", notice=title, target=name)
-            return
-        # It would take none of the others either, and those for other targets would wait for each of them.
-        for other in self._outbox.claim_of(letter.target, self._board.now_ms(), CLAIM):
-            self._not_taken(other, name)
-        # Behind the others, since what it does not take may be this one only.
-        self._not_taken(letter, name, behind=timedelta(seconds=1))
-
-    def _not_taken(self, letter: Letter, name: str, *, behind: timedelta = timedelta(0)) -> None:
-        title = letter.notice.get("title")
-        if letter.tries < MOST_TRIES:
-            pause = min(PAUSES[0] * 2 ** (letter.tries - 1), PAUSES[1]) + behind
+        elif letter.tries < MOST_TRIES:
+            self._silent.add(letter.target)
+            # Behind the others, since what it does not take may be this one only.
+            pause = min(PAUSES[0] * 2 ** (letter.tries - 1), PAUSES[1]) + was_asked * timedelta(seconds=1)
             self._outbox.put_off(letter, self._board.now_ms() + pause // timedelta(milliseconds=1))
             log.warning("notify: not taken, trying again", notice=title, target=name, tries=letter.tries)
         else:
+            self._silent.add(letter.target)
             self._give_up(letter, f"{name} has not taken {title!r} in {letter.tries} tries")
 
     def _give_up(self, letter: Letter, error: str) -> None:

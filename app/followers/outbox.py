@@ -1,4 +1,8 @@
-"""What people are to be told: read from the timeline up to a place, and kept until each target has taken it."""
+"""The notification outbox: reads the timeline from a cursor, and keeps one entry per target until that accepts it.
+
+RQ's own retries would be another way, but a worker runs only the jobs of `app.jobs.JOBS`, without arguments, and reads
+no retries from Redis (`workers.vetted`).
+"""
 
 from __future__ import annotations
 
@@ -8,70 +12,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from app.followers.cursor import Cursor, Transaction
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.scripts import translated
-
-# What was told of, what is to be sent and how far the timeline has been read change in one step: whoever dies has done
-# all of it or nothing, and of two at once the second is refused. Without a place (""), nothing is said of the timeline.
-_PUT = """
-local place, due, box, counter, told = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-if ARGV[1] ~= '' then
-    if redis.call('GET', place) ~= ARGV[1] then
-        return 0
-    end
-    redis.call('SET', place, ARGV[2])
-end
-local targets = cjson.decode(ARGV[4])
-for n = 5, #ARGV, 3 do
-    if redis.call('SET', told .. ARGV[n], '1', 'NX', 'PX', ARGV[n + 1]) then
-        local id = string.format('%012d', redis.call('INCR', counter))
-        redis.call('HSET', box, id, ARGV[n + 2])
-        for _, target in ipairs(targets) do
-            redis.call('ZADD', due, ARGV[3], id .. ' ' .. target)
-        end
-    end
-end
-return 1
-"""
-
-# Who claims puts it off, so that nobody else sends it meanwhile, and somebody does if he dies.
-_CLAIM = """
-local due, box, tries = KEYS[1], KEYS[2], KEYS[3]
-local member = redis.call('ZRANGEBYSCORE', due, '-inf', ARGV[1], 'LIMIT', 0, 1)[1]
-if not member then
-    return false
-end
-redis.call('ZADD', due, ARGV[2], member)
-return { member, redis.call('HGET', box, string.sub(member, 1, 12)) or '{}', redis.call('HINCRBY', tries, member, 1) }
-"""
-
-# The same of all that are due at one target, some at a time.
-_CLAIM_OF = """
-local due, box, tries, found = KEYS[1], KEYS[2], KEYS[3], {}
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', ARGV[1], 'LIMIT', 0, 1000)) do
-    if string.sub(member, 14) == ARGV[3] then
-        redis.call('ZADD', due, ARGV[2], member)
-        local id = string.sub(member, 1, 12)
-        found[#found + 1] = { member, redis.call('HGET', box, id) or '{}', redis.call('HINCRBY', tries, member, 1) }
-    end
-end
-return found
-"""
-
-_SETTLE = """
-local due, box, tries, member = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
-redis.call('ZREM', due, member)
-redis.call('HDEL', tries, member)
-local id = string.sub(member, 1, 12)
-for _, other in ipairs(redis.call('ZRANGE', due, 0, -1)) do
-    if string.sub(other, 1, 12) == id then
-        return 0
-    end
-end
-redis.call('HDEL', box, id)
-return 0
-"""
 
 
 @dataclass(frozen=True)
@@ -79,9 +23,12 @@ class Letter:
     """One notice to one target. *tries* counts this one."""
 
     member: str
-    target: str
     notice: dict[str, Any]
     tries: int
+
+    @property
+    def target(self) -> str:
+        return self.member[13:]
 
 
 class Outbox:
@@ -93,10 +40,7 @@ class Outbox:
         self._place, self._due, self._box, self._counter, self._told, self._tries, self._since = (
             keys.named(f"notify-{name}") for name in ("place", "due", "box", "counter", "told:", "tries", "since")
         )
-        self._put = client.register_script(_PUT)
-        self._claim = client.register_script(_CLAIM)
-        self._claim_of = client.register_script(_CLAIM_OF)
-        self._settle = client.register_script(_SETTLE)
+        self._cursor = Cursor(client, self._place)
 
     def begin(self, last_id: str, now_ms: int) -> tuple[str, int]:
         """Where reading goes on, and since when people are told: at *last_id* and now, the first time."""
@@ -131,31 +75,57 @@ class Outbox:
             seen: Where the timeline had been read up to; nothing is put if that has changed.
             to: Where it has been read up to now.
         """
-        arguments: list[str | int] = [seen, to, now_ms, json.dumps(list(targets))]
+        fresh: dict[str, tuple[timedelta, dict[str, Any]]] = {}
         for cause, once_in, content in notices:
-            arguments += [cause.lower(), once_in // timedelta(milliseconds=1), json.dumps(content)]
-        keys = [self._place, self._due, self._box, self._counter, self._told]
+            fresh.setdefault(self._told + cause.lower(), (once_in, content))
+
+        def write(transaction: Transaction) -> None:
+            told = transaction.mget(list(fresh)) if fresh else []
+            untold = [key for key, was_told in zip(fresh, told, strict=True) if not was_told]
+            last = transaction.incrby(self._counter, len(untold)) if untold else 0
+            transaction.multi()
+            for number, key in enumerate(untold, start=last - len(untold) + 1):
+                once_in, content = fresh[key]
+                transaction.set(key, "1", px=once_in)
+                transaction.hset(self._box, f"{number:012}", json.dumps(content))
+                transaction.zadd(self._due, {f"{number:012} {target}": now_ms for target in targets})
+
+        if seen:
+            return self._cursor.advance(seen.encode(), to.encode(), write, *fresh)
         with translated():
-            return bool(self._put(keys, arguments))
+            self._client.transaction(write, *fresh)
+        return True
 
     def claim(self, now_ms: int, lease: timedelta) -> Letter | None:
-        """The letter that is due for longest; nobody else gets it for as long as *lease*."""
-        until_ms = now_ms + lease // timedelta(milliseconds=1)
-        with translated():
-            found: Any = self._claim([self._due, self._box, self._tries], [now_ms, until_ms])
-        return _letter(*found) if found else None
+        """The letter that is due for longest; nobody else gets it for as long as *lease*, somebody does then."""
+        due: list[bytes] = []
 
-    def claim_of(self, target: str, now_ms: int, lease: timedelta) -> list[Letter]:
-        """The letters that are due at one target, which nobody else gets for as long as *lease*; perhaps not all."""
-        until_ms = now_ms + lease // timedelta(milliseconds=1)
+        def write(transaction: Transaction) -> None:
+            due[:] = transaction.zrangebyscore(self._due, "-inf", now_ms, 0, 1)
+            transaction.multi()
+            for member in due:
+                transaction.zadd(self._due, {member: now_ms + lease // timedelta(milliseconds=1)})
+                transaction.hget(self._box, member[:12])
+                transaction.hincrby(self._tries, member, 1)
+
         with translated():
-            found: Any = self._claim_of([self._due, self._box, self._tries], [now_ms, until_ms, target])
-        return [_letter(*one) for one in found]
+            answers: Any = self._client.transaction(write, self._due)
+        return Letter(due[0].decode(), json.loads(answers[1] or "{}"), answers[2]) if due else None
 
     def settle(self, letter: Letter) -> None:
-        """Forget a letter that was taken, or given up."""
+        """Forget a letter that was taken, or given up; its notice when it was the last one of it."""
+
+        def write(transaction: Transaction) -> None:
+            number = letter.member[:12].encode()
+            same = [member for member in transaction.zrange(self._due, 0, -1) if member.startswith(number)]
+            transaction.multi()
+            transaction.zrem(self._due, letter.member)
+            transaction.hdel(self._tries, letter.member)
+            if same in ([], [letter.member.encode()]):
+                transaction.hdel(self._box, number)
+
         with translated():
-            self._settle([self._due, self._box, self._tries], [letter.member])
+            self._client.transaction(write, self._due)
 
     def put_off(self, letter: Letter, until_ms: int) -> None:
         """Try again then."""
@@ -164,10 +134,9 @@ class Outbox:
 
     def untold(self, causes: Collection[str]) -> set[str]:
         """Those of *causes* that people may be told of: they were not, or so long ago that they are again."""
-        with translated(), self._client.pipeline(transaction=False) as pipe:
-            for cause in causes:
-                pipe.exists(self._told + cause.lower())
-            return {cause for cause, was_told in zip(causes, pipe.execute(), strict=True) if not was_told}
+        with translated():
+            told: Any = self._client.mget([self._told + cause.lower() for cause in causes]) if causes else []
+        return {cause for cause, was_told in zip(causes, told, strict=True) if not was_told}
 
     def waiting_since(self, before_ms: int, after_ms: int) -> list[Mapping[str, Any]]:
         """The runs in line that asked before the one and after the other time, as lua/lib/runs.lua keeps them.
@@ -180,8 +149,3 @@ class Outbox:
             found: list[Any] = self._client.hmget(self._runs, [task.lower() for task in tasks]) if tasks else []
         runs = [json.loads(raw) for raw in found if raw]
         return [run for run in runs if after_ms <= run.get("requested_at_ms", 0) <= before_ms]
-
-
-def _letter(member: bytes, notice: bytes, tries: int) -> Letter:
-    name = member.decode()
-    return Letter(name, name[13:], json.loads(notice), tries)

@@ -51,7 +51,6 @@ EXCEPTIONS: set[str] = set()
 LUA_LITERALS: set[str] = {
     "app/coordination/budget.py",
     "app/coordination/leader.py",
-    "app/followers/outbox.py",
     "app/history/archive/retention.py",
     "app/history/timeline.py",
 }
