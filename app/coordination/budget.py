@@ -7,7 +7,7 @@ from typing import Any
 
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import load, translated
 
 #: Milliseconds in which at most so many requests go out. A second more than the minute: a request can be sent that much
 #: later than it was permitted, and the next one at once.
@@ -21,48 +21,6 @@ MAX_PAUSE_SECONDS = 600.0
 
 #: The same for callers who are urgent, since somebody waits for what they ask.
 MAX_URGENT_PAUSE_SECONDS = 60.0
-
-# The permits given, newest first, as times that never go back: a clock that does must not let more through.
-_TAKE = """
-local permits, pause, calls = KEYS[1], KEYS[2], KEYS[3]
-local most, window, kind, longest_pause = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
-local newest = tonumber(redis.call('LINDEX', permits, 0) or 0)
-if newest > now + window then
-    redis.call('DEL', permits)
-elseif newest > now then
-    now = newest
-end
-local paused_until = tonumber(redis.call('GET', pause) or 0)
-if paused_until > now and paused_until - now <= longest_pause then
-    return paused_until - now
-end
-while tonumber(redis.call('LINDEX', permits, -1) or now) <= now - window do
-    redis.call('RPOP', permits)
-end
-local decisive = redis.call('LINDEX', permits, most - 1)
-if decisive then
-    return tonumber(decisive) + window - now
-end
-redis.call('LPUSH', permits, now)
-redis.call('PEXPIRE', permits, 2 * window)
-redis.call('HINCRBY', calls, kind, 1)
-return 0
-"""
-
-# A longer pause stays: that of all, and that of those who are urgent.
-_PAUSE = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
-for number, pause in ipairs(KEYS) do
-    local ends = now + tonumber(ARGV[1 + number])
-    if ends > tonumber(redis.call('GET', pause) or 0) then
-        redis.call('SET', pause, ends, 'PX', ARGV[1 + number])
-    end
-end
-return 0
-"""
 
 
 class Budget:
@@ -78,8 +36,8 @@ class Budget:
         #: By whether a caller is urgent.
         self._pauses = {False: keys.named("octopus-pause"), True: keys.named("octopus-pause-urgent")}
         self._most = {True: per_minute, False: max(1, math.floor(per_minute * (1 - RESERVED)))}
-        self._take = client.register_script(_TAKE)
-        self._pause = client.register_script(_PAUSE)
+        self._take = load(client, "coordination", "take_permit")
+        self._pause = load(client, "coordination", "pause_requests")
         self.offset_ms = offset_ms
 
     def take(self, urgent: bool = False, kind: str = "other") -> float:
@@ -95,8 +53,8 @@ class Budget:
         with translated():
             keys = [self._permits, self._pauses[urgent], self._calls]
             longest_ms = int((MAX_URGENT_PAUSE_SECONDS if urgent else MAX_PAUSE_SECONDS) * 1000)
-            wait_ms = self._take(keys, [self.offset_ms, self._most[urgent], WINDOW_MS, kind, longest_ms])
-        return int(wait_ms) / 1000
+            _, *wait_ms = self._take(keys, [self.offset_ms, self._most[urgent], WINDOW_MS, kind, longest_ms])
+        return int(wait_ms[0]) / 1000 if wait_ms else 0.0
 
     def pause(self, seconds: float) -> None:
         """Give no permits for that long, as far as such a pause may go: Octopus said so."""

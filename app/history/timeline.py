@@ -13,7 +13,7 @@ from app.history.archive.files import ARCHIVED, Archive
 from app.history.records import Entry, Stored
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import load, translated
 
 #: Records read from Redis at once; a page or a stream is built from such chunks, at constant memory.
 CHUNK = 500
@@ -27,14 +27,6 @@ DENSE = 4
 #: Records that one script looks up by their ids: Redis serves nobody else meanwhile.
 LOOKED_UP = 100
 
-_LOOK_UP = """
-local found = {}
-for n, id in ipairs(ARGV) do
-    found[n] = redis.call('XRANGE', KEYS[1], id, id)
-end
-return found
-"""
-
 
 class Timeline:
     """Reads the timeline; `Board` writes it. All methods raise `StoreError`.
@@ -47,7 +39,7 @@ class Timeline:
         self._client = client
         self._keys = keys
         self._archive = archive
-        self._look_up = client.register_script(_LOOK_UP)
+        self._find_records = load(client, "history", "find_records")
 
     def read(self, wanted: Filter, *, after: str | None = None) -> Iterator[Record]:
         """The records of *wanted*, oldest first, from behind the record *after*; reads on as it is consumed."""
@@ -216,7 +208,8 @@ class Timeline:
         found: list[Stored | None] = []
         for begin in range(0, len(stamps), LOOKED_UP):
             with translated():
-                answers: Any = self._look_up([self._keys.timeline], stamps[begin : begin + LOOKED_UP])
+                ids = [stamp.decode() for stamp in stamps[begin : begin + LOOKED_UP]]
+                _, *answers = self._find_records([self._keys.timeline], [json.dumps(ids)])
             found += [_stored(*answer[0]) if answer else None for answer in answers]
         return found
 

@@ -1,7 +1,12 @@
-"""The Lua scripts, loaded from their files and called by their SHA-1."""
+"""The Lua scripts, loaded from their files and called by their SHA-1.
+
+A script is ``app/<room>/lua/<verb>.lua``, and the parts of its room's library are in ``lua/lib/``. The line
+``-- needs: a, b`` in the header of a script, or of a part, names the parts that it builds on.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -15,19 +20,39 @@ from app.store.connection import Client
 from app.store.errors import StoreChanged, StoreError, StoreUnreachable
 from app.store.keys import Keys
 
-#: Where the scripts are.
-LUA = Path(__file__).parent.parent / "coordination" / "lua"
+#: Where the rooms are.
+APP = Path(__file__).parent.parent
 
-#: What stands in front of every script; each builds on those before it.
-LIBRARY = tuple(
-    f"lib/{name}" for name in ("keys", "runs", "lines", "circles", "grants", "plans", "ends", "expiry", "view")
-)
+
+def needs(text: str) -> list[str]:
+    """The parts that a script or a part says it builds on, e.g. ``["keys", "runs"]``."""
+    line = re.search(r"^-- needs: (.+)$", text, re.MULTILINE)
+    return line[1].split(", ") if line else []
 
 
 @cache
-def source(name: str) -> str:
-    """The text of ``lua/<name>.lua`` behind those of ``lua/lib/``."""
-    return "".join((LUA / f"{part}.lua").read_text() for part in (*LIBRARY, name))
+def source(room: str, verb: str) -> str:
+    """The text of a script behind the parts that it needs and those that they need: each once, behind its own."""
+    parts: dict[str, str] = {}
+
+    def read(name: str) -> str:
+        text = (APP / room / "lua" / f"{name}.lua").read_text()
+        for part in needs(text):
+            if part not in parts:
+                needed = read(f"lib/{part}")
+                parts[part] = needed
+        return text
+
+    own = read(verb)
+    return "".join((*parts.values(), own))
+
+
+def load(client: Client, room: str, verb: str) -> Script:
+    """A script to be called with its own keys and arguments, as the header of its file lists them.
+
+    It answers a list that starts with a word, text as bytes.
+    """
+    return client.register_script(source(room, verb))
 
 
 @contextmanager
@@ -50,7 +75,7 @@ def translated() -> Iterator[None]:
 
 
 class Scripts:
-    """Calls scripts with the keys of one namespace.
+    """Calls the scripts of the board with the keys of one namespace.
 
     Args:
         offset_ms: What the clock is ahead of the server's; tests move it.
@@ -63,14 +88,14 @@ class Scripts:
         self.offset_ms = offset_ms
 
     def __call__(self, name: str, *args: str | int) -> Sequence[Any]:
-        """The answer of ``lua/<name>.lua``: a list that starts with a word, text as bytes.
+        """The answer of ``coordination/lua/<name>.lua``: a list that starts with a word, text as bytes.
 
         Raises:
             StoreError: as `translated` says.
         """
         script = self._scripts.get(name)
         if script is None:
-            script = self._scripts[name] = self._client.register_script(source(name))
+            script = self._scripts[name] = load(self._client, "coordination", name)
         with translated():
             answer: Sequence[Any] = script(self._keys, [self.offset_ms, *args])
         return answer

@@ -94,7 +94,7 @@ def board_on(redis_url: str, namespace: str | None = None, *, connections: int =
 
 def fill(board: Board, wishes: Iterable[tuple[Run, Collection[str]]], *, ttl: timedelta) -> None:
     """Join many runs with the script itself, in pipelines: the same as `Board.join`, without its round trips."""
-    sha = board.client.script_load(source("join"))
+    sha = board.client.script_load(source("coordination", "join"))
     keys = board.keys.all()
     for batch in _batches(wishes, 1000):
         with board.client.pipeline(transaction=False) as pipe:

@@ -328,7 +328,7 @@ def test_nothing_stays_busy_with_a_task_that_has_ended_in_whatever_order(
 ):
     """Before its end, between a list and what comes of it, and after; webhooks come or do not."""
     board = make_board()
-    board.client.delete(*board.client.keys(board.keys.named("*")))
+    board.client.delete(*board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"))
     board.open("test")
     clock, context = Clock(board), make_context(board)
     start_ms = clock.now_ms - 60_000

@@ -185,7 +185,7 @@ def test_board_that_grants_nobody_is_told(board, notify):
 
 def test_loss_of_redis_is_told_although_it_took_along_how_far_was_read(board, notify):
     notify()
-    board.client.delete(*board.client.keys(board.keys.named("*")))
+    board.client.delete(*board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"))
     board.sweep()
     board.open("no_api_key")
 
@@ -193,7 +193,7 @@ def test_loss_of_redis_is_told_although_it_took_along_how_far_was_read(board, no
 
 
 def test_loss_of_redis_that_is_long_past_is_not_told(board, clock, make_context, one):
-    board.client.delete(*board.client.keys(board.keys.named("*")))
+    board.client.delete(*board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"))
     board.sweep()
     board.open("no_api_key")
     clock.advance(timedelta(hours=2))

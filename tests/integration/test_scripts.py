@@ -1,94 +1,180 @@
-import inspect
 import re
 
 import pytest
 
 from app.coordination.board import Board
-from app.coordination.reach import Reach
 from app.domain.run import Run
-from app.store import scripts
 from app.store.connection import connect
 from app.store.errors import StoreError, StoreUnreachable
 from app.store.keys import NAMES
+from app.store.scripts import APP, needs, source
 from tests.conftest import opened
+from tests.lua_names import defined, used
 
-LUA = scripts.LUA
-SCRIPTS = sorted(path.stem for path in LUA.glob("*.lua"))
+ROOMS = ("coordination", "history")
+
+#: Scripts as (room, verb), parts of the library as (room, lib/part).
+VERBS = sorted((room, path.stem) for room in ROOMS for path in (APP / room / "lua").glob("*.lua"))
+PARTS = sorted((room, f"lib/{path.stem}") for room in ROOMS for path in (APP / room / "lua/lib").glob("*.lua"))
+
+#: Those of the board, which get all of its keys; the others bring their own.
+BOARD = [(room, verb) for room, verb in VERBS if "lib/keys.lua: " in source(room, verb)]
+OTHERS = [script for script in VERBS if script not in BOARD]
 
 #: Commands that Redis 6.2 has, as far as scripts may want them.
 REDIS_6_2 = set(
     """
     TIME DEL EXISTS EXPIRE PEXPIRE PTTL TTL TYPE UNLINK GET SET INCR INCRBY MGET
     HGET HSET HSETNX HDEL HINCRBY HMGET HGETALL HEXISTS HLEN
-    LPUSH RPUSH LPOP RPOP LRANGE LLEN LTRIM SADD SREM SISMEMBER SMEMBERS SCARD
+    LPUSH RPUSH LPOP RPOP LRANGE LLEN LTRIM LINDEX SADD SREM SISMEMBER SMEMBERS SCARD
     ZADD ZREM ZSCORE ZMSCORE ZCARD ZCOUNT ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZLEXCOUNT ZREMRANGEBYSCORE ZREMRANGEBYLEX
     ZRANK ZPOPMIN XADD XLEN XRANGE XREVRANGE XTRIM XDEL PUBLISH
     """.split()
 )
 
 
-def header_and_body(name):
-    lines = (LUA / f"{name}.lua").read_text().splitlines()
+def text_of(room, name):
+    return (APP / room / "lua" / f"{name}.lua").read_text()
+
+
+def header_and_body(room, name):
+    lines = text_of(room, name).splitlines()
     length = next(number for number, line in enumerate(lines) if not line.startswith("--"))
     body = [re.sub(r"--.*", "", line) for line in lines[length:]]
     return "\n".join(lines[:length]), "\n".join(body)
 
 
-def arguments(text):
-    return {int(number) for number in re.findall(r"ARGV\[(\d+)\]", text)}
+def numbers(name, text):
+    """The numbers of ARGV or KEYS in *text*."""
+    return {int(number) for number in re.findall(rf"{name}\[(\d+)\]", text)}
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_header_lists_the_arguments_that_the_body_uses(name):
-    header, body = header_and_body(name)
-
-    listed = arguments("\n".join(re.findall(r"^-- ARGV\[\d+\] ", header, re.M)))
-    assert listed == arguments(body)
-    assert sorted(listed) == list(range(2, 2 + len(listed)))
+def listed(name, header):
+    return [int(number) for number in re.findall(rf"^-- {name}\[(\d+)\] +\S", header, re.M)]
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_header_starts_with_the_name_and_says_what_comes_back(name):
-    header, body = header_and_body(name)
+def parts_of(room, verb):
+    """The parts in front of a script, in order."""
+    return re.findall(r"^-- (lib/\w+)\.lua: ", source(room, verb), re.M)
 
-    assert header.startswith(f"-- {name}.lua: ")
+
+def test_every_room_with_scripts_is_looked_at():
+    assert {path.parent.name for path in APP.rglob("lua") if path.is_dir()} == set(ROOMS)
+
+
+@pytest.mark.parametrize(("room", "verb"), VERBS)
+def test_header_lists_the_arguments_that_the_body_uses(room, verb):
+    header, body = header_and_body(room, verb)
+
+    # The first one of those that ask for the time is how much the clock is ahead.
+    first = 2 if "lib/clock" in parts_of(room, verb) else 1
+    assert set(listed("ARGV", header)) == numbers("ARGV", body)
+    assert listed("ARGV", header) == list(range(first, first + len(listed("ARGV", header))))
+
+
+@pytest.mark.parametrize(("room", "verb"), VERBS)
+def test_header_starts_with_the_name_and_says_what_comes_back(room, verb):
+    header, body = header_and_body(room, verb)
+
+    assert header.startswith(f"-- {verb}.lua: ")
     assert "\n-- Returns {" in header
-    assert "KEYS[" not in body
+    answers = set(re.findall(r'^ *return (?:\{ "|view\(")(\w+)"', body, re.M))
+    assert answers <= set(re.findall(r'\{"(\w+)"', header))
 
 
-def test_library_is_all_there_is():
-    assert sorted(scripts.LIBRARY) == sorted(f"lib/{path.stem}" for path in (LUA / "lib").glob("*.lua"))
+@pytest.mark.parametrize(("room", "verb"), BOARD)
+def test_scripts_of_the_board_know_no_numbers_of_keys(room, verb):
+    assert room == "coordination"
+    assert not numbers("KEYS", header_and_body(room, verb)[1])
 
 
-@pytest.mark.parametrize("name", scripts.LIBRARY[1:])
-def test_parts_of_the_library_start_with_their_names_and_know_no_keys(name):
-    header, body = header_and_body(name)
+@pytest.mark.parametrize(("room", "verb"), OTHERS)
+def test_header_lists_the_keys_that_the_body_uses(room, verb):
+    header, body = header_and_body(room, verb)
 
-    assert header.startswith(f"-- {name}.lua: ")
-    assert not re.search(r"KEYS\[|ARGV\[", body)
+    assert set(listed("KEYS", header)) == numbers("KEYS", body) == set(range(1, 1 + len(listed("KEYS", header))))
+
+
+@pytest.mark.parametrize(("room", "part"), PARTS)
+def test_parts_of_the_library_start_with_their_names_and_only_two_know_what_comes_in(room, part):
+    header, body = header_and_body(room, part)
+
+    assert header.startswith(f"-- {part}.lua: ")
+    assert numbers("ARGV", body) == ({1} if part == "lib/clock" else set())
+    assert part == "lib/keys" or not numbers("KEYS", body)
 
 
 def test_header_of_the_library_lists_the_keys_that_come_in():
-    header, body = header_and_body(scripts.LIBRARY[0])
+    header, body = header_and_body("coordination", "lib/keys")
 
-    listed = re.findall(r"^-- KEYS\[(\d+)\] +(\w+)", header, re.M)
-    assert [(int(number), name) for number, name in listed] == [
+    keys = re.findall(r"^-- KEYS\[(\d+)\] +(\w+)", header, re.M)
+    assert [(int(number), name) for number, name in keys] == [
         (number, name.rstrip(":")) for number, name in enumerate(NAMES, start=1)
     ]
-    assert {int(number) for number in re.findall(r"KEYS\[(\d+)\]", body)} == {int(number) for number, _ in listed}
-    assert arguments(body) == {1}
+    assert numbers("KEYS", body) == set(listed("KEYS", header))
+
+
+def test_header_of_the_library_lists_the_kinds_of_deadlines_and_holders():
+    header, _ = header_and_body("coordination", "lib/keys")
+    code = "".join(text_of(*script) for script in (*BOARD, *(("coordination", part) for _, part in PARTS)))
+
+    written = set(re.findall(r'"ZADD", DEADLINES, [^"]+"(\w+)\\0"', code))
+    assert written == set(re.search(r"deadlines +zset +(\S+) NUL task", header)[1].split("|")) | {"reservation"}
+    written = set(re.findall(r'"ZADD", HOLDERS, 0, holder_member\("(\w+)"', code))
+    assert written == set(re.search(r"NUL (\S+) NUL task id, and machine NUL reservation", header)[1].split("|"))
+
+
+def needed(room, text):
+    """The parts that define what *text* uses."""
+    names = used(text)
+    return {
+        part.removeprefix("lib/") for where, part in PARTS if where == room and defined(text_of(room, part)) & names
+    }
+
+
+@pytest.mark.parametrize(("room", "name"), [*VERBS, *PARTS])
+def test_needs_are_the_parts_that_define_what_is_used(room, name):
+    text = text_of(room, name)
+
+    assert set(needs(text)) == needed(room, text)
+    assert len(needs(text)) == len(set(needs(text)))
+
+
+@pytest.mark.parametrize(("room", "name"), [*VERBS, *PARTS])
+def test_every_name_is_defined_by_somebody(room, name):
+    names = {defined_name for where, part in PARTS if where == room for defined_name in defined(text_of(room, part))}
+
+    assert used(text_of(room, name)) <= names
+
+
+def test_no_name_is_defined_twice():
+    names = [name for room, part in PARTS for name in defined(text_of(room, part))]
+
+    assert len(names) > 50 and len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(("room", "verb"), VERBS)
+def test_parts_stand_behind_those_that_they_need_each_once(room, verb):
+    parts = parts_of(room, verb)
+
+    assert len(parts) == len(set(parts))
+    for at, part in enumerate(parts):
+        assert {f"lib/{name}" for name in needs(text_of(room, part))} <= set(parts[:at])
 
 
 def test_every_script_has_a_method_that_calls_it():
-    source = inspect.getsource(Board) + inspect.getsource(Reach)
-    called = set(re.findall(r'self\.(?:_?script|_word)\(\s*"(\w+)"', source))
+    called = set()
+    for path in APP.rglob("*.py"):
+        text = path.read_text()
+        called |= {("coordination", verb) for verb in re.findall(r'self\.(?:_?script|_word)\(\s*"(\w+)"', text)}
+        called |= set(re.findall(r'\bload\(client, "(\w+)", "(\w+)"\)', text))
 
-    assert called == set(SCRIPTS)
+    assert called == set(VERBS)
 
 
-@pytest.mark.parametrize("name", [*scripts.LIBRARY, *SCRIPTS])
-def test_scripts_use_commands_of_redis_6_2_only(name):
-    _, body = header_and_body(name)
+@pytest.mark.parametrize(("room", "name"), [*VERBS, *PARTS])
+def test_scripts_use_commands_of_redis_6_2_only(room, name):
+    _, body = header_and_body(room, name)
 
     commands = re.findall(r'\bcall\(\s*"(\w+)"', body)
     assert len(commands) == len(re.findall(r"\bp?call\(", body))

@@ -48,12 +48,7 @@ HOMES = {"flask": {"web"}, "redis": {"store"}, "requests": {"octopus"}, "rq": {"
 EXCEPTIONS: set[str] = set()
 
 #: Files with a Lua script in a literal.
-LUA_LITERALS: set[str] = {
-    "app/coordination/budget.py",
-    "app/coordination/leader.py",
-    "app/history/archive/retention.py",
-    "app/history/timeline.py",
-}
+LUA_LITERALS: set[str] = set()
 
 FILES = sorted(path for room in ("app", "workers") for path in (ROOT / room).rglob("*.py"))
 

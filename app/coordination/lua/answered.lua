@@ -1,5 +1,7 @@
 -- answered.lua: the intervention that a parked run is paused for has been answered, or will not be any more (rule 11).
 --
+-- needs: runs, ends, expiry
+--
 -- ARGV[2]  task id
 -- ARGV[3]  cause   octowait | by_hand | task_ended
 -- ARGV[4]  detail  JSON: result (Proceed | Abort; none where the task has ended), interruption, by

@@ -1,5 +1,7 @@
 -- close.lua: grant nobody until it has been found out anew who runs where (rule 15). Who holds goes on.
 --
+-- needs: clock, keys, runs, lines, expiry
+--
 -- ARGV[2]  who and why, JSON: by, reason
 --
 -- Returns {"closed"}, or {"already"}.

@@ -2,6 +2,8 @@
 --
 -- Two numbers of a run make the order not matter: its latest start and its end that Octopus told of, in Octopus's time.
 --
+-- needs: clock, keys, runs, plans, ends, expiry
+--
 -- ARGV[2]  what the event is known by
 -- ARGV[3]  the event, JSON: id, category, effect (started | resumed | ended | paused | queued | other), occurred_ms, task,
 --          deployment, info

@@ -1,5 +1,7 @@
 -- give_way.lua: a run is paused for a person, and paused runs give way here: take its machines back (rule 9).
 --
+-- needs: keys, runs, ends, expiry
+--
 -- ARGV[2]  task id
 -- ARGV[3]  seen    the version of the run that the caller decided on
 -- ARGV[4]  detail  JSON: interruption

@@ -1,5 +1,7 @@
 -- join.lua: put a run into the lines of all its machines and grant it when it is first in each and all are free.
 --
+-- needs: clock, keys, runs, lines, circles, grants, plans, ends, expiry, view
+--
 -- ARGV[2]  task id
 -- ARGV[3]  the request, JSON: machines, info, priority, ttl_ms, timeout_ms, max_hold_ms, parked, on_behalf_of, cap, reserve,
 --          has_key, hold_ms, and of a wait that was lost, rebuilt: {raised_ms, has_terms}

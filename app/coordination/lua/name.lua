@@ -3,6 +3,8 @@
 -- No change of its state: it keeps its version, so that what somebody is deciding about it still counts, and writes no
 -- record.
 --
+-- needs: keys, runs
+--
 -- ARGV[2]  task id
 -- ARGV[3]  names, JSON: {project = {id, name}, release = {id, version}, ...}
 -- ARGV[4]  machines, JSON: [{id, name}, ...]

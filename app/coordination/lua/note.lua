@@ -1,5 +1,7 @@
 -- note.lua: write a record of something that changed nothing on the board.
 --
+-- needs: runs, expiry
+--
 -- ARGV[2]  kind
 -- ARGV[3]  cause, or ""
 -- ARGV[4]  detail, JSON

@@ -1,5 +1,7 @@
 -- observe.lua: make the machines of a started run busy, now that a worker knows them (rule 8).
 --
+-- needs: clock, keys, runs, grants, plans, ends, expiry
+--
 -- ARGV[2]  task id
 -- ARGV[3]  machines, JSON: [{id, name}, ...]; without a name where it is not known
 -- ARGV[4]  info that was learned, JSON

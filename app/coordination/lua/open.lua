@@ -3,6 +3,8 @@
 -- Who joined while it was closed did so in the order in which they happened to ask again; they start in the order in which
 -- Octopus started them, behind those who waited before. This costs what there are waiters, once after a loss.
 --
+-- needs: clock, keys, runs, lines, grants, ends, expiry
+--
 -- ARGV[2]  cause   rebuilt | no_api_key | operator | test
 -- ARGV[3]  detail  JSON: by, reason, and what else the record shall say
 -- ARGV[4]  closed  ms since when it was closed as the caller knows it, or "": whenever that was

@@ -1,5 +1,7 @@
 -- prioritize.lua: move a waiting run in all its lines; among equals it keeps its arrival.
 --
+-- needs: keys, runs, circles, grants, expiry, view
+--
 -- ARGV[2]  task id
 -- ARGV[3]  priority, higher is sooner
 -- ARGV[4]  who and why, JSON: by, reason

@@ -1,5 +1,7 @@
 -- put_off.lua: the intervention of a parked run could not be answered yet: try again later.
 --
+-- needs: clock, keys, runs, expiry
+--
 -- ARGV[2]  task id
 -- ARGV[3]  pause, ms
 -- ARGV[4]  why, for the timeline, or "": it was said before

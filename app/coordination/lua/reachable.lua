@@ -1,5 +1,7 @@
 -- reachable.lua: note that Octopus has answered; tell if it was told that it did not.
 --
+-- needs: clock, keys, runs
+--
 -- Returns {"told"} when the record was written, {"noted"} when only some failures are forgotten, or {"nothing"}.
 
 local since = tonumber(call("HGET", COUNTERS, "octopus_since"))

@@ -3,6 +3,8 @@
 -- After a backup was restored, or a fail-over to a server that lagged, a waiter may have been granted long ago. Its step
 -- would have shown life since the board was closed; one that works has none that could.
 --
+-- needs: clock, keys, runs, lines, ends, expiry
+--
 -- ARGV[2]  task id
 -- ARGV[3]  "paused" when it is paused for a person, or "": it works
 --

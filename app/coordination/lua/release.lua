@@ -1,5 +1,7 @@
 -- release.lua: give a run's machines back, or take it out of its lines, and grant who is first there now.
 --
+-- needs: clock, keys, runs, ends, expiry
+--
 -- ARGV[2]  task id
 -- ARGV[3]  cause   step | forced | reconciled
 -- ARGV[4]  detail  JSON: by, reason, ended_oct_ms, outcome, and what else the record shall say

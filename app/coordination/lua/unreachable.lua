@@ -1,5 +1,7 @@
 -- unreachable.lua: note that Octopus did not answer; tell once it has lasted.
 --
+-- needs: clock, keys, runs
+--
 -- ARGV[2]  why, in a few words for people
 -- ARGV[3]  how long it lasts at least, as Octopus itself said, ms; 0 if it said nothing
 -- ARGV[4]  after how long a further failure is told, ms; what was said to last longer is told at once

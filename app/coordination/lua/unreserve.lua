@@ -1,5 +1,7 @@
 -- unreserve.lua: end the reservation of a machine and grant who is first there.
 --
+-- needs: keys, reservations, expiry
+--
 -- ARGV[2]  machine id
 -- ARGV[3]  who does it
 --

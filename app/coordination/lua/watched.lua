@@ -1,5 +1,7 @@
 -- watched.lua: who holds a machine that somebody waits for, and which parked runs wait.
 --
+-- needs: keys, lines, expiry
+--
 -- ARGV[2]  most  how many machines with a line are looked at
 --
 -- Returns {"watched", task id, ...}: each run once. It hops from line to line, so it costs what there are machines with a

@@ -17,7 +17,7 @@ from app.history.records import Stored, Written
 from app.store.connection import Client
 from app.store.errors import ArchiveError
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import load, translated
 
 log = structlog.get_logger()
 
@@ -25,15 +25,6 @@ log = structlog.get_logger()
 CHUNK, STEP = 500, 5_000
 
 _DAY_MS = 86_400_000
-
-# What has no entry left goes; the next record makes it anew.
-_TRIM = """
-redis.call('XTRIM', KEYS[1], 'MINID', '=', ARGV[1])
-if ARGV[2] == '1' and redis.call('XLEN', KEYS[1]) == 0 then
-    redis.call('DEL', KEYS[1])
-end
-return 0
-"""
 
 
 class Retention:
@@ -52,7 +43,7 @@ class Retention:
         self._archive = archive
         self._keep_ms = keep // timedelta(milliseconds=1)
         self._head_key = keys.named(ARCHIVED)
-        self._trim_script = client.register_script(_TRIM)
+        self._trim_stream = load(client, "history", "trim_stream")
 
     def is_due(self, now_ms: int) -> bool:
         """Whether there is something to archive, or to trim."""
@@ -185,4 +176,4 @@ class Retention:
             may_go = "0" if key == self._keys.timeline else "1"
             with translated():
                 for stamp in steps:
-                    self._trim_script([key], [stamp, may_go])
+                    self._trim_stream([key], [stamp, may_go])

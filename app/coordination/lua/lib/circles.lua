@@ -1,4 +1,6 @@
 -- lib/circles.lua: whom a run waits for, and whether that is itself (rule 10).
+--
+-- needs: keys, runs, lines
 
 -- Whom a run waits for, as {to, machine, how = holder|ahead|child}. A holder waits for the children that it started; a
 -- child waits where its family holds for strangers only, whoever is ahead there.

@@ -1,7 +1,14 @@
--- lib/ends.lua: the ends of waits, holds and reservations, and what begins or goes on without having asked.
+-- lib/ends.lua: the ends of waits and holds, and what begins or goes on without having asked.
+--
+-- needs: clock, keys, runs, lines, circles, grants, plans
 
 -- Ends of a parked run that its Octopus task does not know of yet: it is still paused for its intervention.
 local UNTOLD = { timeout = true, forced = true, task_cap = true, circle = true, max_hold = true }
+
+-- Set only while `expire_due` runs: the families whose circles to look for once all deadlines are handled.
+local bereaved
+
+local refuse_circles
 
 -- End what the run waits for or holds, whatever that is, and let the next ones start.
 local function finish(run, state, cause, detail)
@@ -167,20 +174,6 @@ local function put_off_end(run, grace_ms)
         save_run(run)
         record("abandoned", run, run.machines, nil, { grace_ms = grace_ms })
     end
-    return true
-end
-
-local function end_reservation(machine, cause, detail)
-    local raw = call("HGET", RESERVATIONS, machine)
-    if not raw then
-        return false
-    end
-    local id = cjson.decode(raw).id
-    call("HDEL", RESERVATIONS, machine)
-    call("ZREM", HOLDERS, machine .. "\0reservation\0")
-    call("ZREM", DEADLINES, "reservation\0" .. machine)
-    record("unreserved", nil, { id }, cause, detail)
-    grant_heads({ machine })
     return true
 end
 

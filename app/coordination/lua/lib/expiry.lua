@@ -1,4 +1,6 @@
 -- lib/expiry.lua: what is due ends before a script decides anything.
+--
+-- needs: clock, keys, runs, lines, grants, plans, reservations, ends
 
 -- An outage that no sweep has noticed yet is not over: the first poll after it must not end everybody else.
 local function outage_ended_at()

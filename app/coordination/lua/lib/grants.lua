@@ -1,4 +1,6 @@
 -- lib/grants.lua: leases for those who may start.
+--
+-- needs: clock, keys, runs, lines
 
 -- The run whose step is asking now: it hears the answer, so nobody has to tell it through Octopus.
 local asking
@@ -64,8 +66,9 @@ local function grant_children(machines)
     end
 end
 
--- While the due are ended, the machines to grant and the families to review afterwards: the next in line may be due as well.
-local freed, bereaved
+-- Set only while `expire_due` runs: the machines to grant once all deadlines are handled, since the next waiter may be
+-- expiring too.
+local freed
 
 -- One pass over the heads is enough: a grant takes machines away, so it can make nobody else ready but its family.
 local function grant_heads(machines)
@@ -88,6 +91,4 @@ local function grant_heads(machines)
     end
     grant_children(machines)
 end
-
-local refuse_circles
 

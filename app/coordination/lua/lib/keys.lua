@@ -1,4 +1,4 @@
--- lib/keys.lua: the data model. What is in lib/ stands in front of every script, this first.
+-- lib/keys.lua: the data model.
 --
 -- One run is one JSON value in RUNS. Who waits and who holds are members of sorted sets whose scores are all 0, so that the
 -- head of a line, a place in it and "is this machine free" are ZRANGEBYLEX and ZLEXCOUNT: log(n) whatever the number of waiters.
@@ -25,7 +25,6 @@
 -- KEYS[18]  resumes       zset    task id -> ms to try; parked runs whose intervention is to be answered (rule 11)
 -- KEYS[19]  batches       zset    batch id NUL its events NUL number of this one -> ms it came
 -- KEYS[20]  plan          prefix  of what the last runs of a process used: space NUL project NUL environment NUL tenant NUL kind
--- ARGV[1]   what the clock is ahead of the server's, ms; 0 but in tests
 
 local RUNS, LINES, HOLDERS, DEADLINES, RESERVATIONS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local COUNTERS, MACHINES, EVENTS, ALIASES, UNRESOLVED = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
@@ -34,13 +33,6 @@ local BLOCKING, CHILDREN, RESUMES, BATCHES, PLAN = KEYS[16], KEYS[17], KEYS[18],
 
 local call = redis.call
 local lower = string.lower
-
-local function now_ms()
-    local time = call("TIME")
-    return time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
-end
-
-local NOW = now_ms()
 
 -- States in which a run neither waits nor makes a machine busy.
 local FINISHED = { released = true, left = true, expired = true, timed_out = true, refused = true, ended = true }

@@ -1,4 +1,6 @@
 -- lib/lines.lua: who stands where, who makes a machine busy, and who may start.
+--
+-- needs: clock, keys, runs
 
 local function forget_deadlines(run)
     for _, kind in ipairs({ "life", "timeout", "hold", "grace", "provisional", "expect" }) do

@@ -1,4 +1,6 @@
 -- lib/plans.lua: the machines that a run is presumed to use until it is known (rule 19), and who is expected to ask.
+--
+-- needs: clock, keys, runs, lines
 
 -- A process that has not run for so long is forgotten: 90 days.
 local PLAN_TTL_MS = 7776000000

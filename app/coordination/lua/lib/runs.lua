@@ -1,4 +1,6 @@
 -- lib/runs.lua: runs as they are kept, the record of each change, and who is told of it.
+--
+-- needs: clock, keys
 
 local function load_run(task)
     local raw = call("HGET", RUNS, lower(task))

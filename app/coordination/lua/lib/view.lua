@@ -1,4 +1,6 @@
 -- lib/view.lua: a run as its step is told of it.
+--
+-- needs: clock, keys, runs, lines
 
 -- A run as its step sees it, behind *word*: {word, run JSON, now, {machine, place, {kind, holder JSON, ...}, {task ahead, ...}}, ...}.
 local function view(word, run)
