@@ -31,7 +31,7 @@ from tests.simulator.steps import poll_wait, work
 SPEED = 5
 
 #: Tasks that run at once, and deployments that are queued or run at once.
-TASK_CAP, MOST_AT_ONCE = 24, 32
+TASK_CAP, MOST_AT_ONCE = 40, 52
 
 DEFAULTS = Settings()
 
@@ -46,6 +46,9 @@ INTERVALS = {
     for name in ("watch_seconds", "reconcile_seconds", "catch_up_seconds", "provisional_seconds", "expect_step_seconds",
                  "clock_tolerance_seconds")
 } | {"OCTOWAIT_OCTOPUS_RPM": str(DEFAULTS.octopus_rpm * SPEED), "OCTOWAIT_WAITER_TTL_SECONDS": "20"}  # fmt: skip
+
+#: Simulated seconds between two deployments at most, while there is place for more.
+RHYTHM_SECONDS = 2.0
 
 FAULTS = {
     "drop": 0.1, "double": 0.1, "delay_seconds": 20.0, "reorder": 0.3, "abort": 0.05, "too_many": 0.03, "error": 0.03,
@@ -211,6 +214,7 @@ def _deploy(octopus: SimulatedOctopus, dice: random.Random, deployments: Iterato
             ended = [one for one in made[-40:] if octopus.task(one)["IsCompleted"]]
             if ended:
                 octopus.rerun(dice.choice(ended))
+        time.sleep(dice.uniform(0, RHYTHM_SECONDS) / SPEED)  # the load's rhythm
         while len(unfinished) > MOST_AT_ONCE:
             time.sleep(0.1)  # the load, not a guess at when something is done
             unfinished = [one for one in unfinished if not octopus.task(one)["IsCompleted"]]
