@@ -100,6 +100,7 @@ def process(call: Call) -> Answer:
 
 
 @routes("GET", "runbookprocesses/{id}", "RunbookView")
+@routes("GET", "projects/{project}/runbookprocesses/{id}", "RunbookView")
 def runbook_process(call: Call) -> Answer:
     """Of some runbook run as it was when that was made."""
     return _snapshot(call, "runbookProcesses")

@@ -63,6 +63,7 @@ def _offer(base: str, permission: str, of: Callable[[Call], Process], *, for_ten
 _offer("releases/{id}/deployments", "DeploymentView", _of_release)
 _offer("runbooks/{id}/runbookruns", "RunbookRunView", _of_runbook)
 _offer("runbooksnapshots/{id}/runbookruns", "RunbookRunView", _of_snapshot)
+_offer("projects/{project}/runbooksnapshots/{id}/runbookruns", "RunbookRunView", _of_snapshot, for_tenants=False)
 _offer("projects/{id}/{reference}/runbooks/{runbook}/runbookruns", "RunbookRunView", _of_branch, for_tenants=False)
 
 

@@ -42,10 +42,15 @@ def test_targets_of_a_tenant_are_only_in_its_previews_and_runs(tenanted: Simulat
     assert machines(tenanted.api(f"{of_release}/Tenants-1")) == [["acme-01"]]
     assert machines(tenanted.api(of_runbook)) == [[], ["web-01"]]
     assert machines(tenanted.api(f"{of_runbook}/Tenants-1")) == [["acme-01"], ["web-01", "acme-01"]]
-    for path in (f"releases/{release}/deployments/previews", "runbooks/Runbooks-1/runbookRuns/previews"):
+    snapshot = tenanted.api(f"runbookRuns/{run.id}")["RunbookSnapshotId"]
+    for path in (f"releases/{release}/deployments/previews", "runbooks/Runbooks-1/runbookRuns/previews",
+                 f"projects/Projects-1/runbookSnapshots/{snapshot}/runbookRuns/previews"):  # fmt: skip
         assert [machines(one)[0] for one in tenanted.api(path, {"DeploymentPreviews": both})] == [[], ["acme-01"]]
     assert [work["machine"] for work in run_of(tenanted, with_tenant)["work"]] == ["Machines-2"]
     assert run_of(tenanted, without)["work"] == []
+    process = tenanted.api(f"runbookRuns/{run.id}")["FrozenRunbookProcessId"]
+    for path in (f"runbookProcesses/{process}", f"projects/Projects-1/runbookProcesses/{process}"):
+        assert [step["Name"] for step in tenanted.api(path)["Steps"]] == ["clean", "all"]
     assert tenanted.api(f"runbookRuns/{run.id}")["TenantId"] == "Tenants-1"
     assert set(tenanted.api(f"runbookRuns/{run.id}")["DeployedToMachineIds"]) == {"Machines-1", "Machines-2"}
 
