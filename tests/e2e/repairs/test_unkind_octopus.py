@@ -179,6 +179,23 @@ def test_start_that_no_event_told_of_is_listed(board, octopus, do):
     assert busy(board, octopus) == {"web-01"}
 
 
+@pytest.mark.parametrize("is_listed", [False, True], ids=["told by an event", "listed"])
+def test_start_keeps_the_machines_of_the_run_before_it_busy(board, octopus, do, learn, is_listed):
+    octopus.project("Web", steps=[on("web-01", seconds=0.1), PREPARES], tells_starts=not is_listed)
+    first = octopus.deploy("Web")
+    octopus.wait_for(first, "Executing")
+    do(reconcile)
+    do(resolve)
+    octopus.cancel(first)
+    octopus.wait_for(first)
+    learn()
+    octopus.wait_for(octopus.deploy("Web"), "Executing")
+
+    do(reconcile if is_listed else catch_up)
+
+    assert busy(board, octopus) == {"web-01"}, "it was told, and nobody has asked yet which machines it uses"
+
+
 def test_parked_run_whose_flags_are_out_of_date_stays_parked(empty, octopus, make_context, redis_url):
     one = deploys(octopus, "Web", steps=[manual("octowait", instructions=MARKED), on("web-01", seconds=0.1)])
     octopus.wait_for(one, is_paused=True)
