@@ -14,8 +14,8 @@ from tests.simulator.soak import polling_loop, server, soak
 def test_nothing_is_lost_where_everything_goes_wrong(tmp_path: Path) -> None:
     redis = EmbeddedServer(tmp_path / "redis")
     try:
-        with server(tmp_path, seed=11) as octopus:
-            result = soak(octopus, redis.acquire(), "soak", tmp_path, deployments=50, seed=11, longest_work=25)
+        with server(tmp_path, seed=5) as octopus:
+            result = soak(octopus, redis.acquire(), "soak", tmp_path, deployments=50, seed=5, longest_work=25)
     finally:
         redis.release()
 
