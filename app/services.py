@@ -12,16 +12,25 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from app.coordination.attempts import Attempts
+from app.coordination.batches import Batches
 from app.coordination.board import Board, Policy, Swept
 from app.coordination.budget import Budget
-from app.coordination.dead_letters import Kept
+from app.coordination.catch_up import CatchUpProgress
+from app.coordination.claims import Claims, UnresolvedRuns
+from app.coordination.dead_letters import DeliveryLog, JobLog
+from app.coordination.leader import LeaderLock
 from app.coordination.reach import Reach
+from app.coordination.registry import Registry
 from app.coordination.snapshot import Counts, Snapshot, count, take
+from app.coordination.tracked import TrackedRuns
 from app.coordination.unseen import Unseen
 from app.coordination.wakes import Wakes
 from app.domain.ids import space_of
 from app.domain.status import Place
+from app.followers.learner import Learner
 from app.followers.metric_values import Measured, Tally
+from app.followers.outbox import Outbox
 from app.history.archive.files import Archive
 from app.history.archive.retention import Retention
 from app.history.estimates import Foresight
@@ -30,8 +39,9 @@ from app.history.intervals import Past
 from app.history.timeline import Timeline
 from app.jobs import CATCH_UP, REBUILD, RESUME, Job, enqueue, workers_seen
 from app.settings import Settings
-from app.store.connection import connect
+from app.store.connection import Client, connect
 from app.store.errors import StoreError
+from app.store.keys import Keys
 
 if TYPE_CHECKING:
     from app.octopus.ask import Objection
@@ -44,19 +54,49 @@ class Services:
     """What a process works with. Connects when first used."""
 
     settings: Settings
+    #: For RQ, and for locks; nobody else talks to Redis past the objects below.
+    client: Client
+    keys: Keys
     board: Board
+    #: What people call runs and machines.
+    registry: Registry
     timeline: Timeline
+    #: The timeline without the archive: what is in Redis.
+    recent: Timeline
     wakes: Wakes
     feed: Feed
     past: Past
     foresight: Foresight
+    #: What is done once in a while, whoever tries.
+    claims: Claims
+    #: Observed runs whose machines or names are not known yet.
+    unresolved: UnresolvedRuns
+    #: Runs that have not ended, and whose turn it is to be asked about.
+    tracked: TrackedRuns
+    batches: Batches
+    #: Runs and spaces that Octopus will not let be looked after.
+    unseen: Unseen
+    #: How far events were read that no webhook brought.
+    catch_up: CatchUpProgress
     #: Deliveries that could not be applied.
-    kept: Kept
+    dead_deliveries: DeliveryLog
     #: Jobs that failed.
-    dead: Kept
+    dead_jobs: JobLog
+    #: Failed sign-ins.
+    attempts: Attempts
+    #: What Octopus may be asked, shared with the other processes.
+    budget: Budget
+    #: Whether Octopus answers, known to all processes.
+    reach: Reach
+    #: The files of what the timeline has no longer.
+    archive: Archive
+    #: Moves what is old into the archive.
+    retention: Retention
     measured: Measured
     #: What this process counts.
     tally: Tally
+    outbox: Outbox
+    learner: Learner
     #: A webhook was refused because it could not be stored.
     has_missed: threading.Event = field(default_factory=threading.Event)
 
@@ -67,11 +107,11 @@ class Services:
 
     def snapshot(self) -> Snapshot:
         """Everything at this moment."""
-        return take(self.board.client, self.board.keys, offset_ms=self.board.script.offset_ms)
+        return take(self.client, self.keys, offset_ms=self.board.script.offset_ms)
 
     def counts(self) -> Counts:
         """How much of everything there is at this moment."""
-        return count(self.board.client, self.board.keys)
+        return count(self.client, self.keys)
 
     @property
     def knows_octopus(self) -> bool:
@@ -84,7 +124,7 @@ class Services:
         """
         if self.knows_octopus or not job.needs_octopus:
             try:
-                return enqueue(self.board.client, self.settings, job)
+                return enqueue(self.client, self.settings, job)
             except StoreError as error:
                 # The scheduler asks for the same every few seconds.
                 log.warning("a job was not enqueued", job=job.name, error=str(error))
@@ -112,7 +152,7 @@ class Services:
 
     def has_worker(self) -> bool:
         """Whether a worker has reported lately."""
-        return workers_seen(self.board.client, self.settings)
+        return workers_seen(self.client, self.settings)
 
     def objection_to_release(self, place: Place) -> Objection | None:
         """Why the run should not be ended by force without `confirm`; None where nothing speaks against it, and without
@@ -125,31 +165,9 @@ class Services:
         space_id = space_of(place.run.get("info") or {})
         return objection_to_release(self.settings, self.budget, place.task_id, space_id, reach=self.reach)
 
-    @property
-    def unseen(self) -> Unseen:
-        """What Octopus will not let be looked after."""
-        return Unseen(self.board.client, self.board.keys)
-
-    @property
-    def archive(self) -> Archive:
-        """The files of what the timeline has no longer."""
-        return Archive(self.settings.archive_directory)
-
-    @property
-    def retention(self) -> Retention:
-        """Moves what is old into the archive."""
-        keep = timedelta(days=self.settings.timeline_retention_days)
-        return Retention(self.board.client, self.board.keys, self.archive, keep)
-
-    @property
-    def reach(self) -> Reach:
-        """Whether Octopus answers, known to all processes."""
-        return Reach(self.board.script, self.board.client, self.board.keys)
-
-    @property
-    def budget(self) -> Budget:
-        """What Octopus may be asked, shared with the other processes."""
-        return Budget(self.board.client, self.board.keys, self.settings.octopus_rpm)
+    def lock(self, name: str, ttl: timedelta) -> LeaderLock:
+        """A lock for the one process that does *name*, a key of `app.store.keys`; it expires *ttl* after its death."""
+        return LeaderLock(self.client, self.keys.named(name), ttl)
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -171,8 +189,11 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-def make_services(settings: Settings) -> Services:
+def make_services(settings: Settings, *, board: Board | None = None) -> Services:
     """The services of one process on ``settings.redis_url``.
+
+    Args:
+        board: Used instead of one made of *settings*; tests move its clock.
 
     Raises:
         BadStoreAddress: the URL is not one of Redis.
@@ -180,14 +201,38 @@ def make_services(settings: Settings) -> Services:
     # Few connections whatever the number of waiters: commands share three, wakes and followers have one each.
     client = connect(settings.redis_url, max_connections=3)
     blocking = connect(settings.redis_url, blocking=True)
-    board = Board(client, namespace=settings.namespace, policy=policy_of(settings), blocking=blocking)
+    keys = Keys(settings.namespace)
+    board = board or Board(client, namespace=settings.namespace, policy=policy_of(settings), blocking=blocking)
     archive = Archive(settings.archive_directory)
-    timeline = Timeline(client, board.keys, archive)
-    measured = Measured(client, board.keys)
+    timeline = Timeline(client, keys, archive)
+    measured, claims = Measured(client, keys), Claims(client, keys)
     return Services(
-        settings=settings, board=board, timeline=timeline, wakes=Wakes(blocking, board.keys),
-        feed=Feed(timeline, blocking), past=Past(client, board.keys, archive),
-        foresight=Foresight(client, board.keys, board.place), kept=Kept(client, board.keys),
-        dead=Kept(client, board.keys, "dead"),
-        measured=measured, tally=Tally(measured),
-    )  # fmt: skip
+        settings=settings,
+        client=client,
+        keys=keys,
+        board=board,
+        registry=Registry(client, keys),
+        timeline=timeline,
+        recent=Timeline(client, keys),
+        wakes=Wakes(blocking, keys),
+        feed=Feed(timeline, blocking),
+        past=Past(client, keys, archive),
+        foresight=Foresight(client, keys, board.place),
+        claims=claims,
+        unresolved=UnresolvedRuns(client, keys, claims),
+        tracked=TrackedRuns(client, keys),
+        batches=Batches(client, keys),
+        unseen=Unseen(client, keys),
+        catch_up=CatchUpProgress(client, keys),
+        dead_deliveries=DeliveryLog(client, keys),
+        dead_jobs=JobLog(client, keys),
+        attempts=Attempts(client, keys),
+        budget=Budget(client, keys, settings.octopus_rpm),
+        reach=Reach(board.script, client, keys),
+        archive=archive,
+        retention=Retention(client, keys, archive, timedelta(days=settings.timeline_retention_days)),
+        measured=measured,
+        tally=Tally(measured),
+        outbox=Outbox(client, keys),
+        learner=Learner(client, keys),
+    )

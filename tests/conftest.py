@@ -14,7 +14,6 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from app.coordination.board import Board, Policy
+from app.coordination.board import Policy
 from app.domain.run import Run
 from app.history.timeline import Timeline
 from app.services import Services, make_services
@@ -32,6 +31,7 @@ from app.store.embedded import EmbeddedServer
 from app.store.errors import StoreUnreachable
 from app.store.keys import listed
 from tests import serving
+from tests.open_board import OpenBoard
 
 ROOT = Path(__file__).parent.parent
 
@@ -87,7 +87,7 @@ def namespace() -> str:
     return f"t{uuid.uuid4().hex[:12]}"
 
 
-def opened(board: Board) -> Board:
+def opened(board: OpenBoard) -> OpenBoard:
     """*board*, which grants although its Redis was empty; its timeline begins with what the test does."""
     if board.open("test"):
         board.client.delete(board.keys.timeline)
@@ -95,16 +95,15 @@ def opened(board: Board) -> Board:
     return board
 
 
-def services_on(board: Board, redis_url: str, **settings: Any) -> Services:
+def services_on(board: OpenBoard, redis_url: str, **settings: Any) -> Services:
     """The services of a process whose board is *board*, with the clock of that."""
-    made = make_services(Settings(redis_url=redis_url, namespace=board.keys.namespace, **settings))
-    return replace(made, board=board)
+    return make_services(Settings(redis_url=redis_url, namespace=board.keys.namespace, **settings), board=board)
 
 
 class Clock:
     """Moves the clock of a board; time never passes by itself in a test."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: OpenBoard) -> None:
         self._board = board
 
     def advance(self, duration: timedelta) -> None:
@@ -117,15 +116,15 @@ class Clock:
 
 
 @pytest.fixture
-def make_board(redis_url: str, namespace: str) -> Iterator[Callable[..., Board]]:
+def make_board(redis_url: str, namespace: str) -> Iterator[Callable[..., OpenBoard]]:
     """Boards on one namespace: ``make_board(Policy(...))``."""
     clients = []
 
-    def make(policy: Policy | None = None) -> Board:
+    def make(policy: Policy | None = None) -> OpenBoard:
         client = connect(redis_url)
         blocking = connect(redis_url, blocking=True)
         clients.extend((client, blocking))
-        return opened(Board(client, namespace=namespace, policy=policy, blocking=blocking))
+        return opened(OpenBoard(client, namespace=namespace, policy=policy, blocking=blocking))
 
     yield make
     for client in clients:
@@ -133,17 +132,17 @@ def make_board(redis_url: str, namespace: str) -> Iterator[Callable[..., Board]]
 
 
 @pytest.fixture
-def board(make_board: Callable[..., Board]) -> Board:
+def board(make_board: Callable[..., OpenBoard]) -> OpenBoard:
     return make_board()
 
 
 @pytest.fixture
-def clock(board: Board) -> Clock:
+def clock(board: OpenBoard) -> Clock:
     return Clock(board)
 
 
 @pytest.fixture
-def timeline(board: Board) -> Timeline:
+def timeline(board: OpenBoard) -> Timeline:
     return Timeline(board.client, board.keys)
 
 
@@ -264,7 +263,7 @@ class Service:
     def start(self) -> None:
         client = connect(self.env["OCTOWAIT_REDIS_URL"])
         with suppress(StoreUnreachable):  # of a service that is to find no Redis
-            opened(Board(client, namespace=self.env["OCTOWAIT_NAMESPACE"]))
+            opened(OpenBoard(client, namespace=self.env["OCTOWAIT_NAMESPACE"]))
         client.close()
         if self._is_forked:
             self._process = serving.serve(self.env, self.log.parent, self.log)

@@ -12,7 +12,7 @@ import structlog
 from app.domain.events import Effect, Event
 from app.domain.ids import space_id_of
 from app.domain.status import Place, State
-from app.jobs import RESOLVE, enqueue
+from app.jobs import RESOLVE
 from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import OctopusError
 from app.octopus.values import Deployment, RunbookRun, Task
@@ -76,7 +76,7 @@ def tell_starts(
     scopes = _scopes_of(octopus, asked, [task for task in begun if _is_unheard(context.board.place(task.id))])
     outcomes = [_tell_start(context, task, scopes.get(task.id.lower(), {}), since_ms) for task in begun]
     if "unresolved" in outcomes:
-        enqueue(context.board.client, context.settings, RESOLVE)
+        context.enqueue(RESOLVE)
 
 
 def _is_unheard(place: Place | None) -> bool:

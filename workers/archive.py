@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
-from app.coordination.leader import Lease
-from app.jobs import ARCHIVE, enqueue
+from app.jobs import ARCHIVE
 from workers.context import Context, current
 
 #: One worker archives; how long after its death another may.
@@ -21,7 +20,7 @@ def run() -> None:
     context = current.get()
     context.begin(ARCHIVE)
     if archive_due(context):
-        enqueue(context.board.client, context.settings, ARCHIVE)
+        context.enqueue(ARCHIVE)
 
 
 def archive_due(context: Context, *, seconds: float = PASS_SECONDS) -> bool:
@@ -31,7 +30,7 @@ def archive_due(context: Context, *, seconds: float = PASS_SECONDS) -> bool:
         ArchiveError: the files cannot be written, or are not what they must be.
         StoreError: Redis does not answer.
     """
-    role = Lease(context.board.client, context.board.keys.named("archiving"), LEASE)
+    role = context.services.lock("archiving", LEASE)
     ends_at = time.monotonic() + seconds
     try:
         # What the lease is for is work done twice; nothing would be lost without it.

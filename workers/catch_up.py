@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -13,10 +12,9 @@ from typing import Any
 import structlog
 
 from app.domain.events import WEBHOOK_MS, Effect, Event, Unreadable, effect_of, parse_event
-from app.jobs import CATCH_UP, RESOLVE, enqueue
+from app.jobs import CATCH_UP, RESOLVE
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusDenied, OctopusError, OctopusMissing
-from app.store.scripts import translated
 from workers.context import Context, current
 
 log = structlog.get_logger()
@@ -35,9 +33,6 @@ LEAST_WINDOW_MS = 60_000
 #: How long one job goes on to the next stretch; the rest is another job's.
 PASS_SECONDS = 60.0
 
-#: How long the categories of the server are remembered, seconds.
-CATEGORIES_SECONDS = 3600
-
 #: How often is said that the events of a space are not read.
 TOLD_EVERY = timedelta(days=1)
 
@@ -47,7 +42,7 @@ def run() -> None:
     context = current.get()
     context.begin(CATCH_UP)
     if context.octopus and CatchUp(context, context.octopus).run():
-        enqueue(context.board.client, context.settings, CATCH_UP)
+        context.enqueue(CATCH_UP)
 
 
 class CatchUp:
@@ -57,8 +52,7 @@ class CatchUp:
         self._context = context
         self._board = context.board
         self._octopus = octopus
-        self._cursor = self._board.keys.named("caught-up-to")
-        self._window = self._board.keys.named("caught-up-by")
+        self._progress = context.services.catch_up
         #: Events that no webhook had brought, those of them that none will bring any more, and how late the latest was.
         self.missed = self.lost = self.latest_ms = 0
         self._is_unresolved = False
@@ -72,19 +66,19 @@ class CatchUp:
         """
         ends_at = time.monotonic() + PASS_SECONDS
         now_ms = self._board.now_ms()
-        from_ms = self._read_number(self._cursor) or now_ms - FIRST_MS
+        from_ms = self._progress.read_to_ms() or now_ms - FIRST_MS
         is_over = False
         try:
             while not is_over and time.monotonic() < ends_at:
-                window_ms = self._read_number(self._window) or WINDOW_MS
+                window_ms = self._progress.window_ms() or WINDOW_MS
                 to_ms = min(from_ms + window_ms, now_ms + OVERLAP_MS)
                 is_over = to_ms > now_ms
                 # Until it has been read it counts as too long: the worker may be killed for it, too.
-                self._write_number(self._window, max(LEAST_WINDOW_MS, min(window_ms, to_ms - from_ms) // 2))
+                self._progress.set_window(max(LEAST_WINDOW_MS, min(window_ms, to_ms - from_ms) // 2))
                 newest_ms = self._read(from_ms - OVERLAP_MS, to_ms)
                 from_ms = max(from_ms, newest_ms) if is_over else to_ms
-                self._write_number(self._cursor, from_ms)
-                self._write_number(self._window, min(WINDOW_MS, 2 * window_ms))
+                self._progress.set_read_to(from_ms)
+                self._progress.set_window(min(WINDOW_MS, 2 * window_ms))
         finally:
             self._say()
         return not is_over
@@ -114,7 +108,7 @@ class CatchUp:
             except (OctopusDenied, OctopusMissing) as error:
                 if len(spaces) < 2 or getattr(error, "status", None) == HTTPStatus.UNAUTHORIZED:
                     raise
-                if self._context.unresolved.claim(f"events-of-{named[0]}", TOLD_EVERY):
+                if self._context.claims.claim(f"events-of-{named[0]}", TOLD_EVERY):
                     log.error("catch up: the events of a space are not read", space=named[0], error=str(error))
                 continue
             yield from reversed(found)
@@ -156,21 +150,18 @@ class CatchUp:
         if not task_id:
             return "unlinked"
         outcome = self._board.deliver(replace(event, task_id=task_id), via="catch_up")
-        for kept in self._context.services.kept.all():
+        for kept in self._context.services.dead_deliveries.all():
             if kept.get("event") == event.id:
-                self._context.services.kept.forget(kept["id"])
+                self._context.services.dead_deliveries.forget(kept["id"])
         return outcome
 
     def _categories(self) -> tuple[str, ...]:
         """The categories of this server that are about runs; they differ by version."""
-        key = self._board.keys.named("event-categories")
-        with translated():
-            known: Any = self._board.client.get(key)
+        known = self._progress.categories()
         if known:
-            return tuple(json.loads(known))
+            return known
         wanted = tuple(c.id for c in self._octopus.event_categories() if effect_of(c.id)[0] is not Effect.OTHER)
-        with translated():
-            self._board.client.set(key, json.dumps(wanted), ex=CATEGORIES_SECONDS)
+        self._progress.set_categories(wanted)
         return wanted
 
     def _say(self) -> None:
@@ -179,12 +170,4 @@ class CatchUp:
         if self.lost:
             log.warning("catch up: webhooks had been lost", lost=self.lost, latest_ms=self.latest_ms)
         if self._is_unresolved:
-            enqueue(self._board.client, self._context.settings, RESOLVE)
-
-    def _read_number(self, key: str) -> int:
-        with translated():
-            return int(self._board.client.get(key) or 0)
-
-    def _write_number(self, key: str, number: int) -> None:
-        with translated():
-            self._board.client.set(key, number)
+            self._context.enqueue(RESOLVE)

@@ -11,11 +11,11 @@ from rq.job import Job as RqJob
 from structlog.contextvars import bound_contextvars, unbind_contextvars
 
 from app.coordination.board import Board
-from app.coordination.claims import Unresolved
-from app.coordination.tracked import Active
+from app.coordination.claims import Claims, UnresolvedRuns
+from app.coordination.tracked import TrackedRuns
 from app.coordination.unseen import Unseen
 from app.domain.status import Place
-from app.jobs import Job, begin_round
+from app.jobs import Job, begin_round, enqueue
 from app.octopus.client import OctopusClient
 from app.services import Services
 from app.settings import Settings
@@ -40,27 +40,35 @@ class Context:
         return self.services.board
 
     @property
-    def unresolved(self) -> Unresolved:
-        return Unresolved(self.board.client, self.board.keys)
+    def claims(self) -> Claims:
+        return self.services.claims
+
+    @property
+    def unresolved(self) -> UnresolvedRuns:
+        return self.services.unresolved
 
     @property
     def unseen(self) -> Unseen:
         return self.services.unseen
 
     @property
-    def active(self) -> Active:
-        return Active(self.board.client, self.board.keys)
+    def tracked(self) -> TrackedRuns:
+        return self.services.tracked
 
     def bury(self, job: RqJob, kind: type[BaseException], error: BaseException, *_: object) -> bool:
         """Keep a job that failed as a dead letter; what it should have done is asked for again at its next time."""
         name = name_of(job)
-        self.services.dead.keep(job=name, error=f"{kind.__name__}: {error}"[:1000])
+        self.services.dead_jobs.keep(job=name, error=f"{kind.__name__}: {error}"[:1000])
         self.board.note("job_failed", job=name, error=f"{kind.__name__}: {error}"[:300])
         return True
 
     def begin(self, job: Job) -> None:
         """Let *job* be asked for once more; the first thing it does."""
-        begin_round(self.board.client, self.settings, job)
+        begin_round(self.services.client, self.settings, job)
+
+    def enqueue(self, job: Job) -> bool:
+        """Have a worker do *job* next; False if that is on its way already."""
+        return enqueue(self.services.client, self.settings, job)
 
 
 def about(place: Place) -> AbstractContextManager[None]:

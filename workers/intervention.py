@@ -12,7 +12,7 @@ from app.coordination.board import info_of
 from app.domain.ids import space_of
 from app.domain.status import Place, State
 from app.domain.terms import shows_terms
-from app.jobs import RESUME, enqueue
+from app.jobs import RESUME
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusDenied, OctopusError
 from app.octopus.interventions import REMEDY, Claim, contradiction_of, has_own_step, is_candidate, is_own
@@ -139,7 +139,7 @@ def see_pause(context: Context, octopus: OctopusClient, place: Place) -> None:
         OctopusError: Octopus did not say; it keeps its machines.
     """
     holds = place.is_granted or place.state is State.OBSERVED
-    if not holds or context.active.is_to_be_resumed(place.task_id):
+    if not holds or context.tracked.is_to_be_resumed(place.task_id):
         return
     space = space_of(info_of(place.run))
     pending = octopus.interruptions(place.task_id, pending_only=True, space=space)
@@ -172,19 +172,19 @@ def see_unanswered(context: Context, octopus: OctopusClient, place: Place) -> No
         OctopusError: Octopus did not say.
     """
     # What it is paused for may be somebody's approval, for hours.
-    if context.active.is_to_be_resumed(place.task_id) or not _may_ask(context, "unanswered", place):
+    if context.tracked.is_to_be_resumed(place.task_id) or not _may_ask(context, "unanswered", place):
         return
     asked = [each for each in _asked(context, octopus, place) if each.is_pending and shows_terms(each.instructions)]
     found = judge(octopus, claim_of(place), asked) if asked else None
     # Also of one that is not octowait's to answer a person is told there.
     if found and context.board.remind(place) == "reminded":
         log.warning("reconcile: a granted run was still paused", task=place.task_id, interruption=found.interruption.id)
-        enqueue(context.board.client, context.settings, RESUME)
+        context.enqueue(RESUME)
 
 
 def _may_ask(context: Context, what: str, place: Place) -> bool:
     """Whether a run is to be asked about again that says the same for hours, and mostly nothing."""
-    return context.unresolved.claim(f"{what}-{place.task_id}", UNANSWERED_EVERY)
+    return context.claims.claim(f"{what}-{place.task_id}", UNANSWERED_EVERY)
 
 
 def note_answer(context: Context, place: Place, found: Interruption, *, cause: str) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from app.followers.learner import Learner
-from app.jobs import LEARN, enqueue
+from app.jobs import LEARN
 from workers.context import current
 
 #: How long one job goes on; the rest is another job's, so that urgent ones come in between.
@@ -16,9 +15,9 @@ def run() -> None:
     """What RQ calls."""
     context = current.get()
     context.begin(LEARN)
-    learner = Learner(context.board.client, context.board.keys)
+    learner = context.services.learner
     ends_at = time.monotonic() + PASS_SECONDS
     while learner.learn():
         if time.monotonic() > ends_at:
-            enqueue(context.board.client, context.settings, LEARN)
+            context.enqueue(LEARN)
             return

@@ -15,9 +15,8 @@ import structlog
 
 from app.domain.records import Filter
 from app.followers.notices import Notice, cause_of_wait, notice_of, notice_of_wait
-from app.followers.outbox import Letter, Outbox
-from app.history.timeline import Timeline
-from app.jobs import NOTIFY, enqueue
+from app.followers.outbox import Letter
+from app.jobs import NOTIFY
 from app.settings import PREFIX, BadSettings, Settings
 from workers.context import Context, current
 
@@ -51,7 +50,7 @@ def run() -> None:
     context = current.get()
     context.begin(NOTIFY)
     if context.settings.notify_urls and Notifier(context).run():
-        enqueue(context.board.client, context.settings, NOTIFY)
+        context.enqueue(NOTIFY)
 
 
 def targets_of(settings: Settings) -> dict[str, tuple[str, Apprise]]:
@@ -80,7 +79,7 @@ class Notifier:
         self._context = context
         self._board = context.board
         self._timeline = context.services.timeline
-        self._outbox = Outbox(self._board.client, self._board.keys)
+        self._outbox = context.services.outbox
         self._targets = targets_of(context.settings)
         #: The targets that have not taken a letter in this pass.
         self._silent: set[str] = set()
@@ -104,7 +103,7 @@ class Notifier:
 
     def _first_place(self) -> str:
         """Where one begins who has read nothing: at the end, or where the timeline does if that was a loss of Redis."""
-        in_redis = Timeline(self._board.client, self._board.keys)
+        in_redis = self._context.services.recent
         recent_ms = self._board.now_ms() - RECENT // timedelta(milliseconds=1)
         first, _ = in_redis.page(Filter(), limit=1)
         is_loss = first and (first[0].kind, first[0].cause) == ("closed", "empty") and first[0].at_ms > recent_ms
@@ -159,7 +158,7 @@ class Notifier:
 
     def _give_up(self, letter: Letter, error: str) -> None:
         log.error("notify: given up", error=error)
-        self._context.services.dead.keep(job=NOTIFY.name, error=error)
+        self._context.services.dead_jobs.keep(job=NOTIFY.name, error=error)
         self._board.note("job_failed", job=NOTIFY.name, error=error)
         self._outbox.settle(letter)
 

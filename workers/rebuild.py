@@ -12,7 +12,7 @@ from app.domain.events import Effect
 from app.domain.run import Rebuilt, Run
 from app.domain.status import State
 from app.domain.terms import parse_terms, shows_terms
-from app.jobs import CATCH_UP, REBUILD, enqueue
+from app.jobs import CATCH_UP, REBUILD
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusError
 from app.octopus.interventions import Claim, is_candidate
@@ -38,7 +38,7 @@ def run() -> None:
     """What RQ calls."""
     context = current.get()
     context.begin(REBUILD)
-    if context.octopus and context.board.closed_since_ms() and context.unresolved.claim("rebuild", PASS_EVERY):
+    if context.octopus and context.board.closed_since_ms() and context.claims.claim("rebuild", PASS_EVERY):
         rebuild(context, context.octopus.asking(urgent=True))
 
 
@@ -83,7 +83,7 @@ def rebuild(context: Context, octopus: OctopusClient) -> bool:
         # Redis was lost once more, or an operator opened it meanwhile.
         return board.closed_since_ms() is None
     log.warning("rebuild: done, granting again", running=len(found))
-    enqueue(board.client, context.settings, CATCH_UP)
+    context.enqueue(CATCH_UP)
     return True
 
 
@@ -164,14 +164,14 @@ def _resolve(context: Context, octopus: OctopusClient, found: list[Task], closed
         if task_id.lower() not in wanted:
             continue
         turn = f"rebuild-{closed_ms}-{task_id}"
-        if not context.unresolved.claim(turn, UNCLEAR_EVERY):
+        if not context.claims.claim(turn, UNCLEAR_EVERY):
             unknown.append(task_id)
             continue
         outcome = resolver.attempt(task_id)
         if outcome == "permanent":
             _say_unclear(context, task_id, resolver.why, closed_ms)
         else:
-            context.unresolved.give_back(turn)
+            context.claims.give_back(turn)
         if outcome in ("permanent", "transient"):
             unknown.append(task_id)
     return unknown
@@ -179,11 +179,11 @@ def _resolve(context: Context, octopus: OctopusClient, found: list[Task], closed
 
 def _say_unclear(context: Context, task_id: str, why: str, closed_ms: int) -> None:
     """Tell people, once, that the board stays closed for a run: as a dead letter, which is shown and told of."""
-    if not context.unresolved.claim(f"unclear-{closed_ms}-{task_id}", timedelta(days=1)):
+    if not context.claims.claim(f"unclear-{closed_ms}-{task_id}", timedelta(days=1)):
         return
     error = (
         f"nobody is granted until {task_id} has ended, for Octopus does not say which machines it uses "
         f"({why[:120]}); if you know that it is in nobody's way: octowait rebuild --open --reason '...'"
     )
-    context.services.dead.keep(job=REBUILD.name, error=error)
+    context.services.dead_jobs.keep(job=REBUILD.name, error=error)
     context.board.note("job_failed", job=REBUILD.name, error=error)

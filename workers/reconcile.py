@@ -61,9 +61,9 @@ def run() -> None:
     if context.octopus is None:
         return
     octopus, asked = context.octopus.asking(urgent=True), BySpace(context)
-    active = context.active.tasks()
+    active = context.tracked.tasks()
     _forget_unseen(context, active)
-    pages = 1 if context.active.somebody_waits() else MOST_PAGES
+    pages = 1 if context.tracked.somebody_waits() else MOST_PAGES
     groups = choose(context, asked, active, pages=pages, spaces=_requests(context.settings, RECONCILE_SHARE))
     listed = _list(context, octopus, asked)
     compare(context, octopus, asked, groups, listed=listed)
@@ -76,7 +76,7 @@ def _list(context: Context, octopus: OctopusClient, asked: BySpace) -> list[Task
         # After a loss a waiter that has not come back yet looks like a run at work: the rebuild gives it time first.
         return []
     since_ms = context.board.now_ms()
-    spaces = context.active.in_turn(context.settings.octopus_spaces, _requests(context.settings, LIST_SHARE))
+    spaces = context.tracked.in_turn(context.settings.octopus_spaces, _requests(context.settings, LIST_SHARE))
     listed = list_active(octopus, asked, spaces)
     tell_starts(context, octopus, asked, listed, since_ms=since_ms)
     return listed
@@ -119,7 +119,7 @@ def choose(context: Context, asked: BySpace, task_ids: Sequence[str], *, pages: 
     written: dict[str | None, str | None] = {}
     costs: dict[str | None, bool] = {}
     taken: list[str] = []
-    for task_id in context.active.by_turn(task_ids)[: IDS_A_PAGE * max(pages, spaces)]:
+    for task_id in context.tracked.by_turn(task_ids)[: IDS_A_PAGE * max(pages, spaces)]:
         place = context.board.place(task_id)
         space = space_of(info_of(place.run)) if place else None
         key = space and space.lower()
@@ -134,7 +134,7 @@ def choose(context: Context, asked: BySpace, task_ids: Sequence[str], *, pages: 
         taken.append(task_id)
         if place:
             groups[key][task_id.lower()] = place
-    context.active.took_turn(taken)
+    context.tracked.took_turn(taken)
     return {written[key]: group for key, group in groups.items()}
 
 
@@ -199,10 +199,10 @@ def _see_singly(context: Context, octopus: OctopusClient, asked: BySpace, places
     """
     for place in places:
         turn = f"single-{place.task_id}"
-        if not context.unresolved.claim(turn, SINGLE_EVERY):
+        if not context.claims.claim(turn, SINGLE_EVERY):
             continue
         if not _has_slot(context):
-            context.unresolved.give_back(turn)
+            context.claims.give_back(turn)
             return
         space = space_of(info_of(place.run))
         try:
@@ -211,10 +211,10 @@ def _see_singly(context: Context, octopus: OctopusClient, asked: BySpace, places
             if isinstance(error, OctopusDenied | OctopusMissing):
                 _note_unseen(context, place, asked.why_hidden(space) or why_of(error, place.task_id))
             else:
-                context.unresolved.give_back(turn)
+                context.claims.give_back(turn)
             asked.failed(error)
         else:
-            context.unresolved.put_off(turn, ELSEWHERE_EVERY)
+            context.claims.put_off(turn, ELSEWHERE_EVERY)
             context.unseen.forget([place.task_id])
             _see(context, octopus, asked, place, task)
 
@@ -222,7 +222,7 @@ def _see_singly(context: Context, octopus: OctopusClient, asked: BySpace, places
 def _has_slot(context: Context) -> bool:
     """Whether one more task may be asked for by itself in this minute."""
     minute = timedelta(minutes=1)
-    return any(context.unresolved.claim(f"single-slot-{number}", minute) for number in range(MOST_SINGLE))
+    return any(context.claims.claim(f"single-slot-{number}", minute) for number in range(MOST_SINGLE))
 
 
 def _note_unseen(context: Context, place: Place, why: str) -> None:

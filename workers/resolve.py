@@ -17,7 +17,7 @@ from app.coordination.board import info_of
 from app.domain.ids import distinct_ids, space_of
 from app.domain.plan import MachineUse, Selection, Target, machines_of
 from app.domain.status import Place
-from app.jobs import RESOLVE, enqueue
+from app.jobs import RESOLVE
 from app.octopus.ask import JOB_PATIENCE
 from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import (
@@ -114,15 +114,15 @@ def resolve_all(context: Context) -> None:
 
     tasks = context.unresolved.in_turn()
     while tasks and goes_on():
-        claimed = [task_id for task_id in tasks[:IDS_A_PAGE] if context.unresolved.claim(task_id, CLAIM)]
+        claimed = [task_id for task_id in tasks[:IDS_A_PAGE] if context.claims.claim(task_id, CLAIM)]
         tasks = tasks[IDS_A_PAGE:]
         outcomes = resolver.attempt_all(claimed, goes_on)
         for task_id in (task_id for task_id in claimed if outcomes.get(task_id, NOT_ASKED) == NOT_ASKED):
-            context.unresolved.unclaim(task_id)
+            context.claims.unclaim(task_id)
     if resolver.server_failures >= SERVER_FAILURES:
         log.warning("resolve: Octopus does not answer, the other runs wait for the next pass")
     elif not goes_on():
-        enqueue(context.board.client, context.settings, RESOLVE)
+        context.enqueue(RESOLVE)
     else:
         idle = context.octopus.asking(patience=0.0)
         name_runs(context, idle)
@@ -142,6 +142,7 @@ class Resolver:
         self._expects_steps = expects_steps
         self._board = context.board
         self._unresolved = context.unresolved
+        self._claims = context.claims
         self._lookup = Lookup(octopus, self._count)
         self._outcomes: dict[str, str] = {}
         self._unread: dict[tuple[str | None, str], Deployment | RunbookRun] = {}
@@ -335,7 +336,7 @@ class Resolver:
 
     def _done(self, task_id: str, outcome: str) -> None:
         self.server_failures = 0
-        self._unresolved.give_back(task_id)
+        self._claims.give_back(task_id)
         self._outcomes[task_id] = outcome
         log.info("resolve: done", task=task_id, outcome=outcome)
 
@@ -376,10 +377,10 @@ class Resolver:
 
     def _put_off(self, task_id: str, error: Exception, *, permanent: bool, at_least: float | None = None) -> None:
         self.why = str(error) or type(error).__name__
-        failures = self._unresolved.failed(task_id)
+        failures = self._claims.failed(task_id)
         first, most = PERMANENT_PAUSES if permanent else TRANSIENT_PAUSES
         pause = min(max(first * 2 ** min(failures - 1, 20), timedelta(seconds=min(at_least or 0, 86_400))), most)
-        self._unresolved.put_off(task_id, pause)
+        self._claims.put_off(task_id, pause)
         self._outcomes[task_id] = "permanent" if permanent else "transient"
         log.log(
             40 if permanent else 30, "resolve: failed, its machines are not known until then", task=task_id,

@@ -12,7 +12,7 @@ from rq.timeouts import JobTimeoutException
 from app.coordination.board import info_of
 from app.domain.ids import space_of
 from app.domain.status import Place
-from app.jobs import RESUME, enqueue
+from app.jobs import RESUME
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusDenied, OctopusError
 from app.octopus.values import Interruption
@@ -66,9 +66,9 @@ def run() -> None:
         return
     octopus = context.octopus.asking(urgent=True)
     ends_at = time.monotonic() + PASS_SECONDS
-    for task_id in context.active.due_resumes(context.board.now_ms()):
+    for task_id in context.tracked.due_resumes(context.board.now_ms()):
         if time.monotonic() > ends_at:
-            enqueue(context.board.client, context.settings, RESUME)
+            context.enqueue(RESUME)
             return
         attempt(context, octopus, task_id)
 
@@ -96,7 +96,7 @@ def _attempt(context: Context, octopus: OctopusClient, place: Place) -> None:
             # No try of this run, and no use to ask about the others.
             context.board.put_off(task_id, SILENT_PAUSE)
             raise
-        tries = context.unresolved.failed(f"resume-{task_id}")
+        tries = context.claims.failed(f"resume-{task_id}")
         pause = getattr(error, "pause", None) or min(PAUSES[0] * 2 ** min(tries - 1, 10), PAUSES[1])
         why = str(error) if _is_to_be_said(context, task_id, error, tries) else ""
         context.board.put_off(task_id, pause, why=why, refused=isinstance(error, MayNot))
@@ -108,12 +108,12 @@ def _attempt(context: Context, octopus: OctopusClient, place: Place) -> None:
         log.exception("resume: unforeseen error", task=task_id)
         context.board.put_off(task_id, PAUSES[1], why=f"{type(error).__name__}: {error}"[:300])
     else:
-        context.unresolved.give_back(f"resume-{task_id}")
+        context.claims.give_back(f"resume-{task_id}")
 
 
 def _is_to_be_said(context: Context, task_id: str, error: Exception, tries: int) -> bool:
     if isinstance(error, MayNot):
-        return context.unresolved.claim(f"refused-{task_id}-{error.interruption.id}", REFUSAL_EVERY)
+        return context.claims.claim(f"refused-{task_id}-{error.interruption.id}", REFUSAL_EVERY)
     return tries == TRIES_UNTIL_SAID
 
 

@@ -13,12 +13,7 @@ from typing import Any
 import structlog
 from rq.cron import CronJob, CronScheduler
 
-from app.coordination.claims import Unresolved
-from app.coordination.leader import Lease
-from app.coordination.tracked import Active
 from app.followers.metrics import measure
-from app.followers.outbox import Outbox
-from app.history.timeline import Timeline
 from app.jobs import ARCHIVE, CATCH_UP, LEARN, NOTIFY, RECONCILE, RESOLVE, WATCH, queues_of
 from app.services import Services, make_services
 from app.settings import Settings
@@ -91,8 +86,7 @@ def run_scheduler(settings: Settings, *, lease: timedelta = LEASE, resolve_every
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
     services = make_services(settings)
-    client = services.board.client
-    role = Lease(client, services.board.keys.named("scheduler"), lease)
+    client, role = services.client, services.lock("scheduler", lease)
     cron = _cron(client, settings, entries(services, resolve_every=resolve_every))
     was_ours = None
     while not stop.is_set():
@@ -117,13 +111,10 @@ def run_scheduler(settings: Settings, *, lease: timedelta = LEASE, resolve_every
 def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> list[Entry]:
     """The schedule. Each entry looks first whether there is anything to do, so that an idle gate asks for nothing."""
     settings, board = services.settings, services.board
-    active, unresolved = Active(board.client, board.keys), Unresolved(board.client, board.keys)
-    outbox = Outbox(board.client, board.keys)
-    # What is in the archive was counted; after a loss of Redis it would be once more, years of it within minutes.
-    in_redis = Timeline(board.client, board.keys)
+    tracked, unresolved, outbox = services.tracked, services.unresolved, services.outbox
 
     def gaps() -> None:
-        for gap in active.take_gaps(quiet_ms=QUIET_MS, now_ms=board.now_ms()):
+        for gap in services.batches.take_gaps(quiet_ms=QUIET_MS, now_ms=board.now_ms()):
             board.note("gap", batch=gap.batch_id, came=gap.came, total=gap.total)
             services.request(CATCH_UP)
 
@@ -151,11 +142,12 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
     return [
         Entry("attend", ATTEND_EVERY, lambda: services.attend(board.sweep())),
         Entry("resolve", resolve_every, lambda: unresolved.any() and services.request(RESOLVE)),
-        Entry("watch", seconds(settings.watch_seconds), lambda: active.somebody_waits() and services.request(WATCH)),
+        Entry("watch", seconds(settings.watch_seconds), lambda: tracked.somebody_waits() and services.request(WATCH)),
         # Also while nobody holds or waits: it finds starts that no webhook brought.
         Entry("reconcile", seconds(settings.reconcile_seconds), lambda: services.request(RECONCILE)),
         Entry("gaps", GAPS_EVERY, gaps),
-        Entry("measure", MEASURE_EVERY, lambda: measure(services.measured, in_redis)),
+        # What is in the archive was counted; after a loss of Redis it would be once more, years of it within minutes.
+        Entry("measure", MEASURE_EVERY, lambda: measure(services.measured, services.recent)),
         Entry("learn", LEARN_EVERY, learn),
         Entry("notify", NOTIFY_EVERY, notify),
         Entry("archive", ARCHIVE_EVERY, archive),

@@ -77,11 +77,11 @@ class Board:
         blocking: Client | None = None,
         offset_ms: int = 0,
     ) -> None:
-        self.client = client
-        self.keys = Keys(namespace)
+        self._client = client
+        self._keys = Keys(namespace)
         self.policy = policy or Policy()
         self._blocking = blocking or client
-        self.script = Scripts(client, self.keys, offset_ms=offset_ms)
+        self.script = Scripts(client, self._keys, offset_ms=offset_ms)
 
     def join(self, run: Run, machines: Collection[str], *, ttl: timedelta | None = None) -> Place:
         """Ask for a lease on all of *machines*, or a place in their lines; never for some of them.
@@ -159,7 +159,7 @@ class Board:
                 return place
             slice_seconds = min(left, place.run["ttl_ms"] / 2000, 45.0)
             with translated():
-                self._blocking.blpop([self.keys.wake(place.task_id)], timeout=max(0.01, slice_seconds))
+                self._blocking.blpop([self._keys.wake(place.task_id)], timeout=max(0.01, slice_seconds))
 
     def release(
         self,
@@ -373,13 +373,19 @@ class Board:
     def now_ms(self) -> int:
         """The clock of the gate: the Redis server's."""
         with translated():
-            seconds, micros = self.client.time()
+            seconds, micros = self._client.time()
         return int(seconds * 1000 + micros // 1000 + self.script.offset_ms)
+
+    def last_webhook_ms(self) -> int | None:
+        """When the last event came by webhook; None if none ever did."""
+        with translated():
+            at_ms: Any = self._client.hget(self._keys.counters, "event_at")
+        return int(at_ms) if at_ms else None
 
     def closed_since_ms(self) -> int | None:
         """Since when nobody is granted (rule 15); None while the board is open."""
         with translated():
-            opened, closed = self.client.hmget(self.keys.counters, ["opened_at", "closed_at"])
+            opened, closed = self._client.hmget(self._keys.counters, ["opened_at", "closed_at"])
         return None if opened else int(closed or self.now_ms())
 
     def settling_since_ms(self) -> int | None:
@@ -388,7 +394,7 @@ class Board:
         """
         closed_ms = self.closed_since_ms()
         with translated():
-            outage: Any = self.client.hget(self.keys.counters, "outage_at")
+            outage: Any = self._client.hget(self._keys.counters, "outage_at")
         return closed_ms and max(closed_ms, int(outage or 0))
 
     def recover(self, task_id: str, *, paused: bool) -> str:
@@ -419,7 +425,7 @@ class Board:
         """The runs of a family that wait for more than it holds. Not a script."""
         begin = f"{family:016d}\0"
         with translated():
-            members: Any = self.client.zrangebylex(self.keys.children, f"[{begin}", f"({begin[:-1]}\1")
+            members: Any = self._client.zrangebylex(self._keys.children, f"[{begin}", f"({begin[:-1]}\1")
         return [member.decode()[len(begin) :] for member in members]
 
     def _word(self, name: str, *args: str | int) -> str:

@@ -1,8 +1,8 @@
-"""Which observed runs have machines that nobody knows yet, and when to ask for each of them again."""
+"""Claims: what was done lately, or is being done, and is to be done by nobody else; and the runs to resolve."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -17,15 +17,64 @@ NAMELESS_MS = 600_000
 _MEMORY = timedelta(days=1)
 
 
-class Unresolved:
-    """The runs to resolve. A run is claimed before Octopus is asked, so that two workers do not ask twice.
+class Claims:
+    """Does things once in a while, whoever tries: a claim on a name lasts for a time, and failures are counted.
 
-    All methods raise `StoreError`.
+    A name is a task id, or says what is done: ``rebuild``, ``resume-ServerTasks-7``. All methods raise `StoreError`.
     """
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self._keys = keys
+
+    def claim(self, name: str, lease: timedelta) -> bool:
+        """Whether it is this caller's turn: nobody has claimed *name*, and it does not back off."""
+        with translated():
+            return bool(self._client.set(self._claim(name), 1, nx=True, px=lease))
+
+    def unclaim(self, name: str) -> None:
+        """End the claim on what was not done after all."""
+        with translated():
+            self._client.delete(self._claim(name))
+
+    def give_back(self, name: str) -> None:
+        """End the claim on what is done, or no longer to be, and forget its failures."""
+        with translated():
+            self._client.delete(self._claim(name), self._failures(name))
+
+    def put_off(self, name: str, pause: timedelta) -> None:
+        """Let nobody claim *name* for *pause*."""
+        with translated():
+            self._client.set(self._claim(name), 1, px=pause)
+
+    def failed(self, name: str) -> int:
+        """How often in a row *name* failed within a day of one another, this time included."""
+        with translated():
+            with self._client.pipeline(transaction=True) as pipe:
+                pipe.incr(self._failures(name))
+                pipe.pexpire(self._failures(name), _MEMORY)
+                return int(pipe.execute()[0])
+
+    def failures(self, names: Sequence[str]) -> list[int]:
+        """How often in a row each of *names* has failed."""
+        with translated():
+            counts: list[Any] = self._client.mget([self._failures(name) for name in names]) if names else []
+        return [int(count or 0) for count in counts]
+
+    def _claim(self, name: str) -> str:
+        return self._keys.named("resolving:", name.lower())
+
+    def _failures(self, name: str) -> str:
+        return self._keys.named("resolve-failures:", name.lower())
+
+
+class UnresolvedRuns:
+    """The observed runs whose machines, or names, nobody knows yet. All methods raise `StoreError`."""
+
+    def __init__(self, client: Client, keys: Keys, claims: Claims) -> None:
+        self._client = client
+        self._keys = keys
+        self._claims = claims
 
     def tasks(self) -> list[str]:
         """Their task ids, oldest first."""
@@ -36,9 +85,7 @@ class Unresolved:
     def in_turn(self) -> list[str]:
         """The same; those that failed most often last, so that they keep nobody waiting."""
         tasks = self.tasks()
-        with translated():
-            failures: list[Any] = self._client.mget([self._failures(task) for task in tasks]) if tasks else []
-        order = sorted(zip(tasks, failures, strict=True), key=lambda pair: int(pair[1] or 0))
+        order = sorted(zip(tasks, self._claims.failures(tasks), strict=True), key=lambda pair: pair[1])
         return [task for task, _ in order]
 
     def any(self) -> bool:
@@ -77,37 +124,3 @@ class Unresolved:
     @property
     def _unnamed(self) -> str:
         return self._keys.named("unnamed")
-
-    def claim(self, task_id: str, lease: timedelta) -> bool:
-        """Whether it is this caller's turn for the run: nobody has claimed it, and it does not back off."""
-        with translated():
-            return bool(self._client.set(self._claim(task_id), 1, nx=True, px=lease))
-
-    def give_back(self, task_id: str) -> None:
-        """End the claim on a run that is resolved, or no longer to be."""
-        with translated():
-            self._client.delete(self._claim(task_id), self._failures(task_id))
-
-    def unclaim(self, task_id: str) -> None:
-        """End the claim on a run that was not asked about after all."""
-        with translated():
-            self._client.delete(self._claim(task_id))
-
-    def failed(self, task_id: str) -> int:
-        """How often in a row the run could not be resolved, this time included."""
-        with translated():
-            with self._client.pipeline(transaction=True) as pipe:
-                pipe.incr(self._failures(task_id))
-                pipe.pexpire(self._failures(task_id), _MEMORY)
-                return int(pipe.execute()[0])
-
-    def put_off(self, task_id: str, pause: timedelta) -> None:
-        """Let nobody claim the run for *pause*."""
-        with translated():
-            self._client.set(self._claim(task_id), 1, px=pause)
-
-    def _claim(self, task_id: str) -> str:
-        return self._keys.named("resolving:", task_id.lower())
-
-    def _failures(self, task_id: str) -> str:
-        return self._keys.named("resolve-failures:", task_id.lower())

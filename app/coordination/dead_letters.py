@@ -1,4 +1,4 @@
-"""What could not be done, kept for a person: deliveries that could not be applied, and jobs that failed."""
+"""Dead letters, for a person: deliveries that could not be applied, and jobs that failed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from app.store.scripts import translated
 MOST_KEPT = 1000
 
 
-class Kept:
-    """The last entries of one kind, ``kept`` (deliveries) or ``dead`` (jobs). All methods raise `StoreError`."""
+class _Log:
+    """The last entries of one kind. All methods raise `StoreError`."""
 
-    def __init__(self, client: Client, keys: Keys, kind: str = "kept") -> None:
+    def __init__(self, client: Client, key: str) -> None:
         self._client = client
-        self._key = keys.named(kind)
+        self._key = key
 
-    def keep(self, **fields: str) -> None:
-        """Keep an entry of such *fields*, e.g. ``body`` and ``reason``."""
+    def _keep(self, fields: dict[str, str]) -> None:
         entry: Any = fields
         with translated():
             self._client.xadd(self._key, entry, maxlen=MOST_KEPT, approximate=False)
@@ -31,7 +30,7 @@ class Kept:
             return bool(self._client.xdel(self._key, entry_id))
 
     def all(self) -> list[dict[str, Any]]:
-        """What `keep` kept, newest first: ``{"id", "at_ms", …fields}``."""
+        """The entries, newest first: ``{"id", "at_ms", …fields}``."""
         with translated():
             entries: Any = self._client.xrevrange(self._key)
         return [
@@ -42,3 +41,23 @@ class Kept:
     def count(self) -> int:
         with translated():
             return int(self._client.xlen(self._key))
+
+
+class DeliveryLog(_Log):
+    """Deliveries that could not be applied: ``body``, ``reason`` and, where it is known, the id of the ``event``."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        super().__init__(client, keys.kept)
+
+    def keep(self, *, body: str, reason: str, event: str | None = None) -> None:
+        self._keep({"body": body, "reason": reason, **({"event": event} if event else {})})
+
+
+class JobLog(_Log):
+    """Jobs that failed: ``job`` and ``error``."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        super().__init__(client, keys.dead)
+
+    def keep(self, *, job: str, error: str) -> None:
+        self._keep({"job": job, "error": error})

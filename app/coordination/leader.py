@@ -1,4 +1,4 @@
-"""A lease on a role that only one process may play."""
+"""A lock for the one process that does what only one may do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.store.connection import Client
 from app.store.scripts import load, translated
 
 
-class Lease:
+class LeaderLock:
     """A key that expires when its holder stops renewing it. All methods raise `StoreError`."""
 
     def __init__(self, client: Client, key: str, ttl: timedelta) -> None:
@@ -21,13 +21,13 @@ class Lease:
         self._release = load(client, "coordination", "release_leader_lock")
 
     def hold(self) -> bool:
-        """Take the lease or prolong it; False while another has it."""
+        """Take the lock or prolong it; False while another has it."""
         ttl_ms = self._ttl // timedelta(milliseconds=1)
         with translated():
             is_renewed = self._renew([self._key], [self._token, ttl_ms])[0] == b"renewed"
             return is_renewed or bool(self._client.set(self._key, self._token, nx=True, px=self._ttl))
 
     def release(self) -> None:
-        """Give the lease back, so that the next need not wait until it expires."""
+        """Give the lock back, so that the next need not wait until it expires."""
         with translated():
             self._release([self._key], [self._token])

@@ -27,7 +27,7 @@ NOBODY_RESUMES = (
 def wait_json(gate: Services, place: Place) -> dict[str, Any]:
     """The answer about a wait."""
     foreseen = gate.foresight.foreseen(place)
-    return {**foreseen.as_json(gate.board.keys.wake(place.task_id)), "message": message_of(gate, foreseen)}
+    return {**foreseen.as_json(gate.keys.wake(place.task_id)), "message": message_of(gate, foreseen)}
 
 
 def message_of(gate: Services, place: Place) -> str:

@@ -2,7 +2,6 @@
 
 StoreError
 ├── StoreUnreachable   Redis does not answer; trying again can help
-├── StoreChanged       somebody else changed what a transaction had read; nothing was written
 ├── BadStoreAddress    the address is not one that Redis clients understand
 └── ArchiveError       the archive's files cannot be written, or are not what they must be
 """
@@ -16,10 +15,6 @@ class StoreError(Exception):
 
 class StoreUnreachable(StoreError):
     """Redis does not answer, or is loading its data; trying again can help."""
-
-
-class StoreChanged(StoreError):
-    """Somebody else changed what a transaction had read; nothing was written."""
 
 
 class BadStoreAddress(StoreError):

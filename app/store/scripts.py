@@ -17,7 +17,7 @@ import redis
 from redis.commands.core import Script
 
 from app.store.connection import Client
-from app.store.errors import StoreChanged, StoreError, StoreUnreachable
+from app.store.errors import StoreError, StoreUnreachable
 from app.store.keys import Keys
 
 #: Where the rooms are.
@@ -61,15 +61,12 @@ def translated() -> Iterator[None]:
 
     Raises:
         StoreUnreachable: no answer, or the server is loading, or a replica.
-        StoreChanged: a key that a transaction watches was changed.
         StoreError: any other error of the server; the message is its own.
     """
     try:
         yield
     except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError, OSError) as error:
         raise StoreUnreachable(f"Redis does not answer: {error}") from error
-    except redis.WatchError as error:
-        raise StoreChanged(f"Redis: {error}") from error
     except redis.RedisError as error:
         raise StoreError(f"Redis: {error}") from error
 

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import redis
 import redis_lock
 
-from app.coordination.board import Board
 from app.store.connection import connect
 from tests.bench.report import Report, median, percentile
 from tests.bench.world import board_on, calls_of, directory, embedded, new_namespace, new_run
+from tests.open_board import OpenBoard
 
 #: Seconds a holder keeps the lock, so that the others are blocked when it gives it back.
 HOLD = 0.001
@@ -79,7 +79,7 @@ class Octowait:
     def __init__(self, url: str) -> None:
         self._client = connect(url, max_connections=500)
         self.blocking = _Stamped(connect(url, blocking=True, max_connections=500))
-        self._board = Board(self._client, namespace=new_namespace(), blocking=self.blocking)  # type: ignore[arg-type]
+        self._board = OpenBoard(self._client, namespace=new_namespace(), blocking=self.blocking)  # type: ignore[arg-type]
         self._board.open("test")
 
     def acquire(self) -> Any:

@@ -13,6 +13,7 @@ from app.domain.events import Effect, Event
 from tests.bench.past import without_file, write_past
 from tests.bench.report import Report, percentile
 from tests.bench.world import board_on, directory, embedded, fill, new_run
+from tests.open_board import OpenBoard
 
 TTL = timedelta(hours=1)
 
@@ -94,7 +95,7 @@ def _measure(report: Report, what: str, sizes: tuple[int, ...], build: Callable[
         with without_file(first):
             for size in sizes:
                 # A namespace for each size, on one server and one client.
-                board = Board(first.client, namespace=f"s{size}")
+                board = OpenBoard(first.client, namespace=f"s{size}")
                 board.open("test")
                 lines[size] = build(board, size)
         for _ in range(int(report.pick(20, 60))):

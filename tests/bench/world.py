@@ -14,12 +14,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from app.coordination.board import Board
 from app.domain.run import Run
 from app.store.connection import Client, connect
 from app.store.embedded import EmbeddedServer
 from app.store.scripts import source
 from tests.conftest import Service, eventually
+from tests.open_board import OpenBoard
 
 #: As the step sends it.
 INFO = {
@@ -80,11 +80,11 @@ def web(redis_url: str, namespace: str, where: Path, **settings: str) -> Iterato
 
 
 @contextmanager
-def board_on(redis_url: str, namespace: str | None = None, *, connections: int = 50) -> Iterator[Board]:
+def board_on(redis_url: str, namespace: str | None = None, *, connections: int = 50) -> Iterator[OpenBoard]:
     client = connect(redis_url, max_connections=connections)
     blocking = connect(redis_url, blocking=True, max_connections=connections)
     try:
-        board = Board(client, namespace=namespace or new_namespace(), blocking=blocking)
+        board = OpenBoard(client, namespace=namespace or new_namespace(), blocking=blocking)
         board.open("test")
         yield board
     finally:
@@ -92,7 +92,7 @@ def board_on(redis_url: str, namespace: str | None = None, *, connections: int =
         blocking.close()
 
 
-def fill(board: Board, wishes: Iterable[tuple[Run, Collection[str]]], *, ttl: timedelta) -> None:
+def fill(board: OpenBoard, wishes: Iterable[tuple[Run, Collection[str]]], *, ttl: timedelta) -> None:
     """Join many runs with the script itself, in pipelines: the same as `Board.join`, without its round trips."""
     sha = board.client.script_load(source("coordination", "join"))
     keys = board.keys.all()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.coordination.board import Board
-from app.coordination.dead_letters import Kept
+from app.coordination.dead_letters import JobLog
 from tests.conftest import ROOT, Service, a_delivery, eventually
 
 READING = ["status", "machines", "waits", "run", "timeline", "kept", "ledger", "explain", "eta-report"]
@@ -146,7 +146,7 @@ def test_what_was_kept_can_be_replayed_and_is_kept_no_longer(octowait: Cli, tmp_
 
 
 def test_a_job_that_failed_is_listed_until_it_is_forgotten(octowait: Cli, board: Board) -> None:
-    dead = Kept(board.client, board.keys, "dead")
+    dead = JobLog(board.client, board.keys)
     dead.keep(job="reconcile", error="KeyError: 'x'")
     [letter] = dead.all()
 

@@ -171,7 +171,7 @@ def test_forty_parked_deployments_on_one_machine_take_turns_while_others_flow(ma
     stack = make_stack(octopus, OCTOWAIT_TASK_CAP="5")
 
     waiting = deploy_each(octopus, 40, parked(1.0), machines=["web-01"])
-    eventually(lambda: len(stack.active.tasks()) > 20, timeout=60)
+    eventually(lambda: len(stack.tracked.tasks()) > 20, timeout=60)
     others = []
     for turn in range(5):
         octopus.project(f"Other{turn}", steps=[work("elsewhere", machines=["db-01"], seconds=1.0)])

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from app.coordination.board import Board
 from app.domain.run import Run
 from app.followers.learner import Learner
 from app.store.connection import connect
 from app.store.keys import Keys
 from tests.conftest import Service, a_delivery, eventually
 from tests.e2e.test_cli import Cli
+from tests.open_board import OpenBoard
 
 URL = "https://octopus.example.com/app#/Spaces-1/tasks/"
 
@@ -125,7 +125,7 @@ def test_ledger_as_csv_has_the_same_rows(worked: Service) -> None:
 def an_hour_ago(service: Service) -> Service:
     """Three deployments of Web held Machines-7 for ten minutes each, by a clock that was behind then."""
     client = connect(service.env["OCTOWAIT_REDIS_URL"])
-    board = Board(client, namespace=service.env["OCTOWAIT_NAMESPACE"], offset_ms=-3_600_000)
+    board = OpenBoard(client, namespace=service.env["OCTOWAIT_NAMESPACE"], offset_ms=-3_600_000)
     for number in range(101, 104):
         info = {"project": {"id": "Projects-Web"}, "environment": {"id": "Environments-2"}}
         board.join(Run(f"ServerTasks-{number}", info), {"Machines-7"})

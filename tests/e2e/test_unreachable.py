@@ -17,7 +17,7 @@ from playwright.sync_api import expect
 from pytest_httpserver import HTTPServer
 
 from app.coordination.board import Board
-from app.coordination.dead_letters import Kept
+from app.coordination.dead_letters import JobLog
 from app.coordination.reach import Reach
 from app.domain.records import Filter
 from app.history.timeline import Timeline
@@ -91,7 +91,7 @@ def test_no_job_leaves_a_dead_letter_or_a_traceback(
     eventually(lambda: "catch_up: Octopus gave no answer" in service.log.read_text())
 
     log = service.log.read_text()
-    assert "Traceback" not in log and Kept(board.client, board.keys, "dead").all() == []
+    assert "Traceback" not in log and JobLog(board.client, board.keys).all() == []
     assert log.count("OCTOPUS DOES NOT ANSWER") == 1
     assert kinds(timeline) == ["octopus_unreachable"]
     assert board.place("ServerTasks-1").is_granted and board.place("ServerTasks-2").is_waiting

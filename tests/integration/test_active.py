@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from app.coordination.batches import Batches, Gap
 from app.coordination.board import Policy
-from app.coordination.tracked import Active, Gap
+from app.coordination.tracked import TrackedRuns
 from app.domain.events import Batch, Effect
 from app.domain.records import Filter
 from app.domain.run import Run, TaskEnd
@@ -17,8 +18,13 @@ A, B = "Machines-1", "Machines-2"
 
 
 @pytest.fixture
-def active(board):
-    return Active(board.client, board.keys)
+def tracked(board):
+    return TrackedRuns(board.client, board.keys)
+
+
+@pytest.fixture
+def batches(board):
+    return Batches(board.client, board.keys)
 
 
 @pytest.fixture
@@ -30,12 +36,12 @@ def seconds(number):
     return timedelta(seconds=number)
 
 
-def test_holders_come_before_waiters_and_each_once(board, active):
+def test_holders_come_before_waiters_and_each_once(board, tracked):
     board.join(Run("ServerTasks-1"), {A, B})
     board.join(Run("ServerTasks-2"), {A, B})
     board.reserve(A, note="disk", by="ann")
 
-    assert active.tasks() == ["ServerTasks-1", "ServerTasks-2"]
+    assert tracked.tasks() == ["ServerTasks-1", "ServerTasks-2"]
 
 
 def test_watched_are_the_holders_that_somebody_waits_for(board, octopus):
@@ -60,27 +66,27 @@ def test_long_line_is_looked_at_once(board):
     assert board.watched(most=2) == ["ServerTasks-1", "ServerTasks-2"]
 
 
-def test_each_has_its_turn_whatever_their_number(board, active):
+def test_each_has_its_turn_whatever_their_number(board, tracked):
     tasks = [f"ServerTasks-{number}" for number in range(120)]
 
-    turns = [active.in_turn(tasks, 50) for _ in range(3)]
+    turns = [tracked.in_turn(tasks, 50) for _ in range(3)]
 
     assert sorted(turns[0] + turns[1] + turns[2][:20]) == sorted(tasks)
-    assert active.in_turn([], 50) == []
+    assert tracked.in_turn([], 50) == []
 
 
-def test_gap_of_a_batch_is_told_once_when_no_more_of_it_comes(active, clock, octopus):
+def test_gap_of_a_batch_is_told_once_when_no_more_of_it_comes(batches, clock, octopus):
     for number in (1, 2, 5):
         octopus.tells(Effect.OTHER, batch=Batch("b-1", number, 7))
-    assert active.take_gaps(quiet_ms=30_000, now_ms=clock.now_ms) == []
+    assert batches.take_gaps(quiet_ms=30_000, now_ms=clock.now_ms) == []
 
     clock.advance(seconds(31))
 
-    assert active.take_gaps(quiet_ms=30_000, now_ms=clock.now_ms) == [Gap("b-1", 3, 7)]
-    assert active.take_gaps(quiet_ms=30_000, now_ms=clock.now_ms) == []
+    assert batches.take_gaps(quiet_ms=30_000, now_ms=clock.now_ms) == [Gap("b-1", 3, 7)]
+    assert batches.take_gaps(quiet_ms=30_000, now_ms=clock.now_ms) == []
 
 
-def test_batch_that_came_whole_has_no_gap_however_it_came(active, clock, octopus):
+def test_batch_that_came_whole_has_no_gap_however_it_came(batches, clock, octopus):
     doubled = octopus.event(Effect.OTHER, batch=Batch("b-1", 2, 2))
     board = octopus._board
     for event in (doubled, doubled, octopus.event(Effect.OTHER, batch=Batch("b-1", 1, 2))):
@@ -88,7 +94,7 @@ def test_batch_that_came_whole_has_no_gap_however_it_came(active, clock, octopus
 
     clock.advance(seconds(31))
 
-    assert active.take_gaps(quiet_ms=30_000, now_ms=clock.now_ms) == []
+    assert batches.take_gaps(quiet_ms=30_000, now_ms=clock.now_ms) == []
     assert not board.client.exists(board.keys.batches)
 
 

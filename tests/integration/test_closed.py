@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 
-from app.coordination.board import Board
 from app.coordination.snapshot import take
 from app.domain.events import Effect
 from app.domain.records import Filter
@@ -12,6 +11,7 @@ from app.domain.run import Run
 from app.history.timeline import Timeline
 from tests.conftest import Clock
 from tests.integration.octopus_tells import WEB, Octopus
+from tests.open_board import OpenBoard
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_family_does_not_grow_while_the_board_is_closed(board):
 
 
 def test_board_of_another_namespace_is_closed_for_itself(board):
-    other = Board(board.client, namespace=f"{board.keys.namespace}x")
+    other = OpenBoard(board.client, namespace=f"{board.keys.namespace}x")
 
     assert other.join(Run("ServerTasks-1"), {"Machines-7"}).is_waiting
     assert board.join(Run("ServerTasks-1"), {"Machines-7"}).is_granted

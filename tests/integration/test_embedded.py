@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.coordination.board import Board
 from app.domain.run import Run
 from app.store.connection import connect
 from app.store.embedded import EmbeddedServer
 from app.store.errors import StoreUnreachable
 from tests.conftest import ROOT, opened
+from tests.open_board import OpenBoard
 
 # Uses the server until its input ends, and says which server that is.
 USER = """
@@ -105,24 +105,24 @@ def test_server_survives_the_death_of_its_user_and_is_used_again(server, start_u
 
 def test_data_is_there_after_a_restart(server):
     server.acquire()
-    opened(Board(connect(server.url))).join(Run("ServerTasks-1"), {"Machines-7"})
+    opened(OpenBoard(connect(server.url))).join(Run("ServerTasks-1"), {"Machines-7"})
     server.release()
     assert not server.is_alive()
 
     server.acquire()
 
-    assert Board(connect(server.url)).place("ServerTasks-1").is_granted
+    assert OpenBoard(connect(server.url)).place("ServerTasks-1").is_granted
 
 
 def test_dead_server_is_revived_with_its_data(server):
     server.acquire()
-    opened(Board(connect(server.url))).join(Run("ServerTasks-1"), {"Machines-7"})
+    opened(OpenBoard(connect(server.url))).join(Run("ServerTasks-1"), {"Machines-7"})
     server.stop(signal.SIGKILL)
 
     assert server.revive()
     assert not server.revive()
 
-    assert Board(connect(server.url)).place("ServerTasks-1").is_granted
+    assert OpenBoard(connect(server.url)).place("ServerTasks-1").is_granted
 
 
 def test_path_too_long_for_a_socket_works(tmp_path):

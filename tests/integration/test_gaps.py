@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.coordination.tracked import Active, Gap
+from app.coordination.batches import Batches, Gap
 from app.domain.events import Batch, Effect
 from tests.integration.octopus_tells import Octopus
 
@@ -23,7 +23,7 @@ def gaps(board, clock):
 
     def take(after=timedelta(0)):
         clock.advance(after)
-        return Active(board.client, board.keys).take_gaps(quiet_ms=QUIET_MS, now_ms=clock.now_ms)
+        return Batches(board.client, board.keys).take_gaps(quiet_ms=QUIET_MS, now_ms=clock.now_ms)
 
     return take
 

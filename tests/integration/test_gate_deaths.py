@@ -10,7 +10,6 @@ from datetime import timedelta
 
 import pytest
 
-from app.coordination.board import Board
 from app.domain.events import Effect, Event
 from app.domain.records import Filter
 from app.domain.run import Run
@@ -19,6 +18,7 @@ from app.store.connection import connect
 from app.store.embedded import EmbeddedServer
 from app.store.errors import StoreUnreachable
 from tests.conftest import ROOT, eventually, opened
+from tests.open_board import OpenBoard
 
 MINUTE = timedelta(minutes=1)
 
@@ -150,7 +150,7 @@ def mortal(tmp_path):
 
 
 def test_blocked_waiters_keep_their_places_when_redis_dies(mortal):
-    board = opened(Board(connect(mortal.url), blocking=connect(mortal.url, blocking=True)))
+    board = opened(OpenBoard(connect(mortal.url), blocking=connect(mortal.url, blocking=True)))
     tasks = [f"ServerTasks-{number}" for number in range(1, 21)]
     board.join(Run("ServerTasks-0"), {"Machines-7"})
     for task in tasks:
@@ -187,7 +187,7 @@ def test_blocked_waiters_keep_their_places_when_redis_dies(mortal):
 
 
 def test_what_was_acknowledged_is_there_after_redis_died(mortal):
-    boards = [opened(Board(connect(mortal.url))) for _ in range(4)]
+    boards = [opened(OpenBoard(connect(mortal.url))) for _ in range(4)]
     acknowledged, enough = [], threading.Event()
 
     def join_until_it_dies(number):

@@ -17,7 +17,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from app.coordination.board import Board
 from app.coordination.snapshot import take
 from app.domain.errors import ClosesCircle, HoldsOthers
 from app.domain.events import Effect, Event
@@ -25,6 +24,7 @@ from app.domain.run import Run
 from app.store.connection import connect
 from tests.conftest import Clock, opened
 from tests.integration.gate_model import TTL, Model
+from tests.open_board import OpenBoard
 
 # Times of the model are seconds and move in steps of 20, so that no deadline falls on one.
 STEP, TIMEOUT, RESERVED = 20, 110, 30
@@ -44,7 +44,7 @@ class Gate(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.client = connect(self.url)
-        self.board = opened(Board(self.client, namespace=f"m{uuid.uuid4().hex[:12]}"))
+        self.board = opened(OpenBoard(self.client, namespace=f"m{uuid.uuid4().hex[:12]}"))
         self.clock = Clock(self.board)
         self.model = Model()
         self.tokens = {}

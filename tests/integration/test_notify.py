@@ -274,7 +274,7 @@ def test_target_that_fails_is_tried_again_and_the_other_is_told_once(board, cloc
     Notifier(context).run()
 
     assert (len(one.titles), len(other.titles)) == (1, 1)
-    assert context.services.dead.all() == []
+    assert context.services.dead_jobs.all() == []
 
 
 def test_target_that_fails_is_asked_once_in_a_pass_and_takes_all_of_them_later(board, clock, make_context, one, other):
@@ -293,7 +293,7 @@ def test_target_that_fails_is_asked_once_in_a_pass_and_takes_all_of_them_later(b
         Notifier(context).run()
 
     assert sorted(one.titles) == sorted(other.titles)
-    assert context.services.dead.all() == []
+    assert context.services.dead_jobs.all() == []
 
 
 def test_notice_that_a_target_does_not_take_keeps_the_others_for_a_moment_only(board, clock, make_context, one):
@@ -321,7 +321,7 @@ def test_target_that_never_takes_it_ends_as_a_dead_letter_without_its_address(bo
         Notifier(context).run()
         clock.advance(PAUSES[1])
 
-    [letter] = context.services.dead.all()
+    [letter] = context.services.dead_jobs.all()
     assert letter["error"] == f"target 1 (json) has not taken 'octowait: Machines-7 is reserved' in {MOST_TRIES} tries"
     assert not board.client.exists(*(board.keys.named(f"notify-{name}") for name in ("due", "box", "tries")))
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from app.coordination.board import Policy
-from app.coordination.tracked import Active
+from app.coordination.tracked import TrackedRuns
 from app.domain.events import Effect
 from app.domain.records import Filter
 from app.domain.run import Run
@@ -23,7 +23,7 @@ def octopus(board, clock):
 @pytest.fixture
 def due(board, clock):
     """The parked runs whose intervention is to be answered now."""
-    return lambda: Active(board.client, board.keys).due_resumes(clock.now_ms)
+    return lambda: TrackedRuns(board.client, board.keys).due_resumes(clock.now_ms)
 
 
 def seconds(number):

@@ -10,7 +10,6 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.coordination.board import Board
 from app.coordination.snapshot import take
 from app.domain.attribution import Reason
 from app.domain.errors import GateError
@@ -25,6 +24,7 @@ from app.history.intervals import Past
 from app.history.timeline import Timeline
 from app.store.connection import connect
 from tests.conftest import Clock, opened
+from tests.open_board import OpenBoard
 
 MACHINES = ["Machines-1", "Machines-2", "Machines-3"]
 
@@ -75,7 +75,7 @@ class World:
 
     def __init__(self, url):
         self.client = connect(url)
-        self.board = opened(Board(self.client, namespace=f"h{uuid.uuid4().hex[:12]}"))
+        self.board = opened(OpenBoard(self.client, namespace=f"h{uuid.uuid4().hex[:12]}"))
         self.clock = Clock(self.board)
         self.timeline = Timeline(self.client, self.board.keys)
         self.past = Past(self.client, self.board.keys)

@@ -312,7 +312,7 @@ def test_two_hours_of_maintenance_end_no_lease_and_no_wait(
     assert states == ["granted", "waiting", "waiting"]
     assert kinds(timeline) == ["octopus_unreachable"]
     assert reach.unreachable().why == "503 Service Unavailable"
-    assert context.services.dead.all() == []
+    assert context.services.dead_jobs.all() == []
 
 
 @pytest.mark.parametrize(("status", "why"), [(503, "503 Service Unavailable"), (401, "401: the API key")])
@@ -343,13 +343,13 @@ def test_parked_runs_are_looked_at_soon_after_octopus_is_back(board, clock, http
     board.release(holder.task_id)
     context.services.reach.failed("503 Service Unavailable", lasts=7200)
     for _ in range(20):
-        assert context.active.due_resumes(clock.now_ms) == [parked.task_id]
+        assert context.tracked.due_resumes(clock.now_ms) == [parked.task_id]
         a_job(context, resume.run).perform()
-        assert context.active.due_resumes(clock.now_ms) == []
+        assert context.tracked.due_resumes(clock.now_ms) == []
         clock.advance(resume.SILENT_PAUSE)
 
     assert board.place(parked.task_id).is_granted
-    assert context.unresolved.failed(f"resume-{parked.task_id}") == 1
+    assert context.claims.failed(f"resume-{parked.task_id}") == 1
 
 
 def test_parked_run_that_octopus_fails_on_keeps_no_other_from_being_asked_about(board, httpserver, context, a_run):
@@ -365,7 +365,7 @@ def test_parked_run_that_octopus_fails_on_keeps_no_other_from_being_asked_about(
     job.perform()
 
     assert not job.was_unanswered
-    assert [context.unresolved.failed(f"resume-{run.task_id}") for run in runs] == [2, 2]
+    assert [context.claims.failed(f"resume-{run.task_id}") for run in runs] == [2, 2]
 
 
 def test_a_job_that_fails_otherwise_still_fails(context):

@@ -425,7 +425,7 @@ def test_pause_that_octopus_asks_for_is_kept_up_to_a_minute(board, octopus, cont
 def test_run_that_another_worker_asks_about_is_left_to_it(board, octopus, context):
     octopus.has_task(DeploymentId=DEPLOYMENT)
     hears(board)
-    assert context.unresolved.claim(TASK, timedelta(minutes=1))
+    assert context.claims.claim(TASK, timedelta(minutes=1))
 
     resolve_all(context)
 
@@ -439,7 +439,7 @@ def test_without_an_api_key_nothing_is_done(board, make_context):
     resolve_all(context)
 
     assert context.unresolved.tasks() == [TASK]
-    assert context.unresolved.claim(TASK, timedelta(minutes=1)), "the run was claimed although nobody can be asked"
+    assert context.claims.claim(TASK, timedelta(minutes=1)), "the run was claimed although nobody can be asked"
 
 
 JSON_TASK = {"Id": TASK, "SpaceId": "Spaces-1", "State": "Executing", "IsCompleted": False,

@@ -2,7 +2,6 @@ import re
 
 import pytest
 
-from app.coordination.board import Board
 from app.domain.run import Run
 from app.store.connection import connect
 from app.store.errors import StoreError, StoreUnreachable
@@ -10,6 +9,7 @@ from app.store.keys import NAMES
 from app.store.scripts import APP, needs, source
 from tests.conftest import opened
 from tests.lua_names import defined, used
+from tests.open_board import OpenBoard
 
 ROOMS = ("coordination", "history")
 
@@ -197,7 +197,7 @@ def test_error_of_a_script_is_an_error_of_the_store(board, a_run):
 
 
 def test_server_that_is_not_there_is_unreachable(tmp_path):
-    board = Board(connect(f"unix://{tmp_path}/none.sock"))
+    board = OpenBoard(connect(f"unix://{tmp_path}/none.sock"))
 
     with pytest.raises(StoreUnreachable, match="does not answer"):
         board.join(Run("ServerTasks-1"), {"Machines-7"})
@@ -218,7 +218,7 @@ def test_everything_a_board_writes_has_the_hash_tag_of_its_namespace(board, a_ru
 
 
 def test_namespaces_know_nothing_of_each_other(board, a_run):
-    other = opened(Board(board.client, namespace=f"{board.keys.namespace}x"))
+    other = opened(OpenBoard(board.client, namespace=f"{board.keys.namespace}x"))
     board.join(a_run(), {"Machines-7"})
 
     assert other.join(a_run(), {"Machines-7"}).is_granted

@@ -18,7 +18,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from app.coordination.board import Board
-from app.coordination.dead_letters import Kept
+from app.coordination.dead_letters import JobLog
 from app.domain.records import Filter
 from app.followers.notices import notice_of
 from app.jobs import LEARN, enqueue, queues_of
@@ -106,7 +106,7 @@ def work(board: Board, redis_url: str, tmp_path: Path) -> Iterator[Callable[[], 
 
 
 def letters(board: Board) -> list[dict[str, Any]]:
-    return Kept(board.client, board.keys, "dead").all()
+    return JobLog(board.client, board.keys).all()
 
 
 @pytest.mark.parametrize(

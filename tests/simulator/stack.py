@@ -9,12 +9,12 @@ from typing import Any
 
 from rq import SimpleWorker
 
-from app.coordination.board import Board
-from app.coordination.tracked import Active
+from app.coordination.tracked import TrackedRuns
 from app.domain.records import Filter, Record
 from app.history.timeline import Timeline
 from app.store.connection import connect
 from tests.conftest import TOKENS, WEBHOOK_SECRET, Service, eventually
+from tests.open_board import OpenBoard
 from tests.simulator.control import SimulatedOctopus
 
 #: Intervals in seconds, short as the simulated clock is fast.
@@ -39,8 +39,8 @@ class Stack:
         key = {"OCTOWAIT_OCTOPUS_URL": octopus.url, "OCTOWAIT_OCTOPUS_API_KEY": octopus.api_key}
         self.service = Service(redis_url, namespace, directory, **{**FAST, **key, **settings})
         self.octopus = octopus
-        self.board = Board(connect(redis_url), namespace=namespace)
-        self.active = Active(self.board.client, self.board.keys)
+        self.board = OpenBoard(connect(redis_url), namespace=namespace)
+        self.tracked = TrackedRuns(self.board.client, self.board.keys)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         #: The lease of the scheduler that was killed last.
         self._old_lease: object = None
@@ -114,7 +114,7 @@ class Stack:
         try:
             eventually(self.is_quiet, timeout=timeout)
         except AssertionError as error:
-            left = {task: str(self.board.place(task)) for task in self.active.tasks()[:5]}
+            left = {task: str(self.board.place(task)) for task in self.tracked.tasks()[:5]}
             raise AssertionError(f"not quiet after {timeout} s: {left}") from error
 
     def records(self, **wanted: Any) -> list[Record]:

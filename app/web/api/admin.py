@@ -56,13 +56,13 @@ def rebuild(body: RebuildRequest, caller: Token) -> Any:
 @api.route("GET", "/api/dead-letters", role="admin", answers={200: DeadLetters})
 def dead_letters(caller: Token) -> Any:
     """Jobs that failed, newest first. What they should have done is asked for again at its next time."""
-    return {"dead_letters": services().dead.all()}
+    return {"dead_letters": services().dead_jobs.all()}
 
 
 @api.route("DELETE", "/api/dead-letters/{letter_id}", role="admin", answers={200: Forgotten}, errors=(404,))
 def forget_dead_letter(letter_id: str, caller: Token) -> Any:
     """Keep a dead letter no longer."""
-    if not STREAM_ID.match(letter_id) or not services().dead.forget(letter_id):
+    if not STREAM_ID.match(letter_id) or not services().dead_jobs.forget(letter_id):
         raise Problem(404, "not_kept", f"{letter_id[:100]} is not kept: expected an id of GET /api/dead-letters")
     return {"outcome": "forgotten"}
 
@@ -70,13 +70,13 @@ def forget_dead_letter(letter_id: str, caller: Token) -> Any:
 @api.route("GET", "/api/kept", role="admin", answers={200: Kept})
 def kept(caller: Token) -> Any:
     """Deliveries that were authentic and could not be applied, newest first, without any secret."""
-    return {"kept": services().kept.all()}
+    return {"kept": services().dead_deliveries.all()}
 
 
 @api.route("DELETE", "/api/kept/{kept_id}", role="admin", answers={200: Forgotten}, errors=(404,))
 def forget_kept(kept_id: str, caller: Token) -> Any:
     """Keep a delivery no longer."""
-    if not STREAM_ID.match(kept_id) or not services().kept.forget(kept_id):
+    if not STREAM_ID.match(kept_id) or not services().dead_deliveries.forget(kept_id):
         raise Problem(404, "not_kept", f"{kept_id[:100]} is not kept: expected an id of GET /api/kept")
     return {"outcome": "forgotten"}
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from app.coordination.claims import Unresolved
 from app.domain.errors import UnknownRun
 from app.domain.explain import MOST_LINKS, Explanation, explain
 from app.domain.ledger import By, Ledger, Row
@@ -125,7 +124,7 @@ def explain_json(gate: Services, task_id: str) -> dict[str, Any] | None:
     stories = [wait_story(wait, names) for wait in waits]
     foretell = gate.foresight.eta
     why = explain(place, gate.board.place, foretell, gate.board.waiting_children) if place.is_waiting else None
-    unresolved = Unresolved(gate.board.client, gate.board.keys).tasks()[:MOST_LINKS] if why else []
+    unresolved = gate.unresolved.tasks()[:MOST_LINKS] if why else []
     return {
         "task_id": place.task_id,
         "state": str(place.state),
@@ -209,4 +208,4 @@ def _row_json(row: Row, by: By, names: Names) -> dict[str, Any]:
 
 
 def _names(gate: Services, tasks: Iterable[str], machines: Iterable[str]) -> Names:
-    return names_of(gate.board.client, gate.board.keys, tasks=tasks, machines=machines)
+    return names_of(gate, tasks=tasks, machines=machines)

@@ -61,8 +61,9 @@ class _Collector(Collector):
         blocked = "Requests that block, in all web processes."
         yield GaugeMetricFamily("octowait_blocked_requests", blocked, gate.measured.blocked())
         yield GaugeMetricFamily("octowait_worker_seen", "1 when a worker has reported lately.", gate.has_worker())
-        yield GaugeMetricFamily("octowait_dead_letters", "Jobs that failed and are kept.", gate.dead.count())
-        yield GaugeMetricFamily("octowait_kept_deliveries", "Webhooks that are kept for a person.", gate.kept.count())
+        yield GaugeMetricFamily("octowait_dead_letters", "Jobs that failed and are kept.", gate.dead_jobs.count())
+        kept = gate.dead_deliveries.count()
+        yield GaugeMetricFamily("octowait_kept_deliveries", "Webhooks that are kept for a person.", kept)
         lag = "How much later the newest record is than the last that was counted here."
         yield GaugeMetricFamily("octowait_measure_lag_seconds", lag, self._lag())
 

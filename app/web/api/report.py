@@ -106,15 +106,14 @@ class _Charts:
         tracks = _tracks(self.gate, self.window, self.machine_id, self.project_id)
         self.left_out = max(0, len(tracks) - MOST_CHARTS)
         shown = sorted(tracks, key=lambda key: (-tracks[key].waited_ms, -tracks[key].held_count, key))[:MOST_CHARTS]
-        known = names_of(self.gate.board.client, self.gate.board.keys, tasks=(), machines=shown)
+        known = names_of(self.gate, tasks=(), machines=shown)
         for number, key in enumerate(sorted(shown, key=lambda key: known.machine(key).lower())):
             yield _chart(self.gate, tracks[key], number)
 
 
 def _chart(gate: Services, track: Track, number: int) -> Mapping[str, Any]:
     told = drawn(track)
-    found = names_of(
-        gate.board.client, gate.board.keys, tasks=tasks_in(told), machines={track.machine_id, *machines_in(told)}
+    found = names_of(gate, tasks=tasks_in(told), machines={track.machine_id, *machines_in(told)}
     )  # fmt: skip
     names = Names(labels_of(found), found.machines, lambda task: None)
     return {
@@ -153,8 +152,7 @@ def _records(gate: Services, wanted: Filter) -> Iterator[Mapping[str, Any]]:
     """At most `MOST_RECORDS`, each with what its task and its machines are called."""
     left: Iterator[Record] = itertools.islice(gate.timeline.read(wanted), MOST_RECORDS)
     while some := list(itertools.islice(left, 500)):
-        names = names_of(
-            gate.board.client, gate.board.keys, tasks=[record.task_id for record in some if record.task_id],
+        names = names_of(gate, tasks=[record.task_id for record in some if record.task_id],
             machines={machine for record in some for machine in record.machines},
         )  # fmt: skip
         for record in some:

@@ -68,5 +68,5 @@ def _keep(body: bytes, reason: str, event_id: str | None) -> Any:
     assert secret
     gate.tally.add(COUNTED["kept"])
     text = redacted(body, (secret.get_secret_value(),), MOST_KEPT)
-    gate.kept.keep(body=text, reason=reason, **({"event": event_id} if event_id else {}))
+    gate.dead_deliveries.keep(body=text, reason=reason, event=event_id)
     return {"event": event_id, "outcome": "kept"}, 202

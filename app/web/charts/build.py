@@ -37,7 +37,7 @@ def track_of(gate: Services, machine_id: str, window: Window) -> Track:
 def names_for(gate: Services, told: Iterable[Told], machines: Iterable[str]) -> Names:
     """What everything in *told* and the *machines* are called, with links to their pages."""
     tasks = sorted(tasks_in(told))[:MOST_NAMED]
-    found = names_of(gate.board.client, gate.board.keys, tasks=tasks, machines=machines)
+    found = names_of(gate, tasks=tasks, machines=machines)
     return Names(labels_of(found), found.machines, lambda task: url_for("pages.run", task_id=task))
 
 

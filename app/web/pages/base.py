@@ -24,7 +24,6 @@ from flask import (
 from markupsafe import Markup, escape
 from werkzeug.exceptions import HTTPException, NotFound
 
-from app.coordination.attempts import Attempts
 from app.domain.durations import words
 from app.domain.ids import ID_PATTERN
 from app.web.api.openapi import document
@@ -127,7 +126,7 @@ def sign_in() -> Any:
     if request.method == "GET":
         return render_template("sign_in.html", next=target, complaint=None)
     gate = services()
-    attempts, address = Attempts(gate.board.client, gate.board.keys), request.remote_addr or ""
+    attempts, address = gate.attempts, request.remote_addr or ""
     if wait := attempts.seconds_to_wait(address):
         complaint = f"Too many attempts from your address. Try again in {wait} s."
         return render_template("sign_in.html", next=target, complaint=complaint), 429, {"Retry-After": str(wait)}

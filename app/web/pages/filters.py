@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.queries.names import machine_named
 from app.services import Services
 from app.web.pages.base import matching_id
 
@@ -32,5 +31,5 @@ class Wanted:
 
 
 def _id_of(gate: Services, name: str, text: str) -> str | None:
-    known = machine_named(gate.board.client, gate.board.keys, text) if name == "machine_id" else None
+    known = gate.registry.machine_named(text) if name == "machine_id" else None
     return known or matching_id(text)

@@ -10,8 +10,6 @@ from flask import g, render_template, request
 
 from app.domain.events import is_early
 from app.domain.records import Filter, Record
-from app.services import Services
-from app.store.scripts import translated
 from app.web.api.routing import services
 from app.web.pages.base import blueprint
 
@@ -40,7 +38,7 @@ def health() -> Any:
         now_ms=now_ms,
         since_ms=records[0].at_ms if records else None,
         webhooks=webhooks_of(records),
-        event_at_ms=_last_webhook(gate),
+        event_at_ms=gate.board.last_webhook_ms(),
         has_worker=gate.has_worker(),
         knows_octopus=gate.knows_octopus,
         calls=gate.budget.calls(),
@@ -52,10 +50,10 @@ def health() -> Any:
         unseen=gate.unseen.runs(),
         blocked=len(gate.wakes),
         unread_until_ms=gate.timeline.unread_until_ms(),
-        dead_count=gate.dead.count(),
-        kept_count=gate.kept.count(),
-        dead=gate.dead.all()[:LISTED] if is_admin else [],
-        kept=gate.kept.all()[:LISTED] if is_admin else [],
+        dead_count=gate.dead_jobs.count(),
+        kept_count=gate.dead_deliveries.count(),
+        dead=gate.dead_jobs.all()[:LISTED] if is_admin else [],
+        kept=gate.dead_deliveries.all()[:LISTED] if is_admin else [],
     )
 
 
@@ -76,9 +74,3 @@ def is_repair(record: Record) -> bool:
     via = record.detail.get("via", "")
     is_late = bool(via) and not is_early(via, int(record.detail.get("late_ms", 0)))
     return record.kind in _REPAIRS or record.cause in ("reconciled", "forced") or is_late
-
-
-def _last_webhook(gate: Services) -> int | None:
-    with translated():
-        at: Any = gate.board.client.hget(gate.board.keys.counters, "event_at")
-    return int(at) if at else None

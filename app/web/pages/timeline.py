@@ -40,8 +40,7 @@ def timeline() -> Any:
     before = request.args.get("before", "")
     before_id = before if _STAMP.match(before) else None
     records, older = _page_of(gate, wanted, kind, shown, before_id)
-    names = names_of(
-        gate.board.client, gate.board.keys, tasks=[r.task_id for r in records if r.task_id],
+    names = names_of(gate, tasks=[r.task_id for r in records if r.task_id],
         machines={machine for record in records for machine in record.machines},
     )  # fmt: skip
     return render_template(

@@ -15,6 +15,7 @@ from app.octopus.client import OctopusClient
 from app.store.connection import connect
 from tests.conftest import services_on
 from tests.e2e.repairs.helpers import MARKED, deploys, do_in
+from tests.open_board import OpenBoard
 from tests.simulator.control import Deployment, SimulatedOctopus
 from tests.simulator.steps import manual, work
 from workers.context import Context
@@ -81,7 +82,7 @@ def claimed_by_others(request, octopus):
 @pytest.fixture
 def empty(redis_url: str, namespace: str) -> Iterator[Board]:
     """The closed board of a Redis that has come up empty."""
-    board = Board(connect(redis_url), namespace=namespace)
+    board = OpenBoard(connect(redis_url), namespace=namespace)
     board.sweep()
     yield board
     board.client.close()

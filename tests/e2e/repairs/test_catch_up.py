@@ -177,9 +177,9 @@ def test_event_without_a_task_finds_it_through_its_deployment(board, octopus, co
     [started] = [e for e in octopus.api("events?take=100")["Items"] if e["Category"] == "DeploymentStarted"]
     related = [i for i in started["RelatedDocumentIds"] if not i.startswith("ServerTasks-")]
     event = replace(parse_event({**started, "RelatedDocumentIds": related, "MessageReferences": []}), task_id=None)
-    context.services.kept.keep(body="{}", reason="names no server task", event=event.id)
+    context.services.dead_deliveries.keep(body="{}", reason="names no server task", event=event.id)
 
     catch_up.CatchUp(context, context.octopus)._apply(event)
 
     assert state(board, one) == "started"
-    assert context.services.kept.all() == []
+    assert context.services.dead_deliveries.all() == []

@@ -33,7 +33,7 @@ def test_board_stays_closed_for_a_run_whose_machines_octopus_will_not_tell(empty
 
     assert empty.closed_since_ms()
     assert state(empty, other) == "observed"
-    [letter] = context.services.dead.all()
+    [letter] = context.services.dead_jobs.all()
     assert letter["job"] == "rebuild"
     assert f"nobody is granted until {hidden.task_id} has ended" in letter["error"]
     assert "403" in letter["error"] and "octowait rebuild --open" in letter["error"]

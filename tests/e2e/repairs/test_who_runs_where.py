@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from app.coordination.board import Board, Policy
+from app.coordination.board import Policy
 from app.domain.run import Run
 from app.octopus.errors import OctopusBusy, OctopusUnreachable
 from tests.conftest import Clock
 from tests.e2e.repairs.helpers import FOR_EVER, MARKED, asked_for, deploys, do_in, machine, state
+from tests.open_board import OpenBoard
 from tests.simulator.steps import manual, work
 from workers import catch_up, rebuild, resolve, watch
 
@@ -47,7 +48,7 @@ def test_nothing_is_resolved_while_the_board_is_closed(board, octopus, do):
 def test_empty_redis_grants_nobody_until_octopus_has_said_who_runs(make_context, redis_url, namespace, octopus):
     from app.store.connection import connect
 
-    board = Board(connect(redis_url), namespace=namespace, policy=Policy(waiter_ttl=timedelta(minutes=10)))
+    board = OpenBoard(connect(redis_url), namespace=namespace, policy=Policy(waiter_ttl=timedelta(minutes=10)))
     context, clock = make_context(board), Clock(board)
     runs = [deploys(octopus, f"P{n}", steps=[work("d", machines=[f"web-0{n}"], seconds=FOR_EVER)]) for n in (1, 2)]
     waiter = deploys(octopus, "Waiter", steps=[work("wait", on_server=True, seconds=FOR_EVER)])
@@ -56,7 +57,7 @@ def test_empty_redis_grants_nobody_until_octopus_has_said_who_runs(make_context,
     do_in(context, rebuild)
     assert board.closed_since_ms(), "the waiters have had no time to come back"
     clock.advance(timedelta(minutes=1))
-    context.unresolved.give_back("rebuild")
+    context.claims.give_back("rebuild")
     do_in(context, rebuild)
 
     assert board.closed_since_ms() is None
@@ -72,7 +73,7 @@ def test_empty_redis_grants_nobody_until_octopus_has_said_who_runs(make_context,
 def test_first_start_opens_at_once_when_nothing_runs(make_context, redis_url, namespace):
     from app.store.connection import connect
 
-    board = Board(connect(redis_url), namespace=namespace)
+    board = OpenBoard(connect(redis_url), namespace=namespace)
 
     do_in(make_context(board), rebuild)
 
@@ -82,7 +83,7 @@ def test_first_start_opens_at_once_when_nothing_runs(make_context, redis_url, na
 def test_board_stays_closed_while_octopus_does_not_answer(make_context, redis_url, namespace, octopus):
     from app.store.connection import connect
 
-    board = Board(connect(redis_url), namespace=namespace)
+    board = OpenBoard(connect(redis_url), namespace=namespace)
     octopus.faults(error=1.0)
 
     with pytest.raises(OctopusBusy):
@@ -94,7 +95,7 @@ def test_board_stays_closed_while_octopus_does_not_answer(make_context, redis_ur
 def test_board_stays_closed_while_the_machines_of_a_run_may_yet_be_told(make_context, redis_url, namespace, octopus):
     from app.store.connection import connect
 
-    board = Board(connect(redis_url), namespace=namespace)
+    board = OpenBoard(connect(redis_url), namespace=namespace)
     context, clock = make_context(board), Clock(board)
     deploys(octopus, "Web")
     board.sweep()
@@ -119,7 +120,7 @@ def test_board_stays_closed_while_the_machines_of_a_run_may_yet_be_told(make_con
 def test_board_stays_closed_when_redis_is_lost_again_during_the_rebuild(make_context, redis_url, namespace, octopus):
     from app.store.connection import connect
 
-    board = Board(connect(redis_url), namespace=namespace)
+    board = OpenBoard(connect(redis_url), namespace=namespace)
     context, clock = make_context(board), Clock(board)
     one = deploys(octopus, "Web")
     board.sweep()
@@ -146,7 +147,7 @@ def test_board_stays_closed_when_redis_is_lost_again_during_the_rebuild(make_con
 def test_parked_waiters_are_put_back_in_line(make_context, redis_url, namespace, octopus):
     from app.store.connection import connect
 
-    board = Board(connect(redis_url), namespace=namespace)
+    board = OpenBoard(connect(redis_url), namespace=namespace)
     context, clock = make_context(board), Clock(board)
     steps = [manual("Wait", instructions=MARKED), work("deploy", machines=["web-01"], seconds=FOR_EVER)]
     holder = deploys(octopus, "Web")
@@ -173,7 +174,7 @@ def test_only_its_own_interventions_tell_the_rebuild_of_a_parked_waiter(
     """A run at work that is taken for a waiter does not make its machines busy."""
     from app.store.connection import connect
 
-    board = Board(connect(redis_url), namespace=namespace)
+    board = OpenBoard(connect(redis_url), namespace=namespace)
     context, clock = make_context(board), Clock(board)
     at_work, client = claimed_by_others(context)
     board.sweep()

@@ -116,7 +116,7 @@ def test_dead_letters(case):
 
 
 def test_dead_letters_are_those_of_octowait(case, settings):
-    case.gate.services.dead.keep(job="reconcile", error="KeyError: 'x'")
+    case.gate.services.dead_jobs.keep(job="reconcile", error="KeyError: 'x'")
 
     with open_case(settings, case.gate, is_here=False) as opened_case:
         (finding,) = on_octowait.failed_jobs(opened_case)

@@ -131,7 +131,7 @@ def test_events_that_had_to_be_asked_for_did_not_come(case, octopus, board):
 
 
 def test_events_from_before_octowait_are_not_missing(case, octopus, board):
-    board.client.delete(board.keys.timeline)
+    case.gate.services.client.delete(case.gate.services.keys.timeline)
     board.join(Run("ServerTasks-9"), {"Machines-7"}, ttl=timedelta(minutes=9))
     octopus.events = [an_event(number=1, task=1, occurred=ago(300))]
 

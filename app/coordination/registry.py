@@ -1,0 +1,45 @@
+"""What is known of runs and machines by their ids."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from app.store.connection import Client
+from app.store.keys import Keys
+from app.store.scripts import translated
+
+
+class Registry:
+    """Reads runs and machines. All methods raise `StoreError`."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def runs(self, task_ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+        """The runs of those ids that are known, by task id in lower case."""
+        return self._values(self._keys.runs, task_ids)
+
+    def machine_names(self, machine_ids: Iterable[str]) -> dict[str, str]:
+        """The names of those machines that are known, else their ids, by id in lower case."""
+        found = self._values(self._keys.machines, machine_ids)
+        return {machine: record.get("name") or record["id"] for machine, record in found.items()}
+
+    def machine_named(self, text: str) -> str | None:
+        """The id of the machine whose id or whose name this is, whatever its case; None if there is none."""
+        with translated():
+            raws: Any = self._client.hvals(self._keys.machines)
+        wanted, machines = text.lower(), [json.loads(raw) for raw in raws]
+        for field in ("id", "name"):
+            for machine in machines:
+                if str(machine.get(field) or "").lower() == wanted:
+                    return str(machine["id"])
+        return None
+
+    def _values(self, key: str, ids: Iterable[str]) -> dict[str, Any]:
+        wanted = sorted({name.lower() for name in ids})
+        with translated():
+            raws: Any = self._client.hmget(key, wanted) if wanted else []
+        return {name: json.loads(raw) for name, raw in zip(wanted, raws, strict=True) if raw}
