@@ -2,6 +2,9 @@
 
 A script is ``app/<room>/lua/<verb>.lua``, and the parts of its room's library are in ``lua/lib/``. The line
 ``-- needs: a, b`` in the header of a script, or of a part, names the parts that it builds on.
+
+Most of the library is there to end what is due, which most calls have nothing to do with. So there are two texts of a
+script that needs the part `DUE`: one with it, which is enough while nothing is due, and one with `EXPIRY` instead.
 """
 
 from __future__ import annotations
@@ -23,6 +26,9 @@ from app.store.keys import Keys
 #: Where the rooms are.
 APP = Path(__file__).parent.parent
 
+#: A part that makes a script answer {"due"}, with nothing changed, where it takes the other one to go on.
+DUE, EXPIRY = "due", "expiry"
+
 
 def needs(text: str) -> list[str]:
     """The parts that a script or a part says it builds on, e.g. ``["keys", "runs"]``."""
@@ -31,16 +37,21 @@ def needs(text: str) -> list[str]:
 
 
 @cache
-def source(room: str, verb: str) -> str:
-    """The text of a script behind the parts that it needs and those that they need: each once, behind its own."""
+def source(room: str, verb: str, *, with_expiry: bool = False) -> str:
+    """The text of a script behind the parts that it needs and those that they need: each once, behind its own.
+
+    Args:
+        with_expiry: With `EXPIRY` in the place of `DUE`.
+    """
     parts: dict[str, str] = {}
 
     def read(name: str) -> str:
         text = (APP / room / "lua" / f"{name}.lua").read_text()
         for part in needs(text):
-            if part not in parts:
-                needed = read(f"lib/{part}")
-                parts[part] = needed
+            chosen = EXPIRY if with_expiry and part == DUE else part
+            if chosen not in parts:
+                needed = read(f"lib/{chosen}")
+                parts[chosen] = needed
         return text
 
     own = read(verb)
@@ -81,7 +92,7 @@ class Scripts:
     def __init__(self, client: Client, keys: Keys, *, offset_ms: int = 0) -> None:
         self._client = client
         self._keys = keys.all()
-        self._scripts: dict[str, Script] = {}
+        self._scripts: dict[tuple[str, bool], Script] = {}
         self.offset_ms = offset_ms
 
     def __call__(self, name: str, *args: str | int) -> Sequence[Any]:
@@ -90,9 +101,14 @@ class Scripts:
         Raises:
             StoreError: as `translated` says.
         """
-        script = self._scripts.get(name)
+        answer = self._call(name, args)
+        return answer if answer[0] != b"due" else self._call(name, args, with_expiry=True)
+
+    def _call(self, name: str, args: Sequence[str | int], *, with_expiry: bool = False) -> Sequence[Any]:
+        script = self._scripts.get((name, with_expiry))
         if script is None:
-            script = self._scripts[name] = load(self._client, "coordination", name)
+            script = self._client.register_script(source("coordination", name, with_expiry=with_expiry))
+            self._scripts[name, with_expiry] = script
         with translated():
             answer: Sequence[Any] = script(self._keys, [self.offset_ms, *args])
         return answer

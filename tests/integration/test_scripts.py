@@ -1,15 +1,22 @@
 import re
+from datetime import timedelta
 
 import pytest
 
 from app.domain.run import Run
+from app.domain.status import State
 from app.store.connection import connect
 from app.store.errors import StoreError, StoreUnreachable
 from app.store.keys import NAMES
-from app.store.scripts import APP, needs, source
+from app.store.scripts import APP, DUE, EXPIRY, load, needs, source
 from tests.conftest import opened
 from tests.lua_names import defined, used
 from tests.open_board import OpenBoard
+
+
+def text_of(room, name):
+    return (APP / room / "lua" / f"{name}.lua").read_text()
+
 
 ROOMS = ("coordination", "history")
 
@@ -19,6 +26,7 @@ PARTS = sorted((room, f"lib/{path.stem}") for room in ROOMS for path in (APP / r
 
 #: Those of the board, which get all of its keys; the others bring their own.
 BOARD = [(room, verb) for room, verb in VERBS if "lib/keys.lua: " in source(room, verb)]
+LIGHT = [(room, verb) for room, verb in BOARD if DUE in needs(text_of(room, verb))]
 OTHERS = [script for script in VERBS if script not in BOARD]
 
 #: Commands that Redis 6.2 has, as far as scripts may want them.
@@ -31,10 +39,6 @@ REDIS_6_2 = set(
     ZRANK ZPOPMIN XADD XLEN XRANGE XREVRANGE XTRIM XDEL PUBLISH
     """.split()
 )
-
-
-def text_of(room, name):
-    return (APP / room / "lua" / f"{name}.lua").read_text()
 
 
 def header_and_body(room, name):
@@ -124,9 +128,8 @@ def test_header_of_the_library_lists_the_kinds_of_deadlines_and_holders():
     assert written == set(re.search(r"NUL (\S+) NUL task id, and machine NUL reservation", header)[1].split("|"))
 
 
-def needed(room, text):
-    """The parts that define what *text* uses."""
-    names = used(text)
+def parts_with(room, names):
+    """The parts that define one of *names*."""
     return {
         part.removeprefix("lib/") for where, part in PARTS if where == room and defined(text_of(room, part)) & names
     }
@@ -136,8 +139,59 @@ def needed(room, text):
 def test_needs_are_the_parts_that_define_what_is_used(room, name):
     text = text_of(room, name)
 
-    assert set(needs(text)) == needed(room, text)
+    # Two parts define expire_due, and one of them is named.
+    chosen = {DUE, EXPIRY} & set(needs(text))
+    assert len(chosen) == ("expire_due" in used(text))
+    assert set(needs(text)) == parts_with(room, used(text) - {"expire_due"}) | chosen
     assert len(needs(text)) == len(set(needs(text)))
+
+
+@pytest.mark.parametrize(("room", "verb"), VERBS)
+def test_only_who_ends_runs_carries_what_ends_those_that_are_due(room, verb):
+    names = needs(text_of(room, verb))
+
+    assert (EXPIRY in names) == ("ends" in names)
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+@pytest.mark.parametrize(("room", "verb"), LIGHT)
+def test_script_changes_nothing_where_another_text_has_to_end_what_is_due(
+    board, clock, a_run, namespace, room, verb, is_closed
+):
+    def everything():
+        return {key: board.client.dump(key) for key in board.client.keys(f"*{namespace}*")}
+
+    board.join(a_run(), {"Machines-7"})
+    board.join(a_run(), {"Machines-7"})
+    if is_closed:
+        board.close(by="ann", reason="")
+    else:
+        clock.advance(timedelta(hours=1))
+    before = everything()
+
+    arguments = [board.script.offset_ms, *("1" for _ in listed("ARGV", text_of(room, verb)))]
+    assert load(board.client, room, verb)(board.keys.all(), arguments) == [b"due"]
+
+    assert everything() == before and len(before) > 5
+
+
+@pytest.mark.parametrize(("room", "verb"), LIGHT)
+def test_texts_of_a_script_differ_in_the_parts_in_front_of_it(room, verb):
+    light, full = source(room, verb), source(room, verb, with_expiry=True)
+    due, expiry = text_of(room, f"lib/{DUE}"), text_of(room, f"lib/{EXPIRY}")
+
+    assert light.endswith(text_of(room, verb)) and full.endswith(text_of(room, verb))
+    assert due in light and expiry not in light
+    assert due not in full and expiry in full
+
+
+def test_what_is_due_ends_before_a_script_that_carries_little_answers(board, clock, a_run):
+    board.join(a_run(), {"Machines-7"})
+    waiter = a_run()
+    board.join(waiter, {"Machines-7"}, ttl=timedelta(seconds=10))
+    clock.advance(timedelta(seconds=11))
+
+    assert board.place(waiter.task_id).state == State.EXPIRED
 
 
 @pytest.mark.parametrize(("room", "name"), [*VERBS, *PARTS])
@@ -150,7 +204,7 @@ def test_every_name_is_defined_by_somebody(room, name):
 def test_no_name_is_defined_twice():
     names = [name for room, part in PARTS for name in defined(text_of(room, part))]
 
-    assert len(names) > 50 and len(names) == len(set(names))
+    assert len(names) > 50 and sorted(names) == sorted([*set(names), "expire_due"])
 
 
 @pytest.mark.parametrize(("room", "verb"), VERBS)

@@ -1,7 +1,7 @@
 -- cancelling.lua: remember since when Octopus has been trying to cancel a task; after long it gives up, and calls it canceled
 -- while its script may still run.
 --
--- needs: clock, runs, expiry
+-- needs: clock, due, runs
 --
 -- ARGV[2]  task id
 -- ARGV[3]  seen  the version of the run that the caller decided on

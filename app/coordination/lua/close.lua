@@ -1,6 +1,6 @@
 -- close.lua: grant nobody until it has been found out anew who runs where (rule 15). Who holds goes on.
 --
--- needs: clock, keys, runs, lines, expiry
+-- needs: clock, keys, due, runs, lines
 --
 -- ARGV[2]  who and why, JSON: by, reason
 --

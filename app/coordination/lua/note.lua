@@ -1,6 +1,6 @@
 -- note.lua: write a record of something that changed nothing on the board.
 --
--- needs: runs, expiry
+-- needs: due, runs
 --
 -- ARGV[2]  kind
 -- ARGV[3]  cause, or ""

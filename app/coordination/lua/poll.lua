@@ -1,6 +1,6 @@
 -- poll.lua: a run as it stands now.
 --
--- needs: runs, lines, expiry, view
+-- needs: due, runs, lines, view
 --
 -- ARGV[2]  task id
 -- ARGV[3]  "poll": its step asks, which is a sign of life and collects a grant; "look": somebody else does

@@ -1,6 +1,6 @@
 -- presume.lua: some machines of a run are known, and not whether there are more: these are busy until all are (rule 19).
 --
--- needs: runs, plans, expiry
+-- needs: due, runs, plans
 --
 -- ARGV[2]  task id
 -- ARGV[3]  machine ids, JSON

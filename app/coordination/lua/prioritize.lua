@@ -1,6 +1,6 @@
 -- prioritize.lua: move a waiting run in all its lines; among equals it keeps its arrival.
 --
--- needs: keys, runs, circles, grants, expiry, view
+-- needs: keys, due, runs, circles, grants, view
 --
 -- ARGV[2]  task id
 -- ARGV[3]  priority, higher is sooner

@@ -1,6 +1,6 @@
 -- put_off.lua: the intervention of a parked run could not be answered yet: try again later.
 --
--- needs: clock, keys, runs, expiry
+-- needs: clock, keys, due, runs
 --
 -- ARGV[2]  task id
 -- ARGV[3]  pause, ms

@@ -1,6 +1,6 @@
 -- refuse_plan.lua: Octopus has said for good that it tells nothing of a run, so its machines are presumed busy only so long.
 --
--- needs: clock, keys, runs, expiry
+-- needs: clock, keys, due, runs
 --
 -- ARGV[2]  task id
 -- ARGV[3]  for how long from now, ms

@@ -2,7 +2,7 @@
 --
 -- A claim whose first request comes late, or twice, hears of a grant that nobody tells its run of: its step has left.
 --
--- needs: clock, keys, runs, expiry
+-- needs: clock, keys, due, runs
 --
 -- ARGV[2]  task id
 -- ARGV[3]  seen  the version of the run that the caller decided on

@@ -1,6 +1,6 @@
 -- reserve.lua: grant a machine to nobody new until its reservation ends (rule 13). Reserving again changes note and end.
 --
--- needs: clock, keys, runs, expiry
+-- needs: clock, keys, due, runs
 --
 -- ARGV[2]  machine id
 -- ARGV[3]  the reservation, JSON: note, by, until_ms (optional)

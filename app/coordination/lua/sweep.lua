@@ -1,6 +1,6 @@
 -- sweep.lua: end what is due, forget what is older than the retention, and notice when nobody served for a while.
 --
--- needs: clock, keys, runs, lines, expiry
+-- needs: clock, keys, due, runs, lines
 --
 -- ARGV[2]  "1" when this is the sweep of somebody who serves waiters, so that a long gap since the last was an outage
 -- ARGV[3]  retention, ms

@@ -1,6 +1,6 @@
 -- unreserve.lua: end the reservation of a machine and grant who is first there.
 --
--- needs: keys, reservations, expiry
+-- needs: keys, due, reservations
 --
 -- ARGV[2]  machine id
 -- ARGV[3]  who does it

@@ -1,6 +1,6 @@
 -- watched.lua: who holds a machine that somebody waits for, and which parked runs wait.
 --
--- needs: keys, lines, expiry
+-- needs: keys, due, lines
 --
 -- ARGV[2]  most  how many machines with a line are looked at
 --
