@@ -14,7 +14,19 @@ from importlib import import_module
 from tests.bench.report import Bench, Report
 
 #: In the order of the targets; each is a module of this package with a function of the name ``run``.
-NAMES = ("handoff", "http_waits", "steps", "scale", "memory", "webhook", "timeline", "pages", "octopus", "soak")
+NAMES = (
+    "handoff",
+    "http_waits",
+    "steps",
+    "scale",
+    "memory",
+    "webhook",
+    "timeline",
+    "pages",
+    "octopus",
+    "soak",
+    "scripts",
+)
 
 ALIASES = {"http": "http_waits"}
 
@@ -24,6 +36,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join((*ALIASES, *NAMES)))
     parser.add_argument("--quick", action="store_true", help="fewer and smaller, in 5 min instead of 25")
     parser.add_argument("--seed", type=int, help="of the soak's chance (default: always the same)")
+    parser.add_argument(
+        "--write", action="store_true", help="into docs/reference/measurements.md, where a bench has a part in it"
+    )
     arguments = parser.parse_args()
     names = [ALIASES.get(name, name) for name in arguments.names] or list(NAMES)
     unknown = sorted(set(names) - set(NAMES))
@@ -32,7 +47,7 @@ def main() -> None:
     # Ended from outside, it ends its servers all the same.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _raise_descriptors()
-    report = Report(quick=arguments.quick, seed=arguments.seed)
+    report = Report(quick=arguments.quick, seed=arguments.seed, writes=arguments.write)
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, loopback only.")
     for name in names:
         began = time.monotonic()

@@ -37,10 +37,12 @@ class Report:
 
     Args:
         seed: Of what is left to chance, where a bench takes one; None: its own.
+        writes: A bench with a section in docs/reference/measurements.md writes it.
     """
 
-    def __init__(self, *, quick: bool, seed: int | None = None) -> None:
+    def __init__(self, *, quick: bool, seed: int | None = None, writes: bool = False) -> None:
         self.quick = quick
+        self.writes = writes
         self.seed = seed
         self.checks: list[Check] = []
 

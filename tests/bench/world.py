@@ -99,11 +99,11 @@ def fill(board: OpenBoard, wishes: Iterable[tuple[Run, Collection[str]]], *, ttl
     for batch in _batches(wishes, 1000):
         with board.client.pipeline(transaction=False) as pipe:
             for run, machines in batch:
-                pipe.evalsha(sha, len(keys), *keys, 0, run.task_id, _request(run, machines, ttl))
+                pipe.evalsha(sha, len(keys), *keys, 0, run.task_id, request(run, machines, ttl))
             pipe.execute()
 
 
-def _request(run: Run, machines: Collection[str], ttl: timedelta) -> str:
+def request(run: Run, machines: Collection[str], ttl: timedelta) -> str:
     return json.dumps(
         {
             "machines": sorted(machines),

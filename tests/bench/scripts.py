@@ -1,0 +1,155 @@
+"""The scripts of the board with the whole library in front of them, and with the parts that they need only."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from app.coordination.board import Board
+from app.domain.run import Run
+from app.store.scripts import APP, source
+from tests.bench.measurements import markdown_table, write_section
+from tests.bench.report import Report, number
+from tests.bench.world import board_on, directory, embedded, fill, new_run, request
+
+LUA = APP / "coordination/lua"
+TTL = timedelta(hours=1)
+
+#: Calls in one batch, of which Redis tells the time.
+BATCH = 40
+
+WAITERS = 10
+
+Texts = dict[str, str]
+
+
+def run(report: Report) -> None:
+    """Print bytes, the time of SCRIPT LOAD, and that of a call inside Redis: the least of some rounds of both."""
+    # Joining takes all of the library.
+    library = source("coordination", "join").removesuffix(_own("join"))
+    verbs = sorted(path.stem for path in LUA.glob("*.lua") if "lib/keys.lua: " in source("coordination", path.stem))
+    forms = {"whole library": {verb: library + _own(verb) for verb in verbs},
+             "its parts": {verb: source("coordination", verb) for verb in verbs}}  # fmt: skip
+    with directory() as where, embedded(where) as url, board_on(url) as board:
+        loads = _loads(report, board, forms)
+        calls = _calls(report, board, forms)
+    sizes = _rows(
+        verbs, lambda form, verb: f"{len(forms[form][verb].encode()):,}", lambda form, verb: number(loads[form, verb])
+    )
+    times = _rows(list(_BATCHES), lambda form, verb: number(calls[form, verb]))
+    size_columns = ("script", *(f"bytes, {form}" for form in forms), *(f"load µs, {form}" for form in forms))
+    time_columns = ("script", *(f"call µs, {form}" for form in forms))
+    report.table("Bytes, and SCRIPT LOAD", size_columns, sizes)
+    report.table("A call, inside Redis", time_columns, times)
+    for verb in _BATCHES:
+        ratio = calls["its parts", verb] / calls["whole library", verb]
+        report.check("scripts", f"{verb}: its parts ÷ whole library", ratio, 1.1)
+    if report.writes:
+        write_section(
+            "scripts", "\n\n".join((_PREFACE, markdown_table(size_columns, sizes), markdown_table(time_columns, times)))
+        )
+
+
+_PREFACE = f"""## Lua scripts
+
+`make bench ARGS="scripts --write"`
+
+Each script with the whole library in front of it, as all had it once, and with the parts that it needs.
+A load is a `SCRIPT LOAD` by a server that does not know the script.
+A call is an `EVALSHA` without the way to Redis, in a namespace with a line of {WAITERS}; a join is granted at once.
+The least of some rounds, in which both forms take turns: whatever else the machine does only adds."""
+
+
+def _own(verb: str) -> str:
+    return (LUA / f"{verb}.lua").read_text()
+
+
+def _rows(verbs: Sequence[str], *cells: Callable[[str, str], str]) -> list[list[str]]:
+    return [[verb, *(cell(form, verb) for cell in cells for form in ("whole library", "its parts"))] for verb in verbs]
+
+
+def _loads(report: Report, board: Board, forms: dict[str, Texts]) -> dict[tuple[str, str], float]:
+    """µs by form and verb."""
+    took = defaultdict(list)
+    for _ in range(int(report.pick(5, 20))):
+        for form, texts in forms.items():
+            for verb, text in texts.items():
+                board.client.script_flush()
+                began = time.perf_counter()
+                board.client.script_load(text)
+                took[form, verb].append(1e6 * (time.perf_counter() - began))
+    return {key: min(values) for key, values in took.items()}
+
+
+def _calls(report: Report, board: Board, forms: dict[str, Texts]) -> dict[tuple[str, str], float]:
+    """µs by form and verb; each form has a namespace of its own."""
+    worlds = {}
+    for form in forms:
+        worlds[form] = Board(board.client, namespace=form.replace(" ", "-"))
+        worlds[form].open("test")
+        fill(worlds[form], ((new_run(), ["Machines-0"]) for _ in range(WAITERS)), ttl=TTL)
+    took = defaultdict(list)
+    for number_of_round in range(int(report.pick(20, 100))):
+        for verb, arguments in _BATCHES.items():
+            for form in (list, reversed)[number_of_round % 2](list(forms)):
+                took[form, verb].append(_batch(worlds[form], forms[form][verb], arguments(worlds[form])))
+    return {key: min(values) for key, values in took.items()}
+
+
+def _line(board: Board) -> list[str]:
+    """The runs that wait, which do so at one machine."""
+    return [member.decode().rpartition("\0")[2] for member in board.client.zrange(board.keys.lines, 0, -1)]
+
+
+def _batch(board: Board, text: str, calls: Sequence[Sequence[str]]) -> float:
+    """µs of a call, as Redis counts them."""
+    keys = board.keys.all()
+    sha = board.client.script_load(text)
+    board.client.config_resetstat()
+    with board.client.pipeline(transaction=False) as pipe:
+        for arguments in calls:
+            pipe.evalsha(sha, len(keys), *keys, 0, *arguments)
+        answers = pipe.execute()
+    assert not any(answer[0] in (b"due", b"unknown", b"nothing") for answer in answers)
+    return float(board.client.info("commandstats")["cmdstat_evalsha"]["usec_per_call"])
+
+
+def _polls(board: Board) -> list[list[str]]:
+    """Of the last one in the line."""
+    return [[_line(board)[-1], "poll"]] * BATCH
+
+
+def _notes(board: Board) -> list[list[str]]:
+    return [["caught_up", "", json.dumps({"applied": 1})]] * BATCH
+
+
+def _unreserves(board: Board) -> list[list[str]]:
+    machines = [f"Machines-{n}" for n in range(1, BATCH + 1)]
+    for machine in machines:
+        board.reserve(machine, note="disk", by="ann")
+    return [[machine, "ann"] for machine in machines]
+
+
+def _joins(board: Board) -> list[list[str]]:
+    """Of runs that are granted, each on a machine and of a project of its own; those before give them back."""
+    for _, _, task in (member.decode().split("\0") for member in board.client.zrange(board.keys.holders, 0, -1)):
+        board.release(task)
+    fill(board, ((new_run(), ["Machines-0"]) for _ in range(WAITERS - len(_line(board)))), ttl=TTL)
+    return [[run.task_id, request(run, [f"Machines-{n}"], TTL)] for n, run in enumerate(_runs(), start=1)]
+
+
+def _runs() -> list[Run]:
+    runs = [new_run() for _ in range(BATCH)]
+    return [replace(run, info={**run.info, "project": {"id": f"Projects-{n}"}}) for n, run in enumerate(runs)]
+
+
+_BATCHES: dict[str, Callable[[Board], list[list[str]]]] = {
+    "poll": _polls,
+    "note": _notes,
+    "unreserve": _unreserves,
+    "join": _joins,
+}
