@@ -15,7 +15,6 @@ from pydantic import Field
 
 from app.domain.ledger import By
 from app.domain.records import Filter, Record
-from app.history.machine_intervals import MachinePast
 from app.queries.names import names_of
 from app.services import Services
 from app.settings import Token
@@ -123,9 +122,8 @@ def _chart(gate: Services, track: Track, number: int) -> Mapping[str, Any]:
 
 
 def _tracks(gate: Services, window: Window, machine_id: str | None, project_id: str | None) -> dict[str, Track]:
-    past = MachinePast(gate.past, gate.timeline)
     span = {"from_ms": window.from_ms, "to_ms": window.until_ms}
-    told = past.of_machine(machine_id, **span) if machine_id else past.of_all(**span)
+    told = gate.past.of_machine(machine_id, **span) if machine_id else gate.past.of_all(**span)
     tracks: dict[str, Track] = {}
     is_wanted: set[str] = set()
     closures = []

@@ -11,7 +11,6 @@ from markupsafe import Markup
 from app.domain.intervals import Told
 from app.domain.narrative import Names as Known
 from app.domain.replay import Wait
-from app.history.machine_intervals import MachinePast
 from app.queries.names import names_of
 from app.services import Services
 from app.web.charts.svg import Names, chart, said
@@ -27,9 +26,8 @@ MOST_NAMED = 3000
 def track_of(gate: Services, machine_id: str, window: Window) -> Track:
     """What the machine saw in the window."""
     track = Track(window, machine_id)
-    past = MachinePast(gate.past, gate.timeline)
     span = {"from_ms": window.from_ms, "to_ms": window.until_ms + 1}
-    for told in past.of_machine(machine_id, **span, least_ms=window.least_ms):
+    for told in gate.past.of_machine(machine_id, **span, least_ms=window.least_ms):
         track.add(told)
     return track
 
