@@ -15,7 +15,8 @@ from app.domain.status import Place, State
 from app.jobs import RESOLVE
 from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import OctopusError
-from app.octopus.values import Deployment, RunbookRun, Task
+from app.octopus.runs import Deployment, RunbookRun
+from app.octopus.tasks import Task
 from workers.by_space import BySpace
 from workers.context import Context, about_task
 

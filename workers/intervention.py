@@ -15,8 +15,9 @@ from app.domain.terms import shows_terms
 from app.jobs import RESUME
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusDenied, OctopusError
+from app.octopus.interruptions import Interruption
 from app.octopus.interventions import REMEDY, Claim, contradiction_of, has_own_step, is_candidate, is_own
-from app.octopus.values import Interruption, Task
+from app.octopus.tasks import Task
 from workers.context import Context
 
 log = structlog.get_logger()

@@ -11,8 +11,11 @@ from app.domain.errors import InvalidId
 from app.domain.ids import checked_id, distinct_ids
 from app.domain.plan import PlannedAction, Target
 from app.octopus.client import IDS_A_PAGE, OctopusClient
+from app.octopus.documents import DeploymentTarget
 from app.octopus.errors import OctopusError
-from app.octopus.values import Deployment, Machine, PlanSource, RunbookRun, Task
+from app.octopus.previews import PlanSource
+from app.octopus.runs import Deployment, RunbookRun
+from app.octopus.tasks import Task
 
 log = structlog.get_logger()
 
@@ -125,13 +128,13 @@ class _MachineList:
     def __init__(self, octopus: OctopusClient, space: str | None) -> None:
         self._octopus = octopus
         self._space = space
-        self._rest: Iterator[Machine] | None = None
+        self._rest: Iterator[DeploymentTarget] | None = None
         self._by_name: dict[str, Target] = {}
 
     def named(self, names: Collection[str]) -> Mapping[str, Target]:
         wanted = {name.lower() for name in names}
         if self._rest is None:
-            self._rest = self._octopus.each_machine(space=self._space)
+            self._rest = self._octopus.all_machines(space=self._space)
         try:
             while wanted - self._by_name.keys() and (machine := next(self._rest, None)):
                 self._by_name[machine.name.lower()] = Target(machine.id, machine.name, machine.tags)

@@ -15,8 +15,9 @@ from app.domain.terms import parse_terms, shows_terms
 from app.jobs import CATCH_UP, REBUILD
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusError
+from app.octopus.interruptions import Interruption
 from app.octopus.interventions import Claim, is_candidate
-from app.octopus.values import Interruption, Task
+from app.octopus.tasks import Task
 from workers.active_tasks import began_ms, tell, tell_paused
 from workers.context import Context, current
 from workers.intervention import judge, see_override

@@ -19,7 +19,7 @@ from app.domain.status import Place
 from app.jobs import RECONCILE
 from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import OctopusDenied, OctopusError, OctopusMissing
-from app.octopus.values import Task
+from app.octopus.tasks import Task
 from app.settings import Settings
 from workers.active_tasks import list_active, tell_starts
 from workers.by_space import BySpace, why_of

@@ -29,7 +29,8 @@ from app.octopus.errors import (
     OctopusUnreachable,
 )
 from app.octopus.first_step import first_action
-from app.octopus.values import Deployment, RunbookRun, Task
+from app.octopus.runs import Deployment, RunbookRun
+from app.octopus.tasks import Task
 from app.store.errors import StoreError
 from workers.context import Context, about_task, current
 from workers.lookup import Lookup, Plan

@@ -15,7 +15,7 @@ from app.domain.status import Place
 from app.jobs import RESUME
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusDenied, OctopusError
-from app.octopus.values import Interruption
+from app.octopus.interruptions import Interruption
 from app.store.errors import StoreError
 from workers.context import Context, about, current
 from workers.intervention import find, note_answer

@@ -10,7 +10,9 @@ from typing import Any
 from app.client.api import Gate
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusError
-from app.octopus.values import Server, Space, Subscription, Task
+from app.octopus.server import Server, Space
+from app.octopus.subscriptions import Subscription
+from app.octopus.tasks import Task
 from app.provision.subscriptions import wanted_categories
 from app.settings import Settings
 from app.store.persistence import Condition

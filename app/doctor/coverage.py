@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from app.doctor.findings import Finding, error, ok, unknown, warning
 from app.domain.terms import TERMS_LINE, has_terms_line
 from app.octopus.first_step import MANUAL, SCRIPT_HEADER
-from app.octopus.values import Action, Deployment, Project, Step, Template
+from app.octopus.processes import Action, Project, Step, Template
+from app.octopus.runs import Deployment
 
 #: What of a script without its header calls octowait.
 _CALL = "/api/waits/"

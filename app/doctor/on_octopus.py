@@ -8,8 +8,10 @@ from app.doctor.case import Case
 from app.doctor.findings import Finding, error, ok, unknown, warning
 from app.domain.durations import words
 from app.octopus.errors import OctopusDenied, OctopusError
+from app.octopus.interruptions import Interruption
 from app.octopus.interventions import REMEDY, is_candidate, is_own
-from app.octopus.values import Interruption, Permissions, Task
+from app.octopus.server import Permissions
+from app.octopus.tasks import Task
 
 #: What nothing works without, and what for. Source: Permission.cs of OctopusClients.
 READING = {

@@ -8,7 +8,8 @@ from app.doctor.case import Case
 from app.doctor.coverage import Use, examine, others_of, shared
 from app.doctor.findings import Finding, ok, unknown
 from app.octopus.errors import OctopusError
-from app.octopus.values import Space, Template
+from app.octopus.processes import Template
+from app.octopus.server import Space
 
 #: Deployments of each space that are looked at, the latest ones.
 MOST_DEPLOYMENTS = 300

@@ -10,7 +10,8 @@ from app.doctor.case import Case
 from app.doctor.findings import Finding, error, ok, unknown, warning
 from app.domain.durations import words
 from app.domain.events import Unreadable, parse_event
-from app.octopus.values import Space, Subscription, SubscriptionSpec
+from app.octopus.server import Space
+from app.octopus.subscriptions import Subscription, SubscriptionSpec
 from app.provision.subscriptions import differences, name_of, own, secret_of, url_of
 
 #: An event is sent within this, unless something is wrong: 30 s until Octopus looks, 20 s until a node takes the task,

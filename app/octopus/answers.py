@@ -18,8 +18,7 @@ from app.octopus.errors import (
     OctopusRejected,
     OctopusUnreadable,
 )
-from app.octopus.fields import parse_complaint
-from app.octopus.values import Resource
+from app.octopus.shapes import Resource, list_of, mapping_of, text
 
 _RETRIED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
@@ -128,7 +127,10 @@ def seconds_of(retry_after: str | None) -> float | None:
 
 
 def _complaint(answer: requests.Response) -> str:
+    """What an error answer says was wrong, or nothing."""
     try:
-        return parse_complaint(answer.json())
+        body = mapping_of(answer.json())
     except (ValueError, RecursionError):
         return ""
+    errors = [entry for entry in list_of(body.get("Errors")) if isinstance(entry, str)]
+    return " ".join(filter(None, [text(body, "ErrorMessage"), *errors]))[:300]

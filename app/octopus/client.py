@@ -6,13 +6,17 @@ import copy
 import time
 from collections.abc import Callable
 
+from app.octopus.documents import Documents
+from app.octopus.interruptions import Interruptions
+from app.octopus.processes import Processes
 from app.octopus.resources import IDS_A_PAGE as IDS_A_PAGE
 from app.octopus.runs import Runs
-from app.octopus.setup import Setup
+from app.octopus.server import ServerCalls
+from app.octopus.subscriptions import Subscriptions
 from app.octopus.transport import ATTEMPTS, MAX_WAIT_SECONDS, TIMEOUT, Budget, Manner, Reach, Transport
 
 
-class OctopusClient(Runs, Setup):
+class OctopusClient(Runs, Interruptions, Documents, Subscriptions, Processes, ServerCalls):
     """Everything octowait asks Octopus. Not for use by several threads at once.
 
     Every method raises `OctopusError`; its ``permanent`` says whether trying again can help. With a budget, every

@@ -1,85 +1,98 @@
-"""How a field of any resource is read, and what every answer has.
+"""How fields of resources are read into values: tolerant types, and `Value`, which dataclasses of those derive from.
 
-A field of another shape than expected counts as missing, where nothing else is said.
+A value has an annotation for each of its fields. Octopus's name of a field is its own in PascalCase, unless `at` says
+another; with `WHOLE`, its validator gets the whole resource. A field of another shape than expected counts as missing,
+where nothing else is said; fields come and go with the version, so only what nothing can be done without is demanded.
 
 Source: the REST API reference of 2026.3, canned responses and models of OctopusClients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import Annotated, Any, Self
 
+from pydantic import AliasPath, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_pascal
+
+from app.domain.events import milliseconds
 from app.octopus.errors import OctopusUnreadable
-from app.octopus.values import Page, Resource
+from app.octopus.shapes import Resource, ids_of, mapping_of, text, text_of, word_of
 
 
-def parse_page(resource: Resource) -> Page:
-    """Raises: OctopusUnreadable: no list ``Items``."""
-    items = resource.get("Items")
-    if not isinstance(items, list):
-        raise OctopusUnreadable("collection: Items is missing: expected a list")
-    return Page(tuple(item for item in items if isinstance(item, dict)), "Page.Next" in mapping(resource, "Links"))
+class Value:
+    """What a dataclass derives from that is made of a resource."""
+
+    __pydantic_config__ = ConfigDict(alias_generator=to_pascal)
+
+    @classmethod
+    def read(cls, resource: object, **context: Any) -> Self:
+        """*resource* as a value; *context* is for its validators.
+
+        Raises:
+            OctopusUnreadable: it lacks what is demanded; the message names the kind of value and the field.
+        """
+        whole = mapping_of(resource)
+        # Half a surrogate pair in the name of any field would make pydantic refuse all of them.
+        fields = {name: field for name, field in whole.items() if name.isascii()}
+        try:
+            return cls._adapter().validate_python({**fields, _WHOLE: whole}, context=context)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+        kind = re.sub("(?<=[a-z])(?=[A-Z])", " ", cls.__name__).lower()
+        name = ".".join(str(part) for part in first["loc"] if part != _WHOLE)
+        reason = str(first.get("ctx", {}).get("error", _MISSING))
+        raise OctopusUnreadable(": ".join(filter(None, [kind, name, reason])))
+
+    @classmethod
+    @cache
+    def _adapter(cls) -> TypeAdapter[Self]:
+        return TypeAdapter(cls)
+
+    @classmethod
+    def read_all(cls, resources: Iterable[object]) -> tuple[Self, ...]:
+        """`read` each."""
+        return tuple(cls.read(resource) for resource in resources)
 
 
-def parse_id(resource: Resource) -> str | None:
-    """The id of any resource."""
-    return text(resource, "Id")
+_WHOLE = "*"
+_MISSING = "missing, expected a text"
+
+#: For a field that depends on several of the resource.
+WHOLE = Field(validation_alias=_WHOLE)
 
 
-def parse_complaint(resource: object) -> str:
-    """What an error answer says was wrong, or nothing."""
-    if not isinstance(resource, dict):
-        return ""
-    errors = [entry for entry in array(resource, "Errors") if isinstance(entry, str)]
-    return " ".join(filter(None, [text(resource, "ErrorMessage"), *errors]))[:300]
+def at(*path: str) -> Any:
+    """Where a field stands in the resource, if not below its own name."""
+    return Field(validation_alias=AliasPath(*path))
 
 
-def required(resource: object, name: str, what: str) -> str:
-    """Raises: OctopusUnreadable: *what* is no object, or has no such text."""
-    value = text(resource, name) if isinstance(resource, Mapping) else None
-    if value is None:
-        raise OctopusUnreadable(f"{what}: {name} is missing: expected a text")
-    return value
+def is_word(word: str) -> PlainValidator:
+    """For a field that is true where Octopus says this word."""
+    return PlainValidator(lambda value: word_of(value) == word)
 
 
-def text(resource: Resource, name: str) -> str | None:
-    """A text without the space around it; None where nothing is left."""
-    value = resource.get(name)
-    return value.strip() or None if isinstance(value, str) else None
+def first_text(*names: str, default: str = "") -> PlainValidator:
+    """For a field that is `WHOLE`: the first of these fields that is a text."""
+    return PlainValidator(lambda whole: next(filter(None, (text(whole, name) for name in names)), default))
 
 
-def mapping(resource: Resource, name: str) -> Resource:
-    """An object, empty where it is missing."""
-    value = resource.get(name)
-    return value if isinstance(value, dict) else {}
+def _demanded(value: object) -> str:
+    found = text_of(value)
+    if found is None:
+        raise ValueError(_MISSING)
+    return found
 
 
-def array(resource: Resource, name: str) -> list[Any]:
-    """A list, empty where it is missing; of anything."""
-    value = resource.get(name)
-    return value if isinstance(value, list) else []
-
-
-def property_text(resource: Resource, name: str) -> str:
-    """A property of a step or an action: text, or an object where it is sensitive."""
-    return text(mapping(resource, "Properties"), name) or ""
-
-
-def texts(value: object) -> Iterator[str]:
-    """Every text in *value*, which came from JSON and so is no deeper than Python's stack."""
-    if isinstance(value, str) and value.strip():
-        yield value.strip()
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from texts(inner)
-
-
-def ids(resource: Resource, name: str) -> tuple[str, ...]:
-    """A list of ids; a missing one is empty, a mangled one is not: fewer machines would be made busy than are."""
-    value = resource.get(name)
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise OctopusUnreadable(f"{name}: expected a list of ids")
-    return tuple(value)
+Demanded = Annotated[str, PlainValidator(_demanded)]
+Text = Annotated[str | None, PlainValidator(text_of)]
+TextOrEmpty = Annotated[str, PlainValidator(lambda value: text_of(value) or "")]
+Ids = Annotated[tuple[str, ...], PlainValidator(ids_of)]
+Flag = Annotated[bool, PlainValidator(lambda value: value is True)]
+Number = Annotated[int | None, PlainValidator(lambda value: value if isinstance(value, int) and value > 0 else None)]
+Milliseconds = Annotated[int | None, PlainValidator(milliseconds)]
+Object = Annotated[Resource, PlainValidator(mapping_of)]
+Whole = Annotated[Resource, PlainValidator(mapping_of), WHOLE]
+Name = Annotated[str, first_text("Name", "Id"), WHOLE]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from app.octopus.values import Action, Step
+from app.octopus.processes import Action, Step
 
 #: How our scripts begin, whatever language.
 SCRIPT_HEADER = re.compile(r"^# (wait|claim|release)\.(?:sh|py|ps1): ", re.MULTILINE)

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 from app.domain.terms import TERMS_LINE, has_terms_line, shows_terms
 from app.octopus.first_step import MANUAL
-from app.octopus.values import Action, Deployment, Interruption, RunbookRun, Step, Task
+from app.octopus.interruptions import Interruption
+from app.octopus.processes import Action, Step
+from app.octopus.runs import Deployment, RunbookRun
+from app.octopus.tasks import Task
 
 #: The type of an action that stands for steps which the process does not list.
 _TEMPLATE = "octopus.processtemplate"

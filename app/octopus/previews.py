@@ -1,4 +1,4 @@
-"""The addresses at which different versions of Octopus keep the preview of a deployment or runbook run.
+"""Previews of deployments and runbook runs: the addresses at which versions of Octopus keep them, and what they say.
 
 Of a tenanted run no preview without its tenant is taken: the targets of its tenant would not be in it.
 
@@ -9,12 +9,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from app.octopus.values import PlanSource, Resource
+from pydantic import PlainValidator
+
+from app.domain.plan import PlannedAction
+from app.octopus.documents import DeploymentTarget
+from app.octopus.errors import OctopusUnreadable
+from app.octopus.fields import Demanded, Flag, Ids, Text, Value, at
+from app.octopus.shapes import Resource, mapping_of
 
 #: Times that an address is not there before it is tried after the others.
 MOST_MISSES = 3
+
+
+@dataclass(frozen=True)
+class GitReference(Value):
+    """Where in Git a process was read from. *ref* is a branch or tag, e.g. ``refs/heads/main``."""
+
+    ref: Annotated[Text, at("GitRef")] = None
+    commit: Annotated[Text, at("GitCommit")] = None
+
+
+@dataclass(frozen=True)
+class PlanSource:
+    """What a preview is asked for by: a release, or a runbook or its snapshot. Runs with the same one share it."""
+
+    environment_id: str
+    tenant_id: str | None = None
+    release_id: str | None = None
+    runbook_id: str | None = None
+    snapshot_id: str | None = None
+    project_id: str | None = None
+    git: GitReference | None = None
 
 
 @dataclass(frozen=True)
@@ -99,3 +126,69 @@ def _known(source: PlanSource) -> dict[str, str | None]:
 def _full(ref: str | None) -> str | None:
     """*ref* in full: a branch with a slash in its name is no single part of an address otherwise."""
     return f"refs/heads/{ref}" if ref and "/" in ref and not ref.startswith("refs/") else ref
+
+
+def parse_previews(answer: object) -> tuple[PlannedAction, ...]:
+    """As `parse_preview`, from a list of previews, which was asked for one.
+
+    Raises:
+        OctopusUnreadable: it is no list of one, or as `parse_preview`.
+    """
+    if not isinstance(answer, list) or len(answer) != 1:
+        raise OctopusUnreadable("deployment previews: expected a list of one, as was asked for")
+    return parse_preview(answer[0])
+
+
+def parse_preview(answer: object) -> tuple[PlannedAction, ...]:
+    """The actions of a deployment or runbook run, each with the machines that it will run on.
+
+    Machines that are not available now count, too: they may be back when their step begins.
+
+    Raises:
+        OctopusUnreadable: no list ``StepsToExecute``, or a step whose machines cannot be read: an answer without them
+            would say that no machine is touched.
+    """
+    steps = mapping_of(answer).get("StepsToExecute")
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        raise OctopusUnreadable("deployment preview: StepsToExecute: missing, expected a list of steps")
+    return tuple(map(_planned_action, PlannedStep.read_all(steps)))
+
+
+def _machines(value: object) -> tuple[Resource, ...]:
+    found = [] if value is None else value
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise ValueError("expected a list of machines")
+    return tuple(found)
+
+
+_Machines = Annotated[tuple[Resource, ...], PlainValidator(_machines)]
+
+
+@dataclass(frozen=True)
+class PlannedStep(Value):
+    """A step of a preview."""
+
+    action_id: Text = None
+    is_disabled: Flag = False
+    machines: _Machines = ()
+    unavailable_machines: _Machines = ()
+    #: The names of the machines are given as well, or instead.
+    machine_names: Ids = ()
+
+
+@dataclass(frozen=True)
+class NamedMachine(Value):
+    """A machine without an id."""
+
+    name: Demanded
+
+
+def _planned_action(step: PlannedStep) -> PlannedAction:
+    machines = [*step.machines, *step.unavailable_machines]
+    targets = tuple(DeploymentTarget.read(each).target for each in machines if each.get("Id") is not None)
+    names = [NamedMachine.read(each).name for each in machines if each.get("Id") is None]
+    listed = [name.strip() for name in step.machine_names if name.strip()]
+    if len(listed) > len(machines):
+        covered = {(target.name or "").lower() for target in targets}
+        names += [name for name in listed if name.lower() not in covered]
+    return PlannedAction(step.action_id, targets, tuple(dict.fromkeys(names)), step.is_disabled)

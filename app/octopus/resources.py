@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from app.domain.errors import InvalidId
 from app.domain.ids import checked_id, distinct_ids, space_id_of
 from app.octopus import answers
-from app.octopus.errors import OctopusUnaskable
-from app.octopus.fields import parse_id, parse_page
+from app.octopus.errors import OctopusUnaskable, OctopusUnreadable
+from app.octopus.shapes import Resource, mapping_of, text
 from app.octopus.transport import Call, Manner, Transport
-from app.octopus.values import Resource
+
+T = TypeVar("T")
 
 #: Ids in one request, so that its address stays far below the 2,048 characters some proxies allow.
 IDS_A_PAGE = 50
@@ -46,14 +48,13 @@ class Resources:
         found: Any = answers.json_of(self._transport.send(call, self._manner), str(call))
         if isinstance(found, list):
             return [item for item in found if isinstance(item, dict)]
-        return list(parse_page(found if isinstance(found, dict) else {}).items)
+        return list(_page(mapping_of(found))[0])
 
     def _write(self, method: str, space: str | None, *path: str, body: Resource | None = None) -> Resource:
         """The resource in the answer, empty where there is none."""
         call = Call(method, _path(space, path), path[0], body=body)
         answer = self._transport.send(call, self._manner)
-        found: Any = answers.json_of(answer, str(call)) if answer.content else {}
-        return found if isinstance(found, dict) else {}
+        return mapping_of(answers.json_of(answer, str(call))) if answer.content else {}
 
     def _post_for_list(self, space: str | None, *path: str, body: Resource) -> Any:
         """The JSON that a question answers which is too large for an address."""
@@ -68,17 +69,17 @@ class Resources:
         skip, seen = 0, set[str]()
         while True:
             asked = {**(query or {}), "skip": str(skip), "take": str(take)}
-            page = parse_page(self._get(space, *path, query=asked))
-            for item in page.items:
-                item_id = (parse_id(item) or "").lower()
+            items, has_next = _page(self._get(space, *path, query=asked))
+            for item in items:
+                item_id = _id(item)
                 if not overlap or item_id not in seen:
                     yield item
                 if overlap:
                     seen.add(item_id)
             # An empty page that promises another would go on for ever.
-            if not page.has_next or not page.items:
+            if not has_next or not items:
                 return
-            skip += max(1, len(page.items) - overlap)
+            skip += max(1, len(items) - overlap)
 
     def _by_ids(
         self, ids: Collection[str], space: str | None, kind: str, *, query: Mapping[str, str] | None = None
@@ -90,8 +91,48 @@ class Resources:
             chunk = ",".join(checked_part(document_id) for document_id in wanted[start : start + IDS_A_PAGE])
             for item in self._items(space, kind, query={"ids": chunk, **(query or {})}, take=IDS_A_PAGE):
                 # A server that ignores the filter lists everything.
-                if (parse_id(item) or "").lower() in asked:
+                if _id(item) in asked:
                     yield item
+
+    def _at_once(
+        self, kind: str, ids: Collection[str], parse: Callable[[Resource], T], space: str | None,
+        attempts: int | None = None,
+    ) -> dict[str, T]:  # fmt: skip
+        wanted = {document_id.lower() for document_id in ids}
+        if not wanted:
+            return {}
+        query = {"ids": ",".join(checked_part(each) for each in distinct_ids(list(ids))),
+                 "skip": "0", "take": str(IDS_A_PAGE)}  # fmt: skip
+        found: dict[str, T] = {}
+        # Only one page: a server that does not know this filter would list everything.
+        for item in _page(self._get(space, kind, query=query, attempts=attempts))[0]:
+            item_id = _id(item)
+            if item_id in wanted:
+                with suppress(OctopusUnreadable):
+                    found[item_id] = parse(item)
+        return found
+
+
+def _page(resource: Resource) -> tuple[tuple[Resource, ...], bool]:
+    """Some of a collection, and whether there are more."""
+    return demanded_list(resource, "Items", "collection"), "Page.Next" in mapping_of(resource.get("Links"))
+
+
+def demanded_list(resource: Resource, name: str, what: str) -> tuple[Resource, ...]:
+    """The objects of a list.
+
+    Raises:
+        OctopusUnreadable: it is no list.
+    """
+    items = resource.get(name)
+    if not isinstance(items, list):
+        raise OctopusUnreadable(f"{what}: {name}: missing, expected a list")
+    return tuple(item for item in items if isinstance(item, dict))
+
+
+def _id(resource: Resource) -> str:
+    """What the id of any resource is compared by."""
+    return (text(resource, "Id") or "").lower()
 
 
 def scope(space: str | None, spaces: Collection[str]) -> tuple[str | None, dict[str, str]]:

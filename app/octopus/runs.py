@@ -1,134 +1,117 @@
-"""What Octopus says about runs: tasks, deployments, machines, events, and the questions that tasks ask people."""
+"""Deployments and runbook runs: what they tell, and the calls that read them and their plans."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, TypeVar
+from typing import Annotated
 
-import structlog
+from pydantic import PlainValidator
 
-from app.domain.ids import distinct_ids
-from app.domain.plan import PlannedAction
-from app.octopus.errors import OctopusDenied, OctopusError, OctopusMissing, OctopusRejected, OctopusUnreadable
-from app.octopus.fields import parse_id, parse_page
-from app.octopus.parse_runs import (
-    parse_deployment,
-    parse_event_category,
-    parse_interruption,
-    parse_machine,
-    parse_name,
-    parse_preview,
-    parse_previews,
-    parse_runbook_run,
-    parse_task,
-    parse_version,
-    submission,
-)
-from app.octopus.parse_setup import parse_process
-from app.octopus.previews import Route, Routes, body_of
-from app.octopus.resources import IDS_A_PAGE, OVERLAP, Resources, checked_part, scope
+from app.domain.plan import PlannedAction, Selection
+from app.octopus.errors import OctopusDenied, OctopusError, OctopusMissing, OctopusRejected
+from app.octopus.fields import Demanded, Ids, Text, Value, at
+from app.octopus.previews import GitReference, PlanSource, Route, Routes, body_of, parse_preview, parse_previews
+from app.octopus.processes import Step, parse_process
+from app.octopus.resources import checked_part
+from app.octopus.tasks import Task, Tasks
 from app.octopus.transport import Manner, Transport
-from app.octopus.values import (
-    Deployment,
-    EventCategory,
-    Interruption,
-    Machine,
-    PlanSource,
-    Resource,
-    RunbookRun,
-    Step,
-    Task,
-)
-
-T = TypeVar("T")
 
 #: Times that a preview is asked for: of a broken release it always fails, and others wait for theirs meanwhile.
 PREVIEW_ATTEMPTS = 2
 
-log = structlog.get_logger()
 
-#: States of a task that has not ended.
-ACTIVE = ("Executing", "Cancelling", "Queued")
+@dataclass(frozen=True)
+class TargetedRun(Value):
+    """What deployments and runbook runs have in common: what ran where.
+
+    *specific* empty means all machines that the steps apply to. *included_tags* and *excluded_tags* are ids of target
+    tags, *skipped_actions* of actions; *deployed_to* is perhaps not complete while it runs.
+    """
+
+    id: Demanded
+    task_id: Text = None
+    space_id: Text = None
+    project_id: Text = None
+    #: Of a deployment.
+    release_id: Text = None
+    environment_id: Text = None
+    tenant_id: Text = None
+    specific: Annotated[Ids, at("SpecificMachineIds")] = ()
+    excluded: Annotated[Ids, at("ExcludedMachineIds")] = ()
+    deployed_to: Annotated[Ids, at("DeployedToMachineIds")] = ()
+    included_tags: Annotated[Ids, at("SpecificTargetTagIds")] = ()
+    excluded_tags: Annotated[Ids, at("ExcludedTargetTagIds")] = ()
+    skipped_actions: Annotated[Ids, at("SkipActions")] = ()
+
+    @property
+    def selection(self) -> Selection:
+        """What it says of its machines."""
+        return Selection(
+            specific=self.specific, excluded=self.excluded, included_tags=self.included_tags,
+            excluded_tags=self.excluded_tags, skipped_actions=self.skipped_actions, deployed_to=self.deployed_to,
+        )  # fmt: skip
 
 
-class Runs(Resources):
-    """Calls about runs."""
+@dataclass(frozen=True)
+class Deployment(TargetedRun):
+    """What was deployed where; *process_id* is that of its release's snapshot."""
+
+    process_id: Annotated[Text, at("DeploymentProcessId")] = None
+
+    @property
+    def plan_source(self) -> PlanSource | None:
+        """What its preview is asked for by; None where it does not say."""
+        if not self.release_id or not self.environment_id:
+            return None
+        return PlanSource(self.environment_id, self.tenant_id, release_id=self.release_id)
+
+
+def _git_reference(value: object) -> GitReference | None:
+    found = GitReference.read(value)
+    return found if found.ref or found.commit else None
+
+
+@dataclass(frozen=True)
+class RunbookRun(TargetedRun):
+    """What a runbook ran where; *process_id* is that of its snapshot, *git* where its runbook is kept in Git."""
+
+    process_id: Annotated[Text, at("FrozenRunbookProcessId")] = None
+    runbook_id: Text = None
+    snapshot_id: Annotated[Text, at("RunbookSnapshotId")] = None
+    git: Annotated[GitReference | None, PlainValidator(_git_reference), at("GitReference")] = None
+
+    @property
+    def plan_source(self) -> PlanSource | None:
+        """What its preview is asked for by; None where it does not say."""
+        if not self.environment_id or not (self.runbook_id or self.snapshot_id):
+            return None
+        return PlanSource(
+            self.environment_id, self.tenant_id, runbook_id=self.runbook_id, snapshot_id=self.snapshot_id,
+            project_id=self.project_id, git=self.git,
+        )  # fmt: skip
+
+
+class Runs(Tasks):
+    """Calls about runs and their tasks."""
 
     def __init__(self, transport: Transport, manner: Manner) -> None:
         super().__init__(transport, manner)
         self._routes = Routes()
 
-    def task(self, task_id: str, *, space: str | None = None) -> Task:
-        """The server task as it stands."""
-        return self._task(self._get(space, "tasks", task_id))
-
-    def task_anywhere(self, task_id: str, *, space: str | None = None) -> Task:
-        """The server task as it stands, also where it is in another space than *space*: that is what somebody said.
-
-        Raises:
-            OctopusError: of the request that names *space*, if neither has it.
-        """
-        try:
-            return self.task(task_id, space=space)
-        except (OctopusDenied, OctopusMissing) as error:
-            if space is None:
-                raise
-            try:
-                return self.task(task_id)
-            except (OctopusDenied, OctopusMissing):
-                raise error from None
-
-    def tasks(
-        self, task_ids: Collection[str], *, space: str | None = None, spaces: Collection[str] = ()
-    ) -> tuple[Task, ...]:
-        """Those of *task_ids* that Octopus knows, in no order, `IDS_A_PAGE` a request. No ids: no request.
-
-        Args:
-            space: Where they all are; else *spaces* names several, or they can be in any.
-        """
-        inside, query = scope(space, spaces)
-        return tuple(self._readable(self._by_ids(task_ids, inside, "tasks", query=query)))
-
-    def active_tasks(self, *, spaces: Collection[str] = ()) -> tuple[Task, ...]:
-        """The deployments and runbook runs that are queued, run, are paused or being cancelled, newest first: all.
-
-        Args:
-            spaces: Empty for all that the key may see.
-
-        Raises:
-            OctopusUnreadable: one of them cannot be read, which may be one that is at work.
-        """
-        found = (self._task(item) for item in self._active(spaces))
-        # A filter that this version does not know is ignored by it.
-        return tuple(task for task in found if task.uses_machines and not task.is_completed)
-
-    def listed_tasks(self, *, spaces: Collection[str] = (), most: int) -> tuple[Task, ...]:
-        """The same among the first *most* of the list, those left out that cannot be read; with those that have ended
-        where this version ignores the filter.
-        """
-        found = self._readable(islice(self._active(spaces), most))
-        return tuple(task for task in found if task.uses_machines)
-
-    def _active(self, spaces: Collection[str]) -> Iterator[Resource]:
-        inside, query = scope(None, spaces)
-        query |= {"states": ",".join(ACTIVE), "includeSystem": "false"}
-        return self._items(inside, "tasks", query=query, overlap=OVERLAP)
-
     def deployment(self, deployment_id: str, *, space: str | None = None) -> Deployment:
         """The deployment as it stands."""
-        return parse_deployment(self._get(space, "deployments", deployment_id))
+        return Deployment.read(self._get(space, "deployments", deployment_id))
 
     def recent_deployments(self, *, space: str | None = None, most: int = 200) -> tuple[Deployment, ...]:
         """The latest deployments of the space, newest first."""
-        items = islice(self._items(space, "deployments"), most)
-        return tuple(parse_deployment(item) for item in items)
+        return Deployment.read_all(islice(self._items(space, "deployments"), most))
 
     def runbook_run(self, runbook_run_id: str, *, space: str | None = None) -> RunbookRun:
         """The runbook run as it stands."""
-        return parse_runbook_run(self._get(space, "runbookRuns", runbook_run_id))
+        return RunbookRun.read(self._get(space, "runbookRuns", runbook_run_id))
 
     def plan(self, source: PlanSource, *, space: str | None = None) -> tuple[PlannedAction, ...]:
         """What the run's preview says now: its actions, each with its machines.
@@ -163,35 +146,17 @@ class Runs(Resources):
             return parse_preview(self._get(space, *path, attempts=PREVIEW_ATTEMPTS))
         return parse_previews(self._post_for_list(space, *path, body=body_of(source)))
 
-    def tasks_at_once(self, task_ids: Collection[str], *, space: str | None = None) -> Mapping[str, Task]:
-        """Those of *task_ids* that one request tells, by id in lower case. No ids: no request.
-
-        A list can lack what asking for it by itself would find, and what cannot be read: whoever misses one asks so.
-
-        Args:
-            task_ids: At most `IDS_A_PAGE`.
-        """
-        return self._at_once("tasks", task_ids, self._task, space)
-
     def deployments_at_once(
         self, deployment_ids: Collection[str], *, space: str | None = None
     ) -> Mapping[str, Deployment]:
         """Deployments, as `tasks_at_once`."""
-        return self._at_once("deployments", deployment_ids, parse_deployment, space)
+        return self._at_once("deployments", deployment_ids, Deployment.read, space)
 
     def runbook_runs_at_once(
         self, runbook_run_ids: Collection[str], *, space: str | None = None
     ) -> Mapping[str, RunbookRun]:
         """Runbook runs, as `tasks_at_once`."""
-        return self._at_once("runbookRuns", runbook_run_ids, parse_runbook_run, space)
-
-    def names_at_once(self, kind: str, ids: Collection[str], *, space: str | None = None) -> Mapping[str, str | None]:
-        """What people call them, as `tasks_at_once`, asked once without retries: it is only for show.
-
-        Args:
-            kind: As `name`.
-        """
-        return self._at_once(kind, ids, parse_version if kind == "releases" else parse_name, space, attempts=1)
+        return self._at_once("runbookRuns", runbook_run_ids, RunbookRun.read, space)
 
     def run_of(self, task: Task) -> Deployment | RunbookRun:
         """The deployment or runbook run that the task executes.
@@ -222,118 +187,3 @@ class Runs(Resources):
             with suppress(OctopusMissing):
                 return parse_process(self._get(space, "projects", run.project_id, *path, attempts=1))
         return parse_process(self._get(space, *path, attempts=1))
-
-    def _at_once(
-        self, kind: str, ids: Collection[str], parse: Callable[[Resource], T], space: str | None,
-        attempts: int | None = None,
-    ) -> dict[str, T]:  # fmt: skip
-        wanted = {document_id.lower() for document_id in ids}
-        if not wanted:
-            return {}
-        query = {"ids": ",".join(checked_part(each) for each in distinct_ids(list(ids))),
-                 "skip": "0", "take": str(IDS_A_PAGE)}  # fmt: skip
-        found: dict[str, T] = {}
-        # Only one page: a server that does not know this filter would list everything.
-        for item in parse_page(self._get(space, kind, query=query, attempts=attempts)).items:
-            item_id = (parse_id(item) or "").lower()
-            if item_id in wanted:
-                with suppress(OctopusUnreadable):
-                    found[item_id] = parse(item)
-        return found
-
-    def machines(self, machine_ids: Collection[str], *, space: str | None = None) -> tuple[Machine, ...]:
-        """Those of *machine_ids* that exist, in no order. No ids: no request, since Octopus would list all."""
-        found: dict[str, Machine] = {}
-        for item in self._by_ids(machine_ids, space, "machines"):
-            machine = parse_machine(item)
-            found[machine.id.lower()] = machine
-        return tuple(found.values())
-
-    def all_machines(self, *, space: str | None = None) -> tuple[Machine, ...]:
-        """Every machine of the space that the key may see."""
-        return tuple(self.each_machine(space=space))
-
-    def each_machine(self, *, space: str | None = None) -> Iterator[Machine]:
-        """The same, page by page as they are consumed."""
-        return (parse_machine(item) for item in self._items(space, "machines"))
-
-    def name(self, kind: str, document_id: str, *, space: str | None = None) -> str | None:
-        """What people call it, asked once without retries: it is only for show.
-
-        Args:
-            kind: ``projects``, ``environments``, ``tenants``, ``machines``, or ``releases`` for a version.
-        """
-        resource = self._get(space, kind, document_id, attempts=1)
-        return parse_version(resource) if kind == "releases" else parse_name(resource)
-
-    def events(
-        self, *, from_ms: int, to_ms: int, categories: Collection[str] = (), spaces: Collection[str] = ()
-    ) -> Iterator[Resource]:
-        """The events from *from_ms* until before *to_ms*, newest first, for `app.domain.events.parse_event`.
-
-        Pages are asked for as they are consumed. They do not shift while new events come in, since *to_ms* is fixed.
-
-        Args:
-            from_ms: By Octopus's clock, as *to_ms*.
-            categories: Ids of `event_categories`; empty for all.
-            spaces: Empty for all that the key may see.
-        """
-        inside, query = scope(None, spaces)
-        query |= {"from": _iso(from_ms), "to": _iso(to_ms)}
-        if categories:
-            query["eventCategories"] = ",".join(categories)
-        return self._items(inside, "events", query=query)
-
-    def event_categories(self) -> tuple[EventCategory, ...]:
-        """The kinds of events that this server knows; they differ between versions."""
-        return tuple(parse_event_category(item) for item in self._list(None, "events", "categories"))
-
-    def interruptions(
-        self, task_id: str, *, pending_only: bool = True, space: str | None = None
-    ) -> tuple[Interruption, ...]:
-        """What the task asks people."""
-        query = {"regarding": task_id, "pendingOnly": str(pending_only).lower()}
-        found = (parse_interruption(item) for item in self._items(space, "interruptions", query=query))
-        return tuple(
-            each
-            for each in found
-            if (each.task_id is None or each.task_id.lower() == task_id.lower())
-            and (each.is_pending or not pending_only)
-        )
-
-    def pending_interruptions(self, *, space: str | None = None) -> tuple[Interruption, ...]:
-        """What all tasks of the space wait for, newest first."""
-        items = self._items(space, "interruptions", query={"pendingOnly": "true"}, overlap=OVERLAP)
-        return tuple(each for each in map(parse_interruption, items) if each.is_pending)
-
-    def interruption(self, interruption_id: str, *, space: str | None = None) -> Interruption:
-        """The question as it stands."""
-        return parse_interruption(self._get(space, "interruptions", interruption_id))
-
-    def take_responsibility(self, interruption: Interruption) -> None:
-        """Become the one who may answer it; harmless when we are already.
-
-        Raises:
-            OctopusDenied: we are in none of its responsible teams, among others.
-        """
-        self._write("PUT", interruption.space_id, "interruptions", interruption.id, "responsible")
-
-    def submit(self, interruption: Interruption, result: Literal["Proceed", "Abort"], *, notes: str = "") -> None:
-        """Answer a manual intervention; only who has responsibility may."""
-        body = submission(interruption, result, notes)
-        self._write("POST", interruption.space_id, "interruptions", interruption.id, "submit", body=body)
-
-    def _readable(self, resources: Iterator[Resource]) -> Iterator[Task]:
-        """The tasks among *resources*; one that cannot be read is as if it had not been listed."""
-        for resource in resources:
-            try:
-                yield self._task(resource)
-            except OctopusUnreadable as error:
-                log.warning("Octopus lists a task that cannot be read", error=str(error))
-
-    def _task(self, resource: Resource) -> Task:
-        return parse_task(resource, base=self._transport.origin)
-
-
-def _iso(moment_ms: int) -> str:
-    return datetime.fromtimestamp(moment_ms / 1000, UTC).isoformat(timespec="milliseconds")

@@ -15,7 +15,7 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from app.octopus import answers
 from app.octopus.errors import OctopusBusy, OctopusError, OctopusPage, OctopusRejected, OctopusUnreachable
-from app.octopus.values import Resource
+from app.octopus.shapes import Resource
 
 #: Seconds to connect, and between two bytes of an answer.
 TIMEOUT = (5.0, 20.0)

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.octopus.client import OctopusClient
-from app.octopus.values import Space, Subscription
+from app.octopus.server import Space
+from app.octopus.subscriptions import Subscription
 from app.provision.subscriptions import NONE, Change, Outcome, choose_spaces, name_of, names, own
 from app.settings import Settings
 

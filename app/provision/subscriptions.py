@@ -15,9 +15,11 @@ from app.client.api import CannotReach, Refused
 from app.domain.events import Effect, effect_of
 from app.octopus.ask import make_client
 from app.octopus.client import OctopusClient
+from app.octopus.documents import EventCategory
 from app.octopus.errors import OctopusBusy, OctopusError, OctopusUnreachable
 from app.octopus.header_value import uses_objects
-from app.octopus.values import EventCategory, Space, Subscription, SubscriptionSpec
+from app.octopus.server import Space
+from app.octopus.subscriptions import Subscription, SubscriptionSpec
 from app.settings import PREFIX, BadSettings, Settings, read_secrets
 
 WEBHOOK_PATH = "/webhooks/octopus"

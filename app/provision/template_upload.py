@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.octopus.client import OctopusClient
-from app.octopus.values import Space
+from app.octopus.server import Space
 from app.provision.step_templates import plan_upload
 
 

@@ -11,8 +11,7 @@ from pytest_httpserver import HTTPServer
 
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusDenied, OctopusMissing, OctopusUnaskable, OctopusUnreadable
-from app.octopus.previews import MOST_MISSES
-from app.octopus.values import GitReference, PlanSource
+from app.octopus.previews import MOST_MISSES, GitReference, PlanSource
 
 DEPLOYMENT = PlanSource("Environments-2", release_id="Releases-90")
 IN_DATABASE = PlanSource("Environments-2", runbook_id="Runbooks-1", snapshot_id="RunbookSnapshots-1",

@@ -18,7 +18,7 @@ from app.octopus.ask import make_client as client_of
 from app.octopus.ask import objection_to_release
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusBusy, OctopusDenied, OctopusRejected, OctopusUnreachable
-from app.octopus.values import SubscriptionSpec
+from app.octopus.subscriptions import SubscriptionSpec
 from app.settings import Settings
 from app.store.connection import connect
 from app.store.errors import StoreError

@@ -12,8 +12,8 @@ from pytest_httpserver import HTTPServer
 
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusMissing, OctopusUnreadable
-from app.octopus.parse_setup import parse_server
-from app.octopus.values import Grant, SubscriptionSpec
+from app.octopus.server import Grant, parse_server
+from app.octopus.subscriptions import SubscriptionSpec
 
 SPEC = SubscriptionSpec(
     "octowait", "https://octowait.example.com/webhooks/octopus", "X-Octowait-Secret", "the-secret",

@@ -16,7 +16,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from app.octopus.client import OctopusClient
-from app.octopus.values import EventCategory
+from app.octopus.documents import EventCategory
 from app.provision.subscription_wording import fact_lines, facts_of_all, outcome_lines
 from app.provision.subscriptions import HIDDEN, Unusable, ensure_all, make_spec, remove_all
 from app.settings import BadSettings, Settings

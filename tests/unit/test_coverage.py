@@ -10,7 +10,8 @@ import pytest
 
 from app.doctor.coverage import Use, examine, kind_of, others_of, shared
 from app.domain.terms import TERMS_LINE
-from app.octopus.values import Action, Deployment, Project, Step, Template
+from app.octopus.processes import Action, Project, Step, Template
+from app.octopus.runs import Deployment
 
 STEPS = Path(__file__).parents[2] / "steps"
 SCRIPTS = sorted(path for path in STEPS.iterdir() if path.suffix in (".sh", ".py", ".ps1"))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.octopus.first_step import first_action
-from app.octopus.parse_setup import parse_process
+from app.octopus.processes import parse_process
 
 STEPS = Path(__file__).parents[2] / "steps"
 

@@ -6,15 +6,17 @@ from typing import Any
 import pytest
 
 from app.domain.terms import TERMS_LINE
+from app.octopus.interruptions import Interruption
 from app.octopus.interventions import REMEDY, Claim, contradiction_of, has_own_step, is_candidate, is_own
-from app.octopus.parse_runs import parse_deployment, parse_interruption, parse_task
-from app.octopus.parse_setup import parse_process
+from app.octopus.processes import parse_process
+from app.octopus.runs import Deployment
+from app.octopus.tasks import Task
 
 FILLED = "octowait: on behalf of [], priority [0], time-out [120] min"
 
 
 def an_interruption(title: str = "octowait", instructions: str = FILLED, **fields: Any) -> Any:
-    return parse_interruption({
+    return Interruption.read({
         "Id": "Interruptions-3", "SpaceId": "Spaces-1", "Title": title, "Type": "ManualIntervention",
         "Created": "2025-05-06T07:00:03.000+00:00", "IsPending": True, "TaskId": "ServerTasks-1",
         "CorrelationId": "ServerTasks-1_CNMPMXUEE6/24921723/dbfadf8e", "IsLinkedToOtherInterruption": False,
@@ -99,11 +101,11 @@ def test_interruption_that_can_be_of_a_parked_run(fields, expected):
     assert is_candidate(an_interruption(**fields), "ServerTasks-1") is expected
 
 
-TASK = parse_task({
+TASK = Task.read({
     "Id": "ServerTasks-1", "SpaceId": "Spaces-1", "State": "Queued", "ProjectId": "Projects-7",
     "Arguments": {"DeploymentId": "Deployments-51"},
 })  # fmt: skip
-RUN = parse_deployment({"Id": "Deployments-51", "SpaceId": "Spaces-1", "ProjectId": "Projects-7"})
+RUN = Deployment.read({"Id": "Deployments-51", "SpaceId": "Spaces-1", "ProjectId": "Projects-7"})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""What JSON of Octopus can hold, taken as what it should be: a value of another shape counts as missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Resource = Mapping[str, Any]
+
+
+def text_of(value: object) -> str | None:
+    """A text without the space around it; None where nothing is left."""
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def word_of(value: object) -> str:
+    """One of Octopus's words, in lower case; empty where there is none."""
+    return (text_of(value) or "").lower()
+
+
+def mapping_of(value: object) -> Resource:
+    """An object, empty where it is none."""
+    return value if isinstance(value, dict) else {}
+
+
+def list_of(value: object) -> list[Any]:
+    """A list of anything, empty where it is none."""
+    return value if isinstance(value, list) else []
+
+
+def ids_of(value: object) -> tuple[str, ...]:
+    """A list of ids; a missing one is empty, a mangled one is not: fewer machines would be made busy than are.
+
+    Raises:
+        ValueError: it is no list of texts.
+    """
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise ValueError("expected a list of ids")
+    return tuple(value)
+
+
+def text(resource: Resource, name: str) -> str | None:
+    """`text_of` a field."""
+    return text_of(resource.get(name))
+
+
+def texts(value: object) -> Iterator[str]:
+    """Every text in *value*, which came from JSON and so is no deeper than Python's stack."""
+    if isinstance(value, str) and value.strip():
+        yield value.strip()
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from texts(inner)
