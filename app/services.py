@@ -29,11 +29,11 @@ from app.coordination.wakes import Wakes
 from app.domain.ids import space_of
 from app.domain.status import Place
 from app.followers.learner import Learner
-from app.followers.metric_values import Measured, Tally
+from app.followers.metric_values import MetricBuffer, MetricValues
 from app.followers.outbox import Outbox
 from app.history.archive.files import Archive
 from app.history.archive.retention import Retention
-from app.history.estimates import Foresight
+from app.history.estimates import Estimates
 from app.history.feed import Feed
 from app.history.intervals import Past
 from app.history.timeline import Timeline
@@ -66,7 +66,7 @@ class Services:
     wakes: Wakes
     feed: Feed
     past: Past
-    foresight: Foresight
+    foresight: Estimates
     #: What is done once in a while, whoever tries.
     claims: Claims
     #: Observed runs whose machines or names are not known yet.
@@ -92,9 +92,9 @@ class Services:
     archive: Archive
     #: Moves what is old into the archive.
     retention: Retention
-    measured: Measured
+    measured: MetricValues
     #: What this process counts.
-    tally: Tally
+    tally: MetricBuffer
     outbox: Outbox
     learner: Learner
     #: A webhook was refused because it could not be stored.
@@ -205,7 +205,7 @@ def make_services(settings: Settings, *, board: Board | None = None) -> Services
     board = board or Board(client, namespace=settings.namespace, policy=policy_of(settings), blocking=blocking)
     archive = Archive(settings.archive_directory)
     timeline = Timeline(client, keys, archive)
-    measured, claims = Measured(client, keys), Claims(client, keys)
+    measured, claims = MetricValues(client, keys), Claims(client, keys)
     return Services(
         settings=settings,
         client=client,
@@ -217,7 +217,7 @@ def make_services(settings: Settings, *, board: Board | None = None) -> Services
         wakes=Wakes(blocking, keys),
         feed=Feed(timeline, blocking),
         past=Past(client, keys, archive),
-        foresight=Foresight(client, keys, board.place),
+        foresight=Estimates(client, keys, board.place),
         claims=claims,
         unresolved=UnresolvedRuns(client, keys, claims),
         tracked=TrackedRuns(client, keys),
@@ -232,7 +232,7 @@ def make_services(settings: Settings, *, board: Board | None = None) -> Services
         archive=archive,
         retention=Retention(client, keys, archive, timedelta(days=settings.timeline_retention_days)),
         measured=measured,
-        tally=Tally(measured),
+        tally=MetricBuffer(measured),
         outbox=Outbox(client, keys),
         learner=Learner(client, keys),
     )

@@ -1,4 +1,4 @@
-"""The tasks that Octopus lists as active, and how what they say is told to the board as an event would."""
+"""Active tasks: those that Octopus lists, delivered to the board in the form of events."""
 
 from __future__ import annotations
 

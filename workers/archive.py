@@ -1,4 +1,4 @@
-"""The job that moves what the timeline has kept long enough into the archive."""
+"""The archive job: moves old records of the timeline into the archive."""
 
 from __future__ import annotations
 

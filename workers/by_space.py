@@ -1,4 +1,4 @@
-"""Asks Octopus about each space by itself, so that one which the API key may not see stops no other."""
+"""Requests by space: a space that the API key may not see does not stop the requests for the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The job that reads the events of Octopus which no webhook brought."""
+"""The catch-up job: reads the events of Octopus that no webhook delivered."""
 
 from __future__ import annotations
 

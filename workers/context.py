@@ -1,4 +1,4 @@
-"""What a job works with: the process that runs it says so before each one."""
+"""The context of a job: the services and clients that the worker hands to each job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manual intervention that a parked run is paused for: which one that is, who may answer it, and who has."""
+"""Manual interventions of parked runs: which one a run is paused for, who may answer it, and who has."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ UNANSWERED_EVERY = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
-class Finding:
+class InterventionFinding:
     """The intervention of a parked run. *refusal* says why octowait may not answer it, and what to do; None: it may."""
 
     interruption: Interruption
     refusal: str | None = None
 
 
-def find(context: Context, octopus: OctopusClient, place: Place) -> Finding | None:
+def find(context: Context, octopus: OctopusClient, place: Place) -> InterventionFinding | None:
     """The intervention that the run is, or was, paused for; None if it has not been raised yet.
 
     1. Of all interventions of the task those that may be it: pending, or raised since the run asked.
@@ -61,7 +61,7 @@ def claim_of(place: Place) -> Claim:
     )  # fmt: skip
 
 
-def judge(octopus: OctopusClient, claim: Claim, asked: Sequence[Interruption]) -> Finding | None:
+def judge(octopus: OctopusClient, claim: Claim, asked: Sequence[Interruption]) -> InterventionFinding | None:
     """Which of the interventions *asked*, at least one, is that of the run, and whether octowait may answer it.
 
     Raises:
@@ -75,17 +75,17 @@ def judge(octopus: OctopusClient, claim: Claim, asked: Sequence[Interruption]) -
     except OctopusError as error:
         if not error.permanent:
             raise
-        return Finding(newest, _unreadable(newest, error))
+        return InterventionFinding(newest, _unreadable(newest, error))
     said = contradiction_of(claim, task, run)
     if said:
-        return Finding(newest, f"octowait does not answer {newest.id}: {said}. Answer it by hand.")
+        return InterventionFinding(newest, f"octowait does not answer {newest.id}: {said}. Answer it by hand.")
     own = [each for each in asked if is_own(each, steps)]
     if own:
-        return Finding(_newest(own))
+        return InterventionFinding(_newest(own))
     if has_own_step(steps):
         # These are somebody's approvals; the one for octowait has not been raised.
         return None
-    return Finding(newest, f"{newest.id} ({newest.title}) is not octowait's to answer. {REMEDY}")
+    return InterventionFinding(newest, f"{newest.id} ({newest.title}) is not octowait's to answer. {REMEDY}")
 
 
 def _unreadable(interruption: Interruption, error: OctopusError) -> str:

@@ -1,4 +1,4 @@
-"""The job that learns from the timeline how long runs hold their machines, for the ETAs of those who wait."""
+"""The learn job: updates the durations of runs, on which the ETAs of waiters rest, from the timeline."""
 
 from __future__ import annotations
 

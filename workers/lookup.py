@@ -1,4 +1,4 @@
-"""The answers of Octopus about the runs of one pass, each asked for once: in lists, and singly what those lack."""
+"""Lookups of one pass in Octopus, each made once: in lists, and singly for documents that the lists lack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cache of what Octopus said: of one process, bounded in entries and in time."""
+"""The cache of one worker for answers of Octopus, bounded in entries and in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names for the pages: what people call the projects, environments, tenants, releases and machines of runs.
+"""Display names of the projects, environments, tenants, releases and machines of runs, for the pages.
 
 They are looked up after all machines are known, in lists, and nothing depends on them.
 """

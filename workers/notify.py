@@ -1,6 +1,6 @@
-"""The job that tells people, through Apprise, that something needs them: each cause once, with a link.
+"""The notify job: sends notifications through Apprise, once for each cause, with a link.
 
-A target that has taken a notice is noted at once; a worker that is killed in between sends that one again.
+A notification that a target has accepted is settled at once; a worker that is killed before that sends it again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import structlog
 
 from app.domain.records import Filter
 from app.followers.notices import Notice, cause_of_wait, notice_of, notice_of_wait
-from app.followers.outbox import Letter
+from app.followers.outbox import OutboxEntry
 from app.jobs import NOTIFY
 from app.settings import PREFIX, BadSettings, Settings
 from workers.context import Context, current
@@ -28,19 +28,19 @@ log = structlog.get_logger()
 #: Records read at once.
 CHUNK = 2_000
 
-#: How long one job goes on to the next letter; the rest is another job's, so that urgent ones come in between.
+#: How long one job goes on to the next entry; the rest is another job's, so that urgent ones come in between.
 PASS_SECONDS = 10.0
 
 #: A loss of Redis takes along how far the timeline was read. Sooner than so long ago it is not the past.
 RECENT = timedelta(hours=1)
 
-#: How long a letter is this worker's: longer than a target is waited for.
+#: How long an entry is this worker's: longer than a target is waited for.
 CLAIM = timedelta(minutes=2)
 
 #: Seconds that one target is waited for.
 PATIENCE_SECONDS = 20.0
 
-#: Pauses after the first failure and at most, doubled in between; and after how many tries a letter is dead.
+#: Pauses after the first failure and at most, doubled in between; and after how many tries an entry is dead.
 PAUSES = (timedelta(seconds=10), timedelta(minutes=10))
 MOST_TRIES = 8
 
@@ -81,7 +81,7 @@ class Notifier:
         self._timeline = context.services.timeline
         self._outbox = context.services.outbox
         self._targets = targets_of(context.settings)
-        #: The targets that have not taken a letter in this pass.
+        #: The targets that have not taken an entry in this pass.
         self._silent: set[str] = set()
 
     def run(self) -> bool:
@@ -95,8 +95,8 @@ class Notifier:
         while time.monotonic() < ends_at and (read_to := self._read(place)):
             place = read_to
         self._look_who_waits(since_ms)
-        while letter := self._outbox.claim(self._board.now_ms(), CLAIM):
-            self._send(letter)
+        while entry := self._outbox.claim(self._board.now_ms(), CLAIM):
+            self._send(entry)
             if time.monotonic() > ends_at:
                 return True
         return False
@@ -122,7 +122,7 @@ class Notifier:
         threshold_ms = self._context.settings.notify_wait_seconds * 1000
         now_ms = self._board.now_ms()
         runs = self._outbox.waiting_since(now_ms - threshold_ms, since_ms - threshold_ms)
-        untold = self._outbox.untold([cause_of_wait(run) for run in runs])
+        untold = self._outbox.unnotified([cause_of_wait(run) for run in runs])
         tasks = [run["id"] for run in runs if cause_of_wait(run) in untold]
         places = [place for task in tasks if (place := self._board.place(task)) and place.is_waiting]
         self._put([notice_of_wait(place) for place in places])
@@ -135,32 +135,32 @@ class Notifier:
         link = f"{self._context.settings.base_url}{notice.path}"
         return {"title": f"octowait: {notice.title}", "body": f"{notice.body}\n{link}", "level": notice.level}
 
-    def _send(self, letter: Letter) -> None:
-        if letter.target not in self._targets or not letter.notice:
-            self._outbox.settle(letter)  # An address that is no longer among the settings.
+    def _send(self, entry: OutboxEntry) -> None:
+        if entry.target not in self._targets or not entry.notice:
+            self._outbox.settle(entry)  # An address that is no longer among the settings.
             return
-        name, sender = self._targets[letter.target]
-        title = letter.notice["title"]
+        name, sender = self._targets[entry.target]
+        title = entry.notice["title"]
         # A target that took one not would take none of the others either, and each would be waited for.
-        was_asked = letter.target not in self._silent
-        if was_asked and _notify(sender, letter.notice):
-            self._outbox.settle(letter)
+        was_asked = entry.target not in self._silent
+        if was_asked and _notify(sender, entry.notice):
+            self._outbox.settle(entry)
             log.info("notify: sent", notice=title, target=name)
-        elif letter.tries < MOST_TRIES:
-            self._silent.add(letter.target)
+        elif entry.tries < MOST_TRIES:
+            self._silent.add(entry.target)
             # Behind the others, since what it does not take may be this one only.
-            pause = min(PAUSES[0] * 2 ** (letter.tries - 1), PAUSES[1]) + was_asked * timedelta(seconds=1)
-            self._outbox.put_off(letter, self._board.now_ms() + pause // timedelta(milliseconds=1))
-            log.warning("notify: not taken, trying again", notice=title, target=name, tries=letter.tries)
+            pause = min(PAUSES[0] * 2 ** (entry.tries - 1), PAUSES[1]) + was_asked * timedelta(seconds=1)
+            self._outbox.postpone(entry, self._board.now_ms() + pause // timedelta(milliseconds=1))
+            log.warning("notify: not taken, trying again", notice=title, target=name, tries=entry.tries)
         else:
-            self._silent.add(letter.target)
-            self._give_up(letter, f"{name} has not taken {title!r} in {letter.tries} tries")
+            self._silent.add(entry.target)
+            self._give_up(entry, f"{name} has not taken {title!r} in {entry.tries} tries")
 
-    def _give_up(self, letter: Letter, error: str) -> None:
+    def _give_up(self, entry: OutboxEntry, error: str) -> None:
         log.error("notify: given up", error=error)
         self._context.services.dead_jobs.keep(job=NOTIFY.name, error=error)
         self._board.note("job_failed", job=NOTIFY.name, error=error)
-        self._outbox.settle(letter)
+        self._outbox.settle(entry)
 
 
 def _notify(sender: Apprise, notice: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Jobs that Octopus leaves without an answer: no failures, since each is asked for again at its next time."""
+"""Jobs without an answer of Octopus: no failures, since the scheduler enqueues each again at its next time."""
 
 from __future__ import annotations
 

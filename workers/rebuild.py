@@ -1,4 +1,4 @@
-"""The job that finds out who runs where after Redis has lost it, and then lets the board grant again (rule 15)."""
+"""The rebuild job: restores the board from Octopus after a loss of Redis, then opens it again (rule 15)."""
 
 from __future__ import annotations
 

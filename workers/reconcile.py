@@ -1,4 +1,4 @@
-"""The job that compares who holds and who waits with the state of their server tasks, and ends what has ended.
+"""The reconcile job: compares holders and waiters with their server tasks in Octopus, and ends what has ended.
 
 It also lists the active tasks, and so finds starts that no webhook brought.
 """

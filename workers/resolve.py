@@ -1,4 +1,4 @@
-"""The job that finds out the machines of observed runs, which no event names (rules 8 and 18)."""
+"""The resolve job: finds the machines of observed runs, which no event names (rules 8 and 18)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The job that answers the interventions of parked runs whose turn has come, or will not come (rule 11)."""
+"""The resume job: answers the interventions of parked runs whose turn has come, or will not come (rule 11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process that runs jobs, one at a time."""
+"""The worker process: runs jobs, one at a time."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ MAINTENANCE_SECONDS = 60
 RESTART_PAUSE = 1.0
 
 
-class Worker(SimpleWorker):
-    """RQ's worker without a fork for each job; it hands each job its context, and runs none but ours."""
+class JobWorker(SimpleWorker):
+    """RQ's worker without a fork for each job; it hands each job its context and runs only `app.jobs.JOBS`."""
 
     job_class = PatientJob
 
@@ -128,7 +128,7 @@ def _work(context: Context) -> bool:
     client = connect(context.settings.redis_url, blocking=True)
     try:
         with translated():
-            worker = Worker(
+            worker = JobWorker(
                 context,
                 queues=queues_of(client, context.settings, job_class=PatientJob),
                 connection=client,

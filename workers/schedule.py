@@ -1,4 +1,4 @@
-"""The process that asks for jobs at their times; a second one stands by."""
+"""The scheduler process: enqueues jobs at their times; a second scheduler stands by."""
 
 from __future__ import annotations
 

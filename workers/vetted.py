@@ -1,4 +1,4 @@
-"""The only jobs that a worker runs: the functions of `app.jobs.JOBS`, without arguments.
+"""Vetting of jobs: a worker runs only the functions of `app.jobs.JOBS`, without arguments.
 
 Whoever can write to Redis can put any job into a queue, and RQ would import and call whatever it names, with the API
 key of Octopus in the environment: its function, its callbacks, what it is to be told to by HTTP.

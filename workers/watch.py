@@ -1,4 +1,4 @@
-"""The job that looks after the holders somebody waits for: one request a space, whatever the number of waiters."""
+"""The watch job: checks the holders that somebody waits for, with one request a space."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Stretch(NamedTuple):
     note: str | None = None
 
 
-class Front(NamedTuple):
+class LineHead(NamedTuple):
     """What the waiters of a machine see: its holders, the longest first, and the first in line.
 
     Args:
@@ -73,20 +73,20 @@ class Front(NamedTuple):
     first: Blocker | None
 
 
-EMPTY = Front((), None, None)
+EMPTY = LineHead((), None, None)
 
 
-class Fronts:
+class LineHeads:
     """The front of one machine over time. Changes of one millisecond are one change."""
 
     __slots__ = ("_fronts", "_limit", "times")
 
     def __init__(self) -> None:
         self.times: list[int] = []
-        self._fronts: list[Front] = []
+        self._fronts: list[LineHead] = []
         self._limit = 64
 
-    def add(self, at_ms: int, front: Front) -> None:
+    def add(self, at_ms: int, front: LineHead) -> None:
         if not self.times:
             self.times.append(at_ms)
             self._fronts.append(front)
@@ -108,11 +108,11 @@ class Fronts:
             del self.times[:keep], self._fronts[:keep]
         self._limit = max(64, 2 * len(self.times))
 
-    def at(self, at_ms: int) -> Front:
+    def at(self, at_ms: int) -> LineHead:
         index = bisect_right(self.times, at_ms) - 1
         return self._fronts[index] if index >= 0 else EMPTY
 
-    def between(self, from_ms: int, to_ms: int) -> Iterator[tuple[int, int, Front]]:
+    def between(self, from_ms: int, to_ms: int) -> Iterator[tuple[int, int, LineHead]]:
         """Each front with the part of *from_ms* to *to_ms* in which it stood; `EMPTY` before all that is known."""
         times, fronts = self.times, self._fronts
         index, begin = bisect_right(times, from_ms), from_ms
@@ -128,7 +128,7 @@ class Fronts:
 def stretches(
     task_id: str,
     family: int | None,
-    machines: Sequence[tuple[str, Fronts]],
+    machines: Sequence[tuple[str, LineHeads]],
     closures: Sequence[tuple[int, int | None]],
     span: tuple[int, int],
 ) -> tuple[Stretch, ...]:
@@ -152,7 +152,9 @@ def stretches(
     return tuple(merged)
 
 
-def _of_one(task_id: str, family: int | None, machine: str, past: Fronts, span: tuple[int, int]) -> Iterator[Stretch]:
+def _of_one(
+    task_id: str, family: int | None, machine: str, past: LineHeads, span: tuple[int, int]
+) -> Iterator[Stretch]:
     for begin, end, front in past.between(*span):
         blocker = front.first
         if family is not None or (blocker and blocker.task_id == task_id):
@@ -161,7 +163,7 @@ def _of_one(task_id: str, family: int | None, machine: str, past: Fronts, span: 
 
 
 def _of_many(
-    task_id: str, family: int | None, machines: Sequence[tuple[str, Fronts]], span: tuple[int, int]
+    task_id: str, family: int | None, machines: Sequence[tuple[str, LineHeads]], span: tuple[int, int]
 ) -> Iterator[Stretch]:
     turns = heapq.merge(*([t for t in past.times if span[0] < t < span[1]] for _, past in machines))
     begin = span[0]
@@ -172,7 +174,7 @@ def _of_many(
             begin = end
 
 
-def _worst(task_id: str, family: int | None, fronts: list[tuple[str, Front]]) -> tuple[str | None, Blocker | None]:
+def _worst(task_id: str, family: int | None, fronts: list[tuple[str, LineHead]]) -> tuple[str | None, Blocker | None]:
     for find in (holder_of, ahead_of):
         found = [(machine, blocker) for machine, front in fronts if (blocker := find(front, task_id, family))]
         if found:
@@ -187,7 +189,7 @@ def _stretch(begin: int, end: int, machine: str | None, blocker: Blocker | None)
     return Stretch(begin, end, reason, machine, task_id, project_id, environment_id, note)
 
 
-def holder_of(front: Front, task_id: str, family: int | None) -> Blocker | None:
+def holder_of(front: LineHead, task_id: str, family: int | None) -> Blocker | None:
     """Who makes the machine busy for this run, the longest of them, or None."""
     holders = front.holders
     if not holders:
@@ -201,7 +203,7 @@ def holder_of(front: Front, task_id: str, family: int | None) -> Blocker | None:
     return next((blocker for blocker in holders if blocker.task_id != task_id), None)
 
 
-def ahead_of(front: Front, task_id: str, family: int | None) -> Blocker | None:
+def ahead_of(front: LineHead, task_id: str, family: int | None) -> Blocker | None:
     """The first in line before this run at a machine that does not make it wait otherwise, or None."""
     head = front.head
     if head is None or head.task_id == task_id:

@@ -1,7 +1,7 @@
-"""What a chart of the past shows: who had which machines from when to when, and who waited for them meanwhile.
+"""Intervals of the past for charts: who had which machines from when to when, and who waited for them meanwhile.
 
-`Replay` tells of waits and holds when they end. A chart also shows what goes on, reservations, overlaps, and when the
-board was closed.
+`Replay` yields waits and holds when they end. A chart also shows what goes on, reservations, overlaps, and closures
+of the board.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from app.domain.records import RecordLike
-from app.domain.replay import Hold, Present, Replay, Wait
+from app.domain.replay import ActiveRun, Hold, Replay, Wait
 
 
 class Span(NamedTuple):
@@ -37,34 +37,34 @@ class Span(NamedTuple):
     project_id: str | None = None
 
 
-Told = Span | Wait
+Interval = Span | Wait
 
 
-def scenes(changes: Iterable[RecordLike], replay: Replay, to_ms: int) -> Iterator[Told]:
+def intervals_of(changes: Iterable[RecordLike], replay: Replay, to_ms: int) -> Iterator[Interval]:
     """All that was after the beginning of *replay*: what ended in order of its end, then what goes on at *to_ms*.
 
     Args:
         changes: Records, oldest first, all before *to_ms*; those that the state of *replay* has already are left out.
         replay: With the state behind the record before the first.
     """
-    scene = _Scene(replay)
+    scene = _Intervals(replay)
     for change in changes:
         yield from scene.apply(change)
     yield from scene.rest(to_ms)
 
 
-class _Scene:
+class _Intervals:
     def __init__(self, replay: Replay) -> None:
         self._replay = replay
         self._from_ms = replay.from_ms
         self._kinds = {key: run.kind for key, run in replay.present.items()}
         self._reserved: dict[str, Span] = {}
         self._overlaps: list[Span] = []
-        for key, spot in replay.spots.items():
-            if kept := spot.holders.get(""):
-                self._reserved[key] = _reservation(spot.id, kept.rank[0], kept.note)
+        for key, state in replay.machines_by_id.items():
+            if kept := state.holders.get(""):
+                self._reserved[key] = _reservation(state.id, kept.rank[0], kept.note)
 
-    def apply(self, change: RecordLike) -> Iterator[Told]:
+    def apply(self, change: RecordLike) -> Iterator[Interval]:
         key = (change.task_id or "").lower()
         before = self._replay.present.get(key)
         kind = before.kind if before else None
@@ -78,7 +78,7 @@ class _Scene:
         elif isinstance(told, Wait) and told.to_ms >= self._from_ms:
             yield told
 
-    def _ended(self, hold: Hold, kind: str) -> Iterator[Told]:
+    def _ended(self, hold: Hold, kind: str) -> Iterator[Interval]:
         if hold.to_ms >= self._from_ms:
             yield Span(
                 kind, hold.task_id, hold.run, hold.machines, hold.from_ms, hold.to_ms, False, hold.cause, None,
@@ -99,7 +99,7 @@ class _Scene:
                  None, str(other))
         )  # fmt: skip
 
-    def _reservation(self, change: RecordLike) -> Iterator[Told]:
+    def _reservation(self, change: RecordLike) -> Iterator[Interval]:
         for machine in change.machines:
             before = self._reserved.pop(machine.lower(), None)
             if change.kind == "reserved":
@@ -108,7 +108,7 @@ class _Scene:
             elif before and change.at_ms >= self._from_ms:
                 yield before._replace(to_ms=change.at_ms, is_open=False, cause=change.cause)
 
-    def rest(self, to_ms: int) -> Iterator[Told]:
+    def rest(self, to_ms: int) -> Iterator[Interval]:
         """What goes on, and when the board was closed."""
         for run in self._replay.present.values():
             if run.kind != "waiting":
@@ -121,7 +121,7 @@ class _Scene:
         yield from self._replay.waiting(to_ms)
 
 
-def _holding(run: Present, to_ms: int) -> Span:
+def _holding(run: ActiveRun, to_ms: int) -> Span:
     return Span(
         run.kind, run.task_id, run.run, run.machines, run.since_ms, max(to_ms, run.since_ms), True, None, None,
         run.waited_ms, run.project_id,

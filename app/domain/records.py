@@ -77,7 +77,7 @@ class Filter:
     to_ms: int | None = None
 
     @property
-    def words(self) -> tuple[str, ...]:
+    def values(self) -> tuple[str, ...]:
         """What a record must say, its time aside."""
         return tuple(filter(None, (self.machine_id, self.task_id, self.project_id, self.environment_id, self.kind)))
 

@@ -1,4 +1,4 @@
-"""The board as it was: the records of the timeline, applied one after another.
+"""A replay of the board: the records of the timeline, applied one after another.
 
 A replay of all records says of each wait, when it ends, whom it waited for, and of each hold how long it took. A replay
 that begins in the middle begins with the state that an earlier one had there (`Replay.dump`).
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from app.domain.attribution import EMPTY, Blocker, Front, Fronts, Reason, Stretch, stretches
+from app.domain.attribution import EMPTY, Blocker, LineHead, LineHeads, Reason, Stretch, stretches
 from app.domain.records import RecordLike
 
 #: Kinds that change nothing on the board; a replay may leave them out.
@@ -87,7 +87,7 @@ class Hold(NamedTuple):
 
 
 @dataclass(slots=True)
-class Present:
+class ActiveRun:
     """A run that waits or holds since *since_ms*. *kind* is ``waiting``, ``lease``, ``observed`` or ``provisional``."""
 
     task_id: str
@@ -115,17 +115,17 @@ class Present:
 
 
 #: What of a run is part of the state.
-_KEPT = tuple(name for name in Present.__slots__ if name != "blocker")
+_KEPT = tuple(name for name in ActiveRun.__slots__ if name != "blocker")
 
 
 @dataclass(slots=True)
-class Spot:
+class MachineState:
     """One machine: its holders by task (a reservation by the empty name), its line, and its past."""
 
     id: str
     holders: dict[str, Blocker] = field(default_factory=dict)
     line: list[tuple[int, int, str]] = field(default_factory=list)
-    past: Fronts = field(default_factory=Fronts)
+    past: LineHeads = field(default_factory=LineHeads)
 
 
 class Replay:
@@ -139,14 +139,14 @@ class Replay:
     def __init__(self, state: Mapping[str, Any] | None = None, *, from_ms: int = 0, least_ms: int = 0) -> None:
         self.from_ms = from_ms
         self._least_ms = least_ms
-        self.present: dict[str, Present] = {}
-        self.spots: dict[str, Spot] = {}
-        self._spelled: dict[str, Spot] = {}
+        self.present: dict[str, ActiveRun] = {}
+        self.machines_by_id: dict[str, MachineState] = {}
+        self._spelled: dict[str, MachineState] = {}
         self.families: dict[str, int] = {}
         self.closures: list[tuple[int, int | None]] = []
         self._arrivals = 0
         self._is_telling = from_ms == 0
-        self._touched: dict[str, Spot] = {}
+        self._touched: dict[str, MachineState] = {}
         self._touched_ms = 0
         if state:
             self._load(state)
@@ -236,7 +236,7 @@ class Replay:
         self._enter(run, change.at_ms)
         return ended
 
-    def _stop_presuming(self, change: RecordLike) -> Present | None:
+    def _stop_presuming(self, change: RecordLike) -> ActiveRun | None:
         """Forget what was only presumed of the run, now that more is known: that is no hold to tell of."""
         run = self.present.get(_key(change))
         if run is None or run.kind != "provisional":
@@ -270,15 +270,15 @@ class Replay:
 
     def _reservation(self, change: RecordLike) -> None:
         for machine in change.machines:
-            spot = self._spot(machine)
+            state = self._machine(machine)
             if change.kind == "unreserved":
-                spot.holders.pop("", None)
+                state.holders.pop("", None)
             else:
-                before = spot.holders.get("")
+                before = state.holders.get("")
                 note = f"{change.detail.get('note')}, by {change.detail.get('by')}"
                 rank = before.rank if before else (change.at_ms, 0)
-                spot.holders[""] = Blocker(Reason.RESERVATION, None, None, None, rank, None, note)
-            self._note(spot, change.at_ms)
+                state.holders[""] = Blocker(Reason.RESERVATION, None, None, None, rank, None, note)
+            self._note(state, change.at_ms)
 
     def _opened(self, change: RecordLike) -> None:
         if self.closures and self.closures[-1][1] is None:
@@ -306,84 +306,84 @@ class Replay:
 
     # Runs on machines
 
-    def _new(self, change: RecordLike, kind: str, family: int | None) -> Present:
+    def _new(self, change: RecordLike, kind: str, family: int | None) -> ActiveRun:
         assert change.task_id
         if family is not None:
             self.families[change.task_id.lower()] = family
-        return Present(
+        return ActiveRun(
             change.task_id, change.run or 1, tuple(change.machines), change.project_id, change.environment_id,
             change.at_ms, kind, family,
         )  # fmt: skip
 
-    def _enter(self, run: Present, at_ms: int) -> None:
+    def _enter(self, run: ActiveRun, at_ms: int) -> None:
         key = run.task_id.lower()
         self.present[key] = run
         run.blocker = run.as_blocker()
         for machine in run.machines:
-            spot = self._spot(machine)
+            state = self._machine(machine)
             if run.kind == "waiting":
-                insort(spot.line, (*run.order, key))
+                insort(state.line, (*run.order, key))
             else:
-                spot.holders[key] = run.blocker
-            self._note(spot, at_ms)
+                state.holders[key] = run.blocker
+            self._note(state, at_ms)
 
-    def _remove(self, run: Present, at_ms: int) -> None:
+    def _remove(self, run: ActiveRun, at_ms: int) -> None:
         key = run.task_id.lower()
         self.present.pop(key, None)
         for machine in run.machines:
-            spot = self._spot(machine)
+            state = self._machine(machine)
             if run.kind != "waiting":
-                spot.holders.pop(key, None)
-            elif (place := (*run.order, key)) in spot.line:
-                spot.line.remove(place)
-            self._note(spot, at_ms)
+                state.holders.pop(key, None)
+            elif (place := (*run.order, key)) in state.line:
+                state.line.remove(place)
+            self._note(state, at_ms)
 
-    def _spot(self, machine: str) -> Spot:
-        spot = self._spelled.get(machine)
-        if spot is None:
-            spot = self.spots.get(machine.lower())
-            if spot is None:
-                spot = self.spots[machine.lower()] = Spot(machine)
-                spot.past.add(self.from_ms, EMPTY)
-            self._spelled[machine] = spot
-        return spot
+    def _machine(self, machine: str) -> MachineState:
+        state = self._spelled.get(machine)
+        if state is None:
+            state = self.machines_by_id.get(machine.lower())
+            if state is None:
+                state = self.machines_by_id[machine.lower()] = MachineState(machine)
+                state.past.add(self.from_ms, EMPTY)
+            self._spelled[machine] = state
+        return state
 
     # What is told
 
-    def _note(self, spot: Spot, at_ms: int) -> None:
+    def _note(self, state: MachineState, at_ms: int) -> None:
         # A release and the grants after it are of one millisecond: the front is looked at once, behind them.
         if self._is_telling:
-            self._touched[spot.id] = spot
+            self._touched[state.id] = state
             self._touched_ms = at_ms
 
     def _remember(self) -> None:
-        for spot in self._touched.values():
-            past = spot.past
-            past.add(self._touched_ms, self._front(spot))
+        for state in self._touched.values():
+            past = state.past
+            past.add(self._touched_ms, self._line_head(state))
             if past.is_long:
-                waits = [self.present[key].since_ms for _, _, key in spot.line]
+                waits = [self.present[key].since_ms for _, _, key in state.line]
                 past.forget(min(waits) if waits else None)
         self._touched.clear()
 
-    def _front(self, spot: Spot) -> Front:
-        held = tuple(spot.holders.values())
+    def _line_head(self, state: MachineState) -> LineHead:
+        held = tuple(state.holders.values())
         if len(held) > 1:
             held = tuple(sorted(held, key=lambda blocker: blocker.rank))
-        first = self.present[spot.line[0][2]].blocker if spot.line else None
-        return Front(held, first, held[0] if held else first)
+        first = self.present[state.line[0][2]].blocker if state.line else None
+        return LineHead(held, first, held[0] if held else first)
 
     def _begin_telling(self) -> None:
         self._is_telling = True
-        for spot in self.spots.values():
-            spot.past = Fronts()
-            spot.past.add(self.from_ms, self._front(spot))
+        for state in self.machines_by_id.values():
+            state.past = LineHeads()
+            state.past.add(self.from_ms, self._line_head(state))
 
-    def _told(self, run: Present, at_ms: int, outcome: str, cause: str | None) -> Wait:
+    def _told(self, run: ActiveRun, at_ms: int, outcome: str, cause: str | None) -> Wait:
         span = (max(run.since_ms, self.from_ms), at_ms)
         parts: tuple[Stretch, ...] = ()
         is_long = span[1] - span[0] >= self._least_ms or outcome == "waiting"
         if self._is_telling and span[0] < span[1] and is_long:
-            machines = [(machine, self._spot(machine).past) for machine in run.machines]
+            machines = [(machine, self._machine(machine).past) for machine in run.machines]
             parts = stretches(run.task_id, run.family, machines, self.closures, span)
         return Wait(
             run.task_id, run.run, run.machines, run.project_id, run.environment_id, run.since_ms, at_ms, outcome,
@@ -397,9 +397,9 @@ class Replay:
         return {
             "present": [[getattr(run, name) for name in _KEPT] for run in self.present.values()],
             "reserved": [
-                [spot.id, held.rank[0], held.note]
-                for spot in self.spots.values()
-                if (held := spot.holders.get(""))
+                [state.id, held.rank[0], held.note]
+                for state in self.machines_by_id.values()
+                if (held := state.holders.get(""))
             ],
             "families": self.families,
             "closures": self.closures,
@@ -412,12 +412,12 @@ class Replay:
         self.closures = [(closed, opened) for closed, opened in state["closures"]]
         for values in state["present"]:
             fields = dict(zip(_KEPT, values, strict=True))
-            self._enter(Present(**{**fields, "machines": tuple(fields["machines"])}), 0)
+            self._enter(ActiveRun(**{**fields, "machines": tuple(fields["machines"])}), 0)
         for machine, since_ms, note in state["reserved"]:
             blocker = Blocker(Reason.RESERVATION, None, None, None, (since_ms, 0), None, note)
-            spot = self._spot(machine)
-            spot.holders[""] = blocker
-            self._note(spot, 0)
+            reserved = self._machine(machine)
+            reserved.holders[""] = blocker
+            self._note(reserved, 0)
 
 
 def _key(change: RecordLike) -> str:

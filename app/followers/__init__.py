@@ -1,1 +1,1 @@
-"""Those who read the timeline from a cursor: metrics, learner, notifications."""
+"""Followers of the timeline, each with a cursor: metrics, learner, notifications."""

@@ -1,4 +1,4 @@
-"""Follows the timeline and keeps what is cheap to read later: how long runs held, checkpoints, how true ETAs were.
+"""The learner: follows the timeline and stores durations of runs, checkpoints of the board, and the accuracy of ETAs.
 
 A job calls `Learner.learn` every few seconds. Nothing but speed and ETAs depend on it: what was not learned yet is
 replayed. The cursor is the newest checkpoint.
@@ -52,7 +52,7 @@ _NATURAL = frozenset({"step", "event", "reconciled"})
 
 @dataclass
 class _Lesson:
-    """What one step learned."""
+    """The results of one step."""
 
     durations: dict[str, list[int]] = field(default_factory=dict)
     ended_ms: dict[str, int] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class Learner:
             transaction.hdel(self._keys.named(PREDICTIONS), *over)
 
     def _study(self, changes: Iterable[Any], replay: Replay, lesson: _Lesson, since: int) -> int:
-        """Replay them; how many records there are since the last checkpoint."""
+        """Replay the records; the number of records since the last checkpoint."""
         for change in changes:
             told = replay.apply(change)
             if told and _is_told_by_one_clock(told, change.detail):
@@ -131,7 +131,7 @@ class Learner:
         return since
 
     def _durations(self, lesson: _Lesson) -> dict[Any, Any]:
-        """What is kept of each kind of run from now on."""
+        """The new durations of each kind of run, as stored."""
         names = list(lesson.durations)
         kept: Any = self._client.hmget(self._keys.named(DURATIONS), names) if names else []
         known = {name: durations_of(raw)[1] for name, raw in zip(names, kept, strict=True)}
@@ -141,7 +141,7 @@ class Learner:
         }
 
     def _counts(self, waits: list[Wait]) -> dict[str, int]:
-        """By how much each count of accuracy grows: ``<week> <name>``."""
+        """Increments of the accuracy counts, by ``<week> <name>``."""
         judged = [wait for wait in waits if wait.outcome == "granted" and wait.waited_ms]
         fields = [prediction_field(wait.task_id, wait.from_ms) for wait in judged]
         kept: Any = self._client.hmget(self._keys.named(PREDICTIONS), fields) if fields else []
@@ -153,7 +153,7 @@ class Learner:
         return counts
 
     def _forget(self, replay: Replay) -> None:
-        """Keep what is kept bounded."""
+        """Remove predictions and durations beyond their limits."""
         with translated():
             if int(self._client.hlen(self._keys.named(PREDICTIONS))) > MOST_PREDICTIONS // 2:
                 self._forget_predictions(replay)

@@ -1,4 +1,4 @@
-"""What was measured, in Redis, so that every process tells the same and none that ends takes it along."""
+"""Metric values in Redis: every process reports the same numbers, and none are lost when a process exits."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from app.store.scripts import translated
 SILENT_MS = 10_000
 
 
-class Measured:
-    """Counts, under the fields that `app.followers.metrics` makes. All methods raise `StoreError`."""
+class MetricValues:
+    """Metric values under the fields that `app.followers.metrics` makes. All methods raise `StoreError`."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
@@ -31,12 +31,12 @@ class Measured:
         self._told: dict[str, int] = {}
         self._counters = keys.counters
 
-    def place(self) -> str:
+    def counted_to(self) -> str:
         """The id of the last record that was counted; "" if none was."""
         return self._cursor.value().decode()
 
     def freed(self, machines: list[str]) -> dict[str, int]:
-        """Since when those of *machines* (lower-case ids) are free that are known to be, ms."""
+        """The times (ms) since when those of *machines* (lower-case ids) are free that are known to be."""
         if not machines:
             return {}
         with translated():
@@ -44,7 +44,7 @@ class Measured:
         return {machine: int(ms) for machine, ms in zip(machines, found, strict=True) if ms}
 
     def advance(self, seen: str, to: str, increments: Mapping[str, int], freed: Mapping[str, int | None]) -> bool:
-        """Add what the records behind *seen* up to *to* make; False, and nothing added, if somebody else was first."""
+        """Add the increments of the records behind *seen* up to *to*; False, and nothing, if another process did."""
         free = {machine: ms for machine, ms in freed.items() if ms is not None}
 
         def write(transaction: Transaction) -> None:
@@ -59,14 +59,14 @@ class Measured:
         return self._cursor.advance(seen.encode(), to.encode(), write)
 
     def add(self, increments: Mapping[str, int]) -> None:
-        """Add what no record says."""
+        """Add increments that come from no record."""
         with translated(), self._client.pipeline(transaction=True) as pipe:
             for name, amount in increments.items():
                 pipe.hincrby(self._values, name, amount)
             pipe.execute()
 
     def values(self) -> dict[str, int]:
-        """All fields, none less than this process has told before."""
+        """All fields, none lower than this process has reported before."""
         with translated(), self._client.pipeline(transaction=True) as pipe:
             pipe.set(self._birth, uuid.uuid4().hex, nx=True)
             pipe.get(self._birth)
@@ -74,10 +74,10 @@ class Measured:
             _, born, fields = pipe.execute()
         if born != self._born:
             self._born, self._told = born, {}
-        return self.never_less({name.decode(): int(amount) for name, amount in fields.items()})
+        return self.monotonic({name.decode(): int(amount) for name, amount in fields.items()})
 
-    def never_less(self, counts: Mapping[str, int]) -> dict[str, int]:
-        """All that was told, with *counts*, none less than before; until `values` sees a store that is another one.
+    def monotonic(self, counts: Mapping[str, int]) -> dict[str, int]:
+        """All values reported so far and *counts*, none lower than before; until `values` finds another store.
 
         A fail-over can lose the last second. A counter that goes back by one is taken for one that began anew: then
         all that it ever counted counts again. One that was lost as a whole does begin anew.
@@ -85,20 +85,20 @@ class Measured:
         self._told |= {name: max(amount, self._told.get(name, 0)) for name, amount in counts.items()}
         return dict(self._told)
 
-    def heard_at_ms(self) -> int | None:
-        """When the last webhook of Octopus came; None if none has."""
+    def last_webhook_ms(self) -> int | None:
+        """The time of the last webhook of Octopus; None if none has come."""
         with translated():
             raw: Any = self._client.hget(self._counters, "event_at")
         return int(raw) if raw else None
 
     def publish_blocked(self, process: str, blocked: int) -> None:
-        """Say how many requests block in a process."""
+        """Store the number of requests that block in a process."""
         with translated():
             seconds, micros = self._client.time()
             self._client.hset(self._blocked, process, f"{blocked} {seconds * 1000 + micros // 1000}")
 
     def blocked(self) -> int:
-        """How many requests block in all processes; those that are silent count no longer."""
+        """The number of requests that block in all processes; silent processes do not count."""
         with translated():
             (seconds, _), said = self._client.time(), self._client.hgetall(self._blocked)
             facts = {process: [int(part) for part in raw.split()] for process, raw in said.items()}
@@ -108,13 +108,13 @@ class Measured:
         return sum(count for process, (count, _) in facts.items() if process not in gone)
 
 
-class Tally:
-    """What a process counts between two writes to Redis, so that counting costs a request nothing.
+class MetricBuffer:
+    """A buffer of metric increments in one process, between two writes to Redis: counting costs a request nothing.
 
-    What was not written yet is lost when the process is killed: a second of it, in a web process.
+    Increments that are not written yet are lost when the process is killed: a second of them, in a web process.
     """
 
-    def __init__(self, measured: Measured) -> None:
+    def __init__(self, measured: MetricValues) -> None:
         self._measured = measured
         self._waiting: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -126,10 +126,10 @@ class Tally:
                 self._waiting[name] += amount
 
     def flush(self, *, blocked: int | None = None) -> None:
-        """Write what was counted, and how many requests block in this process.
+        """Write the increments, and the number of requests that block in this process.
 
         Raises:
-            StoreError: Redis does not answer; what was counted is kept for the next time.
+            StoreError: Redis does not answer; the increments are kept for the next time.
         """
         with self._lock:
             writing, self._waiting = self._waiting, Counter()

@@ -1,7 +1,6 @@
-"""What is measured for Prometheus, and what each record of the timeline adds to it.
+"""Metrics for Prometheus: their definitions, and the increments that each record of the timeline makes.
 
-Nothing is labelled with what there can be more and more of, such as a task or a machine: a value that is not foreseen
-is counted as ``other``.
+Labels have a bounded set of values, never a task or a machine: a value that is not listed is counted as ``other``.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 
 from app.domain.events import is_early
 from app.domain.records import KINDS, Filter, Record
-from app.followers.metric_values import Measured
+from app.followers.metric_values import MetricValues
 from app.history.timeline import Timeline
 from app.jobs import JOBS
 
@@ -25,7 +24,7 @@ _MINUTES = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 720
 
 
 @dataclass(frozen=True)
-class Measure:
+class MetricDefinition:
     """A counter, or with *buckets* (upper bounds, seconds) a histogram. *labels* are their names and known values."""
 
     name: str
@@ -50,54 +49,54 @@ class Measure:
         return "\0".join((self.name, *known, part))
 
 
-RECORDS = Measure(
+RECORDS = MetricDefinition(
     "octowait_records",
     "Records of the timeline.",
     {"kind": KINDS},
 )
-WAIT = Measure(
+WAIT = MetricDefinition(
     "octowait_wait_seconds", "How long runs waited, by how the wait ended.",
     {"outcome": ("granted", "left", "expired", "timed_out", "refused")}, _MINUTES,
 )  # fmt: skip
-HOLD = Measure(
+HOLD = MetricDefinition(
     "octowait_hold_seconds", "How long leases were held, by what ended them.",
     {"cause": ("step", "event", "reconciled", "forced", "max_hold", "paused", "abandoned", "uncollected")}, _MINUTES,
 )  # fmt: skip
-HANDOFF = Measure(
+HANDOFF = MetricDefinition(
     "octowait_handoff_seconds", "How long a machine that somebody waited for was idle between two holders.",
     buckets=(0.005, 0.05, 0.25, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )  # fmt: skip
-WEBHOOK_LAG = Measure(
+WEBHOOK_LAG = MetricDefinition(
     "octowait_webhook_lag_seconds", "From when an event occurred, by Octopus's clock, until its webhook was applied.",
     buckets=(1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0),
 )  # fmt: skip
-WEBHOOKS = Measure(
+WEBHOOKS = MetricDefinition(
     "octowait_webhooks", "Webhooks, by what became of them.",
     {"outcome": ("applied", "duplicate", "ignored", "kept", "unauthorized", "failed")},
 )  # fmt: skip
-REPAIRS = Measure(
+REPAIRS = MetricDefinition(
     "octowait_repairs", "What no webhook had told, by how it was found out.",
     {"kind": ("reconciled", "catch_up", "rebuild")},
 )  # fmt: skip
-LATENESS = Measure(
+LATENESS = MetricDefinition(
     "octowait_repair_lateness_seconds", "From when it occurred, by Octopus's clock, until it was found out.",
     {"kind": ("reconciled", "catch_up", "rebuild")}, (1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21600.0),
 )  # fmt: skip
 # Prometheus has a label "job" of its own.
-JOB = Measure(
+JOB = MetricDefinition(
     "octowait_job_seconds", "How long jobs of the workers took.",
     {"name": tuple(job.name for job in JOBS), "outcome": ("done", "failed")},
     (0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 180.0),
 )  # fmt: skip
 
-MEASURES = (RECORDS, WAIT, HOLD, HANDOFF, WEBHOOK_LAG, WEBHOOKS, REPAIRS, LATENESS, JOB)
+METRICS = (RECORDS, WAIT, HOLD, HANDOFF, WEBHOOK_LAG, WEBHOOKS, REPAIRS, LATENESS, JOB)
 
 #: Records after which a machine that was busy is free.
 _FREES = ("released", "ended", "unreserved")
 
 
-class Derived:
-    """What records add, in their order. *freed*, kept up, is since when machines (lower-case ids) are free, ms."""
+class MetricIncrements:
+    """Increments of records, added in order. *freed* is the time (ms) since when a machine (lower-case id) is free."""
 
     def __init__(self, freed: Mapping[str, int]) -> None:
         self.increments: Increments = Counter()
@@ -137,7 +136,7 @@ class Derived:
                 self.increments.update(LATENESS.observe(int(record.detail["late_ms"]), kind))
 
 
-def measure(measured: Measured, timeline: Timeline, *, most: int = 20_000) -> int:
+def measure(measured: MetricValues, timeline: Timeline, *, most: int = 20_000) -> int:
     """Count the records since the last pass, at most *most*; how many, 0 also if another process did.
 
     The scheduler does it every few seconds. A scrape could do it as well, but reads of the timeline must not stand in
@@ -146,12 +145,12 @@ def measure(measured: Measured, timeline: Timeline, *, most: int = 20_000) -> in
     Raises:
         StoreError: Redis does not answer; nothing was counted.
     """
-    seen = measured.place()
+    seen = measured.counted_to()
     records = list(itertools.islice(timeline.read(Filter(), after=seen or None), most))
     if not records:
         return 0
     granted = {machine.lower() for record in records if record.kind == "granted" for machine in record.machines}
-    derived = Derived(measured.freed(sorted(granted)))
+    derived = MetricIncrements(measured.freed(sorted(granted)))
     for record in records:
         derived.add(record)
     is_ours = measured.advance(seen, records[-1].id, derived.increments, derived.freed)

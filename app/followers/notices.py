@@ -1,4 +1,4 @@
-"""What people are told of: which records make which notice, in words."""
+"""Notifications: which records of the timeline make one, and its text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAME_FAILURE = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Notice:
-    """*cause* is what it is told once for, within *once_in*; *path* is the page that shows more."""
+    """A notification: sent once for its *cause* within *once_in*; *path* is the page that shows more."""
 
     cause: str
     title: str
@@ -38,7 +38,7 @@ def notice_of(record: Record) -> Notice | None:
 
 
 def cause_of_wait(run: Mapping[str, Any]) -> str:
-    """What a wait is told of once for; *run* as lua/lib/runs.lua keeps it."""
+    """The cause of the notification of a long wait; *run* as lua/lib/runs.lua stores it."""
     return f"wait {run['id']} {run['run']} {run['requested_at_ms']}"
 
 

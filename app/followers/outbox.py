@@ -19,8 +19,8 @@ from app.store.scripts import translated
 
 
 @dataclass(frozen=True)
-class Letter:
-    """One notice to one target. *tries* counts this one."""
+class OutboxEntry:
+    """One notification for one target. *tries* counts this attempt."""
 
     member: str
     notice: dict[str, Any]
@@ -32,7 +32,7 @@ class Letter:
 
 
 class Outbox:
-    """All methods raise `StoreError`. Times are milliseconds of the Redis server's clock."""
+    """The outbox in Redis. All methods raise `StoreError`. Times are milliseconds of the Redis server's clock."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
@@ -43,7 +43,7 @@ class Outbox:
         self._cursor = Cursor(client, self._place)
 
     def begin(self, last_id: str, now_ms: int) -> tuple[str, int]:
-        """Where reading goes on, and since when people are told: at *last_id* and now, the first time."""
+        """The cursor, and the time since when notifications are sent: *last_id* and now, the first time."""
         with translated(), self._client.pipeline(transaction=True) as pipe:
             pipe.set(self._place, last_id, nx=True)
             pipe.set(self._since, now_ms, nx=True)
@@ -52,12 +52,12 @@ class Outbox:
         return place.decode(), int(since)
 
     def end(self) -> None:
-        """Tell nobody of anything any longer; whoever begins again begins with what happens then."""
+        """Remove the cursor and all entries: notifications that are switched on again begin with what happens then."""
         with translated():
             self._client.delete(self._place, self._since, self._due, self._box, self._tries)
 
     def is_idle(self, last_id: str, now_ms: int) -> bool:
-        """Whether nothing was written since the last look, nothing is to be sent, and nobody waits."""
+        """Whether there is no new record, no due entry and no waiter."""
         with translated(), self._client.pipeline(transaction=False) as pipe:
             pipe.get(self._place)
             pipe.zcount(self._due, "-inf", now_ms)
@@ -69,11 +69,11 @@ class Outbox:
         self, notices: Iterable[tuple[str, timedelta, dict[str, Any]]], targets: Collection[str], now_ms: int,
         *, seen: str = "", to: str = "",
     ) -> bool:  # fmt: skip
-        """Have *notices* sent to *targets*, each as cause, how long it is not told of again, and content.
+        """Add entries for *notices*, each a cause, the time before that is sent again, and a content, and *targets*.
 
         Args:
-            seen: Where the timeline had been read up to; nothing is put if that has changed.
-            to: Where it has been read up to now.
+            seen: The cursor before these records; nothing is added if another process has moved it.
+            to: The cursor after them.
         """
         fresh: dict[str, tuple[timedelta, dict[str, Any]]] = {}
         for cause, once_in, content in notices:
@@ -96,8 +96,8 @@ class Outbox:
             self._client.transaction(write, *fresh)
         return True
 
-    def claim(self, now_ms: int, lease: timedelta) -> Letter | None:
-        """The letter that is due for longest; nobody else gets it for as long as *lease*, somebody does then."""
+    def claim(self, now_ms: int, lease: timedelta) -> OutboxEntry | None:
+        """The entry that has been due for longest; no other process gets it until *lease* is over."""
         due: list[bytes] = []
 
         def write(transaction: Transaction) -> None:
@@ -110,30 +110,30 @@ class Outbox:
 
         with translated():
             answers: Any = self._client.transaction(write, self._due)
-        return Letter(due[0].decode(), json.loads(answers[1] or "{}"), answers[2]) if due else None
+        return OutboxEntry(due[0].decode(), json.loads(answers[1] or "{}"), answers[2]) if due else None
 
-    def settle(self, letter: Letter) -> None:
-        """Forget a letter that was taken, or given up; its notice when it was the last one of it."""
+    def settle(self, entry: OutboxEntry) -> None:
+        """Remove an entry that was accepted or given up, and its notice with the last entry of it."""
 
         def write(transaction: Transaction) -> None:
-            number = letter.member[:12].encode()
+            number = entry.member[:12].encode()
             same = [member for member in transaction.zrange(self._due, 0, -1) if member.startswith(number)]
             transaction.multi()
-            transaction.zrem(self._due, letter.member)
-            transaction.hdel(self._tries, letter.member)
-            if same in ([], [letter.member.encode()]):
+            transaction.zrem(self._due, entry.member)
+            transaction.hdel(self._tries, entry.member)
+            if same in ([], [entry.member.encode()]):
                 transaction.hdel(self._box, number)
 
         with translated():
             self._client.transaction(write, self._due)
 
-    def put_off(self, letter: Letter, until_ms: int) -> None:
-        """Try again then."""
+    def postpone(self, entry: OutboxEntry, until_ms: int) -> None:
+        """Make the entry due at *until_ms*."""
         with translated():
-            self._client.zadd(self._due, {letter.member: until_ms}, xx=True)
+            self._client.zadd(self._due, {entry.member: until_ms}, xx=True)
 
-    def untold(self, causes: Collection[str]) -> set[str]:
-        """Those of *causes* that people may be told of: they were not, or so long ago that they are again."""
+    def unnotified(self, causes: Collection[str]) -> set[str]:
+        """The *causes* without a notification, or whose last one was so long ago that another may be sent."""
         with translated():
             told: Any = self._client.mget([self._told + cause.lower() for cause in causes]) if causes else []
         return {cause for cause, was_told in zip(causes, told, strict=True) if not was_told}

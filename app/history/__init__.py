@@ -1,1 +1,1 @@
-"""What happened: the timeline, its records and archive, the intervals and estimates read from it."""
+"""History: the timeline, its stored records and archive, and the intervals and estimates read from it."""

@@ -1,7 +1,7 @@
-"""When waiters will start, from the durations that `Learner` keeps.
+"""Estimates: when waiters will start (ETA), from the durations of earlier runs.
 
-A poll must stay cheap with ten thousand waiters, so a process keeps what it read for some seconds: the durations, what
-runs are in the lines, and when each of them will be done, which everybody behind it shares.
+A poll must stay cheap with ten thousand waiters, so a process caches for some seconds: the durations, the runs in the
+lines, and the time when each of these will be done, which all behind it share.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ MOST_LOOKS = 400
 MOST_KINDS, MOST_VECTORS = 20_000, 15_000
 
 
-class Foresight:
-    """Foretells waits in one process.
+class Estimates:
+    """Estimates of waits, with the caches of one process.
 
     Args:
         look: A run as it stands, without a sign of life.
@@ -81,8 +81,8 @@ class Foresight:
         self._done: dict[str, Vector | None] = {}
         self._fronts: dict[tuple[str, str], Vector | None] = {}
 
-    def foreseen(self, place: Place) -> Place:
-        """The place with its ETA, where there is one; kept to be compared with the truth when the wait has just begun.
+    def with_eta(self, place: Place) -> Place:
+        """The place with its ETA, if there is one; that of a wait that has just begun is stored, to be checked later.
 
         Never fails: an ETA is not worth a failed poll.
         """
@@ -116,7 +116,7 @@ class Foresight:
         return self._until_start(place)
 
     def accuracy(self) -> dict[str, Any]:
-        """How true ETAs were: in all, and by ISO week."""
+        """The accuracy of ETAs: in all, and by ISO week."""
         with translated():
             kept: Any = self._client.hgetall(self._keys.named(ACCURACY))
         weeks: dict[str, dict[str, int]] = {}
@@ -128,7 +128,7 @@ class Foresight:
         return {**accuracy(total), "weeks": [{"week": week, **accuracy(weeks[week])} for week in sorted(weeks)]}
 
     def _begin(self, moment: int) -> None:
-        """Forget what was known of those in line, from time to time."""
+        """Empty the caches of runs in line when a new moment begins."""
         if moment != self._moment or len(self._done) > MOST_VECTORS:
             self._moment, self._looks = moment, 0
             self._done.clear()
@@ -244,7 +244,7 @@ class Foresight:
                 self._fronts.clear()
 
     def _kinds_of(self, tasks: Iterable[str]) -> list[Kind]:
-        """What these runs are compared by."""
+        """The kinds of these runs, by which they are compared with earlier ones."""
         wanted = list(tasks)
         now = time.monotonic()
         missing = [t for t in wanted if t not in self._kinds or now - self._kinds[t][0] > KIND_SECONDS]
@@ -259,7 +259,7 @@ class Foresight:
         return [self._kinds[task][1] for task in wanted]
 
     def _keep(self, place: Place) -> None:
-        """Keep the first prediction of a wait for `Learner`, as long as there are not too many of them."""
+        """Store the first prediction of a wait for the learner, up to `MOST_PREDICTIONS`."""
         assert place.eta
         name = self._keys.named(PREDICTIONS)
         field = prediction_field(place.task_id, place.run["requested_at_ms"])
@@ -272,12 +272,12 @@ class Foresight:
 
 
 def _last_ahead(place: Place) -> list[str]:
-    """Whom the run is behind at each of its machines, as far as they are named."""
+    """The last named run ahead at each machine of the run."""
     return [machine.ahead[-1] for machine in place.machines if machine.place and machine.ahead]
 
 
 def _draw(task: str) -> int:
-    """Which draw of a duration is this run's: the same in each of its lines, and hardly ever another run's."""
+    """The number of the run's draw of a duration: the same in all its lines, and hardly ever that of another run."""
     return 1 + crc32(task.lower().encode()) % 499
 
 

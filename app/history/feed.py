@@ -1,4 +1,4 @@
-"""The timeline as it is written, for all in this process who follow it: one blocking read, whatever their number."""
+"""The feed: new records of the timeline for all subscribers in this process, from one blocking read."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from app.domain.intervals import Told, scenes
+from app.domain.intervals import Interval, intervals_of
 from app.domain.records import Filter, RecordLike, order_of
 from app.domain.replay import BEGIN_WITHOUT_LEASE, WITHOUT_EFFECT, WITHOUT_LEASE, Hold, Replay, Wait
 from app.history.archive.files import Archive
@@ -62,7 +62,7 @@ class Checkpoint(NamedTuple):
 
 
 class Past:
-    """Reads what was; all raise `StoreError` when Redis cannot do it.
+    """Intervals of the past; all methods raise `StoreError`.
 
     Args:
         archive: Where records are that the stream has no longer; None: they are not read.
@@ -73,7 +73,7 @@ class Past:
         self._keys = keys
         self._timeline = Timeline(client, keys, archive)
 
-    def told(self, *, from_ms: int, to_ms: int) -> Iterator[Wait | Hold]:
+    def intervals(self, *, from_ms: int, to_ms: int) -> Iterator[Wait | Hold]:
         """The waits and holds that ended in the range, in order, then the waits that went on at its end.
 
         Stretches begin at *from_ms* at the earliest and end before *to_ms*.
@@ -124,8 +124,8 @@ class Past:
         found = self._records([Filter(machine_id=machine) for machine in begin.machines], after, to_ms)
         return self._with_decisive(found, {machine.lower() for machine in begin.machines}, replay, after, to_ms)
 
-    def of_machine(self, machine_id: str, *, from_ms: int, to_ms: int, least_ms: int = 0) -> list[Told]:
-        """What *machine_id* saw in the range, in order of its end, then what goes on at *to_ms*.
+    def of_machine(self, machine_id: str, *, from_ms: int, to_ms: int, least_ms: int = 0) -> list[Interval]:
+        """The intervals of *machine_id* in the range, in order of their ends, then those that go on at *to_ms*.
 
         Waits that were over within *least_ms* are told without their stretches, which saves a fifth of the time.
         Costs the records of the machine in the range, those back to the last checkpoint before it, and the same of
@@ -138,13 +138,13 @@ class Past:
         others = _others(own, replay, found.values())
         found |= self._records([Filter(machine_id=other) for other in others], at.id, to_ms)
         changes = self._with_decisive(found, {own, *others}, replay, at.id, to_ms)
-        return [told for told in scenes(in_turns(changes), replay, to_ms) if _is_at(told, own)]
+        return [told for told in intervals_of(in_turns(changes), replay, to_ms) if _is_at(told, own)]
 
-    def of_all(self, *, from_ms: int, to_ms: int) -> Iterator[Told]:
+    def of_all(self, *, from_ms: int, to_ms: int) -> Iterator[Interval]:
         """The same of all machines; it costs the records of the whole board in that time, and reads on as it goes."""
         at = self.checkpoint(from_ms)
         records = self._timeline.changes(Filter(to_ms=to_ms), after=at.id)
-        return scenes(records, Replay(at.state, from_ms=from_ms), to_ms)
+        return intervals_of(records, Replay(at.state, from_ms=from_ms), to_ms)
 
     def _with_decisive(
         self, found: dict[str, RecordLike], machines: set[str], replay: Replay, after: str, to_ms: int
@@ -216,7 +216,7 @@ def _is_of(wait: Wait, begin: RecordLike) -> bool:
     return wait.task_id == begin.task_id and wait.from_ms == begin.at_ms
 
 
-def _is_at(told: Told, machine: str) -> bool:
+def _is_at(told: Interval, machine: str) -> bool:
     return not told.machines or machine in map(str.lower, told.machines)
 
 

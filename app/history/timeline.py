@@ -1,4 +1,4 @@
-"""The timeline: every change, in order, as the scripts wrote it; what is old is read from the archive's files."""
+"""The timeline: all records in order, recent ones from Redis, older ones from the archive's files."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class Timeline:
         size = first_chunk
         source = self._source(wanted)
         # What is in the index of the only thing asked for need not be looked at again.
-        has_all = len(wanted.words) == (source != self._keys.timeline)
+        has_all = len(wanted.values) == (source != self._keys.timeline)
         while True:
             last = ""
             for last, entry in self._archived(wanted, at):

@@ -26,7 +26,7 @@ NOBODY_RESUMES = (
 
 def wait_json(gate: Services, place: Place) -> dict[str, Any]:
     """The answer about a wait."""
-    foreseen = gate.foresight.foreseen(place)
+    foreseen = gate.foresight.with_eta(place)
     return {**foreseen.as_json(gate.keys.wake(place.task_id)), "message": message_of(gate, foreseen)}
 
 

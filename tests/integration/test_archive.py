@@ -158,12 +158,12 @@ def test_waits_and_holds_are_told_of_what_is_in_files(board, clock, retention, a
     whole = Past(board.client, board.keys, archive)
     moments = [record.at_ms for record in timeline.read(Filter())][::7] + [clock.now_ms + 1]
     spans = [(a, b) for a in moments for b in moments if a < b]
-    before = [list(whole.told(from_ms=a, to_ms=b)) for a, b in spans]
+    before = [list(whole.intervals(from_ms=a, to_ms=b)) for a, b in spans]
     began_ms = whole.begin_ms()
 
     assert len(move_all(retention, clock)) >= 2
 
-    assert [list(whole.told(from_ms=a, to_ms=b)) for a, b in spans] == before
+    assert [list(whole.intervals(from_ms=a, to_ms=b)) for a, b in spans] == before
     assert whole.begin_ms() == began_ms == moments[0]
     assert sum(told.lost_ms for told in before[3] if isinstance(told, Wait)) > 86_400_000
 
@@ -189,8 +189,9 @@ def test_past_is_told_from_the_files_as_before(past, board, clock, retention, ar
 
     def story():
         return [
-            there.begin_ms(), list(there.told(from_ms=0, to_ms=now_ms)), there.waits_of("ServerTasks-1", now_ms=now_ms),
-            list(there.told(from_ms=past - 130 * 86_400_000, to_ms=now_ms)),
+            there.begin_ms(), list(there.intervals(from_ms=0, to_ms=now_ms)),
+            there.waits_of("ServerTasks-1", now_ms=now_ms),
+            list(there.intervals(from_ms=past - 130 * 86_400_000, to_ms=now_ms)),
         ]  # fmt: skip
 
     before = story()
@@ -203,7 +204,7 @@ def test_past_is_told_from_the_files_as_before(past, board, clock, retention, ar
 def test_past_without_the_files_begins_behind_them(past, board, clock, retention, timeline):
     learn(board, every=10)
     now_ms = clock.now_ms
-    whole = list(Past(board.client, board.keys).told(from_ms=past, to_ms=now_ms))
+    whole = list(Past(board.client, board.keys).intervals(from_ms=past, to_ms=now_ms))
     moments = {record.at_ms + 1 for record in timeline.read(Filter())}
     move_all(retention, clock)
 
@@ -212,7 +213,7 @@ def test_past_without_the_files_begins_behind_them(past, board, clock, retention
     assert rest.begin_ms() >= past > order_of(retention.head().last_id)[0]
     assert whole
     for moment in (moment for moment in moments if moment < past):
-        assert list(rest.told(from_ms=moment, to_ms=now_ms)) == whole
+        assert list(rest.intervals(from_ms=moment, to_ms=now_ms)) == whole
 
 
 def test_newest_of_a_run_are_read_from_files_too(past, clock, retention, timeline):

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.coordination.budget import Budget
 from app.domain.events import Effect
-from app.followers.metric_values import SILENT_MS, Measured, Tally
-from app.followers.metrics import HANDOFF, JOB, MEASURES, RECORDS, WEBHOOKS, Derived, measure
+from app.followers.metric_values import SILENT_MS, MetricBuffer, MetricValues
+from app.followers.metrics import HANDOFF, JOB, METRICS, RECORDS, WEBHOOKS, MetricIncrements, measure
 from app.history.timeline import Timeline
 from app.settings import Settings
 from app.store.connection import connect
@@ -28,7 +28,7 @@ SETTINGS = {
 
 @pytest.fixture
 def measured(board):
-    return Measured(board.client, board.keys)
+    return MetricValues(board.client, board.keys)
 
 
 @pytest.fixture
@@ -88,8 +88,8 @@ def test_two_who_count_at_once_count_each_record_once(board, a_run, measured, ti
     def count():
         own = connect(redis_url)
         ready.wait(10)
-        while measured.place() != timeline.last_id():
-            measure(Measured(own, board.keys), Timeline(own, board.keys), most=7)
+        while measured.counted_to() != timeline.last_id():
+            measure(MetricValues(own, board.keys), Timeline(own, board.keys), most=7)
         own.close()
 
     with ThreadPoolExecutor(3) as pool:
@@ -223,7 +223,7 @@ def test_metrics_are_for_viewers(client):
 def test_everything_is_there_from_the_start(client):
     told = scrape(client)
 
-    for measure_ in MEASURES:
+    for measure_ in METRICS:
         suffix = "_count" if measure_.buckets else "_total"
         assert any(name == measure_.name + suffix for name, *_ in told), measure_.name
     assert told["octowait_board_open",] == 1
@@ -338,11 +338,11 @@ def test_what_is_observed_counts_in_the_first_bucket_that_holds_it(ms, bucket):
 
 
 def test_nothing_derived_from_no_records():
-    assert not Derived({}).increments
+    assert not MetricIncrements({}).increments
 
 
 def test_tally_keeps_what_it_could_not_write(board, measured, tmp_path):
-    broken = Tally(Measured(connect(f"unix://{tmp_path}/none.sock"), board.keys))
+    broken = MetricBuffer(MetricValues(connect(f"unix://{tmp_path}/none.sock"), board.keys))
     broken.add(WEBHOOKS.count("applied"))
     with pytest.raises(Exception, match="does not answer"):
         broken.flush()

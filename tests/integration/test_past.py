@@ -19,7 +19,7 @@ from app.domain.records import Filter
 from app.domain.replay import Hold, Replay, Wait
 from app.domain.run import Run
 from app.followers.learner import Learner
-from app.history.estimates import Foresight
+from app.history.estimates import Estimates
 from app.history.intervals import Past
 from app.history.timeline import Timeline
 from app.store.connection import connect
@@ -253,14 +253,14 @@ def test_a_range_says_the_same_from_a_checkpoint_and_from_the_beginning(redis_ur
     first_ms = next(world.timeline.read(Filter())).at_ms if world.timeline.last_id() != "0-0" else now_ms
     from_ms = first_ms + int(share * (now_ms - first_ms))
     to_ms = from_ms + int(length * (now_ms - from_ms))
-    before = list(world.past.told(from_ms=from_ms, to_ms=to_ms))
+    before = list(world.past.intervals(from_ms=from_ms, to_ms=to_ms))
     alone = {task: world.past.waits_of(task, now_ms=now_ms) for task in {told.task_id for told in before}}
 
     learner = Learner(world.client, world.board.keys, checkpoint_every=3)
     while learner.learn(most=steps):
         pass
 
-    assert list(world.past.told(from_ms=from_ms, to_ms=to_ms)) == before
+    assert list(world.past.intervals(from_ms=from_ms, to_ms=to_ms)) == before
     assert {task: world.past.waits_of(task, now_ms=now_ms) for task in alone} == alone
     whole = [told for told in world.told() if isinstance(told, Wait)]
     clipped = sum(max(0, min(w.to_ms, to_ms) - max(w.from_ms, from_ms)) for w in whole)
@@ -319,7 +319,7 @@ def learner(board):
 @pytest.fixture
 def foresee(board):
     """A place as a process sees it that has cached nothing."""
-    return lambda place: Foresight(board.client, board.keys, board.place).foreseen(place)
+    return lambda place: Estimates(board.client, board.keys, board.place).with_eta(place)
 
 
 def test_no_history_no_eta(deployments, foresee):
@@ -414,7 +414,7 @@ def test_a_clock_that_goes_back_teaches_nothing(deployments, learner, foresee, b
     clock.advance(timedelta(hours=2))
     board.release(waiting.machines[0].holders[0].task_id)
     learner.learn()
-    report = Foresight(board.client, board.keys, board.place).accuracy()
+    report = Estimates(board.client, board.keys, board.place).accuracy()
     assert (report["waits"], report["without_eta"]) == (0, 0)
 
 
@@ -428,10 +428,10 @@ def test_those_far_behind_in_a_line_share_what_is_known_of_the_first(deployments
     # As if there were more in line than a process looks at.
     monkeypatch.setattr("app.history.estimates.MOST_LOOKS", 0)
     places = [place for task in tasks if (place := board.place(task)).is_waiting]
-    shared = Foresight(board.client, board.keys, board.place)
+    shared = Estimates(board.client, board.keys, board.place)
 
     etas = [shared.eta(place) for place in places]
-    alone = [Foresight(board.client, board.keys, board.place).eta(place) for place in places]
+    alone = [Estimates(board.client, board.keys, board.place).eta(place) for place in places]
 
     assert [eta.p50 for eta in etas] == pytest.approx([eta.p50 for eta in alone], abs=5_000)
     assert [eta.p90 for eta in etas] == pytest.approx([eta.p90 for eta in alone], abs=5_000)
@@ -461,7 +461,7 @@ def test_accuracy_compares_the_first_prediction_with_the_truth(deployments, lear
         board.release(machine.holders[0].task_id)
     learner.learn()
 
-    report = Foresight(board.client, board.keys, board.place).accuracy()
+    report = Estimates(board.client, board.keys, board.place).accuracy()
 
     assert (report["waits"], report["within_p50"], report["within_p90"]) == (2, 1, 1)
     assert report["mean_error_ms"] == pytest.approx(5 * 60_000, abs=2_000)

@@ -234,7 +234,7 @@ def _judge(
     tolerance_ms: int,
 ) -> Result:  # fmt: skip
     record, timeline = octopus.record(), stack.records()
-    told = Past(stack.board.client, stack.board.keys).told(from_ms=0, to_ms=stack.board.now_ms())
+    told = Past(stack.board.client, stack.board.keys).intervals(from_ms=0, to_ms=stack.board.now_ms())
     compared = compare(record, [wait for wait in told if isinstance(wait, Wait)], tolerance_ms=tolerance_ms)
     waited = [r.detail["waited_ms"] for r in timeline if "waited_ms" in r.detail]
     keys = stack.board.client.scan_iter(f"octowait:{{{stack.board.keys.namespace}}}:*", count=1000)

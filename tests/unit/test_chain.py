@@ -1,13 +1,13 @@
 import pytest
 
-from app.history.archive.hash_chain import Checker, Link, Unsealed, body_of, seal, unseal
+from app.history.archive.hash_chain import ChainEnd, Checker, Unsealed, body_of, seal, unseal
 
 BODIES = [f'{{"id":"{n}-0","detail":{{"seq":7,"chain":"x"}}}}' for n in range(1, 7)]
 
 
 @pytest.fixture
 def lines():
-    end, sealed = Link(), []
+    end, sealed = ChainEnd(), []
     for body in BODIES:
         line, end = seal(body, end)
         sealed.append(line)
@@ -15,7 +15,7 @@ def lines():
 
 
 def findings(lines, end=None):
-    whole, begin = Link(), Link()
+    whole, begin = ChainEnd(), ChainEnd()
     for body in BODIES:
         _, whole = seal(body, whole)
     checker = Checker(begin)
@@ -40,14 +40,14 @@ def test_changed_record_is_named(lines):
 
 
 def test_record_with_a_forged_hash_breaks_the_chain_behind_it(lines):
-    forged, _ = seal(BODIES[2].replace("3-0", "3-9"), Link(2, unseal(lines[1]).chain))
+    forged, _ = seal(BODIES[2].replace("3-0", "3-9"), ChainEnd(2, unseal(lines[1]).chain))
     lines[2] = forged
 
     assert findings(lines) == ["4-0: was changed, or the hash of the record before it"]
 
 
 def test_last_record_with_a_forged_hash_is_found_by_how_the_chain_ended(lines):
-    lines[5], _ = seal(BODIES[5].replace("6-0", "6-9"), Link(5, unseal(lines[4]).chain))
+    lines[5], _ = seal(BODIES[5].replace("6-0", "6-9"), ChainEnd(5, unseal(lines[4]).chain))
 
     assert findings(lines) == ["6-9: its hash is not the one that the chain ended with"]
 
@@ -77,7 +77,7 @@ def test_record_that_is_there_twice_is_named(lines):
 
 
 def test_records_behind_the_end_are_counted(lines):
-    extra, _ = seal('{"id":"7-0"}', Link(6, unseal(lines[5]).chain))
+    extra, _ = seal('{"id":"7-0"}', ChainEnd(6, unseal(lines[5]).chain))
 
     assert findings([*lines, extra]) == ["1 records are more than there were"]
 

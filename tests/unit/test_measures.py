@@ -4,7 +4,7 @@ import pytest
 
 from app.domain.events import WEBHOOK_MS
 from app.domain.records import Record
-from app.followers.metrics import HANDOFF, REPAIRS, Derived
+from app.followers.metrics import HANDOFF, REPAIRS, MetricIncrements
 from app.web.pages.health import is_repair
 
 RELEASED_MS = 1_763_838_000_000
@@ -16,7 +16,7 @@ def record(kind, at_ms, number=0, **detail):
 
 def hand_off(joined_ms, granted_ms):
     """What a grant adds after a release at `RELEASED_MS`."""
-    derived = Derived({})
+    derived = MetricIncrements({})
     derived.add(record("released", RELEASED_MS, held_ms=5))
     derived.increments.clear()
     derived.add(record("granted", granted_ms, 1, waited_ms=granted_ms - joined_ms))
@@ -36,7 +36,7 @@ def test_run_that_came_after_the_release_has_not_waited_for_it():
 @pytest.mark.parametrize("via", ["catch_up", "reconcile"])
 @pytest.mark.parametrize("late_ms", [0, WEBHOOK_MS, WEBHOOK_MS + 1])
 def test_event_whose_webhook_may_be_under_way_is_no_repair(via, late_ms):
-    derived, event = Derived({}), record("event", RELEASED_MS, via=via, late_ms=late_ms)
+    derived, event = MetricIncrements({}), record("event", RELEASED_MS, via=via, late_ms=late_ms)
 
     derived.add(event)
 

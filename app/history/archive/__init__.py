@@ -1,1 +1,1 @@
-"""The timeline older than its retention, in files with a chain of hashes."""
+"""The archive: records older than the retention, in files with a hash chain."""

@@ -1,4 +1,4 @@
-"""The archive: what the timeline has no longer, one compressed file a day, its lines in one chain of hashes.
+"""The archive: old records of the timeline, one compressed file a day, its lines in one hash chain.
 
 ``2026-08-01.ndjson.gz`` has the records of that day (UTC); ``2026-08-01.json``, its manifest, says what must be in it.
 The file counts once its manifest is there, and neither changes after that.
@@ -24,7 +24,7 @@ from typing import IO
 import structlog
 
 from app.domain.records import Filter, Order, order_of
-from app.history.archive.hash_chain import Link, body_of, seal
+from app.history.archive.hash_chain import ChainEnd, body_of, seal
 from app.history.records import Entry, Written
 from app.store.errors import ArchiveError
 from app.store.fairness import in_turns
@@ -66,12 +66,12 @@ class Manifest:
     hash: str
 
     @property
-    def begin(self) -> Link:
-        return Link(self.first_seq - 1, self.previous)
+    def begin(self) -> ChainEnd:
+        return ChainEnd(self.first_seq - 1, self.previous)
 
     @property
-    def end(self) -> Link:
-        return Link(self.first_seq + self.count - 1, self.hash)
+    def end(self) -> ChainEnd:
+        return ChainEnd(self.first_seq + self.count - 1, self.hash)
 
 
 class _Raced(Exception):
@@ -130,7 +130,7 @@ class Archive:
 
     def _wanted(self, day: str, wanted: Filter) -> Iterator[tuple[str, Entry | None]]:
         """The records of a day that are wanted, and one in `SKIPPED` of the others."""
-        words, skipped = [json.dumps(word)[1:-1].lower() for word in wanted.words], 0
+        words, skipped = [json.dumps(word)[1:-1].lower() for word in wanted.values], 0
         with self._reading(day) as file:
             for line in file:
                 # A quick look at the text leaves most out; what it lets through is looked at closely.
@@ -174,7 +174,7 @@ class Archive:
             ArchiveError: the files cannot be written, or there are no records.
         """
         last = next(reversed(self.manifests()), None)
-        begin = last.end if last else Link()
+        begin = last.end if last else ChainEnd()
         manifest_path = self.directory / f"{day}.json"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -257,7 +257,7 @@ def stamp_of(line: str) -> str:
     return found[1]
 
 
-def _write_sealed(file: gzip.GzipFile, bodies: Iterable[tuple[str, str]], end: Link) -> tuple[str, str, Link]:
+def _write_sealed(file: gzip.GzipFile, bodies: Iterable[tuple[str, str]], end: ChainEnd) -> tuple[str, str, ChainEnd]:
     first = newest = ""
     for newest, body in bodies:
         line, end = seal(body, end)

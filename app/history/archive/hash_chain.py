@@ -1,4 +1,4 @@
-"""A chain of hashes over lines of JSON: who changes, removes or moves one breaks it there.
+"""A hash chain over lines of JSON: a line that is changed, removed or moved breaks the chain there.
 
 A sealed line ends with its number and with ``sha256(hash of the line before + line up to its number)``.
 """
@@ -19,7 +19,7 @@ class Unsealed(ValueError):
 
 
 @dataclass(frozen=True)
-class Link:
+class ChainEnd:
     """The end of a chain: the number of its last line, and that line's hash."""
 
     seq: int = 0
@@ -35,16 +35,16 @@ class Sealed:
     chain: str
     text: str
 
-    def follows(self, end: Link) -> bool:
+    def follows(self, end: ChainEnd) -> bool:
         """Whether its hash is the one that it must have behind *end*."""
         return self.chain == _digest(end.hash, self.text)
 
 
-def seal(body: str, end: Link) -> tuple[str, Link]:
+def seal(body: str, end: ChainEnd) -> tuple[str, ChainEnd]:
     """The JSON object *body* as the next line behind *end*, and the end of the chain after it."""
     text = f"{body[:-1]}{_SEQ}{end.seq + 1}}}"
     digest = _digest(end.hash, text)
-    return f'{text[:-1]}{_CHAIN}{digest}"}}', Link(end.seq + 1, digest)
+    return f'{text[:-1]}{_CHAIN}{digest}"}}', ChainEnd(end.seq + 1, digest)
 
 
 def body_of(line: str) -> str:
@@ -76,7 +76,7 @@ def unseal(line: str) -> Sealed:
 class Checker:
     """Follows a chain line by line. *findings* says in words where it is broken."""
 
-    def __init__(self, begin: Link) -> None:
+    def __init__(self, begin: ChainEnd) -> None:
         self.end = begin
         self.findings: list[str] = []
         self._last = ""
@@ -97,9 +97,9 @@ class Checker:
             self._missing.append((self.end.seq + 1, sealed.seq - 1, between))
         elif not sealed.follows(self.end):
             self.findings.append(f"{name}: was changed, or the hash of the record before it")
-        self.end, self._last = Link(sealed.seq, sealed.chain), name
+        self.end, self._last = ChainEnd(sealed.seq, sealed.chain), name
 
-    def finish(self, end: Link) -> list[str]:
+    def finish(self, end: ChainEnd) -> list[str]:
         """All findings, when the chain was to end with *end*."""
         for first, last, where in self._missing:
             number = f"record {first} is" if first == last else f"records {first} to {last} are"

@@ -1,4 +1,4 @@
-"""Moves what the timeline has kept long enough into the archive, a day at a time, and then trims it."""
+"""Retention: moves old days of the timeline into the archive, one at a time, and trims them from Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the archive is what was written: which record was changed, is missing or moved, and which file."""
+"""Verification of the archive: which record or file was changed, removed or moved."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.history.archive.files import DAMAGED, Manifest, manifest_in, opened, stamp_of
-from app.history.archive.hash_chain import Checker, Link
+from app.history.archive.hash_chain import ChainEnd, Checker
 from app.store.errors import ArchiveError
 
 _DATA, _MANIFEST = ".ndjson.gz", ".json"
@@ -19,7 +19,7 @@ class Verified:
 
     files: int = 0
     records: int = 0
-    end: Link = Link()
+    end: ChainEnd = ChainEnd()
     findings: list[str] = field(default_factory=list)
 
 

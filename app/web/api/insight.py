@@ -85,7 +85,7 @@ def ledgers_json(
     from_ms = from_ms if from_ms is not None else max(0, to_ms - DEFAULT_RANGE_MS)
     begin_ms = gate.past.begin_ms()
     books = {by: Ledger(by, from_ms=from_ms, machine_id=machine_id, project_id=project_id) for by in bys}
-    for told in gate.past.told(from_ms=from_ms, to_ms=to_ms):
+    for told in gate.past.intervals(from_ms=from_ms, to_ms=to_ms):
         for book in books.values():
             book.add(told)
     span = {"from_ms": from_ms, "to_ms": to_ms, "known_from_ms": max(from_ms, begin_ms) if begin_ms else None}
@@ -118,7 +118,7 @@ def explain_json(gate: Services, task_id: str) -> dict[str, Any] | None:
     found = gate.board.place(task_id)
     if found is None:
         return None
-    place = gate.foresight.foreseen(found)
+    place = gate.foresight.with_eta(found)
     waits = gate.past.waits_of(place.task_id, now_ms=place.now_ms, most=MOST_WAITS)
     names = _names(gate, mentioned(waits), [machine for wait in waits for machine in wait.machines])
     stories = [wait_story(wait, names) for wait in waits]

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from app.domain.records import order_of
-from app.followers.metrics import MEASURES, Measure
+from app.followers.metrics import METRICS, MetricDefinition
 from app.services import Services
 from app.settings import Token
 from app.web.api.routing import Api, services
@@ -39,7 +39,7 @@ class _Collector(Collector):
         yield from self._board()
         yield from self._processes()
         yield from self._octopus()
-        for measure in MEASURES:
+        for measure in METRICS:
             yield family_of(measure, values)
 
     def _board(self) -> Iterator[Metric]:
@@ -68,12 +68,12 @@ class _Collector(Collector):
         yield GaugeMetricFamily("octowait_measure_lag_seconds", lag, self._lag())
 
     def _lag(self) -> float:
-        newest, counted = order_of(self._gate.timeline.last_id())[0], self._gate.measured.place()
+        newest, counted = order_of(self._gate.timeline.last_id())[0], self._gate.measured.counted_to()
         counted_ms = order_of(counted)[0] if counted else self._gate.timeline.first_ms()
         return max(0, newest - counted_ms) / 1000
 
     def _octopus(self) -> Iterator[Metric]:
-        heard_at_ms = self._gate.measured.heard_at_ms()
+        heard_at_ms = self._gate.measured.last_webhook_ms()
         age = GaugeMetricFamily(
             "octowait_last_webhook_age_seconds", "Since the last webhook; nothing before the first."
         )
@@ -85,13 +85,13 @@ class _Collector(Collector):
         yield GaugeMetricFamily("octowait_octopus_budget_left", left, budget.left())
         calls = CounterMetricFamily("octowait_octopus_requests", "Requests to Octopus, by kind.", labels=["kind"])
         asked = {f"{calls.name}\0{kind}": count for kind, count in budget.calls().items()}
-        for name, count in sorted(self._gate.measured.never_less(asked).items()):
+        for name, count in sorted(self._gate.measured.monotonic(asked).items()):
             if name.startswith(f"{calls.name}\0"):
                 calls.add_metric([name.partition("\0")[2]], count)
         yield calls
 
 
-def family_of(measure: Measure, values: Mapping[str, int]) -> Metric:
+def family_of(measure: MetricDefinition, values: Mapping[str, int]) -> Metric:
     """A measure with what the store has of it; what it has nothing of is 0."""
     names = list(measure.labels)
     family: CounterMetricFamily | HistogramMetricFamily
@@ -109,6 +109,6 @@ def family_of(measure: Measure, values: Mapping[str, int]) -> Metric:
     return family
 
 
-def _labels(measure: Measure) -> Iterator[tuple[str, ...]]:
+def _labels(measure: MetricDefinition) -> Iterator[tuple[str, ...]]:
     """Every set of label values there can be."""
     return itertools.product(*((*known, "other") for known in measure.labels.values()))

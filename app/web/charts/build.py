@@ -8,7 +8,7 @@ from typing import Any
 from flask import url_for
 from markupsafe import Markup
 
-from app.domain.intervals import Told
+from app.domain.intervals import Interval
 from app.domain.narrative import Names as Known
 from app.domain.replay import Wait
 from app.queries.names import names_of
@@ -32,7 +32,7 @@ def track_of(gate: Services, machine_id: str, window: Window) -> Track:
     return track
 
 
-def names_for(gate: Services, told: Iterable[Told], machines: Iterable[str]) -> Names:
+def names_for(gate: Services, told: Iterable[Interval], machines: Iterable[str]) -> Names:
     """What everything in *told* and the *machines* are called, with links to their pages."""
     tasks = sorted(tasks_in(told))[:MOST_NAMED]
     found = names_of(gate, tasks=tasks, machines=machines)
@@ -44,14 +44,14 @@ def labels_of(names: Known) -> dict[str, str]:
     return {task: name.partition(" (")[2][:-1] for task, name in names.runs.items()}
 
 
-def machines_in(told: Iterable[Told]) -> set[str]:
+def machines_in(told: Iterable[Interval]) -> set[str]:
     """The machines that *told* names, in lower case."""
     machines = {name for one in told for name in one.machines}
     machines |= {p.machine_id for one in told if isinstance(one, Wait) for p in one.stretches if p.machine_id}
     return {name.lower() for name in machines}
 
 
-def tasks_in(told: Iterable[Told]) -> set[str]:
+def tasks_in(told: Iterable[Interval]) -> set[str]:
     """The tasks that *told* names."""
     tasks: set[str] = set()
     for one in told:
@@ -63,7 +63,7 @@ def tasks_in(told: Iterable[Told]) -> set[str]:
     return tasks
 
 
-def drawn(track: Track) -> list[Told]:
+def drawn(track: Track) -> list[Interval]:
     """All of a track that is drawn by itself."""
     return [*track.holds, *track.waits, *track.reservations, *track.overlaps]
 

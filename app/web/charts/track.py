@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TypeVar
 
-from app.domain.intervals import Span, Told
+from app.domain.intervals import Interval, Span
 from app.domain.replay import Wait
 
 #: Columns of a chart; what is narrower than one of them is not drawn by itself.
@@ -94,7 +94,7 @@ class Track:
         """Whether it shows a run that was only presumed to use the machine."""
         return any(hold.kind == "provisional" for hold in self.holds)
 
-    def add(self, told: Told) -> None:
+    def add(self, told: Interval) -> None:
         """Add what happened here; what lies outside of the window is left out."""
         if told.from_ms >= self.window.to_ms or told.to_ms < self.window.from_ms:
             return

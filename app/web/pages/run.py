@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import render_template, request
 
-from app.domain.intervals import Span, Told
+from app.domain.intervals import Interval, Span
 from app.domain.records import Filter
 from app.domain.replay import Wait
 from app.domain.status import Place, describe_info
@@ -46,7 +46,7 @@ def show_run(task_id: str, draft: Draft | None = None) -> Any:
     now_ms = gate.board.now_ms()
     waits = gate.past.waits_of(found["task_id"], now_ms=now_ms, most=MOST_WAITS)
     held = _held(found, now_ms)
-    told: list[Told] = [*waits, *([held] if held else [])]
+    told: list[Interval] = [*waits, *([held] if held else [])]
     names = names_for(gate, told, {m["id"].lower() for m in found["machines"]} | machines_in(waits))
     is_fragment = "fragment" in request.args
     page = render_template(
@@ -102,7 +102,7 @@ def _waited_for(waits: list[Wait], run: dict[str, Any], names: Names) -> dict[st
     return {task: names.labels.get(task.lower(), "") for task in blockers[:5]}
 
 
-def _charts(run: dict[str, Any], told: list[Told], names: Names, now_ms: int) -> list[dict[str, Any]]:
+def _charts(run: dict[str, Any], told: list[Interval], names: Names, now_ms: int) -> list[dict[str, Any]]:
     """A chart for each of its machines: how it waited, and how long it held."""
     told = [one for one in told if isinstance(one, Span) or one.waited_ms or one.outcome == "waiting"]
     if not told:
