@@ -19,7 +19,7 @@ from app.jobs import Job, begin_round, enqueue
 from app.octopus.client import OctopusClient
 from app.services import Services
 from app.settings import Settings
-from workers.memory import Memory
+from workers.resolving.memory import Memory
 from workers.vetted import name_of
 
 

@@ -21,7 +21,8 @@ from app.octopus.tasks import Task
 from workers.active_tasks import began_ms, tell, tell_paused
 from workers.context import Context, current
 from workers.intervention import judge, see_override
-from workers.resolve import Resolver, Unclear
+from workers.resolve import Resolver
+from workers.resolving.facts import Unclear
 
 log = structlog.get_logger()
 
@@ -124,7 +125,7 @@ def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task, pending
         return False
     ours = found.interruption
     try:
-        facts = Resolver(context, octopus).facts(place, task)
+        facts = Resolver(context, octopus).facts.find(place, task)
     except (OctopusError, Unclear) as error:
         if not getattr(error, "permanent", True):
             raise

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import structlog
 from rq.timeouts import JobTimeoutException
 from structlog.contextvars import bind_contextvars
 
 from app.coordination.board import info_of
-from app.domain.ids import distinct_ids, space_of
-from app.domain.plan import MachineUse, Selection, Target, machines_of
 from app.domain.status import Place
 from app.jobs import RESOLVE
 from app.octopus.ask import JOB_PATIENCE
@@ -28,15 +24,13 @@ from app.octopus.errors import (
     OctopusUnaskable,
     OctopusUnreachable,
 )
-from app.octopus.first_step import first_action
-from app.octopus.runs import Deployment, RunbookRun
 from app.octopus.tasks import Task
 from app.store.errors import StoreError
 from workers.context import Context, about_task, current
-from workers.lookup import Lookup, Plan
-from workers.memory import document_key
-from workers.naming import DOCUMENTS, name_runs, with_names
 from workers.reconcile import end_of
+from workers.resolving.facts import FactFinder, Facts, ObservedRun, Unclear, space_of_place
+from workers.resolving.lookup import Lookup
+from workers.resolving.names import name_runs
 
 log = structlog.get_logger()
 
@@ -57,28 +51,8 @@ PERMANENT_PAUSES = (timedelta(minutes=1), timedelta(minutes=10))
 #: Failures in a row that are the server's rather than the runs': the others then wait for the next pass.
 SERVER_FAILURES = 3
 
-#: Processes of which one pass reads how they begin.
-MOST_PROCESSES = 3
-
 #: What `Resolver.attempt_all` says of a run that was not asked about.
 NOT_ASKED = "not asked"
-
-
-class Unclear(Exception):
-    """Octopus does not say which machines the run uses, and a guess would be wrong either way."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """*info* is what people are shown, as `Run.info`. *is_full*: the machines are the run's whole plan.
-
-    *expects_step*: its process begins with octowait's step; False where that is not known.
-    """
-
-    machines: tuple[Target, ...]
-    info: Mapping[str, Any]
-    is_full: bool
-    expects_step: bool
 
 
 def run() -> None:
@@ -127,7 +101,7 @@ def resolve_all(context: Context) -> None:
     else:
         idle = context.octopus.asking(patience=0.0)
         name_runs(context, idle)
-        resolver.read_processes(idle)
+        resolver.facts.read_processes(idle)
 
 
 class Resolver:
@@ -139,14 +113,12 @@ class Resolver:
     """
 
     def __init__(self, context: Context, octopus: OctopusClient, *, expects_steps: bool = False) -> None:
-        self._context = context
-        self._expects_steps = expects_steps
         self._board = context.board
         self._unresolved = context.unresolved
         self._claims = context.claims
         self._lookup = Lookup(octopus, self._count)
+        self.facts = FactFinder(context, self._lookup, expects_steps=expects_steps)
         self._outcomes: dict[str, str] = {}
-        self._unread: dict[tuple[str | None, str], Deployment | RunbookRun] = {}
         self._counted: set[OctopusError] = set()
         #: Failures in a row that may be the server's.
         self.server_failures = 0
@@ -174,8 +146,8 @@ class Resolver:
         """
         self._outcomes = dict.fromkeys(task_ids, NOT_ASKED)
         places = self._places(task_ids)
-        self._lookup.fetch_tasks((_space(place), place.task_id) for place in places.values())
-        working: dict[str, _Working] = {}
+        self._lookup.fetch_tasks((space_of_place(place), place.task_id) for place in places.values())
+        working: dict[str, ObservedRun] = {}
         for task_id, place in places.items():
             if not goes_on():
                 break
@@ -184,7 +156,7 @@ class Resolver:
                 if task and task.is_completed:
                     self._done(task_id, self._end(task, place))
                 else:
-                    working[task_id] = _Working(place, task)
+                    working[task_id] = ObservedRun(place, task)
         if working:
             # It answers: what failed may have been about those runs.
             self.server_failures = 0
@@ -193,7 +165,7 @@ class Resolver:
             if not goes_on():
                 break
             with self._guarded(task_id):
-                facts = self.facts(known.place, known.task)
+                facts = self.facts.find(known.place, known.task)
                 self._done(task_id, self._observe(task_id, facts))
         return self._outcomes
 
@@ -206,21 +178,21 @@ class Resolver:
                 if place is None or not place.is_to_resolve:
                     self._done(task_id, "late")
                 else:
-                    _space(place)
+                    space_of_place(place)
                     places[task_id] = place
         return places
 
     def _task(self, place: Place) -> Task | None:
         """Its task; None where the key may not see that, but perhaps what it runs, which the event named."""
         try:
-            return self._lookup.task(place.task_id, _space(place))
+            return self._lookup.task(place.task_id, space_of_place(place))
         except (OctopusMissing, OctopusDenied) as error:
             info = info_of(place.run)
             if not is_refusal(error) or not (info.get("deployment_id") or info.get("runbook_run_id")):
                 raise
             return None
 
-    def _fetch_runs(self, working: Collection[_Working]) -> None:
+    def _fetch_runs(self, working: Collection[ObservedRun]) -> None:
         self._lookup.fetch_deployments((each.space, each.deployment_id) for each in working if each.deployment_id)
         self._lookup.fetch_runbook_runs(
             (each.space, each.runbook_run_id) for each in working if each.runbook_run_id and not each.deployment_id
@@ -233,107 +205,10 @@ class Resolver:
             task_id, machines, info=facts.info, is_full=facts.is_full, expects_step=facts.expects_step
         )
 
-    def facts(self, place: Place, task: Task | None) -> Facts:
-        """What Octopus knows of a run that the gate does not; the names of it are looked up later.
-
-        Raises:
-            OctopusError: Octopus did not say.
-            Unclear: it said nothing about machines.
-        """
-        known = _Working(place, task)
-        what: Deployment | RunbookRun
-        if known.deployment_id:
-            what = self._lookup.deployment(known.deployment_id, known.space)
-        elif known.runbook_run_id:
-            what = self._lookup.runbook_run(known.runbook_run_id, known.space)
-        else:
-            raise Unclear(f"{place.task_id} is neither a deployment nor a runbook run")
-        try:
-            use = self._use(what, known)
-        except (OctopusError, Unclear):
-            # Whatever else it uses, these it does.
-            self._board.presume(place.task_id, [*what.selection.specific, *what.selection.deployed_to])
-            raise
-        self._unresolved.to_name(place.task_id, now_ms=self._board.now_ms())
-        return Facts(use.machines, self._info(known, what, use), use.is_full, self._expects_step(what, known))
-
-    def _use(self, what: Deployment | RunbookRun, known: _Working) -> MachineUse:
-        selection, again = what.selection, known.place.is_second_start
-        plan = self._plan(what, known.space) if selection.needs_plan(is_second_start=again) else None
-        names = {name for action in plan or () for name in action.names}
-        use = machines_of(
-            selection,
-            plan,
-            is_second_start=again,
-            tags={} if again else self._tags(selection, plan, known.space),
-            named=self._lookup.machines_named(names, known.space) if names else {},
-        )
-        if use.unknown:
-            self._board.presume(known.place.task_id, [target.id for target in use.machines])
-            raise Unclear(f"the plan of {what.id} names machines that are not known: {', '.join(use.unknown[:5])}")
-        return use
-
-    def _plan(self, what: Deployment | RunbookRun, space: str | None) -> Plan:
-        source = what.plan_source
-        if source is None:
-            needed = "a release" if isinstance(what, Deployment) else "a runbook"
-            raise Unclear(f"{what.id} names neither machines, nor {needed} and an environment to preview")
-        return self._lookup.plan(source, space)
-
-    def _tags(self, selection: Selection, plan: Plan | None, space: str | None) -> Mapping[str, frozenset[str]]:
-        if not selection.names_tags:
-            return {}
-        planned = (target.id for action in plan or () for target in action.machines if target.tags is None)
-        return self._lookup.target_tags(distinct_ids([*planned, *selection.specific]), space)
-
     def _end(self, task: Task, place: Place) -> str:
         # A re-run of the task that joined since must not be taken out of its line.
         outcome = self._board.release(place.task_id, cause="reconciled", seen=place, ended=end_of(task))
         return "late" if outcome == "nothing" else "ended"
-
-    def _info(self, known: _Working, what: Deployment | RunbookRun, use: MachineUse) -> dict[str, Any]:
-        """What people are shown, as `Run.info`."""
-        before = info_of(known.place.run)
-        info: dict[str, Any] = {"space_id": known.space} if known.space else {}
-        info["runbook_run_id" if isinstance(what, RunbookRun) else "deployment_id"] = what.id
-        for name in DOCUMENTS:
-            document_id = getattr(what, f"{name}_id", None)
-            if document_id:
-                earlier = before.get(name) or {}
-                is_same = str(earlier.get("id") or "").lower() == document_id.lower()
-                info[name] = dict(earlier) if is_same else {"id": document_id}
-        note = "; ".join(use.reasons)
-        if note or before.get("machines_note"):
-            info["machines_note"] = note
-        return with_names(self._context.memory, known.space, info)
-
-    def _expects_step(self, what: Deployment | RunbookRun, known: _Working) -> bool:
-        """Whether it has just begun, with octowait's step, as far as that was read before."""
-        if not what.process_id or not self._expects_steps:
-            return False
-        key = document_key("processes", known.space, what.process_id)
-        first_actions = self._context.memory.first_actions
-        if key not in first_actions:
-            self._unread.setdefault((known.space, what.process_id), what)
-        first = first_actions.get(key)
-        began = timedelta(milliseconds=self._board.now_ms() - known.place.run.get("started_oct_ms", 0))
-        is_new = began <= self._board.policy.expect_step
-        return is_new and first is not None and first.is_expected(what.skipped_actions)
-
-    def read_processes(self, octopus: OctopusClient) -> None:
-        """Read how some of the processes begin that this pass came across, for the next runs of them.
-
-        A snapshot never changes, so each is read once; nothing depends on it.
-        """
-        for (space, process_id), what in list(self._unread.items())[:MOST_PROCESSES]:
-            try:
-                first = first_action(octopus.process_snapshot(what, space=space))
-            except OctopusError as error:
-                log.info("resolve: a process cannot be read", process=process_id, error=str(error))
-                if not error.permanent:
-                    return
-                first = None
-            self._context.memory.first_actions.put(document_key("processes", space, process_id), first)
 
     def _done(self, task_id: str, outcome: str) -> None:
         self.server_failures = 0
@@ -389,32 +264,8 @@ class Resolver:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Working:
-    """A run whose machines are to be found out; *task* is None where its key may not see that."""
-
-    place: Place
-    task: Task | None
-
-    @property
-    def space(self) -> str | None:
-        return _space(self.place) or (self.task.space_id if self.task else None)
-
-    @property
-    def deployment_id(self) -> str | None:
-        return (self.task.deployment_id if self.task else None) or info_of(self.place.run).get("deployment_id")
-
-    @property
-    def runbook_run_id(self) -> str | None:
-        return (self.task.runbook_run_id if self.task else None) or info_of(self.place.run).get("runbook_run_id")
-
-
 def is_refusal(error: OctopusError) -> bool:
     """Whether Octopus, or the id itself, says finally that nothing will be said about this."""
     if isinstance(error, OctopusDenied):
         return not error.is_about_key
     return isinstance(error, OctopusMissing | OctopusUnaskable)
-
-
-def _space(place: Place) -> str | None:
-    return space_of(info_of(place.run))

@@ -16,7 +16,8 @@ from app.octopus.client import OctopusClient
 from tests.conftest import an_event, services_on
 from tests.integration.octopus_stand_in import OctopusStandIn
 from workers.context import Context
-from workers.resolve import GATHER, MOST_PROCESSES, resolve_all
+from workers.resolve import GATHER, resolve_all
+from workers.resolving.facts import MOST_PROCESSES
 
 PREVIEW = "releases/Releases-90/deployments/preview/Environments-2"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from workers.memory import Cache
+from workers.resolving.memory import Cache
 
 
 def test_value_is_forgotten_after_its_time():

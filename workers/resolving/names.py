@@ -16,8 +16,8 @@ from app.domain.status import Place
 from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import OctopusError
 from workers.context import Context
-from workers.lookup import is_id
-from workers.memory import Memory, document_key
+from workers.resolving.lookup import is_id
+from workers.resolving.memory import Memory, document_key
 
 log = structlog.get_logger()
 
