@@ -128,6 +128,30 @@ def test_header_of_the_library_lists_the_kinds_of_deadlines_and_holders():
     assert written == set(re.search(r"NUL (\S+) NUL task id, and machine NUL reservation", header)[1].split("|"))
 
 
+def test_header_of_the_library_lists_the_fields_of_the_counters():
+    header, _ = header_and_body("coordination", "lib/keys")
+    code = "".join(text_of(*script) for script in (*BOARD, *(("coordination", part) for _, part in PARTS)))
+
+    written = set(re.findall(r'"H\w+", COUNTERS, "(\w+)"', code))
+    words = header.partition("counters      hash    ")[2].partition("-- KEYS")[0]
+    named = {name for name in re.findall(r"\w+", words) if name.endswith(("_at", "order", "token", "family", "stamp"))}
+    assert {name for name in written if not name.startswith("octopus_")} == named
+    for name in written - named:
+        assert name in words or f" {name.removeprefix('octopus')}" in words
+
+
+@pytest.mark.parametrize(("room", "verb"), VERBS)
+def test_header_lists_the_fields_of_json_that_the_body_reads(room, verb):
+    header, body = header_and_body(room, verb)
+
+    for names, values in re.findall(r"^ *local ([\w, ]+) = (.*cjson\.decode\(ARGV.*)$", body, re.M):
+        for name, value in zip(names.split(", "), re.findall(r"cjson\.decode\(ARGV|[^,]+", values), strict=False):
+            if value.startswith("cjson"):
+                assigned = " ".join(re.findall(rf"^ *((?:{name}\.\w+(?:, )?)+) =", body, re.M))
+                fields = set(re.findall(rf"\b{name}\.(\w+)", body)) - set(re.findall(rf"{name}\.(\w+)", assigned))
+                assert fields <= set(re.findall(r"\w+", header))
+
+
 def parts_with(room, names):
     """The parts that define one of *names*."""
     return {

@@ -7,7 +7,7 @@
 -- ARGV[4]  detail  JSON: result (Proceed | Abort; none where the task has ended), interruption, by
 -- ARGV[5]  seen    the version of the run that the caller decided on, or "": whatever it is now
 --
--- Returns {"answered"}, {"overridden"} when it was let go on without a lease and is observed now, or {"late"}.
+-- Returns {"answered"}, {"overridden"} when the run goes on without a lease and is observed now, or {"late"}.
 
 expire_due()
 local run = load_run(ARGV[2])

@@ -1,5 +1,5 @@
--- cancelling.lua: remember since when Octopus has been trying to cancel a task; after long it gives up, and calls it canceled
--- while its script may still run.
+-- cancelling.lua: remember since when Octopus has been trying to cancel a task: after ten minutes Octopus gives up, and
+-- calls a task canceled whose script may still run.
 --
 -- needs: clock, due, runs
 --

@@ -1,4 +1,4 @@
--- close.lua: grant nobody until it has been found out anew who runs where (rule 15). Who holds goes on.
+-- close.lua: close the board: grant nobody until it is known anew which run works where (rule 15). Holders go on.
 --
 -- needs: clock, keys, due, runs, lines
 --

@@ -1,12 +1,12 @@
--- deliver.lua: apply one event of Octopus, once, in whatever order events come (rule 7).
+-- deliver.lua: apply an event of Octopus, once, in whatever order events come (rule 7).
 --
--- Two numbers of a run make the order not matter: its latest start and its end that Octopus told of, in Octopus's time.
+-- Two times of a run, by the clock of Octopus, make the result independent of the order: its latest start and its end.
 --
 -- needs: clock, keys, runs, plans, ends, expiry
 --
 -- ARGV[2]  what the event is known by
 -- ARGV[3]  the event, JSON: id, category, effect (started | resumed | ended | paused | queued | other), occurred_ms, task,
---          deployment, info
+--          deployment, outcome (of an end), info
 -- ARGV[4]  tolerance between Octopus's clock and ours, ms
 -- ARGV[5]  "1" when a paused run keeps its machines (rule 9)
 -- ARGV[6]  who brings it: webhook | catch_up | reconcile | rebuild
@@ -32,7 +32,7 @@ end
 expire_due()
 local tolerance = tonumber(ARGV[4])
 if event.effect ~= "other" and event.occurred_ms > NOW + 86400000 then
-    -- A start in the far future would be a run that no end could end.
+    -- No end could end a run with a start in the far future.
     return { "implausible" }
 end
 local task = event.task or (event.deployment and call("HGET", ALIASES, lower(event.deployment)))
@@ -77,7 +77,7 @@ local function note(outcome)
     detail.note = outcome ~= "applied" and outcome ~= "unresolved" and outcome or nil
     save_run(run)
     if run.state == "known" then
-        -- It may never start, and is to be forgotten all the same.
+        -- A run that never starts is to be forgotten as well.
         call("ZADD", ENDED, NOW, lower(run.id))
     end
     record("event", run, nil, nil, detail)
@@ -88,13 +88,13 @@ local function starts_anew()
         return occurred > run.ended_oct_ms
     end
     if FINISHED[run.state] then
-        -- It was released or gone by our clock, and what started before that is that run, late.
+        -- The run ended by our clock, and an earlier start is the late start of that same run.
         return occurred > run.ended_at_ms + tolerance
     end
     return run.state == "known"
 end
 
--- The latest start counts. A resume is none, unless nothing was told of the start before it, which may come late.
+-- The latest start counts. A resume counts as a start only while no start is known, which may come late.
 local function note_start(anew, is_resume)
     local known = run.started_oct_ms
     if known and run.is_resume_first and not is_resume and occurred < known then
@@ -117,7 +117,7 @@ local function started(is_resume)
         return "applied"
     end
     if run.state == "granted" or run.state == "observed" then
-        -- Run again while the machines of its abandoned run are kept: now they are this one's, and have no end in sight.
+        -- The task runs again while the machines of its abandoned run are kept: the new run holds them, without a deadline.
         call("ZREM", DEADLINES, "grace\0" .. run.id)
         run.end_seen, run.cancelling_at_ms = nil, nil
         note("applied")
@@ -134,9 +134,9 @@ local function started(is_resume)
     end
     local policy = cjson.decode(ARGV[9])
     run.state, run.has_key, run.hold_ms = "started", policy.has_key, policy.hold_ms
-    -- It may have started long before somebody told.
+    -- The start may have happened long before its event came.
     run.start_seen_at_ms = math.min(NOW, occurred + tolerance)
-    if may_ask(run.info) then
+    if may_have_step(run.info) then
         expect_step(run, run.start_seen_at_ms + policy.expect_ms)
     end
     call("ZADD", UNRESOLVED, NOW, run.id)
@@ -145,8 +145,8 @@ local function started(is_resume)
     return "unresolved"
 end
 
--- A run that has ended asks for nothing: an end from before its last request is the end of an earlier run of the task.
--- Octopus can tell of one end twice, as that of a deployment and as that of its task, a moment apart.
+-- An end from before the last request of a run is that of an earlier run of the task, since an ended run asks for nothing.
+-- Octopus can report one end twice, as that of a deployment and as that of its task, a moment apart.
 local function is_of_an_earlier_run()
     if run.started_oct_ms and occurred < run.started_oct_ms then
         return true
@@ -182,7 +182,7 @@ local function resumed()
         return "applied"
     end
     if FINISHED[run.state] and not may_work_on(run) then
-        -- Only a start begins a new run; this one has given its machines back.
+        -- The run has given its machines back, and only a start begins a new one.
         note("late")
         return "ignored"
     end
@@ -191,7 +191,7 @@ end
 
 local function paused()
     if call("ZSCORE", RESUMES, run.id) then
-        -- What is to be answered has been raised.
+        -- The intervention that is to be answered has been raised.
         call("ZADD", RESUMES, NOW, run.id)
     end
     -- A pause that is over by now, or was one of an earlier run, must not take machines away.
@@ -202,8 +202,8 @@ local function paused()
     run.paused = true
     run.paused_oct_ms = math.max(run.paused_oct_ms or 0, occurred)
     note("applied")
-    -- The pause that a parked run waits in is not one of its work, even when its grant was faster than the event. Until
-    -- its intervention is answered every pause is that one.
+    -- The pause for the intervention of a parked run is no pause of its work, even when the grant came before the event.
+    -- Until the intervention is answered every pause counts as that one.
     local is_parking = run.parked
         and (occurred <= (run.granted_at_ms or 0) + tolerance or call("ZSCORE", RESUMES, run.id))
     if ARGV[5] ~= "1" and not is_parking and (run.state == "granted" or run.state == "observed") then

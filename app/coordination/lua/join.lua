@@ -12,7 +12,7 @@
 expire_due()
 local ask = cjson.decode(ARGV[3])
 local run = load_run(ARGV[2])
-asking = lower(ARGV[2])
+asking_task = lower(ARGV[2])
 
 if run and (run.state == "waiting" or run.state == "granted") then
     local has = {}
@@ -26,7 +26,7 @@ if run and (run.state == "waiting" or run.state == "granted") then
     end
     run.asked_at_ms = NOW
     if run.state == "waiting" and (run.parked or false) ~= (ask.parked or false) then
-        -- Its wait step was replaced by a claim, or the other way round, and it was retried.
+        -- The wait step was replaced by a claim, or the other way round, and the task was retried.
         run.parked = ask.parked
         call("SREM", BLOCKING, run.id)
         call("ZREM", DEADLINES, "life\0" .. run.id)
@@ -34,7 +34,7 @@ if run and (run.state == "waiting" or run.state == "granted") then
             call("SADD", BLOCKING, run.id)
         end
     elseif run.state == "granted" then
-        -- It hears of its grant now, and it is not over: a step of it runs.
+        -- The step hears of the grant in this answer, and the task is not over: this step runs.
         call("ZREM", RESUMES, run.id)
         call("ZREM", DEADLINES, "grace\0" .. run.id)
     end
@@ -46,7 +46,7 @@ end
 local before = run or { id = ARGV[2], run = 1, state = "new" }
 local touched = {}
 if before.state == "observed" then
-    -- Rule 8: at the wait step it stops being somebody who is simply there.
+    -- Rule 8: an observed run that reaches its wait step stops being observed.
     for _, machine in ipairs(before.machines or {}) do
         call("ZREM", HOLDERS, holder_member("observed", before, machine))
         touched[#touched + 1] = machine
@@ -56,10 +56,10 @@ for _, machine in ipairs(stop_presuming(before)) do
     touched[#touched + 1] = machine
 end
 
--- Rule 10: the number of the family of a run that holds, or runs on machines that nobody knows yet, or of whose start
--- nobody has told: Octopus is late, or all was lost. A run that waits or has ended has none.
+-- Rule 10: the number of the family of a run that works: it holds, or its machines or even its start are not known yet,
+-- since Octopus is late or Redis was lost. Nil for a run that waits or has ended.
 local function family_of(task)
-    if lower(task) == asking then
+    if lower(task) == asking_task then
         return nil
     end
     local parent = load_run(task)
@@ -96,7 +96,7 @@ run = {
     requested_at_ms = NOW,
     asked_at_ms = NOW,
     started_oct_ms = before.started_oct_ms,
-    -- It was released by its step, so the event of that end is still on its way and must not end this one.
+    -- The event of the earlier run's end is still to come when its step released it, and must not end this run.
     prior_end_oct_ms = before.ended_oct_ms or before.prior_end_oct_ms,
     owes_end = (before.state == "released" and not before.end_seen) or nil,
     after = before.state ~= "new" and (before.wait_ended or before.state) or nil,
@@ -137,7 +137,7 @@ record("joined", run, run.machines, run.after, {
     expected = is_expected(before) or nil,
 })
 learn_plan(run, run.machines, false)
-learn_asks(run, true)
+remember_step(run, true)
 
 grant_heads(touched)
 run = load_run(run.id)
@@ -145,7 +145,7 @@ local circle = run.state == "waiting" and circle_of(run)
 if circle then
     refuse_circle(run, circle)
 elseif run.state == "waiting" and not run.parked and ask.cap and call("SCARD", BLOCKING) >= ask.cap - ask.reserve then
-    -- Rule 12: the end that everybody waits for would have no slot of Octopus left to be told in.
+    -- Rule 12: waiters must leave task slots of Octopus to the runs that they wait for.
     local blocking = call("SCARD", BLOCKING) - 1
     finish(run, "refused", "task_cap", { refusal = { blocking = blocking, cap = ask.cap, reserve = ask.reserve } })
 end

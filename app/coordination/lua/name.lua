@@ -1,7 +1,7 @@
--- name.lua: remember what people call the things of a run whose ids are known already.
+-- name.lua: remember the names of a run's project, environment, release and machines, whose ids are known already.
 --
--- No change of its state: it keeps its version, so that what somebody is deciding about it still counts, and writes no
--- record.
+-- The state of the run does not change: its version stays, so that decisions under way still count, and no record is
+-- written.
 --
 -- needs: keys, runs
 --
@@ -16,7 +16,7 @@ if not run then
     return { "unknown" }
 end
 for what, thing in pairs(cjson.decode(ARGV[3])) do
-    -- The task may have been started anew since, for another document.
+    -- The task may have been started anew since, for another release.
     if lower(id_of(run.info, what) or "") == lower(thing.id) then
         run.info[what] = thing
     end

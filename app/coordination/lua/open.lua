@@ -1,7 +1,7 @@
--- open.lua: grant again, now that it is known who runs where (rule 15).
+-- open.lua: open the board: grant again, now that it is known which run works where (rule 15).
 --
--- Who joined while it was closed did so in the order in which they happened to ask again; they start in the order in which
--- Octopus started them, behind those who waited before. This costs what there are waiters, once after a loss.
+-- Runs that joined a closed board did so in the order in which they happened to ask again. They are put into the order in
+-- which Octopus started them, behind earlier waiters. The cost grows with the number of waiters.
 --
 -- needs: clock, keys, runs, lines, grants, ends, expiry
 --
@@ -9,7 +9,7 @@
 -- ARGV[3]  detail  JSON: by, reason, and what else the record shall say
 -- ARGV[4]  closed  ms since when it was closed as the caller knows it, or "": whenever that was
 --
--- Returns {"opened"}, {"already"}, or {"late"} when it was closed anew since: what was found out may be lost.
+-- Returns {"opened"}, {"already"}, or {"late"} when the board was closed anew since: Redis may have been lost again.
 
 expire_due()
 if IS_OPEN then
@@ -69,7 +69,7 @@ for _, member in ipairs(call("ZRANGE", CHILDREN, 0, -1)) do
     local number = tonumber(string.sub(member, 1, 16))
     if number ~= family then
         family = number
-        -- They stand in another order now.
+        -- The order of the children has changed.
         refuse_circles(family)
     end
 end

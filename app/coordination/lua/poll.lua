@@ -1,4 +1,4 @@
--- poll.lua: a run as it stands now.
+-- poll.lua: the status of a run.
 --
 -- needs: due, runs, lines, view
 --

@@ -1,12 +1,12 @@
--- presume.lua: some machines of a run are known, and not whether there are more: these are busy until all are (rule 19).
+-- presume.lua: add machines to the provisional hold of a run, of which some machines are known by now (rule 19).
 --
 -- needs: due, runs, plans
 --
 -- ARGV[2]  task id
 -- ARGV[3]  machine ids, JSON
 --
--- Returns {"presumed"}, {"known"} when they are presumed busy with it already, or {"late"} when it is not to be found out
--- any more which it uses.
+-- Returns {"presumed"}, {"known"} when the hold has these machines already, or {"late"} when nobody looks for the run's
+-- machines any more.
 
 expire_due()
 local run = load_run(ARGV[2])

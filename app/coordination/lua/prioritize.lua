@@ -1,4 +1,4 @@
--- prioritize.lua: move a waiting run in all its lines; among equals it keeps its arrival.
+-- prioritize.lua: change the priority of a waiting run; among equal priorities the order of arrival stays.
 --
 -- needs: keys, due, runs, circles, grants, view
 --
@@ -6,8 +6,8 @@
 -- ARGV[3]  priority, higher is sooner
 -- ARGV[4]  who and why, JSON: by, reason
 --
--- Returns {"prioritized", view...}, {"not_waiting", state}, {"unknown"}, or {"circle", edges JSON} when it would then wait
--- for itself (rule 10): it stays where it is.
+-- Returns {"prioritized", view...}, {"not_waiting", state}, {"unknown"}, or {"circle", edges JSON}, and nothing changed,
+-- when the run would then wait for itself (rule 10).
 
 expire_due()
 local run = load_run(ARGV[2])
@@ -38,6 +38,6 @@ if circle then
     return { "circle", cjson.encode(circle) }
 end
 record("prioritized", run, run.machines, nil, detail)
--- It may be ready now, or may have stood in the way of somebody who is.
+-- The run may be ready now, or another one that was behind it.
 grant_heads(run.machines)
 return view("prioritized", load_run(run.id))

@@ -1,4 +1,4 @@
--- put_off.lua: the intervention of a parked run could not be answered yet: try again later.
+-- put_off.lua: retry later to answer the intervention of a parked run.
 --
 -- needs: clock, keys, due, runs
 --

@@ -1,4 +1,4 @@
--- reachable.lua: note that Octopus has answered; tell if it was told that it did not.
+-- reachable.lua: note that Octopus has answered; record that where an outage of Octopus was recorded.
 --
 -- needs: clock, keys, runs
 --

@@ -1,15 +1,15 @@
--- recover.lua: what is known here of a run that Octopus says is under way may be older than that (rule 15).
+-- recover.lua: observe a run that is under way in Octopus and waits or has ended here, where data may be old (rule 15).
 --
--- After a backup was restored, or a fail-over to a server that lagged, a waiter may have been granted long ago. Its step
--- would have shown life since the board was closed; one that works has none that could.
+-- After a restored backup, or a fail-over to a server that lagged, a run that waits here may have been granted long ago.
+-- The step of a waiter would have shown life since the board was closed; a run at work has no step that could.
 --
 -- needs: clock, keys, runs, lines, ends, expiry
 --
 -- ARGV[2]  task id
 -- ARGV[3]  "paused" when it is paused for a person, or "": it works
 --
--- Returns {"observed"} when its machines are busy now, {"unresolved"} when they are to be found out, {"kept"} when what is
--- known of it stands, or {"unknown"}.
+-- Returns {"observed"} when its machines are busy now, {"unresolved"} when they are to be found out, {"kept"} when its
+-- state stays, or {"unknown"}.
 
 expire_due()
 local run = load_run(ARGV[2])
@@ -17,7 +17,7 @@ if not run then
     return { "unknown" }
 end
 if IS_OPEN then
-    -- An operator has opened the board meanwhile, and what waits may be granted.
+    -- An operator has opened the board meanwhile, and waiters may be granted.
     return { "kept" }
 end
 local is_paused = ARGV[3] == "paused"
@@ -25,11 +25,11 @@ local is_paused = ARGV[3] == "paused"
 local function is_silent()
     local life = call("ZSCORE", DEADLINES, "life\0" .. run.id)
     local shown_at = tonumber(life or 0) - run.ttl_ms
-    -- The end of an outage gives everybody the same time anew.
+    -- The end of an outage gives every waiter its time to live anew.
     return shown_at < tonumber(call("HGET", COUNTERS, "closed_at")) or shown_at <= outage_ended_at()
 end
 
--- Ends that somebody who knew has told of: they are true whatever Octopus says of the task.
+-- Ends that came from Octopus, an operator or the run's own step stay ends, whatever Octopus says of the task now.
 local function is_over()
     return run.end_seen or run.cause == "forced" or run.cause == "max_hold"
         or (run.cause == "step" and run.state == "released")

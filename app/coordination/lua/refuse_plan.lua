@@ -1,11 +1,11 @@
--- refuse_plan.lua: Octopus has said for good that it tells nothing of a run, so its machines are presumed busy only so long.
+-- refuse_plan.lua: set a deadline for the provisional hold of a run of which Octopus refuses for good to say anything.
 --
 -- needs: clock, keys, due, runs
 --
 -- ARGV[2]  task id
 -- ARGV[3]  for how long from now, ms
 --
--- Returns {"noted"}, or {"late"} when nothing is presumed of it, or that has its end already.
+-- Returns {"noted"}, or {"late"} when the run has no provisional hold, or one with a deadline.
 
 expire_due()
 local run = load_run(ARGV[2])

@@ -1,4 +1,4 @@
--- release.lua: give a run's machines back, or take it out of its lines, and grant who is first there now.
+-- release.lua: end the hold of a run, or its wait, and grant the next waiters.
 --
 -- needs: clock, keys, runs, ends, expiry
 --
@@ -16,7 +16,7 @@ if not run or (FINISHED[run.state] and not run.lingers) or run.state == "known" 
     return { "nothing" }
 end
 if ARGV[5] ~= "" and tonumber(ARGV[5]) ~= (run.v or 0) then
-    -- It joined, ended or asked again since: what was found out is about an earlier run.
+    -- The run has joined, ended or asked again since the caller read it.
     return { "nothing" }
 end
 local was, detail = run.state, cjson.decode(ARGV[4])

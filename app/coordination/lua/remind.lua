@@ -1,6 +1,6 @@
--- remind.lua: a parked run that was granted is still paused for its intervention, so that is to be answered (rule 11).
+-- remind.lua: have a worker answer the intervention of a granted parked run that is still paused for it (rule 11).
 --
--- A claim whose first request comes late, or twice, hears of a grant that nobody tells its run of: its step has left.
+-- A claim hears of its grant itself, and its step may have ended before that: the request was late, or sent twice.
 --
 -- needs: clock, keys, due, runs
 --

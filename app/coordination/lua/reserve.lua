@@ -1,4 +1,5 @@
--- reserve.lua: grant a machine to nobody new until its reservation ends (rule 13). Reserving again changes note and end.
+-- reserve.lua: reserve a machine: nobody new is granted until the reservation ends (rule 13). A second call changes the
+-- note and the end.
 --
 -- needs: clock, keys, due, runs
 --

@@ -1,4 +1,4 @@
--- sweep.lua: end what is due, forget what is older than the retention, and notice when nobody served for a while.
+-- sweep.lua: handle deadlines, forget runs that are older than the retention, and notice outages of octowait.
 --
 -- needs: clock, keys, due, runs, lines
 --

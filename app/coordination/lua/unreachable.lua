@@ -1,4 +1,4 @@
--- unreachable.lua: note that Octopus did not answer; tell once it has lasted.
+-- unreachable.lua: note that Octopus did not answer; record an outage of Octopus once that has lasted.
 --
 -- needs: clock, keys, runs
 --

@@ -1,4 +1,4 @@
--- unreserve.lua: end the reservation of a machine and grant who is first there.
+-- unreserve.lua: end the reservation of a machine and grant the first waiter.
 --
 -- needs: keys, due, reservations
 --

@@ -1,11 +1,11 @@
--- watched.lua: who holds a machine that somebody waits for, and which parked runs wait.
+-- watched.lua: the runs that make a machine busy for which others wait.
 --
 -- needs: keys, due, lines
 --
 -- ARGV[2]  most  how many machines with a line are looked at
 --
--- Returns {"watched", task id, ...}: each run once. It hops from line to line, so it costs what there are machines with a
--- line, whatever their lengths.
+-- Returns {"watched", task id, ...}: each run once. The cost grows with the machines that have a line, not with the lengths
+-- of the lines.
 
 expire_due()
 local tasks, seen, from = { "watched" }, {}, "-"

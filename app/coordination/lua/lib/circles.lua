@@ -1,10 +1,10 @@
--- lib/circles.lua: whom a run waits for, and whether that is itself (rule 10).
+-- lib/circles.lua: the runs that a run waits for, and circles of waits (rule 10).
 --
 -- needs: keys, runs, lines
 
--- Whom a run waits for, as {to, machine, how = holder|ahead|child}. A holder waits for the children that it started; a
--- child waits where its family holds for strangers only, whoever is ahead there.
--- *searched*: up to which order the lines have been told of; who is told of once is found, so a line costs its length.
+-- The runs that a run waits for, as {to, machine, how = holder|ahead|child}. A holder waits for the children that it
+-- started. A child waits for strangers only where its family holds, whoever is ahead there.
+-- *searched*: machine -> the order up to which its line was searched by earlier calls, so that a line costs its length.
 local function waits_for(run, searched)
     local edges = {}
     for _, machine in ipairs(run.state == "waiting" and run.machines or {}) do
@@ -42,14 +42,15 @@ local function is_waited_for(run)
     return run.family ~= nil
 end
 
--- Rule 10: the circle in which the run waits for itself, as edges {from, to, machine, how}, or nil. Only a family closes
--- one, for all others take all or none; so it costs nothing while no child waits, nor for who joins at the end.
+-- Rule 10: the circle in which the run waits for itself, as edges {from, to, machine, how}, or nil. Only families close
+-- circles, since other runs take all machines or none: the search costs nothing while no child waits, nor for a run at the
+-- end of its lines.
 local function circle_of(run)
     local came_by, queue, at, searched = {}, { run }, 1, {}
     if call("ZCARD", CHILDREN) == 0 or not is_waited_for(run) then
         return nil
     end
-    while queue[at] and #queue < MOST_SEARCHED do
+    while queue[at] and #queue < MAX_SEARCHED do
         for _, edge in ipairs(waits_for(queue[at], searched)) do
             edge.from = queue[at].id
             if edge.to == run.id then

@@ -1,4 +1,4 @@
--- lib/clock.lua: the time, by the clock of the Redis server, so that all processes mean the same.
+-- lib/clock.lua: the time, by the clock of the Redis server, which all processes share.
 --
 -- ARGV[1]  what the clock is ahead of the server's, ms; 0 but in tests
 

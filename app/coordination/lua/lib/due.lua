@@ -1,7 +1,7 @@
 -- lib/due.lua: in the place of lib/expiry.lua, for a verb that builds on little of the library while nothing is due.
 --
--- Where a deadline has passed, or the board is closed, the script changes nothing and answers {"due"}. The caller then calls
--- the text of the verb that has lib/expiry.lua instead of this part.
+-- Where a deadline has passed, or the board is closed, the script changes nothing and answers {"due"}. The loader then
+-- calls the text of the verb that has lib/expiry.lua instead of this part.
 --
 -- needs: clock, keys
 
@@ -10,6 +10,6 @@ if call("ZCOUNT", DEADLINES, "-inf", NOW) > 0 or not call("HGET", COUNTERS, "ope
 end
 
 local function expire_due()
-    -- Nothing is.
+    -- Nothing is due.
 end
 

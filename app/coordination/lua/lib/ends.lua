@@ -1,16 +1,16 @@
--- lib/ends.lua: the ends of waits and holds, and what begins or goes on without having asked.
+-- lib/ends.lua: the ends of waits and holds, and runs that are observed because they work without a lease.
 --
 -- needs: clock, keys, runs, lines, circles, grants, plans
 
--- Ends of a parked run that its Octopus task does not know of yet: it is still paused for its intervention.
-local UNTOLD = { timeout = true, forced = true, task_cap = true, circle = true, max_hold = true }
+-- Causes of ends after which the Octopus task of a parked run is still paused for its intervention, to be answered.
+local UNTOLD_CAUSES = { timeout = true, forced = true, task_cap = true, circle = true, max_hold = true }
 
--- Set only while `expire_due` runs: the families whose circles to look for once all deadlines are handled.
-local bereaved
+-- Set only while `expire_due` runs: the families to check for circles once all deadlines are handled.
+local families_to_check
 
 local refuse_circles
 
--- End what the run waits for or holds, whatever that is, and let the next ones start.
+-- End the wait or the hold of a run, and grant the next waiters.
 local function finish(run, state, cause, detail)
     local was, machines = run.state, run.machines or run.presumed or {}
     local is_untold = was == "waiting" or call("ZSCORE", RESUMES, run.id)
@@ -27,7 +27,7 @@ local function finish(run, state, cause, detail)
     call("ZREM", UNRESOLVED, run.id)
     call("ZADD", ENDED, NOW, lower(run.id))
     if was == "observed" and run.outcome == "succeeded" and not run.requested_at_ms then
-        learn_asks(run, false)
+        remember_step(run, false)
     end
     detail = detail or {}
     if was == "granted" then
@@ -37,8 +37,8 @@ local function finish(run, state, cause, detail)
     end
     run.state, run.ended_at_ms, run.cause, run.reason = state, NOW, cause, detail.reason
     run.by, run.refusal = detail.by, detail.refusal
-    if is_untold and UNTOLD[cause] then
-        tell_parked(run)
+    if is_untold and UNTOLD_CAUSES[cause] then
+        queue_resume(run)
     end
     save_run(run)
     record(state, run, machines, cause, detail)
@@ -50,7 +50,7 @@ local function finish(run, state, cause, detail)
     end
     grant_heads(machines)
     if run.family and was ~= "waiting" then
-        -- What it shared with its family they wait for by now, behind whoever came before them.
+        -- The children now wait for the machines that they shared with this run, behind earlier waiters.
         refuse_circles(run.family)
     end
 end
@@ -59,15 +59,15 @@ local function refuse_circle(run, circle)
     finish(run, "refused", "circle", { refusal = { circle = circle } })
 end
 
--- The waiting children of a family may turn out to wait for themselves when it holds less, or is known to hold more.
+-- Refuse the waiting children of a family that wait for themselves, now that the family holds less or more.
 function refuse_circles(family)
-    if bereaved then
-        bereaved[#bereaved + 1] = family
+    if families_to_check then
+        families_to_check[#families_to_check + 1] = family
         return
     end
     for _, task in ipairs(waiting_children(family)) do
         local child = load_run(task)
-        -- Another one's refusal may have ended its wait.
+        -- The refusal of another child may have ended this child's wait.
         local circle = child.state == "waiting" and circle_of(child)
         if circle then
             refuse_circle(child, circle)
@@ -75,7 +75,7 @@ function refuse_circles(family)
     end
 end
 
--- What was presumed of a run is over, and nobody knows its machines.
+-- End the provisional hold of a run whose machines nobody knows.
 local function drop_presumption(run, cause, detail)
     local machines = stop_presuming(run)
     save_run(run)
@@ -85,7 +85,7 @@ local function drop_presumption(run, cause, detail)
     grant_heads(machines)
 end
 
--- A run whose wait was over is known not to work any more.
+-- End the provisional hold of a run whose wait was over, now that its task is known not to work any more.
 local function stop_lingering(run, cause, detail)
     call("ZREM", UNRESOLVED, run.id)
     call("ZADD", ENDED, NOW, lower(run.id))
@@ -93,8 +93,8 @@ local function stop_lingering(run, cause, detail)
     drop_presumption(run, cause, detail)
 end
 
--- Rule 8: somebody may be there already; then say so, unless one of the two is about to ask.
-local function tell_overlaps(run, cause)
+-- Rule 8: record the other runs at work on the run's machines, except for those that are about to ask.
+local function record_overlaps(run, cause)
     local others = {}
     for _, machine in ipairs(run.machines or {}) do
         for _, other in ipairs(busy_with(lower(machine))) do
@@ -111,7 +111,7 @@ local function tell_overlaps(run, cause)
     end
 end
 
--- Rule 8: nobody asked for these machines, and they are busy all the same.
+-- Rule 8: make the machines of a run busy that did not ask for them.
 local function observe(run, cause)
     local since, presumed = run.provisional_at_ms, stop_presuming(run)
     for _, machine in ipairs(run.machines or {}) do
@@ -128,7 +128,7 @@ local function observe(run, cause)
     call("ZREM", ENDED, lower(run.id))
     record("observed", run, run.machines, cause, nil)
     if not is_expected(run) then
-        tell_overlaps(run, cause)
+        record_overlaps(run, cause)
     end
     grant_heads(presumed)
     grant_children(run.machines or {})
@@ -137,10 +137,10 @@ local function observe(run, cause)
     end
 end
 
--- Rule 11: the intervention of a parked run has been answered. Where that was before its turn, or after its turn was
--- over while its task waited on, it runs all the same.
+-- Rule 11: the intervention of a parked run has been answered. A run that was let go on before its turn, or after its turn
+-- was over, is observed.
 local function answered(run, cause, detail)
-    local is_over = FINISHED[run.state] and UNTOLD[run.cause] and not run.end_seen
+    local is_over = FINISHED[run.state] and UNTOLD_CAUSES[run.cause] and not run.end_seen
     run.is_aborted = detail.result == "Abort" or nil
     save_run(run)
     local is_unasked = detail.result == "Proceed" and (run.state == "waiting" or is_over)
@@ -158,10 +158,10 @@ local function answered(run, cause, detail)
     return "answered"
 end
 
--- Octopus gives up on a task that it could not cancel for so long.
+-- Time, ms, after which Octopus gives up on a task that it cannot cancel.
 local ABANDONED_MS = 600000
 
--- Whether the machines of a run that has ended stay busy for a while, since Octopus may have abandoned its script.
+-- Whether the machines of an ended run stay busy for *grace_ms*, since Octopus may have abandoned a script at work.
 local function put_off_end(run, grace_ms)
     local since = run.cancelling_at_ms
     local is_abandoned = run.outcome == "abandoned"

@@ -1,8 +1,9 @@
--- lib/expiry.lua: what is due ends before a script decides anything.
+-- lib/expiry.lua: deadlines: end every run and reservation that is due.
 --
 -- needs: clock, keys, runs, lines, grants, plans, reservations, ends
 
--- An outage that no sweep has noticed yet is not over: the first poll after it must not end everybody else.
+-- End of the last outage, ms. An outage that no sweep has noticed yet ends now: the first poll after an outage must not
+-- expire the other waiters.
 local function outage_ended_at()
     local served_at = tonumber(call("HGET", COUNTERS, "served_at") or NOW)
     if NOW - served_at > OUTAGE_MS then
@@ -11,7 +12,7 @@ local function outage_ended_at()
     return tonumber(call("HGET", COUNTERS, "outage_at") or 0)
 end
 
--- An outage of octowait is not the death of its waiters: their time starts anew when it serves again.
+-- Whether an outage of octowait may have kept the waiter from polling: its time to live starts anew after the outage.
 local function may_have_been_kept_away(run)
     local until_ms = outage_ended_at() + run.ttl_ms
     if NOW < until_ms then
@@ -34,23 +35,23 @@ local function expire(what, id)
     elseif what == "grace" then
         finish(run, run.state == "granted" and "released" or "ended", "abandoned")
     elseif what == "provisional" then
-        -- Without an API key it stays unknown whether it works on.
+        -- Without an API key nobody finds out whether the run works on.
         local stop = run.lingers and not run.has_key and stop_lingering or drop_presumption
         stop(run, "unknown")
     elseif what == "expect" and run.planned then
-        learn_asks(run, false)
+        remember_step(run, false)
         run.machines = run.planned
         observe(run, "silent")
     elseif what == "expect" and run.state == "observed" then
-        learn_asks(run, false)
-        tell_overlaps(run, "silent")
+        remember_step(run, false)
+        record_overlaps(run, "silent")
     elseif what == "life" and not may_have_been_kept_away(run) then
         finish(run, "expired", run.state == "granted" and "uncollected" or "silence")
     end
 end
 
--- Every script begins with this, so that no decision is made on somebody who is already gone.
--- Bounded: what is left over is the next call's, and the sweeper's.
+-- Scripts begin with this, so that no decision counts on a run whose deadline has passed.
+-- Bounded to 100 deadlines: the next call and the sweep handle the others.
 local function expire_due()
     local opened_at = call("HGET", COUNTERS, "opened_at")
     if not opened_at then
@@ -59,9 +60,9 @@ local function expire_due()
             record("closed", nil, nil, "empty", nil)
         end
     end
-    freed, bereaved = {}, {}
+    machines_to_grant, families_to_check = {}, {}
     for _, member in ipairs(call("ZRANGEBYSCORE", DEADLINES, "-inf", NOW, "LIMIT", 0, 100)) do
-        -- An earlier one of this round may have ended it: one run can have two deadlines.
+        -- A run can have two deadlines, and the first one may have ended the run.
         if call("ZSCORE", DEADLINES, member) then
             local what, id = string.match(member, "^(%a+)%z(.*)$")
             if what == "expect" then
@@ -70,8 +71,8 @@ local function expire_due()
             expire(what, id)
         end
     end
-    local machines, families = freed, bereaved
-    freed, bereaved = nil, nil
+    local machines, families = machines_to_grant, families_to_check
+    machines_to_grant, families_to_check = nil, nil
     grant_heads(machines)
     for _, family in ipairs(families) do
         refuse_circles(family)

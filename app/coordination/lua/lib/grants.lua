@@ -1,13 +1,13 @@
--- lib/grants.lua: leases for those who may start.
+-- lib/grants.lua: grants: leases for the waiters that may start.
 --
 -- needs: clock, keys, runs, lines
 
--- The run whose step is asking now: it hears the answer, so nobody has to tell it through Octopus.
-local asking
+-- Task id (lower-case) of the run whose step asks in this script, and hears of its grant in the answer.
+local asking_task
 
--- Rule 11: a parked run has left; what became of it is told through the intervention that it is paused for.
-local function tell_parked(run)
-    if run.parked and lower(run.id) ~= asking then
+-- Rule 11: have a worker answer the intervention of a parked run, whose step is over and hears nothing.
+local function queue_resume(run)
+    if run.parked and lower(run.id) ~= asking_task then
         call("ZADD", RESUMES, NOW, run.id)
     end
 end
@@ -31,7 +31,7 @@ local function grant(run)
         token = run.token, waited_ms = NOW - run.requested_at_ms, family = run.family,
     })
     wake(run)
-    tell_parked(run)
+    queue_resume(run)
 end
 
 -- The numbers of the families that hold one of the machines; none while no child waits.
@@ -49,7 +49,8 @@ local function families_on(machines)
     return families
 end
 
--- Rule 10: a child need not be first where its family holds. What one is granted its siblings share.
+-- Rule 10: grant the waiting children of families that hold one of the machines: a child need not be first there, and
+-- siblings share each other's grants.
 local function grant_children(machines)
     for _, family in ipairs(families_on(machines)) do
         local again = true
@@ -68,14 +69,15 @@ end
 
 -- Set only while `expire_due` runs: the machines to grant once all deadlines are handled, since the next waiter may be
 -- expiring too.
-local freed
+local machines_to_grant
 
--- One pass over the heads is enough: a grant takes machines away, so it can make nobody else ready but its family.
+-- Grant the heads of the lines of *machines*. One pass is enough: a grant makes machines busy, so that nobody becomes ready
+-- by it but its family.
 local function grant_heads(machines)
     local seen = {}
-    if freed then
+    if machines_to_grant then
         for _, machine in ipairs(machines) do
-            freed[#freed + 1] = machine
+            machines_to_grant[#machines_to_grant + 1] = machine
         end
         return
     end

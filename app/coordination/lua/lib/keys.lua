@@ -1,7 +1,7 @@
--- lib/keys.lua: the data model.
+-- lib/keys.lua: the data model: the keys of the board and their members.
 --
--- One run is one JSON value in RUNS. Who waits and who holds are members of sorted sets whose scores are all 0, so that the
--- head of a line, a place in it and "is this machine free" are ZRANGEBYLEX and ZLEXCOUNT: log(n) whatever the number of waiters.
+-- One run is one JSON value in RUNS. Waits and holds are members of sorted sets whose scores are all 0, so that the head of
+-- a line, a place in a line and "is this machine free" are ZRANGEBYLEX and ZLEXCOUNT: log(n) of the number of waiters.
 -- Machine ids in members are lower-case, run ids are as Octopus writes them; NUL separates the parts.
 --
 -- KEYS[1]   runs          hash    task id (lower-case) -> run, JSON
@@ -37,12 +37,12 @@ local lower = string.lower
 -- States in which a run neither waits nor makes a machine busy.
 local FINISHED = { released = true, left = true, expired = true, timed_out = true, refused = true, ended = true }
 
--- A list shown to a person is cut here, so that a poll costs the same behind ten runs and behind ten thousand.
-local MOST_AHEAD = 20
+-- Runs ahead that a view lists at most, so that a poll costs the same behind ten runs and behind ten thousand.
+local MAX_AHEAD = 20
 
--- Runs among which a circle of waits is looked for.
-local MOST_SEARCHED = 10000
+-- Runs that a search for a circle of waits visits at most.
+local MAX_SEARCHED = 10000
 
--- Without a sweep of somebody who serves waiters for this long, octowait was away.
+-- Gap, ms, between two sweeps of processes that serve waiters that counts as an outage of octowait.
 local OUTAGE_MS = 10000
 

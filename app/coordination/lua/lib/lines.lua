@@ -1,4 +1,4 @@
--- lib/lines.lua: who stands where, who makes a machine busy, and who may start.
+-- lib/lines.lua: lines and holders of machines, signs of life, and whether a waiter may start.
 --
 -- needs: clock, keys, runs
 
@@ -8,7 +8,7 @@ local function forget_deadlines(run)
     end
 end
 
--- A parked run sends no sign of life: it lives as long as its task (rule 11).
+-- Note a sign of life. A parked run sends none: it waits as long as its task (rule 11).
 local function show_life(run)
     if run.parked then
         return
@@ -46,8 +46,8 @@ local function busy_with(machine)
     return runs
 end
 
--- Rule 10: whether the machine is busy with the run's family only. A reservation lets running work go on, and what a
--- child does is its parent's running work.
+-- Rule 10: whether the machine is busy with the run's family only. Reservations do not count: they let running work go on,
+-- and the work of a child is running work of its parent.
 local function is_shared(run, machine)
     local runs = run.family and busy_with(machine) or {}
     for _, other in ipairs(runs) do
@@ -58,7 +58,7 @@ local function is_shared(run, machine)
     return #runs > 0
 end
 
--- Rule 15: nobody is granted before it is known who runs where.
+-- Rule 15: false while the board is closed, since nobody is granted before it is known which run works where.
 local IS_OPEN = true
 
 local function may_start(run)
@@ -75,7 +75,7 @@ local function child_member(run)
     return string.format("%016d", run.family) .. "\0" .. run.id
 end
 
--- Out of its lines and of all that is kept about waiters.
+-- Take a run out of its lines and of all else that is about waiters.
 local function stop_waiting(run)
     for _, machine in ipairs(run.machines) do
         call("ZREM", LINES, line_member(run, machine))

@@ -1,11 +1,12 @@
--- lib/plans.lua: the machines that a run is presumed to use until it is known (rule 19), and who is expected to ask.
+-- lib/plans.lua: provisional holds: the machines that a run is presumed to use until they are known (rule 19); and runs
+-- that are expected to ask, since their process has a step of octowait.
 --
 -- needs: clock, keys, runs, lines
 
--- A process that has not run for so long is forgotten: 90 days.
+-- Lifetime of the memory of a process that does not run, ms: 90 days.
 local PLAN_TTL_MS = 7776000000
 
--- Where a process runs: what ran there last tells which machines the next run uses. Nil where that is not known.
+-- Key of the memory of a process, by space, project, environment, tenant and kind; nil without project or environment.
 local function scope_of(info)
     local project, environment = id_of(info, "project"), id_of(info, "environment")
     if not project or not environment then
@@ -16,15 +17,15 @@ local function scope_of(info)
     return PLAN .. lower(table.concat(parts, "\0"))
 end
 
--- What is remembered of the last runs there: {machines = "Machines-7,Machines-8", at_ms = since when so}, or nil.
+-- Memory of the last runs of a process: {machines = "Machines-7,Machines-8", at_ms = when it was written}, or nil.
 local function recall_plan(info)
     local scope = scope_of(info)
     local raw = scope and call("GET", scope)
     return raw and cjson.decode(raw)
 end
 
--- Only what Octopus says of a full deployment takes machines out of the memory. All else widens it: a claim or a run with
--- chosen machines may name fewer than there are, and two runbooks of one project are remembered together.
+-- Remember the machines of a run. Only a full deployment as Octopus lists it takes machines out of the memory, others add
+-- to it: a claim or a run with chosen machines may name fewer than there are, and the runbooks of a project share one.
 local function learn_plan(run, machines, is_full)
     if not scope_of(run.info) then
         return
@@ -46,33 +47,33 @@ local function learn_plan(run, machines, is_full)
         add(machine)
     end
     local names = table.concat(all, ",")
-    -- Written anew only now and then where nothing is new: most runs are like the one before.
+    -- Most runs use the machines of the run before, and the memory need not be written each time.
     if names ~= plan.machines or NOW - plan.at_ms > PLAN_TTL_MS / 90 then
         call("SET", scope_of(run.info), cjson.encode({ machines = names, at_ms = NOW }), "PX", PLAN_TTL_MS)
     end
 end
 
--- Where it is remembered whether the runs of a project come with a step or a gate of ours.
-local function asking_key(info)
+-- Key of the memory whether the runs of a project have a step or a gate of octowait; nil where *info* has no project.
+local function step_key(info)
     local project = id_of(info, "project")
     local what = info.runbook_run_id and "runbook" or "deployment"
     return project and PLAN .. lower(table.concat({ info.space_id or "", project, what, "asks" }, "\0"))
 end
 
-local function learn_asks(run, asks)
-    local key = asking_key(run.info)
+local function remember_step(run, has_step)
+    local key = step_key(run.info)
     if key then
-        call("SET", key, asks and 1 or 0, "PX", PLAN_TTL_MS)
+        call("SET", key, has_step and 1 or 0, "PX", PLAN_TTL_MS)
     end
 end
 
--- Whether a run of the process may be about to ask: the last one of its project did, or there was none.
-local function may_ask(info)
-    local key = asking_key(info)
+-- Whether a run may be about to ask: the last run of its project had a step of octowait, or there was none.
+local function may_have_step(info)
+    local key = step_key(info)
     return key and call("GET", key) ~= "0"
 end
 
--- It is about to ask, so that it meets others is no overlap yet.
+-- Whether a run is about to ask: until then other runs on its machines are no overlap.
 local function is_expected(run)
     return run.expected_until_ms ~= nil and NOW < run.expected_until_ms
 end
@@ -84,9 +85,9 @@ local function expect_step(run, until_ms)
     end
 end
 
--- Without an API key nobody tells the truth about a start, so one head of a line is delayed at most twice *hold_ms* by
--- such holds in all. How long its machine may be presumed busy now, ms.
-local function patience_at(machine, hold_ms)
+-- How long a machine may be presumed busy from now, ms. Without an API key nobody finds out which machines a started run
+-- uses, so provisional holds delay the head of a line by twice *hold_ms* at most, all together.
+local function hold_left_at(machine, hold_ms)
     local task = head(machine)
     if not task then
         return hold_ms
@@ -100,8 +101,8 @@ local function patience_at(machine, hold_ms)
     return math.min(hold_ms, 2 * hold_ms - (waiter.delayed_ms or 0) - spent)
 end
 
--- Make *machines* busy, beside those that are, with a run of which nobody knows yet which it uses. *hold_ms*: how long;
--- nil where an API key is set, since then only the truth or its end ends the hold. Whether that made any busy.
+-- Add *machines* to the provisional hold of a run; whether any was new. *hold_ms*: for how long; nil where an API key is
+-- set, since the hold then ends when the machines are known or the run ends.
 local function presume(run, machines, cause, hold_ms)
     local presumed, known, is_new = {}, {}, false
     for _, machine in ipairs(run.presumed or {}) do
@@ -109,11 +110,11 @@ local function presume(run, machines, cause, hold_ms)
         known[lower(machine)] = true
     end
     for _, machine in ipairs(machines) do
-        local patience = hold_ms and patience_at(lower(machine), hold_ms) or 1
-        if patience > 0 and not known[lower(machine)] then
+        local left_ms = hold_ms and hold_left_at(lower(machine), hold_ms) or 1
+        if left_ms > 0 and not known[lower(machine)] then
             known[lower(machine)], is_new = true, true
             presumed[#presumed + 1] = machine
-            hold_ms = hold_ms and math.min(hold_ms, patience)
+            hold_ms = hold_ms and math.min(hold_ms, left_ms)
             register_machine(machine)
             call("ZADD", HOLDERS, 0, holder_member("provisional", run, machine))
         end
@@ -130,7 +131,7 @@ local function presume(run, machines, cause, hold_ms)
     return true
 end
 
--- Take back what was presumed: the machines, of which grant_heads is to be told. The caller saves the run.
+-- End the provisional hold of a run, and return its machines for grant_heads. The caller saves the run.
 local function stop_presuming(run)
     local machines = run.presumed or {}
     for _, machine in ipairs(machines) do
@@ -148,7 +149,7 @@ local function stop_presuming(run)
     return machines
 end
 
--- A start was told, and the machines are to be found out: until then those are busy that its process used last.
+-- Presume that a started run uses the machines of the last runs of its process.
 local function presume_last(run)
     local plan, machines = recall_plan(run.info), {}
     for machine in string.gmatch(plan and plan.machines or "", "[^,]+") do
@@ -157,17 +158,17 @@ local function presume_last(run)
     presume(run, machines, "last_run", run.hold_ms)
 end
 
--- Waits that are over while the task may work on: its step went on without, or nobody has heard of it.
-local WENT_ON = { expired = true, left = true, timed_out = true, refused = true }
+-- States of runs whose wait is over while their task may work on without a lease.
+local WAIT_OVER = { expired = true, left = true, timed_out = true, refused = true }
 
--- Whether a run whose wait is over may be at work all the same. A parked one whose intervention is to be answered is not:
--- its task is paused for that.
+-- Whether a run whose wait is over may be at work. A parked run whose intervention is to be answered is not: its task is
+-- paused.
 local function may_work_on(run)
-    return WENT_ON[run.state] and not run.end_seen and run.cause ~= "forced" and not run.is_aborted and not run.gave_back
+    return WAIT_OVER[run.state] and not run.end_seen and run.cause ~= "forced" and not run.is_aborted and not run.gave_back
         and not call("ZSCORE", RESUMES, run.id)
 end
 
--- Have a worker find out whether it works on, and on what; in doubt its machines are busy.
+-- Have a worker find out whether a run works on, and on which machines; until then its machines are busy.
 local function linger(run)
     call("ZREM", ENDED, lower(run.id))
     call("ZADD", UNRESOLVED, NOW, run.id)
@@ -175,7 +176,7 @@ local function linger(run)
         run.lingers = true
         presume(run, run.machines or {}, "went_on", run.hold_ms)
         if not run.has_key and not run.presumed then
-            -- Nobody can find out, and all patience is spent.
+            -- Nobody can find out, and waiters were delayed long enough.
             run.lingers = nil
             call("ZREM", UNRESOLVED, run.id)
             call("ZADD", ENDED, NOW, lower(run.id))

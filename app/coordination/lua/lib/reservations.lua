@@ -2,7 +2,7 @@
 --
 -- needs: keys, runs, grants
 
--- Whether the machine (lower-case id) was reserved.
+-- End the reservation of a machine (lower-case id); whether there was one.
 local function end_reservation(machine, cause, detail)
     local raw = call("HGET", RESERVATIONS, machine)
     if not raw then

@@ -1,4 +1,4 @@
--- lib/runs.lua: runs as they are kept, the record of each change, and who is told of it.
+-- lib/runs.lua: runs as JSON values, timeline records, and notifications of waiting clients.
 --
 -- needs: clock, keys
 
@@ -7,7 +7,7 @@ local function load_run(task)
     return raw and cjson.decode(raw)
 end
 
--- The version tells somebody who decided on what he saw a while ago that it has changed since.
+-- The version *v* tells a caller who decides on a run read a while ago that the run has changed since.
 local function save_run(run)
     run.v = (run.v or 0) + 1
     call("HSET", RUNS, lower(run.id), cjson.encode(run))
@@ -25,7 +25,8 @@ local function holder_member(kind, run, machine)
     return lower(machine) .. "\0" .. kind .. "\0" .. run.id
 end
 
--- The stream takes our clock as its id. It never goes back, even when a fail-over brings a server whose clock is behind.
+-- Id of the next timeline record, from the clock. Ids never go back, even when a fail-over brings a server whose clock is
+-- behind.
 local function next_stamp()
     local last = call("HGET", COUNTERS, "stamp") or "0-0"
     local dash = string.find(last, "-", 1, true)
@@ -66,7 +67,7 @@ local function record(kind, run, machines, cause, detail)
     local stamp = next_stamp()
     call("XADD", TIMELINE, stamp, unpack(fields))
     if run then
-        -- A list: a stream takes some kilobytes even for the few records of one run.
+        -- The index of a run is a list, since a stream takes some kilobytes even for a few records.
         call("RPUSH", INDEX .. "run:" .. lower(run.id), stamp)
         if project then
             call("XADD", INDEX .. "project:" .. lower(project), stamp, "", "")
@@ -84,7 +85,8 @@ local function register_machine(machine)
     call("HSETNX", MACHINES, lower(machine), cjson.encode({ id = machine }))
 end
 
--- The list wakes a client that blocks on Redis itself, the channel a web process that blocks for its clients.
+-- Wake the clients that wait for a run: the list wakes one that blocks on Redis, the channel a web process that blocks for
+-- its clients.
 local function wake(run)
     local list = WAKE .. run.id
     call("DEL", list)

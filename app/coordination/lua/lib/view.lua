@@ -1,8 +1,8 @@
--- lib/view.lua: a run as its step is told of it.
+-- lib/view.lua: the view of a run that answers its step: places, holders and runs ahead.
 --
 -- needs: clock, keys, runs, lines
 
--- A run as its step sees it, behind *word*: {word, run JSON, now, {machine, place, {kind, holder JSON, ...}, {task ahead, ...}}, ...}.
+-- {word, run JSON, now, {machine, machine JSON, place, {kind, holder JSON, ...}, {task ahead, ...}}, ...}
 local function view(word, run)
     local answer = { word, cjson.encode(run), NOW }
     for _, machine in ipairs(run.machines or run.presumed or {}) do
@@ -11,14 +11,14 @@ local function view(word, run)
         if run.state == "waiting" then
             local own = "[" .. line_member(run, machine)
             place = call("ZLEXCOUNT", LINES, from, own)
-            for _, member in ipairs(call("ZRANGEBYLEX", LINES, from, own, "LIMIT", 0, math.min(place - 1, MOST_AHEAD))) do
+            for _, member in ipairs(call("ZRANGEBYLEX", LINES, from, own, "LIMIT", 0, math.min(place - 1, MAX_AHEAD))) do
                 ahead[#ahead + 1] = string.sub(member, #m + 29)
             end
             if not IS_OPEN then
                 holders = { "rebuilding", cjson.encode({ since_ms = tonumber(call("HGET", COUNTERS, "closed_at")) }) }
             end
         end
-        -- What its family holds it has to wait for no longer (rule 10).
+        -- A run does not wait for machines of its family (rule 10).
         local is_own = run.state == "waiting" and is_shared(run, m)
         if is_own then
             place, ahead = 0, {}
