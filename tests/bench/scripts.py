@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from app.coordination.board import Board
 from app.domain.run import Run
 from app.store.scripts import APP, source
 from tests.bench.measurements import markdown_table, write_section
 from tests.bench.report import Report, number
 from tests.bench.world import board_on, directory, embedded, fill, new_run, request
+from tests.open_board import OpenBoard
 
 LUA = APP / "coordination/lua"
 TTL = timedelta(hours=1)
@@ -72,7 +72,7 @@ def _rows(verbs: Sequence[str], *cells: Callable[[str, str], str]) -> list[list[
     return [[verb, *(cell(form, verb) for cell in cells for form in ("whole library", "its parts"))] for verb in verbs]
 
 
-def _loads(report: Report, board: Board, forms: dict[str, Texts]) -> dict[tuple[str, str], float]:
+def _loads(report: Report, board: OpenBoard, forms: dict[str, Texts]) -> dict[tuple[str, str], float]:
     """µs by form and verb."""
     took = defaultdict(list)
     for _ in range(int(report.pick(5, 20))):
@@ -85,11 +85,11 @@ def _loads(report: Report, board: Board, forms: dict[str, Texts]) -> dict[tuple[
     return {key: min(values) for key, values in took.items()}
 
 
-def _calls(report: Report, board: Board, forms: dict[str, Texts]) -> dict[tuple[str, str], float]:
+def _calls(report: Report, board: OpenBoard, forms: dict[str, Texts]) -> dict[tuple[str, str], float]:
     """µs by form and verb; each form has a namespace of its own."""
     worlds = {}
     for form in forms:
-        worlds[form] = Board(board.client, namespace=form.replace(" ", "-"))
+        worlds[form] = OpenBoard(board.client, namespace=form.replace(" ", "-"))
         worlds[form].open("test")
         fill(worlds[form], ((new_run(), ["Machines-0"]) for _ in range(WAITERS)), ttl=TTL)
     took = defaultdict(list)
@@ -100,12 +100,12 @@ def _calls(report: Report, board: Board, forms: dict[str, Texts]) -> dict[tuple[
     return {key: min(values) for key, values in took.items()}
 
 
-def _line(board: Board) -> list[str]:
+def _line(board: OpenBoard) -> list[str]:
     """The runs that wait, which do so at one machine."""
     return [member.decode().rpartition("\0")[2] for member in board.client.zrange(board.keys.lines, 0, -1)]
 
 
-def _batch(board: Board, text: str, calls: Sequence[Sequence[str]]) -> float:
+def _batch(board: OpenBoard, text: str, calls: Sequence[Sequence[str]]) -> float:
     """µs of a call, as Redis counts them."""
     keys = board.keys.all()
     sha = board.client.script_load(text)
@@ -118,23 +118,23 @@ def _batch(board: Board, text: str, calls: Sequence[Sequence[str]]) -> float:
     return float(board.client.info("commandstats")["cmdstat_evalsha"]["usec_per_call"])
 
 
-def _polls(board: Board) -> list[list[str]]:
+def _polls(board: OpenBoard) -> list[list[str]]:
     """Of the last one in the line."""
     return [[_line(board)[-1], "poll"]] * BATCH
 
 
-def _notes(board: Board) -> list[list[str]]:
+def _notes(board: OpenBoard) -> list[list[str]]:
     return [["caught_up", "", json.dumps({"applied": 1})]] * BATCH
 
 
-def _unreserves(board: Board) -> list[list[str]]:
+def _unreserves(board: OpenBoard) -> list[list[str]]:
     machines = [f"Machines-{n}" for n in range(1, BATCH + 1)]
     for machine in machines:
         board.reserve(machine, note="disk", by="ann")
     return [[machine, "ann"] for machine in machines]
 
 
-def _joins(board: Board) -> list[list[str]]:
+def _joins(board: OpenBoard) -> list[list[str]]:
     """Of runs that are granted, each on a machine and of a project of its own; those before give them back."""
     for _, _, task in (member.decode().split("\0") for member in board.client.zrange(board.keys.holders, 0, -1)):
         board.release(task)
@@ -147,7 +147,7 @@ def _runs() -> list[Run]:
     return [replace(run, info={**run.info, "project": {"id": f"Projects-{n}"}}) for n, run in enumerate(runs)]
 
 
-_BATCHES: dict[str, Callable[[Board], list[list[str]]]] = {
+_BATCHES: dict[str, Callable[[OpenBoard], list[list[str]]]] = {
     "poll": _polls,
     "note": _notes,
     "unreserve": _unreserves,
