@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What the tests are about: a change of any of it makes 'make check' run them again.
 SOURCES = $(wildcard $(shell git ls-files --cached --others --exclude-standard 2>/dev/null || find . -name '*.[plmc]*' -not -path './.*'))
 
-.PHONY: run demo test check bench steps install install-dev clean
+.PHONY: run demo test check bench chaos chaos-mutants steps install install-dev clean
 
 run: install
 	@$(BIN)/octowait up
@@ -30,6 +30,14 @@ $(VENV)/tested: $(SOURCES)
 bench: install-dev
 	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
 	$(BIN)/python -m tests.bench $(ARGS)
+
+# Real processes under seeded faults: make chaos ARGS="--grants 100000 --store redis --seed 7 --write".
+chaos: install-dev
+	$(BIN)/python -m tests.chaos $(ARGS)
+
+# octowait broken on purpose: which check finds it.
+chaos-mutants: install-dev
+	$(BIN)/python -m tests.chaos.mutate $(ARGS)
 
 # Writes the scripts in steps/ from their parts.
 steps:

@@ -1,0 +1,359 @@
+"""What must hold after a run of the chaos, and what does not: a pure function of what was seen.
+
+Each check has a name; `CHECKS` says what each is about. `tests/chaos/test_checker.py` plants a violation for every one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from tests.chaos.accept import accept
+from tests.chaos.history import Kind, Op
+from tests.chaos.records import Record
+from tests.chaos.timeline import Reader
+
+CHECKS = {
+    "exclusion": "nobody is granted a machine that has a lease",
+    "observed": "nobody is granted a machine on which a known run works",
+    "provisional": "nobody is granted a machine that a run is presumed to use, until that is known",
+    "reservation": "nobody new is granted a reserved machine",
+    "order": "whoever is granted is first in all its lines: priority, then arrival",
+    "closed": "a closed board grants nobody",
+    "all or none": "a grant is for all machines that were asked for",
+    "grant on release": "who may start is granted in the script that made it so",
+    "tokens": "fencing tokens are unique and grow, for octowait, for clients and on every machine",
+    "clients' exclusion": "no two clients work on one machine at once, but a family",
+    "lease kept": "no lease ends while its client's task works",
+    "collected": "no grant that its client was told of counts as not collected",
+    "life": "nobody who showed life is taken for dead",
+    "the dead leave": "whoever shows no life is gone within its time to live, and so is a grant that nobody collects",
+    "rebuilt": "the board opens when all who work hold their machines",
+    "parked": "an intervention is answered when its run has its machines, not before",
+    "one record each": "each change that a client knows of is one record, and no record is of nothing",
+    "everything ends": "nobody waits or holds for ever, and no key stays",
+    "model": "the small model of the rules comes by the same timeline",
+    "hand-off": "a client that blocks is told of its grant at once: only a lost wake is later",
+    "answers": "octowait refuses nothing that is allowed",
+}  # fmt: skip
+
+
+#: Of its time to live, the share in which a waiter that was answered cannot be taken for dead.
+LIFE_SHARE = 0.65
+
+#: Milliseconds after its time to live in which a dead waiter is gone: sweeps come every second, and a request of it may
+#: have been under way.
+DEAD_MS = 2500.0
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    check: str
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.words}"
+
+
+@dataclass(frozen=True)
+class Zombie:
+    """A lease whose client had gone, and for how long."""
+
+    task: str
+    seconds: float
+
+
+@dataclass
+class Evidence:
+    """What was seen.
+
+    Args:
+        epochs: The timeline, cut where Redis was emptied; each but the last broke off.
+        ttl_ms: How long a waiter lives without a sign of life.
+        disturbed: Stretches (from, to) in which something was done to octowait, ms.
+        handoff_ms: The longest a hand-off may take outside of them.
+        stuck: Runs that did not end. *surprises*: answers that nobody should get. *leftovers*: keys.
+    """
+
+    ops: Sequence[Op]
+    epochs: Sequence[Sequence[Record]]
+    ttl_ms: float = 8000.0
+    handoff_ms: float = 2000.0
+    disturbed: Sequence[tuple[float, float]] = ()
+    stuck: Sequence[str] = ()
+    surprises: Sequence[str] = ()
+    leftovers: Sequence[str] = ()
+
+
+@dataclass
+class Verdict:
+    violations: list[Violation] = field(default_factory=list)
+    zombies: list[Zombie] = field(default_factory=list)
+    #: Milliseconds from a grant to its client's knowing, of clients that blocked while nothing was disturbed.
+    handoffs: list[float] = field(default_factory=list)
+    #: Of the clients.
+    grants: int = 0
+    records: int = 0
+
+    @property
+    def by_check(self) -> Counter[str]:
+        return Counter(violation.check for violation in self.violations)
+
+
+def check(evidence: Evidence) -> Verdict:
+    """Everything that is wrong in *evidence*."""
+    facts = _Facts(evidence)
+    verdict = Verdict(
+        grants=sum(op.kind is Kind.WORKS for op in evidence.ops), records=sum(len(e) for e in evidence.epochs)
+    )
+    found: list[Iterator[tuple[str, str]]] = [
+        _timeline(evidence), _model(evidence), _clients_exclusion(evidence.ops), _answers(facts), _tokens(facts),
+        _leases(facts), _expiries(facts), _dead(facts), _rebuilds(facts), _parked(facts), _counts(facts),
+        _ends(evidence), _handoffs(facts, verdict),
+    ]  # fmt: skip
+    verdict.violations = [Violation(name, words) for part in found for name, words in part]
+    verdict.zombies = list(_zombies(facts))
+    return verdict
+
+
+class _Facts:
+    """The evidence, by task."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self.ops: dict[str, list[Op]] = defaultdict(list)
+        for op in evidence.ops:
+            self.ops[op.task].append(op)
+        self.records: dict[str, list[Record]] = defaultdict(list)
+        for record in self.all_records():
+            self.records[record.task].append(record)
+        self.work = {task: list(_stretches(ops)) for task, ops in self.ops.items()}
+
+    def all_records(self) -> Iterator[Record]:
+        for epoch in self.evidence.epochs:
+            yield from epoch
+
+    def is_disturbed(self, from_ms: float, to_ms: float) -> bool:
+        return any(begin <= to_ms and from_ms <= end for begin, end in self.evidence.disturbed)
+
+
+def _stretches(ops: Sequence[Op]) -> Iterator[tuple[float, float]]:
+    """From when to when the task worked."""
+    since: float | None = None
+    for op in ops:
+        if op.kind is Kind.WORKS:
+            since = op.at_ms
+        elif op.kind is Kind.STOPS and since is not None:
+            yield since, op.at_ms
+            since = None
+    if since is not None:
+        yield since, float("inf")
+
+
+def _timeline(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    token = 0
+    for number, epoch in enumerate(evidence.epochs):
+        reader = Reader()
+        reader.token = token
+        # The first may begin in the middle: with a board that has been opened.
+        for record in epoch:
+            yield from reader.read(record)
+        if number == len(evidence.epochs) - 1:
+            yield from reader.finish()
+        token = reader.token
+
+
+def _model(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    for epoch in evidence.epochs:
+        yield from (("model", words) for words in accept(epoch))
+
+
+def _clients_exclusion(ops: Sequence[Op]) -> Iterator[tuple[str, str]]:
+    """In the order of the history: all clients share one."""
+    works: dict[str, dict[str, Op]] = defaultdict(dict)
+    parents: dict[str, str] = {}
+    for op in ops:
+        if op.kind is Kind.BEGINS and op.parent:
+            parents[op.task] = op.parent
+        elif op.kind is Kind.WORKS:
+            for machine in op.machines:
+                for other in works[machine].values():
+                    if parents.get(op.task, op.task) != parents.get(other.task, other.task):
+                        yield "clients' exclusion", f"{machine}: {op} while {other} works"
+                works[machine][op.task] = op
+        elif op.kind is Kind.STOPS:
+            for there in works.values():
+                there.pop(op.task, None)
+
+
+def _answers(facts: _Facts) -> Iterator[tuple[str, str]]:
+    planned = {(op.task, op.turn): op.machines for op in facts.evidence.ops if op.kind is Kind.BEGINS}
+    for op in facts.evidence.ops:
+        if op.kind is Kind.TOLD and op.machines and set(op.machines) != set(planned.get((op.task, op.turn), ())):
+            yield "all or none", f"it asked for {planned.get((op.task, op.turn))}: {op}"
+    for words in facts.evidence.surprises:
+        yield "answers", words
+
+
+def _tokens(facts: _Facts) -> Iterator[tuple[str, str]]:
+    recorded = {r.detail.get("token"): r for r in facts.all_records() if r.kind == "granted"}
+    owners: dict[int, str] = {}
+    on_machine: dict[str, int] = {}
+    for op in facts.evidence.ops:
+        if op.token is None:
+            continue
+        if owners.setdefault(op.token, op.task) != op.task:
+            yield "tokens", f"{owners[op.token]} had it before: {op}"
+        record = recorded.get(op.token)
+        if op.kind is Kind.TOLD and (record is None or record.task != op.task):
+            yield "one record each", f"no record of the grant that it was told of: {op}"
+        for machine in op.machines if op.kind is Kind.WORKS else ():
+            # A family's members start in any order.
+            if op.token < on_machine.get(machine, 0) and not _has_family(facts, op.task):
+                yield "tokens", f"{machine} had {on_machine[machine]} before: {op}"
+            on_machine[machine] = max(op.token, on_machine.get(machine, 0))
+
+
+def _has_family(facts: _Facts, task: str) -> bool:
+    return any(r.detail.get("family") is not None for r in facts.records[task])
+
+
+def _leases(facts: _Facts) -> Iterator[tuple[str, str]]:
+    """Times of records are whole milliseconds, cut off."""
+    for task, stretches in facts.work.items():
+        ends = [r for r in facts.records[task] if r.kind in ("released", "ended", "expired", "left", "timed_out")]
+        for since, until in stretches:
+            for record in ends:
+                if since < record.at_ms and record.at_ms + 1 < until and record.cause != "forced":
+                    yield "lease kept", f"its client worked until {until:.0f}: {record}"
+
+
+def _expiries(facts: _Facts) -> Iterator[tuple[str, str]]:
+    # A server that was stopped may have noted a sign of life some time before it answered.
+    margin_ms = LIFE_SHARE * facts.evidence.ttl_ms
+    for task, records in facts.records.items():
+        for record in records:
+            if record.kind != "expired":
+                continue
+            told = [op for op in facts.ops[task] if op.kind is Kind.TOLD and op.at_ms < record.at_ms]
+            granted = [op for op in told if op.word == "granted" and _is_of(facts, op, record)]
+            if record.cause == "uncollected" and granted:
+                yield "collected", f"{record} although {granted[-1]}"
+            elif record.cause == "silence" and told and told[-1].at_ms > record.at_ms - margin_ms:
+                yield "life", f"{record} although {told[-1]}"
+
+
+def _dead(facts: _Facts) -> Iterator[tuple[str, str]]:
+    """Of clients that were killed before they were told of a grant, the waits and leases that went on for too long."""
+    patience_ms = facts.evidence.ttl_ms + DEAD_MS
+    for task, ops in facts.ops.items():
+        gone = next((op for op in ops if op.kind is Kind.GONE), None)
+        if not gone or facts.work[task]:
+            continue
+        since = 0.0
+        for record in facts.records[task]:
+            if record.kind == "granted" and record.detail.get("waited_ms") == 0:
+                since = 0.0  # A request that its sender gave up collected it: a zombie, see `tests.chaos.expected`.
+            elif record.kind in ("joined", "granted"):
+                since = max(record.at_ms, gone.at_ms)
+            elif record.kind in ("left", "expired", "released") and since:
+                if record.at_ms > since + patience_ms and not facts.is_disturbed(since, record.at_ms):
+                    yield "the dead leave", f"its client was killed, and nothing came of it for long: {record}"
+                since = 0.0
+
+
+def _is_of(facts: _Facts, op: Op, end: Record) -> bool:
+    """Whether the grant that a client was told of is the one that ended."""
+    grants = [
+        r for r in facts.records[end.task] if r.kind == "granted" and r.epoch == end.epoch and r.at_ms <= end.at_ms
+    ]
+    return bool(grants) and grants[-1].detail.get("token") == op.token
+
+
+def _rebuilds(facts: _Facts) -> Iterator[tuple[str, str]]:
+    for epoch in facts.evidence.epochs:
+        reader = Reader()
+        for record in epoch:
+            if record.kind == "opened" and record.cause == "rebuilt":
+                for task, stretches in facts.work.items():
+                    is_at_work = any(since < record.at_ms and record.at_ms + 1 < until for since, until in stretches)
+                    if is_at_work and task not in reader.lines.held:
+                        yield "rebuilt", f"{task} works and holds nothing: {record}"
+            for _ in reader.read(record):
+                pass
+
+
+def _parked(facts: _Facts) -> Iterator[tuple[str, str]]:
+    for op in facts.evidence.ops:
+        if op.kind is Kind.PROCEEDS and op.word == "Proceed":
+            began = [o.at_ms for o in facts.ops[op.task] if o.kind is Kind.BEGINS and o.turn == op.turn][0]
+            granted = [
+                r for r in facts.records[op.task] if r.kind == "granted" and began <= r.at_ms + 1 <= op.at_ms + 1
+            ]
+            if not granted:
+                yield "parked", f"it had no machines: {op}"
+
+
+def _counts(facts: _Facts) -> Iterator[tuple[str, str]]:
+    """What each client was told happened, against the records of its task. A call that broke may have been done."""
+    for task, ops in facts.ops.items():
+        if not task:
+            continue
+        # A wait that was lost is put back in line by a worker.
+        records = Counter(r.kind for r in facts.records[task] if not r.detail.get("rebuilt"))
+        told = Counter(op.word for op in ops if op.kind is Kind.TOLD and op.verb == "delete")
+        joins = sum(op.kind is Kind.TOLD and op.verb == "join" for op in ops)
+        broken = Counter(op.verb for op in ops if op.kind is Kind.BROKEN)
+        asked = Counter(op.verb for op in ops if op.kind is Kind.ASKED)
+        answered = Counter({"join": "put"}.get(op.verb, op.verb) for op in ops if op.kind is Kind.TOLD)
+        # A client that was killed hears of no end of its call.
+        maybe = asked["put"] - answered["put"]
+        if not joins <= records["joined"] <= joins + maybe:
+            yield "one record each", f"{task}: {joins} answers said it joined (and {maybe} are lost), {records}"
+        by_step = sum(
+            r.kind in ("released", "left", "ended", "dropped") and r.cause == "step" for r in facts.records[task]
+        )
+        done = told["released"] + told["left"]
+        if not done <= by_step <= done + broken["delete"]:
+            yield "one record each", f"{task}: {done} answers said it was released, {by_step} records"
+
+
+def _ends(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    for run in evidence.stuck:
+        yield "everything ends", f"{run} did not end"
+    for key in evidence.leftovers:
+        yield "everything ends", f"the key {key} is still there"
+
+
+def _handoffs(facts: _Facts, verdict: Verdict) -> Iterator[tuple[str, str]]:
+    granted = {r.detail.get("token"): r for r in facts.all_records() if r.kind == "granted"}
+    for ops in facts.ops.values():
+        asked: Op | None = None
+        for op in ops:
+            if op.kind is Kind.ASKED:
+                asked = op
+            elif op.kind is Kind.TOLD and op.word == "granted" and op.verb == "get" and asked:
+                record = granted.get(op.token)
+                # It blocked already when it was granted.
+                if record and asked.at_ms < record.at_ms and not facts.is_disturbed(record.at_ms, op.at_ms):
+                    took = op.at_ms - record.at_ms
+                    verdict.handoffs.append(took)
+                    if took > facts.evidence.handoff_ms:
+                        yield "hand-off", f"{took:.0f} ms after its grant: {op}"
+
+
+def _zombies(facts: _Facts) -> Iterator[Zombie]:
+    """Leases that nobody worked on, from the moment when their task had ended or their client had been killed."""
+    for task, records in facts.records.items():
+        ops = facts.ops.get(task, ())
+        since: Record | None = None
+        for record in records:
+            if record.kind == "granted":
+                since = record
+            elif since and record.kind in ("released", "expired"):
+                worked = any(s < record.at_ms + 1 and u > since.at_ms for s, u in facts.work.get(task, ()))
+                gone = [op.at_ms for op in ops if op.kind in (Kind.GONE, Kind.ENDS) and op.at_ms < record.at_ms]
+                if gone and not worked:
+                    yield Zombie(task, (record.at_ms - max(since.at_ms, gone[-1])) / 1000)
+                since = None

@@ -1,0 +1,301 @@
+"""What octowait is known not to do yet, one line each, with the issue that is about it.
+
+Each function acts one case out and says what went wrong. `tests/chaos/test_expected.py` fails when one of them finds
+nothing wrong any more: then its line is taken out here, and its case becomes a test of what holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.chaos import failover
+from tests.chaos.gate import Gate, happens
+from tests.chaos.proxy import Mood, Proxy
+from tests.chaos.store import Store
+
+ONE, TWO, THREE = "ServerTasks-1", "ServerTasks-2", "ServerTasks-3"
+
+#: Where Debian's package libfaketime is, which shifts the clock of one process.
+FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+
+#: Seconds in which what is late has come, if it comes.
+LATE = 4.0
+
+
+class CannotTry(Exception):
+    """Something is missing on this machine; the message says what."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """*issue* is whose it is; *act* gives what is wrong. One that *is_long* is not acted out in every test run."""
+
+    issue: str
+    what: str
+    act: Callable[[Path], Iterator[str]]
+    is_long: bool = False
+
+
+@contextmanager
+def a_gate(where: Path, **options: object) -> Iterator[Gate]:
+    gate = Gate(where, **options)  # type: ignore[arg-type]
+    try:
+        yield gate
+    finally:
+        for web in gate.webs:
+            web.signal(signal.SIGCONT)
+        gate.stop()
+
+
+def late_release(where: Path) -> Iterator[str]:
+    with a_gate(where, webs=2, ttl=30) as gate:
+        gate.put(ONE, "Machines-1", web=1)
+        gate.webs[0].signal(signal.SIGSTOP)
+        gate.send("DELETE", ONE)
+        gate.delete(ONE, web=1)
+        # Its task is run again, and works.
+        gate.put(ONE, "Machines-1", web=1)
+        gate.put(TWO, "Machines-1", web=1)
+        gate.webs[0].signal(signal.SIGCONT)
+        if happens(lambda: gate.state(TWO, web=1) == "granted", LATE):
+            yield f"{TWO} was granted while the second run of {ONE} works"
+
+
+def late_request(where: Path) -> Iterator[str]:
+    with a_gate(where, has_key=False) as gate:
+        gate.webs[0].signal(signal.SIGSTOP)
+        gate.send("PUT", ONE, {"machines": ["Machines-1"]})
+        gate.webs[0].signal(signal.SIGCONT)
+        if happens(lambda: gate.state(ONE) == "granted", LATE) and not happens(lambda: gate.state(ONE) != "granted", 6):
+            yield f"{ONE} holds, and nobody has ever heard of its grant"
+
+
+def older_file(where: Path) -> Iterator[str]:
+    with a_gate(where, ttl=30) as gate:
+        gate.put(ONE, "Machines-1")
+        copy = gate.store.copy("backup")
+        gate.delete(ONE)
+        gate.put(TWO, "Machines-1")
+        token = gate.token(TWO)
+        gate.store.kill()
+        gate.store.go_back_to(copy)
+        gate.store.start()
+        gate.delete(ONE)
+        if gate.put(THREE, "Machines-1") == "granted":
+            yield f"{THREE} was granted while {TWO} works"
+            if gate.token(THREE) == token:
+                yield f"both have the token {token}"
+
+
+def told_by_a_closed_board(where: Path) -> Iterator[str]:
+    with a_gate(where, ttl=30) as gate:
+        gate.put(ONE, "Machines-1")
+        gate.put(TWO, "Machines-1")
+        gate.delete(ONE)
+        copy = gate.store.copy("backup")
+        # Nobody has come for the grant when it is taken back, and another works.
+        gate.call("POST", f"/api/waits/{TWO}/force-release", {"reason": "it does not answer", "confirm": True})
+        assert gate.put(THREE, "Machines-1") == "granted"
+        gate.store.kill()
+        gate.store.go_back_to(copy)
+        gate.store.start()
+        # An operator knows that it is older, and closes the board before anybody asks.
+        gate.call("POST", "/api/rebuild", {"reason": "a backup was restored"})
+        if gate.get(TWO) == "granted":
+            yield f"{TWO} is told of its grant by a closed board, while {THREE} works"
+
+
+def lost_by_a_replica(where: Path) -> Iterator[str]:
+    """A fail-over of Sentinel, where networks of its own are allowed."""
+    try:
+        yield from failover.lost_in_a_failover(where)
+    except failover.NoNetworks as error:
+        print(f"no fail-over of Sentinel, but a proxy in its place: {error}")
+        yield from lost_behind_a_proxy(where)
+
+
+def lost_behind_a_proxy(where: Path) -> Iterator[str]:
+    """The variant without networks of its own: a proxy between the two, which passes nothing on any more."""
+    primary, replica = Store("valkey", where / "primary"), Store("valkey", where / "replica")
+    for store in (primary, replica):
+        store.directory.mkdir()
+        store.start()
+    with (
+        a_network(primary.port) as copies, a_network(primary.port) as front,
+        a_gate(where, ttl=30, store=primary, redis_url=front.url) as gate,
+    ):  # fmt: skip
+        replica.client().replicaof("127.0.0.1", copies.port)
+        gate.put("ServerTasks-9", "Machines-9")
+        assert happens(lambda: replica.client().hexists("octowait:{chaos}:runs", "servertasks-9"))
+        copies.be(Mood.DEAD)
+        gate.put(ONE, "Machines-1")
+        primary.kill()
+        replica.client().replicaof("NO", "ONE")
+        front.target(replica.port)
+        if gate.put(TWO, "Machines-1") == "granted":
+            yield f"{TWO} was granted while {ONE} works, whose grant only the old primary knew"
+    replica.kill()
+
+
+def clock_forward(where: Path) -> Iterator[str]:
+    with a_clock(where) as (store, shift), a_gate(where, ttl=30, store=store) as gate:
+        gate.put(ONE, "Machines-1")
+        gate.put(TWO, "Machines-1", timeout_seconds=300)
+        shift(600)
+        if happens(lambda: gate.state(TWO) == "timed_out", LATE):
+            yield f"{TWO} was timed out after a second, not after five minutes"
+
+
+def clock_back(where: Path) -> Iterator[str]:
+    with a_clock(where) as (store, shift), a_gate(where, ttl=2, store=store) as gate:
+        gate.put(ONE, "Machines-1")
+        gate.put(TWO, "Machines-1")
+        shift(-600)
+        if not happens(lambda: gate.state(TWO) == "expired", 3 * LATE):
+            yield f"{TWO} is dead, and stands in line for ten minutes"
+        gate.delete(ONE)
+        for record in gate.facts(ONE)["timeline"]:
+            if record["detail"].get("held_ms", 0) < 0:
+                yield f"{ONE} held for {record['detail']['held_ms']} ms"
+
+
+def dead_link(where: Path) -> Iterator[str]:
+    store = Store("valkey", where)
+    store.start()
+    with a_network(store.port) as proxy, a_gate(where, webs=2, ttl=60, store=store, redis_url=proxy.url) as gate:
+        gate.put(ONE, "Machines-1", web=1)
+        gate.put(TWO, "Machines-1", web=1)
+        with ThreadPoolExecutor(1) as pool:
+            blocked = pool.submit(gate.get, TWO, block=8)
+            # It blocks as soon as its first look is over.
+            assert happens(lambda: proxy.treats_nothing(0.3))
+            proxy.be(Mood.DEAD)
+            gate.delete(ONE, web=1)
+            assert happens(lambda: gate.state(TWO, web=1) == "granted")
+            if not happens(blocked.done, LATE):
+                yield f"{TWO} was granted, and its client has not heard of it after {LATE:.0f} s"
+            proxy.be(Mood.CALM)
+            proxy.cut()
+
+
+def overload(where: Path) -> Iterator[str]:
+    with a_gate(where, webs=2, ttl=2) as gate:
+        gate.put(ONE, "Machines-1", web=1)
+        gate.put(TWO, "Machines-1", web=1)
+        with ThreadPoolExecutor(1) as pool:
+            blocked = pool.submit(gate.get, TWO, block=10)
+            assert happens(lambda: gate.state(TWO, web=1) == "waiting")
+            gate.webs[0].signal(signal.SIGSTOP)
+            if happens(lambda: gate.state(TWO, web=1) == "expired", 2 * LATE):
+                yield f"{TWO} counts as dead, while its client blocks at a server that does not come to its turn"
+            gate.webs[0].signal(signal.SIGCONT)
+            blocked.result()
+
+
+EXPECTED = (
+    Expected("the wire", "a release that comes late ends the next run of its task", late_release),
+    Expected("the wire", "a request that its sender gave up counts as collected: a zombie", late_request),
+    Expected("an older Redis", "an older file: a second run is granted, with the same token", older_file),
+    Expected("an older Redis", "a closed board tells of a grant that was taken back since", told_by_a_closed_board),
+    Expected("an older Redis", "a replica that lagged takes over: a grant is lost", lost_by_a_replica, is_long=True),
+    Expected("an older Redis", "the same behind a proxy: an acknowledged grant is lost", lost_behind_a_proxy),
+    Expected("an older Redis", "the clock of Redis jumps ahead: a wait is timed out before its time", clock_forward),
+    Expected(
+        "an older Redis", "the clock of Redis jumps back: a dead waiter stays, durations are negative", clock_back
+    ),
+    Expected("dead links", "a dead link to Redis that stays open: a wake is lost", dead_link),
+    Expected("overload", "a server that does not come to its turn: its waiters count as dead", overload),
+)
+
+
+def act_out() -> int:
+    """Act all of them out, and say what went wrong in each; 1 if one of them holds."""
+    holds = 0
+    for expected in EXPECTED:
+        with tempfile.TemporaryDirectory(prefix="octowait-chaos-") as where:
+            try:
+                wrong = list(expected.act(Path(where)))
+            except CannotTry as error:
+                print(f"{expected.issue}: {expected.what}: SKIPPED, {error}", flush=True)
+                continue
+        holds += not wrong
+        print(f"{expected.issue}: {expected.what}: {'; '.join(wrong) or 'HOLDS BY NOW'}", flush=True)
+    return int(holds > 0)
+
+
+# What the cases need
+
+
+class Network:
+    """A `Proxy` before Redis, in a thread of its own."""
+
+    def __init__(self, port: int) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._proxy = Proxy(port)
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._proxy.start(), self._loop).result(10)
+        self.port = self._proxy.port
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+
+    def be(self, mood: Mood) -> None:
+        self._loop.call_soon_threadsafe(self._proxy.be, mood)
+
+    def target(self, port: int) -> None:
+        """Where new links go from now on."""
+        self._proxy.target = port
+
+    def treats_nothing(self, seconds: float) -> bool:
+        """Whether nothing went through for so long."""
+        before = self._proxy.pieces
+        time.sleep(seconds)  # the fact is that nothing happens
+        return self._proxy.pieces == before
+
+    def cut(self) -> None:
+        self._loop.call_soon_threadsafe(self._proxy.cut)
+
+    def stop(self) -> None:
+        async def stop() -> None:
+            self._proxy.stop()
+            await asyncio.sleep(0.05)  # a turn of the loop in which links are closed
+
+        asyncio.run_coroutine_threadsafe(stop(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+@contextmanager
+def a_network(port: int) -> Iterator[Network]:
+    network = Network(port)
+    try:
+        yield network
+    finally:
+        network.stop()
+
+
+@contextmanager
+def a_clock(where: Path) -> Iterator[tuple[Store, Callable[[int], None]]]:
+    """A Redis whose clock can be shifted by seconds. Raises: CannotTry."""
+    if not FAKETIME:
+        raise CannotTry("there is no libfaketime here; on Debian: apt-get install libfaketime")
+    file = where / "clock"
+
+    def shift(seconds: int) -> None:
+        whole = file.with_suffix(".new")
+        whole.write_text(f"{seconds:+d}s\n")
+        whole.rename(file)
+
+    shift(0)
+    store = Store("valkey", where, clock=(FAKETIME[0], file))
+    store.start()
+    yield store, shift

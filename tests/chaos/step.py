@@ -1,0 +1,135 @@
+"""The client of one run: what the step scripts do, in the event loop, with a note of all that it does and is told."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+from tests.chaos.doors import PATIENCE, Caller
+from tests.chaos.history import History, Kind
+from tests.chaos.wire import Broken
+
+#: Seconds between two tries, at first and at most.
+PAUSES = (0.05, 1.0)
+
+#: States in which a run asks for a place once more.
+LOST_PLACE = ("expired", "unknown")
+
+
+class Rejected(Exception):
+    """octowait refused a call that it should have taken; the message is its answer."""
+
+
+class Step:
+    """One run of one task.
+
+    Args:
+        caller: Whose connection it uses; no other step at the same time.
+        block: Seconds that a poll blocks; less than a waiter's time to live.
+    """
+
+    def __init__(
+        self, history: History, caller: Caller, task: str, turn: int, machines: tuple[str, ...], dice: random.Random,
+        *, block: float = 5.0,
+    ) -> None:  # fmt: skip
+        self.task, self.turn, self.machines = task, turn, machines
+        self._history = history
+        self._caller = caller
+        self._dice = dice
+        self._block = block
+        #: Set while it is stopped, as by SIGSTOP.
+        self.awake = asyncio.Event()
+        self.awake.set()
+        self.token: int | None = None
+        #: A call of it may be carried out later, for nobody heard what became of it.
+        self.is_loose = False
+        self.is_waiting = self.is_working = self.was_killed = False
+        #: Its wait, while it goes on.
+        self.call: asyncio.Future[str] | None = None
+
+    def note(self, kind: Kind, **facts: Any) -> None:
+        self._history.note(kind, self.task, self.turn, **facts)
+
+    async def wait(self, **ask: Any) -> str:
+        """Join and wait: the state that it ends in, ``granted`` or another. Raises: Rejected."""
+        word, failures = "new", 0
+        while True:
+            await self.awake.wait()
+            try:
+                word = await (self.poll() if word == "waiting" else self.put(**ask))
+                failures = 0
+            except Broken:
+                word, failures = "broken", failures + 1
+                await self._pause(failures)
+            self.is_waiting = word == "waiting"
+            if word not in ("waiting", "broken", *LOST_PLACE):
+                return word
+
+    async def put(self, **ask: Any) -> str:
+        """Ask for a place. Raises: Broken, Rejected."""
+        body = {"machines": list(self.machines), "space_id": "Spaces-1", **ask}
+        return await self._say("PUT", "", body, PATIENCE)
+
+    async def poll(self) -> str:
+        """Ask what has become of it. Raises: Broken, Rejected."""
+        return await self._say("GET", f"?block_seconds={self._block:g}", None, self._block + PATIENCE)
+
+    async def give_back(self) -> str:
+        """What the release came to, asked until it is known. Raises: Rejected."""
+        failures = 0
+        while True:
+            await self.awake.wait()
+            try:
+                return await self._say("DELETE", "", None, PATIENCE)
+            except Broken:
+                self.is_loose, failures = True, failures + 1
+                await self._pause(failures)
+
+    async def _say(self, method: str, query: str, body: Any, seconds: float) -> str:
+        verb = method.lower()
+        self.note(Kind.ASKED, verb=verb)
+        try:
+            answer = await self._caller.call(method, f"/api/waits/{self.task}{query}", body, seconds=seconds)
+        except Broken as error:
+            self.note(Kind.BROKEN, verb=verb, word=str(error))
+            raise
+        if answer.status == 404 and method == "GET":
+            self.note(Kind.TOLD, verb=verb, word="unknown")
+            return "unknown"
+        if not answer.is_success:
+            raise Rejected(f"{method} {self.task}: {answer.status} {answer.body}")
+        found = answer.body
+        if method == "DELETE":
+            self.note(Kind.TOLD, verb=verb, word=found["outcome"])
+            return str(found["outcome"])
+        machines = tuple(machine["id"] for machine in found["machines"])
+        word, token = str(found["state"]), found["fencing_token"]
+        verb = "join" if answer.status == 201 else verb
+        self.note(Kind.TOLD, verb=verb, word=word, token=token, machines=machines)
+        if word == "granted":
+            self.token = token
+        return word
+
+    async def _pause(self, failures: int) -> None:
+        first, most = PAUSES
+        await asyncio.sleep(min(most, first * 2 ** min(failures, 8)) * self._dice.uniform(0.5, 1))
+
+    # What its deployment does
+
+    def works(self) -> None:
+        self.is_waiting, self.is_working = False, True
+        self.note(Kind.WORKS, token=self.token, machines=self.machines)
+
+    def stops(self, why: str = "") -> None:
+        if self.is_working:
+            self.is_working = False
+            self.note(Kind.STOPS, word=why)
+
+    def dies(self) -> None:
+        """Its client is killed."""
+        self.is_waiting, self.was_killed = False, True
+        self.note(Kind.GONE)
+        if self.call:
+            self.call.cancel()
+        self._caller.drop()

@@ -1,0 +1,31 @@
+"""A plan is a pure function of its seed."""
+
+from __future__ import annotations
+
+from tests.chaos.plan import ActKind, Fault, Shape, make_plan
+
+
+def test_same_seed_gives_the_same_plan():
+    shape = Shape(2000, strikes=20, acts=10)
+
+    assert make_plan(7, shape) == make_plan(7, shape)
+    assert make_plan(7, shape).digest == make_plan(7, shape).digest != make_plan(8, shape).digest
+
+
+def test_plan_brings_as_many_grants_as_asked_for_and_every_fault():
+    plan = make_plan(1, Shape(10_000, strikes=100, acts=100))
+
+    assert plan.grants >= 10_000
+    assert {strike.fault for strike in plan.strikes} == set(Fault)
+    assert {act.kind for act in plan.acts} == set(ActKind)
+    assert all(0 < strike.at < 10_000 for strike in plan.strikes)
+
+
+def test_plan_has_runs_of_every_kind():
+    plan = make_plan(1, Shape(5000))
+    runs = plan.runs
+
+    for what in ("again", "parked", "is_observed", "child", "outlived", "nap_ms", "priority"):
+        assert any(getattr(run, what) for run in runs), what
+    assert max(len(run.machines) for run in runs) > 10
+    assert len({run.task for run in runs}) == len(runs)
