@@ -130,7 +130,7 @@ class Services:
                 log.warning("a job was not enqueued", job=job.name, error=str(error))
         return False
 
-    def attend(self, swept: Swept) -> None:
+    def react_to_sweep(self, swept: Swept) -> None:
         """Have done what a sweep found to be done.
 
         Raises:

@@ -18,7 +18,7 @@ from app.octopus.errors import OctopusError
 from app.octopus.runs import Deployment, RunbookRun
 from app.octopus.tasks import Task
 from workers.by_space import BySpace
-from workers.context import Context, about_task
+from workers.context import Context, log_context_of_task
 
 log = structlog.get_logger()
 
@@ -120,7 +120,7 @@ def _tell_start(context: Context, task: Task, scope: Mapping[str, Any], since_ms
         return "known"
     outcome = tell(context, task, Effect.STARTED, began_ms(task), via="reconcile", key=_key(task, place), scope=scope)
     if outcome in ("applied", "unresolved"):
-        with about_task(task.id):
+        with log_context_of_task(task.id):
             log.info("reconcile: it runs, and no event had told", state=task.state, outcome=outcome)
             if task.is_paused:
                 tell_paused(context, task, via="reconcile")

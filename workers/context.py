@@ -55,7 +55,7 @@ class Context:
     def tracked(self) -> TrackedRuns:
         return self.services.tracked
 
-    def bury(self, job: RqJob, kind: type[BaseException], error: BaseException, *_: object) -> bool:
+    def record_failure(self, job: RqJob, kind: type[BaseException], error: BaseException, *_: object) -> bool:
         """Keep a job that failed as a dead letter; what it should have done is asked for again at its next time."""
         name = name_of(job)
         self.services.dead_jobs.keep(job=name, error=f"{kind.__name__}: {error}"[:1000])
@@ -71,13 +71,13 @@ class Context:
         return enqueue(self.services.client, self.settings, job)
 
 
-def about(place: Place) -> AbstractContextManager[None]:
+def log_context(place: Place) -> AbstractContextManager[None]:
     """Name the run and its machines in every line of the log."""
     return bound_contextvars(task=place.task_id, machines=[machine.id for machine in place.machines])
 
 
 @contextmanager
-def about_task(task_id: str) -> Iterator[None]:
+def log_context_of_task(task_id: str) -> Iterator[None]:
     """The same of a run whose machines will be known, and bound, only later."""
     with bound_contextvars(task=task_id):
         try:

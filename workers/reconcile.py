@@ -23,7 +23,7 @@ from app.octopus.tasks import Task
 from app.settings import Settings
 from workers.active_tasks import list_active, tell_starts
 from workers.by_space import BySpace, why_of
-from workers.context import Context, about, current
+from workers.context import Context, current, log_context
 from workers.intervention import look_after
 
 log = structlog.get_logger()
@@ -169,7 +169,7 @@ def compare(
 
 
 def _see(context: Context, octopus: OctopusClient, asked: BySpace, place: Place, task: Task) -> None:
-    with about(place):
+    with log_context(place):
         try:
             _compare(context, octopus, place, task)
         except OctopusError as error:
@@ -228,7 +228,7 @@ def _has_slot(context: Context) -> bool:
 def _note_unseen(context: Context, place: Place, why: str) -> None:
     run = UnseenRun(place.task_id, space_of(info_of(place.run)), why, place.now_ms)
     if context.unseen.note(run):
-        with about(place):
+        with log_context(place):
             log.warning("reconcile: a run that holds or waits cannot be looked after", why=why)
 
 

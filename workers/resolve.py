@@ -26,7 +26,7 @@ from app.octopus.errors import (
 )
 from app.octopus.tasks import Task
 from app.store.errors import StoreError
-from workers.context import Context, about_task, current
+from workers.context import Context, current, log_context_of_task
 from workers.reconcile import end_of
 from workers.resolving.facts import FactFinder, Facts, ObservedRun, Unclear, space_of_place
 from workers.resolving.lookup import Lookup
@@ -219,7 +219,7 @@ class Resolver:
     @contextmanager
     def _guarded(self, task_id: str) -> Iterator[None]:
         """Keep what goes wrong with one run from the others: it is put off."""
-        with about_task(task_id):
+        with log_context_of_task(task_id):
             try:
                 yield
             except (StoreError, JobTimeoutException):

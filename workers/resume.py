@@ -17,7 +17,7 @@ from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusDenied, OctopusError
 from app.octopus.interruptions import Interruption
 from app.store.errors import StoreError
-from workers.context import Context, about, current
+from workers.context import Context, current, log_context
 from workers.intervention import find, note_answer
 
 log = structlog.get_logger()
@@ -83,7 +83,7 @@ def attempt(context: Context, octopus: OctopusClient, task_id: str) -> None:
     place = context.board.place(task_id)
     if place is None:
         return
-    with about(place):
+    with log_context(place):
         _attempt(context, octopus, place)
 
 

@@ -73,7 +73,7 @@ class JobWorker(SimpleWorker):
         """Keep it as a dead letter, and forget it with whatever was to come after it."""
         error = InvalidJobOperation(refusal(job) if isinstance(job, VettedJob) else "it was not vetted")
         log.error("worker: A JOB WAS REFUSED", why=str(error), job_id=job.id[:100])
-        self._context.bury(job, InvalidJobOperation, error)
+        self._context.record_failure(job, InvalidJobOperation, error)
         self.connection.delete(job.key, job.dependents_key, job.dependencies_key)
 
     def _count(self, name: str, is_done: bool, seconds: float) -> None:
@@ -135,7 +135,7 @@ def _work(context: Context) -> bool:
                 serializer=JSONSerializer,
                 worker_ttl=WORKER_TTL_SECONDS,
                 maintenance_interval=MAINTENANCE_SECONDS,
-                exception_handlers=[context.bury],
+                exception_handlers=[context.record_failure],
             )
             try:
                 worker.work(logging_level="WARNING")

@@ -30,7 +30,7 @@ LEASE = timedelta(seconds=10)
 RESOLVE_EVERY = timedelta(seconds=10)
 
 #: How often the scheduler does what a web process does every second: it may be the only one there is.
-ATTEND_EVERY = timedelta(seconds=2)
+SWEEP_EVERY = timedelta(seconds=2)
 
 #: How often batches of webhooks are looked at for gaps.
 GAPS_EVERY = timedelta(seconds=10)
@@ -140,7 +140,7 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
         return timedelta(seconds=number)
 
     return [
-        Entry("attend", ATTEND_EVERY, lambda: services.attend(board.sweep())),
+        Entry("sweep", SWEEP_EVERY, lambda: services.react_to_sweep(board.sweep())),
         Entry("resolve", resolve_every, lambda: unresolved.any() and services.request(RESOLVE)),
         Entry("watch", seconds(settings.watch_seconds), lambda: tracked.somebody_waits() and services.request(WATCH)),
         # Also while nobody holds or waits: it finds starts that no webhook brought.

@@ -57,7 +57,7 @@ def _sweep(services: Services) -> None:
     while True:
         try:
             swept = services.board.sweep(serving=True)
-            services.attend(swept)
+            services.react_to_sweep(swept)
             services.tally.flush(blocked=len(services.wakes))
             more = swept.more
         except StoreError as error:
