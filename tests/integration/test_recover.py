@@ -69,6 +69,7 @@ def test_lease_that_was_collected_after_the_backup_is_not_taken_back(restored, c
     restored.release("ServerTasks-1")
     restored.open("operator")
     assert state(restored, 2) == "granted"
+    clock.advance(timedelta(seconds=1))
     restored.close(by="ann")
     clock.advance(SETTLED)
 
