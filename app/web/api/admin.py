@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint
@@ -34,7 +33,7 @@ def catch_up(caller: Token) -> Any:
     """Have a worker read the events of Octopus that no webhook brought."""
     _require_octopus()
     services().request(CATCH_UP)
-    return {"outcome": "requested"}, 202
+    return {"outcome": "requested"}
 
 
 @api.route("POST", "/api/rebuild", role="admin", body=RebuildRequest, answers={202: Rebuilt}, errors=(409,))
@@ -46,11 +45,11 @@ def rebuild(body: RebuildRequest, caller: Token) -> Any:
     gate = services()
     if body.open:
         done = gate.board.open("operator", by=caller.name, reason=body.reason)
-        return {"outcome": "opened" if done else "was_open"}, 202
+        return {"outcome": "opened" if done else "was_open"}
     _require_octopus()
     done = gate.board.close(by=caller.name, reason=body.reason)
     gate.request(REBUILD)
-    return {"outcome": "closed" if done else "was_closed"}, 202
+    return {"outcome": "closed" if done else "was_closed"}
 
 
 @api.route("GET", "/api/dead-letters", role="admin", answers={200: DeadLetters})
@@ -85,8 +84,7 @@ def forget_kept(kept_id: str, caller: Token) -> Any:
 def archive(caller: Token) -> Any:
     """The days of the timeline that are in files."""
     gate = services()
-    head = gate.retention.head()
-    return {"days": [asdict(day) for day in gate.archive.manifests()], "head": asdict(head) if head else None}
+    return {"days": gate.archive.manifests(), "head": gate.retention.head()}
 
 
 @api.route("POST", "/api/archive", role="admin", body=ArchiveRequest, answers={202: Requested})
@@ -98,7 +96,7 @@ def archive_now(body: ArchiveRequest, caller: Token) -> Any:
         gate.board.note("archive_lost", by=caller.name, day=head.day, last_id=head.last_id, hash=head.hash)
         gate.retention.begin_anew()
     gate.request(ARCHIVE)
-    return {"outcome": "requested"}, 202
+    return {"outcome": "requested"}
 
 
 def _require_octopus() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Blueprint, current_app, request
+from flask import Blueprint, Response, current_app, request
 from gunicorn.http.errors import ParseException
 from pydantic import BaseModel, ValidationError
 
@@ -51,7 +51,10 @@ class Api:
     operations: list[Operation] = field(default_factory=list)
 
     def route(self, method: str, path: str, **how: Any) -> Callable[[View], View]:
-        """Register a view; it is called with the path's parameters and, as declared, *query*, *body* and *caller*."""
+        """Register a view, which is called with the path's parameters and, as declared, *query*, *body* and *caller*.
+
+        What it returns is given the shape of the model in *answers*.
+        """
 
         def register(view: View) -> View:
             summary, _, description = (view.__doc__ or "").strip().partition("\n\n")
@@ -84,9 +87,25 @@ def _checked(operation: Operation, view: View) -> View:
             body = arguments["body"] = _parsed_body(operation.body)
             if machines := getattr(body, "machines", None):
                 name_in_log(machines=machines)
-        return view(**arguments)
+        return _answer(operation, view(**arguments))
 
     return checked
+
+
+def _answer(operation: Operation, returned: Any) -> Any:
+    """The answer as the model makes it that documents it, so that `openapi` tells the truth.
+
+    Args:
+        returned: A response, or a value whose attributes or items the model reads; with its status where that is not
+            the first of the operation's.
+    """
+    value, status = returned if type(returned) is tuple else (returned, next(iter(operation.answers)))
+    model = operation.answers[status]
+    if model is None or isinstance(value, Response):
+        return returned
+    answer = model.model_validate(value, from_attributes=True)
+    # In ASCII: `app.web.printed` looks for escapes.
+    return Response(answer.model_dump_json(ensure_ascii=True) + "\n", status, content_type="application/json")
 
 
 def _require_json(operation: Operation) -> None:

@@ -59,7 +59,7 @@ def deliver() -> Any:
         gate.request(RESOLVE)
         outcome = "applied"
     gate.tally.add(COUNTED[outcome])
-    return {"event": event.id, "outcome": outcome}, 202
+    return {"event": event.id, "outcome": outcome}
 
 
 def _keep(body: bytes, reason: str, event_id: str | None) -> Any:
@@ -69,4 +69,4 @@ def _keep(body: bytes, reason: str, event_id: str | None) -> Any:
     gate.tally.add(COUNTED["kept"])
     text = redacted(body, (secret.get_secret_value(),), MOST_KEPT)
     gate.dead_deliveries.keep(body=text, reason=reason, event=event_id)
-    return {"event": event_id, "outcome": "kept"}, 202
+    return {"event": event_id, "outcome": "kept"}
