@@ -6,7 +6,7 @@ import io
 import pytest
 
 from app.history.records import COLUMNS
-from app.web.api.insight import COLUMNS as LEDGER_COLUMNS
+from app.queries.ledger import COLUMNS as LEDGER_COLUMNS
 from app.web.api.insight import ledger_csv
 from app.web.api.timeline import as_csv
 

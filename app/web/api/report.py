@@ -15,10 +15,10 @@ from pydantic import Field
 
 from app.domain.ledger import By
 from app.domain.records import Filter, Record
+from app.queries.ledger import ledgers_json
 from app.queries.names import names_of
 from app.services import Services
 from app.settings import Token
-from app.web.api.insight import ledgers_json
 from app.web.api.routing import Api, services
 from app.web.api.schemas.fields import Id, Input, Ms
 from app.web.charts.build import drawn, labels_of, machines_in, tasks_in

@@ -7,7 +7,7 @@ from typing import Any
 from flask import render_template, request
 
 from app.domain.ledger import By
-from app.web.api.insight import ledger_json
+from app.queries.ledger import ledger_json
 from app.web.api.routing import services
 from app.web.pages.base import blueprint
 from app.web.pages.filters import Wanted

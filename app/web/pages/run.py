@@ -10,9 +10,9 @@ from app.domain.intervals import Interval, Span
 from app.domain.records import Filter
 from app.domain.replay import Wait
 from app.domain.status import Place, describe_info
+from app.queries.explain import explain_json
 from app.queries.views import NOBODY_RESUMES, RUN_RECORDS, needs_a_person, run_json
 from app.services import Services
-from app.web.api.insight import explain_json
 from app.web.api.routing import services
 from app.web.charts.build import machines_in, names_for
 from app.web.charts.svg import Names, chart, said
