@@ -31,10 +31,6 @@ class Unreachable:
     failures: int
     asked_ms: int
 
-    def as_json(self) -> dict[str, Any]:
-        """The state as the API shows it."""
-        return dict(self.__dict__)
-
 
 class Reach:
     """What `app.octopus.transport` notes of its requests. All methods raise `StoreError`."""

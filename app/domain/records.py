@@ -59,10 +59,6 @@ class Record:
     cause: str | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, Any]:
-        """The record as the API shows it."""
-        return {**self.__dict__, "machines": list(self.machines), "detail": dict(self.detail)}
-
 
 @dataclass(frozen=True)
 class Filter:

@@ -80,7 +80,7 @@ class Stored:
 
     @property
     def line(self) -> str:
-        """`Record.as_json` as one line, without building either: an export is a million of these."""
+        """The record as the API shows it, as one line, without building either: an export is a million of these."""
         get = self._fields.get
         machines = get(b"machines")
         return (

@@ -118,7 +118,7 @@ def run_json(place: Place, records: list[Record]) -> dict[str, Any]:
         "cause": run.get("cause"),
         "reason": place.reason,
         "paused": bool(run.get("paused")),
-        "timeline": [record.as_json() for record in records],
+        "timeline": records,
     }
 
 

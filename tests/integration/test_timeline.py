@@ -94,12 +94,11 @@ def test_from_is_inclusive_and_to_is_exclusive(history, timeline, source):
 def test_record_carries_what_happened(history, timeline):
     [record] = timeline.read(Filter(kind="released"))
 
-    shown = record.as_json()
-    assert shown["machines"] == ["Machines-7", "Machines-8"]
-    assert (shown["project_id"], shown["environment_id"]) == ("Projects-1", "Environments-1")
-    assert (shown["cause"], shown["run"]) == ("step", 1)
-    assert shown["detail"]["by"] == "ann"
-    assert shown["detail"]["held_ms"] >= 600_000
+    assert record.machines == ("Machines-7", "Machines-8")
+    assert (record.project_id, record.environment_id) == ("Projects-1", "Environments-1")
+    assert (record.cause, record.run) == ("step", 1)
+    assert record.detail["by"] == "ann"
+    assert record.detail["held_ms"] >= 600_000
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 6, 7, 100])

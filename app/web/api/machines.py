@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint
@@ -20,14 +19,14 @@ api = Api(Blueprint("machines", __name__))
 @api.route("GET", "/api/machines", role="viewer", answers={200: Machines})
 def machines(caller: Token) -> Any:
     """Every machine: who holds it, its line, its reservation."""
-    snapshot, silence = services().snapshot(), services().reach.unreachable()
+    snapshot = services().snapshot()
     return {
         "now_ms": snapshot.now_ms,
         "machines": [machine_json(machine) for machine in snapshot.machines],
-        "unresolved": list(snapshot.unresolved),
-        "unseen": [asdict(run) for run in services().unseen.runs()],
+        "unresolved": snapshot.unresolved,
+        "unseen": services().unseen.runs(),
         "closed_since_ms": snapshot.closed_since_ms,
-        "octopus_unreachable": silence.as_json() if silence else None,
+        "octopus_unreachable": services().reach.unreachable(),
     }
 
 

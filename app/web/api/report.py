@@ -155,7 +155,7 @@ def _records(gate: Services, wanted: Filter) -> Iterator[Mapping[str, Any]]:
         )  # fmt: skip
         for record in some:
             yield {
-                **record.as_json(),
+                **record.__dict__,
                 "label": names.run(record.task_id) if record.task_id else "",
                 "at": [names.machine(machine) for machine in record.machines],
             }

@@ -5,17 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from flask import Blueprint, Response, request, stream_with_context
 
-from app.domain.records import Filter
+from app.domain.records import Filter, Record
 from app.history.records import COLUMNS
 from app.settings import Token
 from app.web.api.routing import Api, services
+from app.web.api.schemas.timeline import Record as ShownRecord
 from app.web.api.schemas.timeline import TimelinePage, TimelineQuery
 
 api = Api(Blueprint("timeline", __name__))
@@ -46,7 +46,7 @@ def timeline(query: TimelineQuery, caller: Token) -> Any:
     records = services().timeline
     if query.format == "json":
         page, cursor = records.page(wanted, limit=query.limit, after=query.cursor)
-        return {"records": [record.as_json() for record in page], "next_cursor": cursor}
+        return {"records": page, "next_cursor": cursor}
     if query.format == "ndjson":
         text, kind = as_ndjson(records.lines(wanted, after=query.cursor)), "application/x-ndjson"
     else:
@@ -70,10 +70,15 @@ def stream(caller: Token) -> Any:
         next(records)
         yield ": connected\n\n"
         for record in records:
-            yield f"id: {record.id}\ndata: {json.dumps(record.as_json())}\n\n" if record else ": ping\n\n"
+            yield f"id: {record.id}\ndata: {shown(record)}\n\n" if record else ": ping\n\n"
 
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return Response(stream_with_context(events()), headers=headers, content_type="text/event-stream")
+
+
+def shown(record: Record) -> str:
+    """The record as JSON, in one line."""
+    return ShownRecord.model_validate(record, from_attributes=True).model_dump_json(ensure_ascii=True)
 
 
 def as_ndjson(lines: Iterable[str]) -> Iterator[str]:

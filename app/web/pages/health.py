@@ -45,7 +45,7 @@ def health() -> Any:
         rpm=gate.settings.octopus_rpm,
         closed_since_ms=gate.board.closed_since_ms(),
         unreachable=gate.reach.unreachable(),
-        repairs=[record.as_json() for record in reversed(records) if is_repair(record)][:LISTED],
+        repairs=[record for record in reversed(records) if is_repair(record)][:LISTED],
         unresolved=gate.snapshot().unresolved,
         unseen=gate.unseen.runs(),
         blocked=len(gate.wakes),

@@ -45,7 +45,7 @@ def timeline() -> Any:
     )  # fmt: skip
     return render_template(
         "_timeline.html" if "fragment" in request.args else "timeline.html",
-        records=[record.as_json() for record in records],
+        records=records,
         names=names,
         older=older,
         before=before_id,
