@@ -9,23 +9,44 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.coordination.board import holder, info_of
-from app.domain.status import Holder
+from app.domain.status import Described, Holder
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.scripts import translated
 
 
 @dataclass(frozen=True)
-class Waiter:
+class Waiter(Described):
     """A run in the line of one machine."""
 
     task_id: str
     place: int
     record: Mapping[str, Any]
+    info: Mapping[str, Any]
 
     @property
-    def info(self) -> Mapping[str, Any]:
-        return info_of(self.record)
+    def priority(self) -> int:
+        return int(self.record["priority"])
+
+    @property
+    def requested_at_ms(self) -> int:
+        return int(self.record["requested_at_ms"])
+
+    @property
+    def parked(self) -> bool:
+        """Whether it uses no task slot while it waits."""
+        return bool(self.record.get("parked"))
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """Why and until when nobody new is granted machine *id*."""
+
+    id: str
+    note: str | None
+    by: str | None
+    since_ms: int
+    until_ms: int | None
 
 
 @dataclass(frozen=True)
@@ -44,6 +65,17 @@ class Machine:
         if kinds & {"lease", "observed", "provisional"}:
             return "busy"
         return "reserved" if kinds else "idle"
+
+    @property
+    def reservation(self) -> Reservation | None:
+        kept = next((held for held in self.holders if held.kind == "reservation"), None)
+        return Reservation(self.id, kept.note, kept.by, kept.since_ms, kept.until_ms) if kept else None
+
+    @property
+    def shared(self) -> set[int]:
+        """The families of which several runs hold it."""
+        families = Counter(held.family for held in self.holders if held.family)
+        return {family for family, runs in families.items() if runs > 1}
 
 
 @dataclass(frozen=True)
@@ -131,7 +163,7 @@ def take(client: Client, keys: Keys, *, offset_ms: int = 0) -> Snapshot:
     for machine, _, task in waits:
         line = line_of.setdefault(machine, [])
         if task in runs:
-            line.append(Waiter(task, len(line) + 1, runs[task]))
+            line.append(Waiter(task, len(line) + 1, runs[task], info_of(runs[task])))
 
     machines = [
         Machine(record["id"], record.get("name") or record["id"],

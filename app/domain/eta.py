@@ -42,9 +42,6 @@ class Eta:
     p50: int
     p90: int
 
-    def as_json(self) -> dict[str, int]:
-        return {"p50": self.p50, "p90": self.p90}
-
     @property
     def message(self) -> str:
         """One sentence for the person who waits."""

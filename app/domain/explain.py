@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import Any
 
 from app.domain.durations import words
 from app.domain.eta import Eta
@@ -30,63 +29,58 @@ class Link:
     """One who is in the way of the run before it in the chain.
 
     *kind* is ``working``, ``paused`` (waits for a person), ``waiting`` (stands before it in line, was started by it, or
-    holds and waits for one that it started), ``reservation`` or ``rebuilding``; *place* and *eta* are those of one in
-    line. *remedy* says what lets the next one go.
+    holds and waits for one that it started), ``reservation`` or ``rebuilding``; *place* and *eta_ms* are those of one
+    in line. *remedy* says what lets the next one go.
     """
 
     kind: str
     task_id: str | None
     label: str
-    machine: MachinePlace
+    at: MachinePlace
     since_ms: int
     url: str | None
     remedy: str
     place: int | None = None
-    eta: Eta | None = None
+    eta_ms: Eta | None = None
     note: str | None = None
     by: str | None = None
     until_ms: int | None = None
     #: The task that started it and waits for it.
     started_by: str | None = None
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            **{
-                name: getattr(self, name) for name in ("kind", "task_id", "label", "since_ms", "url", "remedy", "place")
-            },
-            **{name: getattr(self, name) for name in ("note", "by", "until_ms")},
-            "eta_ms": self.eta.as_json() if self.eta else None,
-            "machine_id": self.machine.id,
-            "machine": self.machine.name,
-        }
+    @property
+    def machine_id(self) -> str:
+        return self.at.id
+
+    @property
+    def machine(self) -> str:
+        """The name of the machine where it is in the way."""
+        return self.at.name
 
 
 @dataclass(frozen=True)
 class Alternative:
     """How the run would stand otherwise. *passes* is how many it would pass in its longest line.
 
-    *is_refused*: it would wait for itself then, so the gate leaves it where it is.
+    *refused*: it would wait for itself then, so the gate leaves it where it is.
     """
 
     place: int
     starts_now: bool
     blocked_by: tuple[str, ...]
     passes: int
-    eta: Eta | None
-    machine: MachinePlace | None = None
-    is_refused: bool = False
+    eta_ms: Eta | None
+    dropped: MachinePlace | None = None
+    refused: bool = False
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "machine_id": self.machine and self.machine.id,
-            "machine": self.machine and self.machine.name,
-            "place": self.place,
-            "starts_now": self.starts_now,
-            "blocked_by": list(self.blocked_by),
-            "passes": self.passes,
-            "refused": self.is_refused,
-            "eta_ms": self.eta.as_json() if self.eta else None,
-        }
+    @property
+    def machine_id(self) -> str | None:
+        return self.dropped.id if self.dropped else None
+
+    @property
+    def machine(self) -> str | None:
+        """The name of the machine that it would do without."""
+        return self.dropped.name if self.dropped else None
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,7 @@ class Explanation:
         if self.chain:
             said.append(self.chain[-1].remedy)
         said.append(_alternative("With the highest priority", self.first))
-        said += [_alternative(f"Without {what.machine.name}", what) for what in self.without if what.machine]
+        said += [_alternative(f"Without {what.machine}", what) for what in self.without if what.machine]
         if self.without:
             said.append("With fewer machines it has to ask anew, behind those who wait for them by then.")
         return said
@@ -126,7 +120,7 @@ def explain(place: Place, look: Look, foretell: Foretell, children: Children = l
         place=place,
         chain=chain,
         is_cut=is_cut,
-        first=replace(_alternative_of(place, first, foretell), is_refused=is_refused),
+        first=replace(_alternative_of(place, first, foretell), refused=is_refused),
         without=tuple(_alternative_of(place, rest, foretell, dropped) for dropped, rest in without),
     )
 
@@ -284,8 +278,8 @@ def _alternative_of(
         starts_now=starts,
         blocked_by=tuple(blockers)[:MOST_LINKS],
         passes=max(0, (place.place or 0) - stands),
-        eta=foretell(replace(place, machines=machines)),
-        machine=dropped,
+        eta_ms=foretell(replace(place, machines=machines)),
+        dropped=dropped,
     )
 
 
@@ -293,26 +287,26 @@ def _told(link: Link, now_ms: int) -> str:
     since = words(now_ms - link.since_ms)
     match link.kind:
         case "working":
-            return f"{link.label} has worked on {link.machine.name} for {since}."
+            return f"{link.label} has worked on {link.machine} for {since}."
         case "paused":
-            return f"{link.label} has held {link.machine.name} for {since} and is paused: it waits for a person."
+            return f"{link.label} has held {link.machine} for {since} and is paused: it waits for a person."
         case "reservation":
-            return f"{link.machine.name} has been reserved for {since} by {link.by}: {link.note}."
+            return f"{link.machine} has been reserved for {since} by {link.by}: {link.note}."
         case "rebuilding":
             return f"octowait has granted nothing for {since}: it is finding out anew who runs where."
     if link.started_by:
-        return f"{link.label}, which that one started, has waited for {link.machine.name} for {since}."
+        return f"{link.label}, which that one started, has waited for {link.machine} for {since}."
     if link.place is None:
-        return f"{link.label} has held {link.machine.name} for {since} and waits for a run that it started."
-    return f"{link.label} stands before it at {link.machine.name}, at place {link.place} of its own, for {since}."
+        return f"{link.label} has held {link.machine} for {since} and waits for a run that it started."
+    return f"{link.label} stands before it at {link.machine}, at place {link.place} of its own, for {since}."
 
 
 def _alternative(what: str, other: Alternative) -> str:
-    if other.is_refused:
+    if other.refused:
         return f"{what} it would wait for itself, so that is refused."
     if other.starts_now:
         return f"{what} it would start at once."
-    eta = f", in about {words(other.eta.p50)}" if other.eta else ""
+    eta = f", in about {words(other.eta_ms.p50)}" if other.eta_ms else ""
     passed = f" and pass {other.passes}" if other.passes else ""
     blocked = f"; it would wait for {', '.join(other.blocked_by[:3])}" if other.blocked_by else ""
     return f"{what} it would be at place {other.place}{passed}{blocked}{eta}."

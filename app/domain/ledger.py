@@ -49,6 +49,7 @@ class Row:
 
     Args:
         example: A task of the group, by which its name can be found.
+        name: What people call it, where somebody found that out.
         share: Of the lead time (waiting and holding) of the deployments that ended in the range, the part that was
             waiting; None where that has no meaning or none has ended.
     """
@@ -61,6 +62,7 @@ class Row:
     p90_ms: int
     worst_ms: int
     share: float | None
+    name: str | None = None
 
 
 class Ledger:

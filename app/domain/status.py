@@ -31,9 +31,35 @@ class State(StrEnum):
 WAIT_STATES = frozenset(list(State)[:7])
 
 
+class Described:
+    """What people call the things of a run, from its *info* as its step or its events gave it."""
+
+    info: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        return title_of(self.info)
+
+    @property
+    def project(self) -> str | None:
+        return name_of(self.info, "project")
+
+    @property
+    def release(self) -> str | None:
+        return (self.info.get("release") or {}).get("version")
+
+    @property
+    def environment(self) -> str | None:
+        return name_of(self.info, "environment")
+
+    @property
+    def url(self) -> str | None:
+        return self.info.get("url")
+
+
 @dataclass(frozen=True)
-class Holder:
-    """Who makes a machine busy. *info* is the run's, as its step or its events gave it."""
+class Holder(Described):
+    """Who makes a machine busy."""
 
     kind: str
     task_id: str | None
@@ -55,22 +81,6 @@ class Holder:
             return f"a reservation by {self.by} ({self.note})"
         return f"{self.task_id}{describe_info(self.info)}"
 
-    def as_json(self) -> dict[str, Any]:
-        """The holder as the API shows it."""
-        return {
-            "task_id": self.task_id,
-            "kind": self.kind,
-            "project": name_of(self.info, "project"),
-            "release": (self.info.get("release") or {}).get("version"),
-            "environment": name_of(self.info, "environment"),
-            "since_ms": self.since_ms,
-            "url": self.info.get("url"),
-            "note": self.note,
-            "until_ms": self.until_ms,
-            "by": self.by,
-            "paused": self.paused,
-        }
-
 
 @dataclass(frozen=True)
 class MachinePlace:
@@ -82,19 +92,14 @@ class MachinePlace:
     holders: tuple[Holder, ...]
     ahead: tuple[str, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """The machine as the API shows it."""
-        return {
-            "id": self.id,
-            "name": self.name,
-            "place": self.place or None,
-            "holders": [holder.as_json() for holder in self.holders],
-            "ahead": list(self.ahead),
-        }
+    @property
+    def more(self) -> int:
+        """How many stand behind those of *ahead* and before it."""
+        return max(0, self.place - 1 - len(self.ahead))
 
 
 @dataclass(frozen=True)
-class Place:
+class Place(Described):
     """A run as it stands. Times are milliseconds of the Redis server's clock; *now_ms* is when it was read."""
 
     task_id: str
@@ -103,7 +108,7 @@ class Place:
     now_ms: int
     machines: tuple[MachinePlace, ...] = field(default=())
     is_new: bool = False
-    eta: Eta | None = None
+    eta_ms: Eta | None = None
 
     @property
     def is_granted(self) -> bool:
@@ -135,11 +140,25 @@ class Place:
         return self.run.get("token")
 
     @property
+    def requested_at_ms(self) -> int | None:
+        return self.run.get("requested_at_ms")
+
+    @property
+    def granted_at_ms(self) -> int | None:
+        return self.run.get("granted_at_ms")
+
+    @property
     def waited_ms(self) -> int:
         """From the request to the grant, to the end of the wait, or to now."""
         start: int = self.run.get("requested_at_ms", self.now_ms)
         end: int = self.run.get("granted_at_ms") or self.run.get("ended_at_ms") or self.now_ms
         return max(0, end - start)
+
+    @property
+    def info(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """What people call its things; a part of the run, not a field of its own."""
+        info: Mapping[str, Any] = self.run.get("info") or {}
+        return info
 
     @property
     def reason(self) -> str | None:
@@ -151,23 +170,6 @@ class Place:
         """One sentence for the person who reads the deployment log."""
         return _message(self)
 
-    def as_json(self, wake_key: str) -> dict[str, Any]:
-        """The answer of ``PUT`` and ``GET /api/waits/{task_id}``."""
-        return {
-            "task_id": self.task_id,
-            "state": str(self.state),
-            "place": self.place,
-            "fencing_token": self.fencing_token if self.is_granted else None,
-            "requested_at_ms": self.run.get("requested_at_ms"),
-            "granted_at_ms": self.run.get("granted_at_ms"),
-            "waited_ms": self.waited_ms,
-            "machines": [machine.as_json() for machine in self.machines],
-            "eta_ms": self.eta.as_json() if self.eta else None,
-            "reason": self.reason,
-            "wake_key": wake_key,
-            "message": self.message,
-        }
-
 
 def name_of(info: Mapping[str, Any], what: str) -> str | None:
     """The name of *what* (``project``, ``environment``, ``tenant``) in a run's info, or its id, or None."""
@@ -175,15 +177,20 @@ def name_of(info: Mapping[str, Any], what: str) -> str | None:
     return thing.get("name") or thing.get("id")
 
 
-def describe_info(info: Mapping[str, Any]) -> str:
-    """`` (Api 2.0.1 to Production)``, as much of it as is known, or nothing."""
+def title_of(info: Mapping[str, Any]) -> str:
+    """``Api 2.0.1 to Production``, as much of it as is known, or nothing."""
     release = info.get("release") or {}
     parts = [name_of(info, "project"), release.get("version") or release.get("id")]
     environment = name_of(info, "environment")
     if environment:
         parts += ["to", environment]
-    text = " ".join(part for part in parts if part)
-    return f" ({text})" if text else ""
+    return " ".join(part for part in parts if part)
+
+
+def describe_info(info: Mapping[str, Any]) -> str:
+    """`` (Api 2.0.1 to Production)``, or nothing."""
+    title = title_of(info)
+    return f" ({title})" if title else ""
 
 
 #: What a finished wait says, by state; the cause, where one is known, follows.
@@ -257,7 +264,7 @@ def _reason(place: Place) -> str | None:
 
 def _message(place: Place) -> str:
     if place.state is State.WAITING:
-        eta = f" {place.eta.message}" if place.eta else ""
+        eta = f" {place.eta_ms.message}" if place.eta_ms else ""
         return f"Waiting for {_blockers(place)}{eta}"
     if place.state is State.GRANTED:
         names = ", ".join(machine.name for machine in place.machines)

@@ -89,8 +89,8 @@ class Estimates:
         if not place.is_waiting:
             return place
         try:
-            foretold = replace(place, eta=self.eta(place))
-            if foretold.eta and place.is_new:
+            foretold = replace(place, eta_ms=self.eta(place))
+            if foretold.eta_ms and place.is_new:
                 self._keep(foretold)
             return foretold
         except StoreError:
@@ -260,11 +260,11 @@ class Estimates:
 
     def _keep(self, place: Place) -> None:
         """Store the first prediction of a wait for the learner, up to `MOST_PREDICTIONS`."""
-        assert place.eta
+        assert place.eta_ms
         name = self._keys.named(PREDICTIONS)
         field = prediction_field(place.task_id, place.run["requested_at_ms"])
         with translated(), self._client.pipeline(transaction=False) as pipe:
-            pipe.hset(name, field, str(Prediction(place.eta)))
+            pipe.hset(name, field, str(Prediction(place.eta_ms)))
             pipe.hlen(name)
             _, count = pipe.execute()
             if count > MOST_PREDICTIONS:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from app.domain.explain import MOST_LINKS, Explanation, explain
+from app.domain.explain import MOST_LINKS, Explanation, Link, explain
 from app.domain.narrative import mentioned
 from app.domain.status import Place
-from app.queries.stories import names_in, wait_story
+from app.queries.names import names_of
+from app.queries.stories import WaitStory
 from app.queries.views import NOBODY_RESUMES, message_of, needs_a_person
 from app.services import Services
 
@@ -15,54 +17,65 @@ from app.services import Services
 MOST_WAITS = 20
 
 
-def explain_json(gate: Services, task_id: str) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Explained:
+    """Why a run stands where it does; of one that waits no longer, what it waited for; all else is the run's.
+
+    Args:
+        what_if: None if it does not wait.
+        unresolved: Running tasks whose machines are not known yet.
+        waits: The waits of its task, oldest first.
+    """
+
+    place: Place
+    message: str
+    needs_a_person: bool
+    what_if: Explanation | None
+    unresolved: list[str]
+    waits: list[WaitStory]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.place, name)
+
+    @property
+    def chain(self) -> tuple[Link, ...]:
+        return self.what_if.chain if self.what_if else ()
+
+    @property
+    def chain_is_cut(self) -> bool:
+        return bool(self.what_if and self.what_if.is_cut)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The same in words, the most important first."""
+        said = self.what_if.sentences if self.what_if else [self.place.message]
+        if self.unresolved:
+            tasks = ", ".join(self.unresolved)
+            said = [*said, f"Running on machines that are not known yet, perhaps on these: {tasks}."]
+        return [
+            *said,
+            *(self.waits[-1].story if self.waits else []),
+            *([NOBODY_RESUMES] if self.needs_a_person else []),
+        ]
+
+
+def explanation_of(gate: Services, task_id: str) -> Explained | None:
     """Why a run stands where it does, None if nobody has heard of it."""
     found = gate.board.place(task_id)
     if found is None:
         return None
     place = gate.foresight.with_eta(found)
     waits = gate.past.waits_of(place.task_id, now_ms=place.now_ms, most=MOST_WAITS)
-    names = names_in(gate, mentioned(waits), [machine for wait in waits for machine in wait.machines])
-    stories = [wait_story(wait, names) for wait in waits]
+    names = names_of(
+        gate, tasks=mentioned(waits), machines=[machine for wait in waits for machine in wait.machines]
+    )  # fmt: skip
     foretell = gate.foresight.eta
     why = explain(place, gate.board.place, foretell, gate.board.waiting_children) if place.is_waiting else None
-    unresolved = gate.unresolved.tasks()[:MOST_LINKS] if why else []
-    return {
-        "task_id": place.task_id,
-        "state": str(place.state),
-        "message": message_of(gate, place),
-        "url": (place.run.get("info") or {}).get("url"),
-        "now_ms": place.now_ms,
-        "sentences": [
-            *_sentences(place, why, unresolved, stories),
-            *([NOBODY_RESUMES] if needs_a_person(gate, place) else []),
-        ],
-        "eta_ms": place.eta.as_json() if place.eta else None,
-        "chain": [link.as_json() for link in why.chain] if why else [],
-        "chain_is_cut": bool(why and why.is_cut),
-        "machines": [_line_json(place, number) for number in range(len(place.machines))],
-        "what_if": why and {"first": why.first.as_json(), "without": [other.as_json() for other in why.without]},
-        "unresolved": unresolved,
-        "waits": stories,
-    }
-
-
-def _sentences(
-    place: Place, why: Explanation | None, unresolved: list[str], stories: list[dict[str, Any]]
-) -> list[str]:
-    said = why.sentences if why else [place.message]
-    if unresolved:
-        said = [*said, f"Running on machines that are not known yet, perhaps on these: {', '.join(unresolved)}."]
-    return said + (stories[-1]["story"] if stories else [])
-
-
-def _line_json(place: Place, number: int) -> dict[str, Any]:
-    machine = place.machines[number]
-    return {
-        "id": machine.id,
-        "name": machine.name,
-        "place": machine.place or None,
-        "holders": [held.label for held in machine.holders],
-        "ahead": list(machine.ahead),
-        "more": max(0, machine.place - 1 - len(machine.ahead)),
-    }
+    return Explained(
+        place=place,
+        message=message_of(gate, place),
+        needs_a_person=needs_a_person(gate, place),
+        what_if=why,
+        unresolved=gate.unresolved.tasks()[:MOST_LINKS] if why else [],
+        waits=[WaitStory(wait, names) for wait in waits],
+    )

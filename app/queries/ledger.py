@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.domain.ledger import By, Ledger, Row
 from app.domain.narrative import Names, mentioned
-from app.queries.stories import names_in, wait_story
+from app.queries.names import names_of
+from app.queries.stories import WaitStory
 from app.services import Services
 
 DEFAULT_RANGE_MS = 30 * 86_400_000
@@ -16,16 +18,29 @@ DEFAULT_RANGE_MS = 30 * 86_400_000
 COLUMNS = ("key", "name", "waits", "lost_ms", "median_ms", "p90_ms", "worst_ms", "share")
 
 
-def ledger_json(gate: Services, by: By, **wanted: Any) -> dict[str, Any]:
-    """One of `ledgers_json`."""
-    [answer] = ledgers_json(gate, [by], **wanted)
+@dataclass(frozen=True)
+class LedgerOfRange:
+    """What was lost by waiting from *from_ms* until *to_ms*; what was before *known_from_ms* is not on record here."""
+
+    by: By
+    from_ms: int
+    to_ms: int
+    known_from_ms: int | None
+    total: Row
+    rows: list[Row]
+    longest: list[WaitStory]
+
+
+def ledger_of(gate: Services, by: By, **wanted: Any) -> LedgerOfRange:
+    """One of `ledgers_of`."""
+    [answer] = ledgers_of(gate, [by], **wanted)
     return answer
 
 
-def ledgers_json(
+def ledgers_of(
     gate: Services, bys: Sequence[By], *, from_ms: int | None = None, to_ms: int | None = None,
     machine_id: str | None = None, project_id: str | None = None,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[LedgerOfRange]:  # fmt: skip
     """The ledgers of a range, by default of the last 30 days. The records of the range are read once, in chunks."""
     # Exclusive, and what happened in this millisecond counts.
     now_ms = gate.past.now_ms() + 1
@@ -36,27 +51,31 @@ def ledgers_json(
     for told in gate.past.intervals(from_ms=from_ms, to_ms=to_ms):
         for book in books.values():
             book.add(told)
-    span = {"from_ms": from_ms, "to_ms": to_ms, "known_from_ms": max(from_ms, begin_ms) if begin_ms else None}
-    return [{"by": by.value, **span, **_book_json(gate, by, book)} for by, book in books.items()]
+    known_ms = max(from_ms, begin_ms) if begin_ms else None
+    return [
+        _told(gate, book, LedgerOfRange(by, from_ms, to_ms, known_ms, book.total(), book.rows(), []))
+        for by, book in books.items()
+    ]
 
 
-def _book_json(gate: Services, by: By, book: Ledger) -> dict[str, Any]:
-    longest, rows = book.longest(), book.rows()
-    tasks = [*mentioned(longest), *(row.example for row in rows if row.example)]
+def _told(gate: Services, book: Ledger, known: LedgerOfRange) -> LedgerOfRange:
+    """*known* with names and the longest waits of *book*."""
+    longest = book.longest()
+    tasks = [*mentioned(longest), *(row.example for row in known.rows if row.example)]
     machines = [machine for wait in longest for machine in wait.machines]
-    names = names_in(gate, tasks, [*machines, *(row.key for row in rows if row.key and by is By.MACHINE)])
-    return {
-        "total": _row_json(book.total(), By.WEEK, names),
-        "rows": [_row_json(row, by, names) for row in rows],
-        "longest": [wait_story(wait, names) for wait in longest],
-    }
+    machines += [row.key for row in known.rows if row.key and known.by is By.MACHINE]
+    names = names_of(gate, tasks=tasks, machines=machines)
+    return replace(
+        known,
+        rows=[replace(row, name=_name(row, known.by, names)) for row in known.rows],
+        longest=[WaitStory(wait, names) for wait in longest],
+    )
 
 
-def _row_json(row: Row, by: By, names: Names) -> dict[str, Any]:
-    example = (row.example or "").lower()
-    name = None
+def _name(row: Row, by: By, names: Names) -> str | None:
+    """What people call the group."""
     if by is By.MACHINE:
-        name = names.machines.get((row.key or "").lower())
-    elif by is not By.WEEK:
-        name = (names.environments if by is By.ENVIRONMENT else names.projects).get(example)
-    return {"key": row.key, "name": name, **{c: getattr(row, c) for c in COLUMNS if c not in ("key", "name")}}
+        return names.machines.get((row.key or "").lower())
+    if by is By.WEEK:
+        return None
+    return (names.environments if by is By.ENVIRONMENT else names.projects).get((row.example or "").lower())

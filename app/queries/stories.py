@@ -2,49 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
+from app.domain.attribution import Stretch
 from app.domain.narrative import Names, story
 from app.domain.replay import Wait
-from app.queries.names import names_of
-from app.services import Services
 
 #: Stretches of one wait that an answer shows.
 MOST_STRETCHES = 200
 
 
-def wait_story(wait: Wait, names: Names) -> dict[str, Any]:
-    """A wait with its stretches and its story."""
-    return {
-        "task_id": wait.task_id,
-        "run": wait.run,
-        "label": names.run(wait.task_id),
-        "url": names.urls.get(wait.task_id.lower()),
-        "machines": list(wait.machines),
-        "project_id": wait.project_id,
-        "environment_id": wait.environment_id,
-        "from_ms": wait.from_ms,
-        "to_ms": wait.to_ms,
-        "waited_ms": wait.waited_ms,
-        "lost_ms": wait.lost_ms,
-        "outcome": wait.outcome,
-        "cause": wait.cause,
-        "stretches": [
-            {
-                **part._asdict(),
-                "reason": str(part.reason),
-                "machine": names.machine(part.machine_id) if part.machine_id else None,
-                "label": names.run(part.task_id) if part.task_id else None,
-                "url": names.urls.get((part.task_id or "").lower()),
-            }
-            for part in wait.stretches[:MOST_STRETCHES]
-        ],
-        "more_stretches": max(0, len(wait.stretches) - MOST_STRETCHES),
-        "story": story(wait, names),
-    }
+@dataclass(frozen=True)
+class ToldStretch:
+    """A stretch with what people call its machine and the run in the way; all else is the stretch's."""
+
+    part: Stretch
+    names: Names
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.part, name)
+
+    @property
+    def machine(self) -> str | None:
+        return self.names.machine(self.part.machine_id) if self.part.machine_id else None
+
+    @property
+    def label(self) -> str | None:
+        return self.names.run(self.part.task_id) if self.part.task_id else None
+
+    @property
+    def url(self) -> str | None:
+        return self.names.urls.get((self.part.task_id or "").lower())
 
 
-def names_in(gate: Services, tasks: Iterable[str], machines: Iterable[str]) -> Names:
-    """What people call these tasks and machines."""
-    return names_of(gate, tasks=tasks, machines=machines)
+@dataclass(frozen=True)
+class WaitStory:
+    """A wait with its first stretches and its story; all else is the wait's."""
+
+    wait: Wait
+    names: Names
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.wait, name)
+
+    @property
+    def label(self) -> str:
+        return self.names.run(self.wait.task_id)
+
+    @property
+    def url(self) -> str | None:
+        return self.names.urls.get(self.wait.task_id.lower())
+
+    @property
+    def stretches(self) -> list[ToldStretch]:
+        return [ToldStretch(part, self.names) for part in self.wait.stretches[:MOST_STRETCHES]]
+
+    @property
+    def more_stretches(self) -> int:
+        return max(0, len(self.wait.stretches) - MOST_STRETCHES)
+
+    @property
+    def story(self) -> list[str]:
+        return story(self.wait, self.names)

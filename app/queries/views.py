@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from app.coordination.board import info_of
 from app.coordination.snapshot import Machine, Snapshot, Waiter
 from app.domain.records import Filter, Record
-from app.domain.status import MachinePlace, Place, State, name_of
+from app.domain.status import MachinePlace, Place, State
 from app.services import Services
 
 #: Records of its timeline that a run's page and its API answer show, the newest ones.
@@ -17,6 +17,9 @@ RUN_RECORDS = 500
 #: Runs that a machine's answer shows as its last.
 LAST_RUNS = 20
 
+#: Fields of a run that stand in its record only.
+_OF_RECORD = frozenset({"ended_at_ms", "started_oct_ms", "ended_oct_ms", "cause"})
+
 #: What a parked run is told where only a person can let it go on.
 NOBODY_RESUMES = (
     "octowait has no API key of Octopus and cannot resume it: when it is granted, answer its intervention by hand, or "
@@ -24,10 +27,27 @@ NOBODY_RESUMES = (
 )
 
 
-def wait_json(gate: Services, place: Place) -> dict[str, Any]:
+@dataclass(frozen=True)
+class WaitAnswer:
+    """A run as its step sees it; all else is the run's."""
+
+    run: Place
+    message: str
+    wake_key: str
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.run, name)
+
+    @property
+    def fencing_token(self) -> int | None:
+        """That of a former grant is nothing to work with."""
+        return self.run.fencing_token if self.run.is_granted else None
+
+
+def wait_answer(gate: Services, place: Place) -> WaitAnswer:
     """The answer about a wait."""
     foreseen = gate.foresight.with_eta(place)
-    return {**foreseen.as_json(gate.keys.wake(place.task_id)), "message": message_of(gate, foreseen)}
+    return WaitAnswer(foreseen, message_of(gate, foreseen), gate.keys.wake(place.task_id))
 
 
 def message_of(gate: Services, place: Place) -> str:
@@ -62,80 +82,82 @@ def _place_at(machine: Machine, waiter: Waiter) -> MachinePlace:
     return MachinePlace(machine.id, machine.name, waiter.place, machine.holders, ahead)
 
 
-def waiter_json(waiter: Waiter) -> dict[str, Any]:
-    return {
-        "task_id": waiter.task_id,
-        "place": waiter.place,
-        "priority": waiter.record["priority"],
-        "requested_at_ms": waiter.record["requested_at_ms"],
-        "project": name_of(waiter.info, "project"),
-        "release": (waiter.info.get("release") or {}).get("version"),
-        "environment": name_of(waiter.info, "environment"),
-        "url": waiter.info.get("url"),
-    }
+@dataclass(frozen=True)
+class RunFacts:
+    """One run: its facts and its timeline; all else is the run's.
+
+    Args:
+        unseen: Why its end will not be seen, where Octopus hides it.
+    """
+
+    status: Place
+    timeline: list[Record]
+    unseen: str | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return self.status.run.get(name) if name in _OF_RECORD else getattr(self.status, name)
+
+    @property
+    def run(self) -> int:
+        """Which of the runs of its task it is, from 1."""
+        return int(self.status.run["run"])
+
+    @property
+    def priority(self) -> int:
+        return int(self.status.run.get("priority", 0))
+
+    @property
+    def paused(self) -> bool:
+        return bool(self.status.run.get("paused"))
+
+    @property
+    def waited_ms(self) -> int | None:
+        return self.status.waited_ms if self.status.requested_at_ms else None
+
+    @property
+    def held_from_ms(self) -> int | None:
+        """Since when it has held, or held, its machines."""
+        return self.status.granted_at_ms or self.status.run.get("observed_at_ms")
+
+    @property
+    def held_ms(self) -> int | None:
+        begin, end = self.held_from_ms, self.status.run.get("ended_at_ms") or self.status.now_ms
+        return end - begin if begin else None
+
+    @property
+    def began_ms(self) -> int | None:
+        """When it asked for its machines, or was first seen on them."""
+        return self.status.requested_at_ms or self.held_from_ms or self.status.run.get("started_oct_ms")
 
 
-def machine_json(machine: Machine) -> dict[str, Any]:
-    """A machine with its holders and its line."""
-    reserved = next((held for held in machine.holders if held.kind == "reservation"), None)
-    return {
-        "id": machine.id,
-        "name": machine.name,
-        "status": machine.status,
-        "holders": [held.as_json() for held in machine.holders],
-        "line": [waiter_json(waiter) for waiter in machine.line],
-        "reservation": reserved
-        and {
-            "id": machine.id,
-            "note": reserved.note,
-            "by": reserved.by,
-            "since_ms": reserved.since_ms,
-            "until_ms": reserved.until_ms,
-        },
-    }
-
-
-def run_json(place: Place, records: list[Record]) -> dict[str, Any]:
-    """One run: its facts and its timeline."""
-    run = place.run
-    granted, ended = run.get("granted_at_ms"), run.get("ended_at_ms")
-    began = granted or run.get("observed_at_ms")
-    return {
-        "task_id": place.task_id,
-        "run": run["run"],
-        "state": str(place.state),
-        "message": place.message,
-        "machines": [machine.as_json() for machine in place.machines],
-        "info": dict(info_of(run)),
-        "priority": run.get("priority", 0),
-        "requested_at_ms": run.get("requested_at_ms"),
-        "granted_at_ms": granted,
-        "ended_at_ms": ended,
-        "waited_ms": place.waited_ms if run.get("requested_at_ms") else None,
-        "held_ms": (ended or place.now_ms) - began if began else None,
-        "started_oct_ms": run.get("started_oct_ms"),
-        "ended_oct_ms": run.get("ended_oct_ms"),
-        "cause": run.get("cause"),
-        "reason": place.reason,
-        "paused": bool(run.get("paused")),
-        "timeline": records,
-    }
-
-
-def run_of(gate: Services, task_id: str) -> dict[str, Any] | None:
+def run_of(gate: Services, task_id: str) -> RunFacts | None:
     """One run by its task, None if nobody has heard of it."""
     place = gate.board.place(task_id)
-    if place is None:
-        return None
-    found = run_json(place, gate.timeline.newest(Filter(task_id=place.task_id), limit=RUN_RECORDS))
-    return {**found, "unseen": gate.unseen.why(place.task_id)}
+    return facts_of(gate, place) if place else None
 
 
-def last_runs(gate: Services, machine_id: str) -> list[dict[str, Any]]:
+def facts_of(gate: Services, place: Place) -> RunFacts:
+    """One run with the newest records of its timeline."""
+    records = gate.timeline.newest(Filter(task_id=place.task_id), limit=RUN_RECORDS)
+    return RunFacts(place, records, gate.unseen.why(place.task_id))
+
+
+@dataclass(frozen=True)
+class MachineWithRuns:
+    """A machine with its last runs; all else is the machine's."""
+
+    machine: Machine
+    last_runs: list[RunFacts]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.machine, name)
+
+
+def last_runs(gate: Services, machine_id: str) -> list[RunFacts]:
     """The last runs of a machine, newest first, each without its timeline."""
     tasks: dict[str, None] = {}
     for record in reversed(gate.timeline.newest(Filter(machine_id=machine_id), limit=20 * LAST_RUNS)):
         if record.task_id and len(tasks) < LAST_RUNS:
             tasks.setdefault(record.task_id)
     places = (gate.board.place(task) for task in tasks)
-    return [run_json(place, []) for place in places if place]
+    return [RunFacts(place, []) for place in places if place]

@@ -32,7 +32,7 @@ def why(board):
 
 
 def told(chain):
-    return [(link.kind, link.task_id, link.machine.id) for link in chain]
+    return [(link.kind, link.task_id, link.machine_id) for link in chain]
 
 
 def test_chain_goes_on_behind_one_who_holds_and_waits_for_a_run_that_it_started(join, why):
@@ -117,10 +117,10 @@ def test_highest_priority_changes_what_was_said(board, join, why, seed):
         place = board.prioritize(task, MAX_PRIORITY, by="ann", reason="hotfix")
     except GateError as error:
         assert isinstance(error, ClosesCircle)
-        assert said.is_refused
+        assert said.refused
         return
 
-    assert not said.is_refused
+    assert not said.refused
     assert said.starts_now == place.is_granted
     assert place.is_granted or said.place == (place.place or 0)
 
@@ -134,7 +134,7 @@ def test_without_a_machine_it_would_stand_as_one_who_had_not_asked_for_it(board,
     wanted = draw.sample(range(1, 5), draw.choice([2, 3]))
     if not join(10, *wanted).is_waiting:
         return
-    said = {other.machine.id: other for other in why(10).without}
+    said = {other.machine_id: other for other in why(10).without}
 
     for dropped in wanted:
         assert board.release("ServerTasks-10") == "left"

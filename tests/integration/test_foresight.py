@@ -40,7 +40,7 @@ class Days:
             self.go_to(come_ms)
             place = self.come()
             if place.is_waiting:
-                foretold[place.task_id] = foresee(place).eta
+                foretold[place.task_id] = foresee(place).eta_ms
                 self.waiting[place.task_id] = come_ms
             else:
                 self.hold(place.task_id)

@@ -326,8 +326,7 @@ def test_no_history_no_eta(deployments, foresee):
     deployments.join()
     waiting = foresee(deployments.join())
 
-    assert waiting.eta is None
-    assert waiting.as_json("")["eta_ms"] is None
+    assert waiting.eta_ms is None
     assert "xpected" not in waiting.message
 
 
@@ -340,10 +339,9 @@ def test_eta_is_what_such_runs_took_less_what_the_holder_has_taken(deployments, 
 
     second, third = foresee(deployments.join()), foresee(deployments.join())
 
-    assert second.eta.p50 == pytest.approx(6 * 60_000, abs=2_000)
-    assert third.eta.p50 == pytest.approx(16 * 60_000, abs=2_000)
-    assert third.message.endswith(f" has held it for 4 min. {third.eta.message}")
-    assert third.as_json("")["eta_ms"] == {"p50": third.eta.p50, "p90": third.eta.p90}
+    assert second.eta_ms.p50 == pytest.approx(6 * 60_000, abs=2_000)
+    assert third.eta_ms.p50 == pytest.approx(16 * 60_000, abs=2_000)
+    assert third.message.endswith(f" has held it for 4 min. {third.eta_ms.message}")
 
 
 def test_slowest_line_decides_and_the_first_of_another_line_is_waited_for(deployments, learner, foresee, board):
@@ -356,8 +354,8 @@ def test_slowest_line_decides_and_the_first_of_another_line_is_waited_for(deploy
 
     both, one = foresee(deployments.join(machines=("Machines-7", "Machines-8"))), foresee(deployments.join())
 
-    assert both.eta.p50 == pytest.approx(60 * 60_000, rel=0.05)
-    assert one.eta.p50 == pytest.approx(70 * 60_000, rel=0.05)
+    assert both.eta_ms.p50 == pytest.approx(60 * 60_000, rel=0.05)
+    assert one.eta_ms.p50 == pytest.approx(70 * 60_000, rel=0.05)
 
 
 @pytest.mark.parametrize("until", [None, timedelta(minutes=30)])
@@ -369,7 +367,7 @@ def test_a_reservation_is_foretold_when_it_has_an_end(deployments, learner, fore
 
     waiting = foresee(deployments.join())
 
-    assert (waiting.eta and round(waiting.eta.p50 / 60_000)) == (30 if until else None)
+    assert (waiting.eta_ms and round(waiting.eta_ms.p50 / 60_000)) == (30 if until else None)
 
 
 def test_who_has_held_for_longer_than_anybody_has_no_eta(deployments, learner, foresee, clock):
@@ -378,7 +376,7 @@ def test_who_has_held_for_longer_than_anybody_has_no_eta(deployments, learner, f
     deployments.join()
     clock.advance(timedelta(minutes=11))
 
-    assert foresee(deployments.join()).eta is None
+    assert foresee(deployments.join()).eta_ms is None
 
 
 def test_a_long_line_is_foretold_beyond_the_runs_that_are_named(deployments, learner, foresee, board):
@@ -390,7 +388,7 @@ def test_a_long_line_is_foretold_beyond_the_runs_that_are_named(deployments, lea
     last = foresee(board.place(places[-1].task_id))
 
     assert len(last.machines[0].ahead) == 20 and last.place == 39
-    assert last.eta.p50 == pytest.approx(390 * 60_000, rel=0.02)
+    assert last.eta_ms.p50 == pytest.approx(390 * 60_000, rel=0.02)
 
 
 @pytest.mark.parametrize("spans", [True, False], ids=["while it holds", "before it holds"])
@@ -408,7 +406,7 @@ def test_a_clock_that_goes_back_teaches_nothing(deployments, learner, foresee, b
     deployments.join()
     waiting = foresee(deployments.join())
 
-    assert waiting.eta is None
+    assert waiting.eta_ms is None
     assert not board.client.exists(board.keys.named("past:durations"))
 
     clock.advance(timedelta(hours=2))
@@ -445,7 +443,7 @@ def test_a_forced_end_teaches_nothing(deployments, learner, foresee, board, cloc
     learner.learn()
     deployments.join()
 
-    assert foresee(deployments.join()).eta is None
+    assert foresee(deployments.join()).eta_ms is None
 
 
 def test_accuracy_compares_the_first_prediction_with_the_truth(deployments, learner, foresee, board, clock):

@@ -2,22 +2,26 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
+from app.domain.ledger import Row
 from app.history.records import COLUMNS
 from app.queries.ledger import COLUMNS as LEDGER_COLUMNS
 from app.web.api.insight import ledger_csv
 from app.web.api.timeline import as_csv
 
-ROW = {"key": "Projects-1", "waits": 1, "lost_ms": 2, "median_ms": 2, "p90_ms": 2, "worst_ms": 2, "share": None}
+ROW = Row(
+    key="Projects-1", example=None, waits=1, lost_ms=2, median_ms=2, p90_ms=2, worst_ms=2, share=None,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r", "\n"])
 def test_no_name_is_a_formula_in_the_csv_of_the_ledger(begin):
     name = f"{begin}1+1"
 
-    [row] = csv.DictReader(io.StringIO("".join(ledger_csv([{**ROW, "name": name}])), newline=""))
+    [row] = csv.DictReader(io.StringIO("".join(ledger_csv([replace(ROW, name=name)])), newline=""))
 
     assert list(row) == list(LEDGER_COLUMNS)
     assert row["name"] == f"'{name}"

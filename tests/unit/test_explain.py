@@ -30,10 +30,10 @@ def test_chain_goes_over_those_ahead_to_the_run_that_works():
 
     found = why(a_waiter("ServerTasks-3", a_machine(7, 2, ahead=["ServerTasks-2"])), second)
 
-    assert [(link.kind, link.task_id, link.machine.name) for link in found.chain] == [
+    assert [(link.kind, link.task_id, link.machine) for link in found.chain] == [
         ("waiting", "ServerTasks-2", "web-7"), ("working", "ServerTasks-1", "web-8"),
     ]  # fmt: skip
-    assert found.chain[0].eta == Eta(60_000, 90_000)
+    assert found.chain[0].eta_ms == Eta(60_000, 90_000)
     assert found.chain[1].url == INFO["url"]
 
 
@@ -114,8 +114,8 @@ def test_without_a_machine_it_stands_as_the_others_let_it():
 
     without_7, without_8 = why(place).without
 
-    assert (without_7.machine.name, without_7.place, without_7.starts_now) == ("web-7", 3, False)
-    assert (without_8.machine.name, without_8.place, without_8.starts_now) == ("web-8", 1, True)
+    assert (without_7.machine, without_7.place, without_7.starts_now) == ("web-7", 3, False)
+    assert (without_8.machine, without_8.place, without_8.starts_now) == ("web-8", 1, True)
     assert "Without web-8 it would start at once." in why(place).sentences
 
 

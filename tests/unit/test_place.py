@@ -1,6 +1,8 @@
 import pytest
 
 from app.domain.status import WAIT_STATES, Holder, MachinePlace, Place, State
+from app.queries.views import WaitAnswer
+from app.web.api.schemas.waits import Wait
 
 MINUTE = 60_000
 NOW = 1_800_000_000_000
@@ -20,6 +22,11 @@ def a_machine(**fields):
 
 def a_place(*machines, state=State.WAITING, **run):
     return Place("ServerTasks-4711", state, {"requested_at_ms": NOW - MINUTE, **run}, NOW, machines)
+
+
+def shown(place):
+    answer = WaitAnswer(place, place.message, "octowait:{d}:wake:x")
+    return Wait.model_validate(answer, from_attributes=True)
 
 
 @pytest.mark.parametrize(
@@ -100,20 +107,23 @@ def test_who_was_removed_and_joined_again_is_told_why_it_is_at_the_end():
 
 
 def test_token_of_a_former_grant_is_not_shown():
-    shown = a_place(state=State.RELEASED, token=17).as_json("key")
-
-    assert shown["fencing_token"] is None
-    assert a_place(state=State.GRANTED, token=17).as_json("key")["fencing_token"] == 17
+    assert shown(a_place(state=State.RELEASED, token=17)).fencing_token is None
+    assert shown(a_place(state=State.GRANTED, token=17)).fencing_token == 17
 
 
 def test_answer_has_the_fields_of_the_contract():
-    shown = a_place(a_machine(holders=(a_holder(),), ahead=("ServerTasks-4705",))).as_json("octowait:{d}:wake:x")
+    answer = shown(a_place(a_machine(holders=(a_holder(),), ahead=("ServerTasks-4705",)), a_machine(place=0)))
 
-    assert shown["state"] == "waiting"
-    assert shown["wake_key"] == "octowait:{d}:wake:x"
-    assert shown["machines"][0]["ahead"] == ["ServerTasks-4705"]
-    assert shown["machines"][0]["holders"][0]["project"] == "Api"
-    assert {"task_id", "place", "requested_at_ms", "granted_at_ms", "waited_ms", "eta_ms", "reason"} < shown.keys()
+    assert (answer.state, answer.place, answer.requested_at_ms, answer.waited_ms) == (
+        "waiting",
+        2,
+        NOW - MINUTE,
+        MINUTE,
+    )
+    assert answer.wake_key == "octowait:{d}:wake:x"
+    assert answer.machines[0].ahead == ["ServerTasks-4705"]
+    assert (answer.machines[0].holders[0].project, answer.machines[0].holders[0].release) == ("Api", "2.0.1")
+    assert answer.machines[1].place is None
 
 
 def test_states_of_the_contract():

@@ -10,9 +10,9 @@ from typing import Any
 from flask import Blueprint, Response
 
 from app.domain.errors import UnknownRun
-from app.domain.ledger import By
-from app.queries.explain import explain_json
-from app.queries.ledger import COLUMNS, ledger_json
+from app.domain.ledger import By, Row
+from app.queries.explain import explanation_of
+from app.queries.ledger import COLUMNS, ledger_of
 from app.settings import Token
 from app.web.api.routing import Api, services
 from app.web.api.schemas.insight import EtaReport, ExplainAnswer, LedgerAnswer, LedgerQuery
@@ -28,13 +28,13 @@ def ledger(query: LedgerQuery, caller: Token) -> Any:
 
     What counts is the part of each wait that lies in the range, so ranges and groups add up.
     """
-    answer = ledger_json(
+    answer = ledger_of(
         services(), By(query.by), from_ms=query.from_ms, to_ms=query.to_ms, machine_id=query.machine_id,
         project_id=query.project_id,
     )  # fmt: skip
     if query.format == "json":
         return answer
-    return Response(ledger_csv(answer["rows"]), content_type="text/csv; charset=utf-8")
+    return Response(ledger_csv(answer.rows), content_type="text/csv; charset=utf-8")
 
 
 @api.route("GET", "/api/waits/{task_id}/explain", role="viewer", answers={200: ExplainAnswer}, errors=(404,))
@@ -44,7 +44,7 @@ def explained(task_id: str, caller: Token) -> Any:
     Also what would let it go, and what another priority or fewer machines would change. Of a run that waits no longer:
     what it waited for.
     """
-    found = explain_json(services(), task_id)
+    found = explanation_of(services(), task_id)
     if found is None:
         raise UnknownRun(f"{task_id[:100]} is unknown: no step and no event ever named it")
     return found
@@ -56,10 +56,10 @@ def eta_report(caller: Token) -> Any:
     return services().foresight.accuracy()
 
 
-def ledger_csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+def ledger_csv(rows: Iterable[Row]) -> Iterator[str]:
     """A header and one line a group."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
-    writer.writerows([plain(row[column]) for column in COLUMNS] for row in rows)
+    writer.writerows([plain(getattr(row, column)) for column in COLUMNS] for row in rows)
     yield buffer.getvalue()

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint
 
 from app.domain.errors import UnknownRun
-from app.queries.views import last_runs, machine_json, run_of
+from app.queries.views import MachineWithRuns, last_runs, run_of
 from app.settings import Token
 from app.web.api.routing import Api, services
 from app.web.api.schemas.machines import MachineDetail, Machines, Reservation, ReservationRequest, RunFacts, Unreserved
@@ -22,7 +22,7 @@ def machines(caller: Token) -> Any:
     snapshot = services().snapshot()
     return {
         "now_ms": snapshot.now_ms,
-        "machines": [machine_json(machine) for machine in snapshot.machines],
+        "machines": snapshot.machines,
         "unresolved": snapshot.unresolved,
         "unseen": services().unseen.runs(),
         "closed_since_ms": snapshot.closed_since_ms,
@@ -37,7 +37,7 @@ def machine(machine_id: str, caller: Token) -> Any:
     found = gate.snapshot().machine(machine_id)
     if found is None:
         raise Problem(404, "unknown_machine", f"{machine_id[:100]} is unknown: no run ever asked for it")
-    return {**machine_json(found), "last_runs": last_runs(gate, found.id)}
+    return MachineWithRuns(found, last_runs(gate, found.id))
 
 
 @api.route("PUT", "/api/machines/{machine_id}/reservation", role="admin", body=ReservationRequest,

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from app.domain.ledger import By
 from app.domain.records import Filter, Record
-from app.queries.ledger import ledgers_json
+from app.queries.ledger import LedgerOfRange, ledgers_of
 from app.queries.names import names_of
 from app.services import Services
 from app.settings import Token
@@ -141,9 +141,9 @@ def _tracks(gate: Services, window: Window, machine_id: str | None, project_id: 
     return {key: track for key, track in tracks.items() if key in is_wanted}
 
 
-def _books(gate: Services, window: Window, **wanted: str | None) -> Iterator[Mapping[str, Any]]:
+def _books(gate: Services, window: Window, **wanted: str | None) -> Iterator[LedgerOfRange]:
     """The ledger by blocker, then by machine; made when they are asked for."""
-    yield from ledgers_json(gate, [By.BLOCKER, By.MACHINE], from_ms=window.from_ms, to_ms=window.to_ms, **wanted)
+    yield from ledgers_of(gate, [By.BLOCKER, By.MACHINE], from_ms=window.from_ms, to_ms=window.to_ms, **wanted)
 
 
 def _records(gate: Services, wanted: Filter) -> Iterator[Mapping[str, Any]]:

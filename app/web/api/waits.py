@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 from app.domain.errors import UnknownRun
 from app.domain.run import Run
 from app.domain.status import WAIT_STATES, Place
-from app.queries.views import message_of, wait_json, waiting_places
+from app.queries.views import message_of, wait_answer, waiting_places
 from app.settings import Token
 from app.store.fairness import in_turns
 from app.web.api.routing import Api, services
@@ -78,7 +78,7 @@ def release(task_id: str, query: ReleaseQuery, caller: Token) -> Any:
 def everyone(caller: Token) -> Any:
     """Everyone waiting, in order, with blockers."""
     gate = services()
-    return {"waits": [wait_json(gate, place) for place in in_turns(waiting_places(gate.snapshot()), 20)]}
+    return {"waits": [wait_answer(gate, place) for place in in_turns(waiting_places(gate.snapshot()), 20)]}
 
 
 @api.route("POST", "/api/waits/{task_id}/force-release", role="admin", body=ForceRelease, answers={200: Outcome},
@@ -106,7 +106,7 @@ def prioritize(task_id: str, body: Prioritize, caller: Token) -> Any:
     """Move a waiting run in all its lines; higher is sooner, and among equals it keeps its arrival."""
     place = services().board.prioritize(task_id, body.priority, by=caller.name, reason=body.reason)
     _name_in_log(place)
-    return wait_json(services(), place)
+    return wait_answer(services(), place)
 
 
 def _wants_text() -> bool:
@@ -117,7 +117,7 @@ def _wants_text() -> bool:
 def _answer(place: Place, status: int) -> Any:
     _name_in_log(place)
     if not _wants_text():
-        return wait_json(services(), place), status
+        return wait_answer(services(), place), status
     number = place.fencing_token if place.is_granted else place.place
     return _text(f"{place.state} {number or 0}", message_of(services(), services().foresight.with_eta(place)), status)
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from flask import render_template, request
 
-from app.coordination.snapshot import Snapshot
-from app.domain.status import MachinePlace, Place, describe_info, name_of
-from app.queries.cards import card
+from app.coordination.snapshot import Machine, Snapshot
+from app.domain.status import Described, Place, name_of
 from app.queries.etas import eta_of
 from app.queries.views import waiting_places
 from app.services import Services
@@ -47,25 +46,25 @@ class Asked:
     def is_all(self) -> bool:
         return self == Asked()
 
-    def accepts(self, machine: Mapping[str, Any]) -> bool:
+    def accepts(self, machine: Machine) -> bool:
         """Whether the card of a machine is shown."""
         is_shown = {
-            "waiting": bool(machine["line"]),
-            "busy": machine["status"] != "idle",
-            "idle": machine["status"] == "idle",
+            "waiting": bool(machine.line),
+            "busy": machine.status != "idle",
+            "idle": machine.status == "idle",
         }
         if not is_shown.get(self.show, True):
             return False
-        runs = [*machine["holders"], *machine["line"]]
-        return self.accepts_runs(runs, machine["name"], machine["id"])
+        runs = [*machine.holders, *machine.line]
+        return self.accepts_runs(runs, machine.name, machine.id)
 
-    def accepts_runs(self, runs: Iterable[Mapping[str, Any]], *texts: str) -> bool:
+    def accepts_runs(self, runs: Iterable[Described], *texts: str) -> bool:
         """Whether any of *runs* is of the environment, any of the project, and the words are in them or in *texts*."""
         runs = list(runs)
         for name, wanted in (("environment", self.environment), ("project", self.project)):
-            if wanted and wanted.lower() not in {str(run.get(name) or "").lower() for run in runs}:
+            if wanted and wanted.lower() not in {str(getattr(run, name) or "").lower() for run in runs}:
                 return False
-        found = " ".join([*texts, *(str(run.get(name) or "") for run in runs for name in _TEXTS)]).lower()
+        found = " ".join([*texts, *(str(getattr(run, name, None) or "") for run in runs for name in _TEXTS)]).lower()
         return all(word in found for word in self.query.lower().split())
 
 
@@ -91,7 +90,7 @@ def dashboard() -> Any:
     waiting = _waiting(gate, snapshot, asked)
     return render_template(
         "_dashboard.html" if "fragment" in request.args else "dashboard.html",
-        machines=[card(machine) for machine in shown],
+        machines=shown,
         is_part=some,
         last_id=last_id,
         now_ms=snapshot.now_ms,
@@ -112,13 +111,13 @@ def _summary(snapshot: Snapshot) -> dict[str, Any]:
     """What the top of the dashboard counts."""
     statuses = Counter(machine.status for machine in snapshot.machines)
     waiters = (waiter for machine in snapshot.machines for waiter in machine.line)
-    longest = min(waiters, key=lambda waiter: waiter.record["requested_at_ms"], default=None)
+    longest = min(waiters, key=lambda waiter: waiter.requested_at_ms, default=None)
     return {
         "busy": statuses["busy"],
         "reserved": statuses["reserved"],
         "idle": statuses["idle"],
         "waiting": len(snapshot.waiting),
-        "longest": longest and {"task_id": longest.task_id, "since_ms": longest.record["requested_at_ms"]},
+        "longest": longest and {"task_id": longest.task_id, "since_ms": longest.requested_at_ms},
         "unresolved": snapshot.unresolved,
     }
 
@@ -127,18 +126,10 @@ def _waiting(gate: Services, snapshot: Snapshot, asked: Asked) -> list[dict[str,
     """Who waits, in order; whom for and until when of those that are shown."""
     rows: list[dict[str, Any]] = []
     for place in waiting_places(snapshot):
-        info = place.run.get("info") or {}
-        run = {
-            "task_id": place.task_id,
-            "project": name_of(info, "project"),
-            "release": (info.get("release") or {}).get("version"),
-            "environment": name_of(info, "environment"),
-        }
-        if not asked.accepts_runs([run], *(machine.name for machine in place.machines)):
+        if not asked.accepts_runs([place], *(machine.name for machine in place.machines)):
             continue
-        if len(rows) < WAITING_ON_DASHBOARD:
-            run |= {"since_ms": place.run["requested_at_ms"], "eta": eta_of(gate, place), **_blocker(place)}
-        rows.append(run)
+        is_shown = len(rows) < WAITING_ON_DASHBOARD
+        rows.append({"run": place, "eta": eta_of(gate, place), **_blocker(place)} if is_shown else {})
     return rows
 
 
@@ -149,14 +140,10 @@ def _blocker(place: Place) -> dict[str, Any]:
     return {
         "machine": worst,
         "more": len(place.machines) - 1,
-        "holder": _holder(held) if held else None,
+        "held": held,
+        "holder": held.holders[0] if held else None,
         "ahead": worst.ahead[0] if worst.ahead else None,
     }
-
-
-def _holder(machine: MachinePlace) -> dict[str, Any]:
-    held = machine.holders[0]
-    return {**held.as_json(), "label": describe_info(held.info).strip(" ()"), "machine": machine.name}
 
 
 def _choices(snapshot: Snapshot, asked: Asked) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from typing import Any
 from flask import render_template, request
 
 from app.domain.ledger import By
-from app.queries.ledger import ledger_json
+from app.queries.ledger import ledger_of
 from app.web.api.routing import services
 from app.web.pages.base import blueprint
 from app.web.pages.filters import Wanted
@@ -26,12 +26,12 @@ def ledger() -> Any:
     group = By(by) if by in list(By) else By.BLOCKER
     shown = Range.asked(request.args, gate.board.now_ms(), default="7d")
     wanted = Wanted.of(gate, request.args, "machine_id", "project_id")
-    book = ledger_json(gate, group, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms, **wanted.ids)
+    book = ledger_of(gate, group, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms, **wanted.ids)
     return render_template(
         "_ledger.html" if "fragment" in request.args else "ledger.html",
         book=book,
-        rows=[] if wanted.unknown else book["rows"][:MOST_ROWS],
-        most_lost_ms=max((row["lost_ms"] for row in book["rows"]), default=0),
+        rows=[] if wanted.unknown else book.rows[:MOST_ROWS],
+        most_lost_ms=max((row.lost_ms for row in book.rows), default=0),
         groups=list(By),
         group=group,
         shown=shown,

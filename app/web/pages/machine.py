@@ -6,7 +6,6 @@ from typing import Any
 
 from flask import render_template, request
 
-from app.queries.cards import card
 from app.queries.etas import etas_of
 from app.queries.views import last_runs
 from app.services import Services
@@ -40,9 +39,9 @@ def show_machine(machine_id: str, draft: Draft | None = None) -> Any:
     is_fragment = "fragment" in request.args
     page = render_template(
         "_machine.html" if is_fragment else "machine.html",
-        machine=card(found),
+        machine=found,
         etas=etas_of(gate, snapshot, [waiter.task_id for waiter in found.line[:LINE_ON_PAGE]]),
-        runs=_newest_first(last_runs(gate, found.id), snapshot.now_ms),
+        runs=sorted(last_runs(gate, found.id), key=lambda run: run.began_ms or 0, reverse=True),
         now_ms=snapshot.now_ms,
         closed_since_ms=snapshot.closed_since_ms,
         most=LINE_ON_PAGE,
@@ -69,12 +68,3 @@ def _shown(gate: Services, machine_id: str, now_ms: int) -> tuple[Range, Track]:
             shown = Range.following(enough, now_ms)
             track = track_of(gate, machine_id, shown.window)
     return shown, track
-
-
-def _newest_first(runs: list[dict[str, Any]], now_ms: int) -> list[dict[str, Any]]:
-    """The *runs* by when they asked for the machine, or were first seen on it: ``began_ms``."""
-    for run in runs:
-        held = run["held_ms"]
-        seen_ms = None if held is None else (run["ended_at_ms"] or now_ms) - held
-        run["began_ms"] = run["requested_at_ms"] or run["granted_at_ms"] or seen_ms or run["started_oct_ms"]
-    return sorted(runs, key=lambda run: run["began_ms"] or 0, reverse=True)

@@ -7,11 +7,10 @@ from typing import Any
 from flask import render_template, request
 
 from app.domain.intervals import Interval, Span
-from app.domain.records import Filter
 from app.domain.replay import Wait
 from app.domain.status import Place, describe_info
-from app.queries.explain import explain_json
-from app.queries.views import NOBODY_RESUMES, RUN_RECORDS, needs_a_person, run_json
+from app.queries.explain import Explained, explanation_of
+from app.queries.views import NOBODY_RESUMES, RunFacts, facts_of, needs_a_person
 from app.services import Services
 from app.web.api.routing import services
 from app.web.charts.build import machines_in, names_for
@@ -42,22 +41,22 @@ def show_run(task_id: str, draft: Draft | None = None) -> Any:
     place = gate.board.place(task_id)
     if place is None:
         raise Problem(404, "unknown_run", f"{task_id[:100]} is unknown: no step and no event ever named it")
-    found = run_json(place, gate.timeline.newest(Filter(task_id=place.task_id), limit=RUN_RECORDS))
+    found = facts_of(gate, place)
     now_ms = gate.board.now_ms()
-    waits = gate.past.waits_of(found["task_id"], now_ms=now_ms, most=MOST_WAITS)
+    waits = gate.past.waits_of(found.task_id, now_ms=now_ms, most=MOST_WAITS)
     held = _held(found, now_ms)
     told: list[Interval] = [*waits, *([held] if held else [])]
-    names = names_for(gate, told, {m["id"].lower() for m in found["machines"]} | machines_in(waits))
+    names = names_for(gate, told, {m.id.lower() for m in found.machines} | machines_in(waits))
     is_fragment = "fragment" in request.args
     page = render_template(
         "_run.html" if is_fragment else "run.html",
         run=found,
-        label=describe_info(found["info"]).strip(" ()"),
+        label=place.title,
         is_parked=bool(place.run.get("parked")) and place.is_waiting,
         family=_family(place),
-        unseen=gate.unseen.why(place.task_id),
+        unseen=found.unseen,
         by_hand=NOBODY_RESUMES if needs_a_person(gate, place) else None,
-        names={m["id"].lower(): m["name"] for m in found["machines"]},
+        names={m.id.lower(): m.name for m in found.machines},
         why=_why(gate, place),
         stretches=_stretches(waits, names),
         waited_for=_waited_for(waits, found, names),
@@ -69,10 +68,10 @@ def show_run(task_id: str, draft: Draft | None = None) -> Any:
     return (page, draft.status) if draft else page
 
 
-def _why(gate: Services, place: Place) -> dict[str, Any] | None:
+def _why(gate: Services, place: Place) -> Explained | None:
     """Why it waits; None if it does not, perhaps since a moment ago."""
-    why = explain_json(gate, place.task_id) if place.is_waiting else None
-    return why if why and why["what_if"] else None
+    why = explanation_of(gate, place.task_id) if place.is_waiting else None
+    return why if why and why.what_if else None
 
 
 def _family(place: Place) -> dict[str, str]:
@@ -92,9 +91,9 @@ def _stretches(waits: list[Wait], names: Names) -> list[dict[str, Any]]:
     ]
 
 
-def _waited_for(waits: list[Wait], run: dict[str, Any], names: Names) -> dict[str, str]:
+def _waited_for(waits: list[Wait], run: RunFacts, names: Names) -> dict[str, str]:
     """Who kept it waiting before its grant, the longest first: its task (empty: nobody's) and what it was."""
-    wait = next((wait for wait in reversed(waits) if wait.from_ms == run["requested_at_ms"]), None)
+    wait = next((wait for wait in reversed(waits) if wait.from_ms == run.requested_at_ms), None)
     lost: dict[str, int] = {}
     for part in wait.stretches if wait else ():
         lost[part.task_id or ""] = lost.get(part.task_id or "", 0) + part.to_ms - part.from_ms
@@ -102,7 +101,7 @@ def _waited_for(waits: list[Wait], run: dict[str, Any], names: Names) -> dict[st
     return {task: names.labels.get(task.lower(), "") for task in blockers[:5]}
 
 
-def _charts(run: dict[str, Any], told: list[Interval], names: Names, now_ms: int) -> list[dict[str, Any]]:
+def _charts(run: RunFacts, told: list[Interval], names: Names, now_ms: int) -> list[dict[str, Any]]:
     """A chart for each of its machines: how it waited, and how long it held."""
     told = [one for one in told if isinstance(one, Span) or one.waited_ms or one.outcome == "waiting"]
     if not told:
@@ -111,21 +110,20 @@ def _charts(run: dict[str, Any], told: list[Interval], names: Names, now_ms: int
     margin = max(1000, (end - begin) // 40)
     window = Window(begin - margin, end + margin, now_ms)
     charts = []
-    for number, machine in enumerate(run["machines"][:MOST_DRAWN]):
-        track = Track(window, machine["id"])
+    for number, machine in enumerate(run.machines[:MOST_DRAWN]):
+        track = Track(window, machine.id)
         for one in told:
-            if machine["id"].lower() in map(str.lower, one.machines):
+            if machine.id.lower() in map(str.lower, one.machines):
                 track.add(one)
-        charts.append({**machine, "svg": chart(track, names, key=f"chart-{number}", by_blocker=True)})
+        svg = chart(track, names, key=f"chart-{number}", by_blocker=True)
+        charts.append({"id": machine.id, "name": machine.name, "svg": svg})
     return charts
 
 
-def _held(run: dict[str, Any], now_ms: int) -> Span | None:
-    if run["held_ms"] is None:
+def _held(run: RunFacts, now_ms: int) -> Span | None:
+    if run.held_ms is None:
         return None
-    end = run["ended_at_ms"] or now_ms
-    kind = "lease" if run["granted_at_ms"] else "observed"
-    machines = tuple(machine["id"] for machine in run["machines"])
-    return Span(
-        kind, run["task_id"], run["run"], machines, end - run["held_ms"], end, run["ended_at_ms"] is None, run["cause"]
-    )
+    end = run.ended_at_ms or now_ms
+    kind = "lease" if run.granted_at_ms else "observed"
+    machines = tuple(machine.id for machine in run.machines)
+    return Span(kind, run.task_id, run.run, machines, end - run.held_ms, end, run.ended_at_ms is None, run.cause)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from app.web.api.schemas.fields import Id, Input, Ms
-from app.web.api.schemas.waits import Eta
+from app.web.api.schemas.waits import Eta, PlaceInLine
 
 #: The values of `app.domain.ledger.By`.
 GroupBy = Literal["machine", "project", "blocker", "environment", "week"]
@@ -145,8 +146,8 @@ class Line(BaseModel):
 
     id: str
     name: str
-    place: int | None
-    holders: list[str]
+    place: PlaceInLine
+    holders: list[Annotated[str, BeforeValidator(attrgetter("label"))]]
     ahead: list[str]
     more: int
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from app.web.api.schemas.fields import Id, Input, MaybeId, MaybeSpaceId, Named, Priority, Reason, Release
 from app.web.long_poll import MOST_SECONDS
@@ -44,12 +44,16 @@ class Holder(BaseModel):
     paused: bool
 
 
+#: A place, which is 0 where a run does not wait.
+PlaceInLine = Annotated[int | None, BeforeValidator(lambda place: place or None)]
+
+
 class WaitMachine(BaseModel):
     """A run at one machine; *ahead* are at most 20 tasks, first in line first."""
 
     id: str
     name: str
-    place: int | None
+    place: PlaceInLine
     holders: list[Holder]
     ahead: list[str]
 
