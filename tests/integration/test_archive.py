@@ -260,16 +260,24 @@ class Killed(BaseException):
 
 
 def dying_after(client, commands):
-    """Let *client* die with its so-manieth command."""
-    real, left = client.execute_command, [commands]
+    """Let *client* die with its so-manieth command, those of its transactions and the ends of these among them."""
+    left = [commands]
 
-    def execute(*args, **options):
-        left[0] -= 1
-        if left[0] < 0:
-            raise Killed
-        return real(*args, **options)
+    def dying(call):
+        def command(*args, **options):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            return call(*args, **options)
 
-    client.execute_command = execute
+        return command
+
+    def pipeline(*args, **options):
+        made = type(client).pipeline(client, *args, **options)
+        made.immediate_execute_command, made.execute = dying(made.immediate_execute_command), dying(made.execute)
+        return made
+
+    client.execute_command, client.pipeline = dying(client.execute_command), pipeline
     return client
 
 
@@ -282,7 +290,7 @@ def test_whoever_is_killed_wherever_loses_nothing_and_doubles_nothing(past, boar
             died = False
         except Killed:
             died = True
-        del client.execute_command
+        del client.execute_command, client.pipeline
         client.close()
         assert everything(timeline) == expected, commands
         if not died:

@@ -63,17 +63,21 @@ def test_what_it_read_of_a_watched_key_still_holds_when_it_writes(board, key, re
     other.close()
 
 
-@pytest.mark.parametrize("commands", range(4))
+@pytest.mark.parametrize("commands", range(5))
 def test_one_who_dies_has_done_all_of_it_or_nothing(board, key, results, redis_url, commands):
     def write(transaction):
+        transaction.get(results)
         transaction.multi()
-        dying_after(transaction, commands)
         transaction.incr(results)
         transaction.incr(results)
 
+    client, other = dying_after(connect(redis_url), commands), connect(redis_url)
     try:
-        Cursor(board.client, key).advance(b"", b"5-0", write)
+        is_done = Cursor(client, key).advance(b"", b"5-0", write)
     except Killed:
-        pass
+        is_done = False
 
-    assert (board.client.get(key), board.client.get(results)) in [(None, None), (b"5-0", b"2")]
+    assert (other.get(key), other.get(results)) == ((b"5-0", b"2") if is_done else (None, None))
+    assert is_done == (commands == 4)
+    client.close()
+    other.close()
