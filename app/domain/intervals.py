@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from app.domain.board_state import ActiveRun
 from app.domain.records import RecordLike
-from app.domain.replay import ActiveRun, Hold, Replay, Wait
+from app.domain.replay import Hold, Replay, Wait
 
 
 class Span(NamedTuple):
