@@ -3,21 +3,56 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from app import __version__
 from app.cli.command import REFUSED, as_json, command, fail
 from app.cli.printing import print_json, print_lines
-from app.settings import Settings, load_settings
+from app.settings import PREFIX, BadSettings, Settings, load_settings
 
 if TYPE_CHECKING:
-    from app.provision.subscriptions import Outcome
+    from app.octopus.client import OctopusClient
+    from app.provision.subscriptions import SubscriptionOutcome
 
 _of_space = click.option("--space", help="Only this space, an id or a name; else OCTOWAIT_OCTOPUS_SPACES, else all.")
+
+
+@contextmanager
+def octopus_of(settings: Settings) -> Iterator[OctopusClient]:
+    """A client for OCTOPUS_URL, for a person who waits.
+
+    Raises:
+        BadSettings: OCTOPUS_URL or OCTOPUS_API_KEY is not set.
+        CannotReach: inside, Octopus did not answer.
+        Refused: inside, it answered with an error, or has not what is needed.
+    """
+    from app.client.api import CannotReach, Refused
+    from app.octopus.ask import make_client
+    from app.octopus.errors import OctopusBusy, OctopusError, OctopusUnreachable
+    from app.provision.subscriptions import NoRunCategories, NoSuchSpace
+
+    client = make_client(settings, None, attempts=2, patience=30.0)
+    if client is None:
+        missing = [name for name in ("octopus_url", "octopus_api_key") if not getattr(settings, name)]
+        raise BadSettings(f"{' and '.join(PREFIX + name.upper() for name in missing)}: expected to be set")
+    try:
+        yield client
+    except (OctopusUnreachable, OctopusBusy) as error:
+        raise CannotReach(str(error)) from error
+    except NoSuchSpace as error:
+        raise Refused(404, "no_space", str(error)) from error
+    except NoRunCategories as error:
+        raise Refused(502, "no_categories", str(error)) from error
+    except OctopusError as error:
+        raise Refused(502, "octopus", str(error)) from error
+    finally:
+        client.close()
 
 
 @click.group("subscription")
@@ -42,7 +77,7 @@ def subscription_ensure(
     space: str | None, webhook_url: str | None, dry_run: bool, rotate_secret: bool, as_json: bool
 ) -> None:
     """Create the subscription where it is missing and correct it where it is not as it should be."""
-    from app.provision.subscriptions import ensure_all, octopus_of
+    from app.provision.subscriptions import ensure_all
 
     settings = load_settings()
     with octopus_of(settings) as octopus:
@@ -58,7 +93,7 @@ def subscription_ensure(
 def subscription_show(space: str | None, as_json: bool) -> None:
     """Show the subscription of each space, and when Octopus last looked for events for it."""
     from app.provision.subscription_wording import fact_lines, facts_of_all
-    from app.provision.subscriptions import name_of, octopus_of
+    from app.provision.subscriptions import name_of
 
     settings = load_settings()
     with octopus_of(settings) as octopus:
@@ -76,7 +111,7 @@ def subscription_show(space: str | None, as_json: bool) -> None:
 @_of_space
 def subscription_remove(space: str | None, dry_run: bool, as_json: bool) -> None:
     """Delete the subscription that 'ensure' made, and no other."""
-    from app.provision.subscriptions import octopus_of, remove_all
+    from app.provision.subscriptions import remove_all
 
     settings = load_settings()
     with octopus_of(settings) as octopus:
@@ -84,7 +119,7 @@ def subscription_remove(space: str | None, dry_run: bool, as_json: bool) -> None
     _tell_outcomes(settings, outcomes, as_json)
 
 
-def _tell_outcomes(settings: Settings, outcomes: Sequence[Outcome], as_json: bool) -> None:
+def _tell_outcomes(settings: Settings, outcomes: Sequence[SubscriptionOutcome], as_json: bool) -> None:
     """Print *outcomes* and end with status 1 where something failed or is still to be done."""
     from app.provision.subscription_wording import outcome_lines
     from app.provision.subscriptions import name_of
@@ -111,7 +146,7 @@ def build(out: Path) -> None:
     from app.provision.step_templates import StepsNotFound, write_templates
 
     try:
-        files = write_templates(out, built_at=datetime.now(UTC))
+        files = write_templates(out, built_at=datetime.now(UTC), version=__version__)
     except (StepsNotFound, OSError) as error:
         fail(str(error), REFUSED)
     print_lines([str(file) for file in files])
@@ -124,11 +159,11 @@ def build(out: Path) -> None:
 def upload(space: str | None, dry_run: bool, as_json: bool) -> None:
     """Create or update the step templates in Octopus; needs OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY."""
     from app.provision.step_templates import build_templates
-    from app.provision.subscriptions import choose_spaces, octopus_of
+    from app.provision.subscriptions import choose_spaces
     from app.provision.template_upload import upload as upload_to
 
     settings = load_settings()
-    built = list(build_templates(built_at=datetime.now(UTC)).values())
+    built = list(build_templates(built_at=datetime.now(UTC), version=__version__).values())
     with octopus_of(settings) as octopus:
         spaces = choose_spaces(octopus, settings, space)
         done = [each for one in spaces for each in upload_to(octopus, one, built, dry_run=dry_run)]

@@ -14,7 +14,6 @@ from app.doctor.case import Case
 from app.doctor.findings import Finding, unknown, warning
 from app.octopus.ask import make_client, probe
 from app.octopus.errors import OctopusError
-from app.provision.subscriptions import Unusable
 from app.settings import Settings
 from app.store.connection import connect
 from app.store.embedded import EmbeddedServer
@@ -96,7 +95,7 @@ def _each(checks: Sequence[Check], case: Case) -> Iterator[Finding]:
     for check in checks:
         try:
             yield from check(case)
-        except (OctopusError, CannotReach, Refused, StoreError, Unusable) as problem:
+        except (OctopusError, CannotReach, Refused, StoreError) as problem:
             what = (check.__doc__ or check.__name__).splitlines()[0].rstrip(".")
             yield unknown(check.__name__, f"Not looked at: {what}. {problem}.", ASK_AGAIN)
 

@@ -12,7 +12,8 @@ from app.domain.durations import words
 from app.domain.events import Unreadable, parse_event
 from app.octopus.server import Space
 from app.octopus.subscriptions import Subscription, SubscriptionSpec
-from app.provision.subscriptions import differences, name_of, own, secret_of, url_of
+from app.provision.subscription_differences import differences
+from app.provision.subscriptions import name_of, own, secret_of, url_of
 
 #: An event is sent within this, unless something is wrong: 30 s until Octopus looks, 20 s until a node takes the task,
 #: and the events before it. Milliseconds.

@@ -16,8 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from app import __version__
-
 #: Beside app/, in a checkout as in an installed package.
 STEPS = Path(__file__).parent.parent.parent / "steps"
 
@@ -76,8 +74,11 @@ class Upload:
     body: Mapping[str, Any]
 
 
-def build_templates(*, built_at: datetime, steps: Path = STEPS) -> dict[str, dict[str, Any]]:
+def build_templates(*, built_at: datetime, version: str, steps: Path = STEPS) -> dict[str, dict[str, Any]]:
     """The templates by file name, e.g. ``octowait-wait-bash.json``.
+
+    Args:
+        version: Of octowait, e.g. ``1.2.3``.
 
     Raises:
         StepsNotFound: *steps* is not the directory of the scripts.
@@ -85,7 +86,9 @@ def build_templates(*, built_at: datetime, steps: Path = STEPS) -> dict[str, dic
     try:
         readme = (steps / "README.md").read_text(encoding="utf-8")
         return {
-            f"octowait-{step}-{language.lower()}.json": _template(step, language, readme, steps, built_at)
+            f"octowait-{step}-{language.lower()}.json": _template(
+                step, language, readme, steps, built_at, _number_of(version)
+            )
             for step in TITLES
             for language in LANGUAGES
         }
@@ -93,14 +96,14 @@ def build_templates(*, built_at: datetime, steps: Path = STEPS) -> dict[str, dic
         raise StepsNotFound(f"{error.filename} is missing: expected the scripts and their README.md there") from error
 
 
-def write_templates(directory: Path, *, built_at: datetime, steps: Path = STEPS) -> list[Path]:
+def write_templates(directory: Path, *, built_at: datetime, version: str, steps: Path = STEPS) -> list[Path]:
     """Write the templates into *directory*, which is made if it is not there: the files, sorted.
 
     Raises:
         StepsNotFound: *steps* is not the directory of the scripts.
         OSError: *directory* cannot be written.
     """
-    templates = build_templates(built_at=built_at, steps=steps)
+    templates = build_templates(built_at=built_at, version=version, steps=steps)
     directory.mkdir(parents=True, exist_ok=True)
     for name, template in templates.items():
         text = json.dumps(template, indent=2, ensure_ascii=False) + "\n"
@@ -157,14 +160,14 @@ def _text(value: object) -> str:
     return value.replace("\r\n", "\n").strip() if isinstance(value, str) else ""
 
 
-def _template(step: str, language: str, readme: str, steps: Path, built_at: datetime) -> dict[str, Any]:
+def _template(step: str, language: str, readme: str, steps: Path, built_at: datetime, number: int) -> dict[str, Any]:
     script = (steps / f"{step}.{LANGUAGES[language]}").read_bytes().decode("utf-8")
     return {
         "Id": _id(step, language),
         "Name": f"octowait - {TITLES[step]} ({language})",
         "Description": _description(step, language, readme),
         "ActionType": "Octopus.Script",
-        "Version": _version(),
+        "Version": number,
         "CommunityActionTemplateId": None,
         "Packages": [],
         "GitDependencies": [],
@@ -242,7 +245,7 @@ def _id(*names: str) -> str:
     return str(uuid.uuid5(ID_NAMESPACE, "/".join(names)))
 
 
-def _version() -> int:
-    """Grows with each release of octowait: 10203 for 1.2.3."""
-    major, minor, patch = (int(part) for part in re.findall(r"\d+", __version__)[:3])
+def _number_of(version: str) -> int:
+    """What grows with each release: 10203 for 1.2.3."""
+    major, minor, patch = (int(part) for part in re.findall(r"\d+", version)[:3])
     return major * 10_000 + minor * 100 + patch

@@ -8,7 +8,8 @@ from typing import Any
 from app.octopus.client import OctopusClient
 from app.octopus.server import Space
 from app.octopus.subscriptions import Subscription
-from app.provision.subscriptions import NONE, Change, Outcome, choose_spaces, name_of, names, own
+from app.provision.subscription_differences import NONE, SubscriptionChange, names
+from app.provision.subscriptions import SubscriptionOutcome, choose_spaces, name_of, own
 from app.settings import Settings
 
 _SAID = {
@@ -24,7 +25,7 @@ _SAID = {
 }
 
 
-def outcome_lines(name: str, outcome: Outcome) -> list[str]:
+def outcome_lines(name: str, outcome: SubscriptionOutcome) -> list[str]:
     """The outcome for people, with what changes as a diff."""
     which = f" ({outcome.subscription_id})" if outcome.subscription_id else ""
     lines = [f"{outcome.space} ({outcome.space_id}): subscription {name}{which} {_SAID[outcome.outcome]}"]
@@ -35,7 +36,7 @@ def outcome_lines(name: str, outcome: Outcome) -> list[str]:
     return lines + [f"  {note}" for note in outcome.notes]
 
 
-def _apart(change: Change) -> tuple[str, str]:
+def _apart(change: SubscriptionChange) -> tuple[str, str]:
     """What is only in the one list, and only in the other."""
     before, after = ({*value.split(", ")} - {NONE} for value in (change.before, change.after))
     return names(before - after), names(after - before)

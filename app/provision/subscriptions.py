@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.client.api import CannotReach, Refused
 from app.domain.events import Effect, effect_of
-from app.octopus.ask import make_client
 from app.octopus.client import OctopusClient
 from app.octopus.documents import EventCategory
-from app.octopus.errors import OctopusBusy, OctopusError, OctopusUnreachable
+from app.octopus.errors import OctopusError
 from app.octopus.header_value import uses_objects
 from app.octopus.server import Space
 from app.octopus.subscriptions import Subscription, SubscriptionSpec
+from app.provision.subscription_differences import NONE, SubscriptionChange, differences
 from app.settings import PREFIX, BadSettings, Settings, read_secrets
 
 WEBHOOK_PATH = "/webhooks/octopus"
-
-#: What is shown in place of nothing.
-NONE = "(none)"
 
 HIDDEN = (
     "Octopus does not show the header value, so it was not compared: 'subscription ensure --rotate-secret' writes it "
@@ -33,21 +28,16 @@ HIDDEN = (
 )
 
 
-class Unusable(Exception):
-    """Octopus offers nothing that a subscription could be made of."""
+class NoRunCategories(OctopusError):
+    """Octopus has no event category that is about a run: there is nothing that a subscription could be made of."""
+
+
+class NoSuchSpace(OctopusError):
+    """The API key may see no such space."""
 
 
 @dataclass(frozen=True)
-class Change:
-    """One thing that is not as it should be, in words; never with a secret."""
-
-    what: str
-    before: str
-    after: str
-
-
-@dataclass(frozen=True)
-class Outcome:
+class SubscriptionOutcome:
     """What was found and done in one space.
 
     *outcome* is ``unchanged``, ``created``, ``corrected``, ``would_create``, ``would_correct``, ``removed``,
@@ -58,37 +48,12 @@ class Outcome:
     space: str
     outcome: str
     subscription_id: str | None = None
-    changes: tuple[Change, ...] = ()
+    changes: tuple[SubscriptionChange, ...] = ()
     notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The outcome as ``--json`` prints it."""
         return asdict(self)
-
-
-@contextmanager
-def octopus_of(settings: Settings) -> Iterator[OctopusClient]:
-    """A client for OCTOPUS_URL, for a person who waits.
-
-    Raises:
-        BadSettings: OCTOPUS_URL or OCTOPUS_API_KEY is not set.
-        CannotReach: inside, Octopus did not answer.
-        Refused: inside, it answered with an error.
-    """
-    client = make_client(settings, None, attempts=2, patience=30.0)
-    if client is None:
-        missing = [name for name in ("octopus_url", "octopus_api_key") if not getattr(settings, name)]
-        raise BadSettings(f"{' and '.join(PREFIX + name.upper() for name in missing)}: expected to be set")
-    try:
-        yield client
-    except (OctopusUnreachable, OctopusBusy) as error:
-        raise CannotReach(str(error)) from error
-    except OctopusError as error:
-        raise Refused(502, "octopus", str(error)) from error
-    except Unusable as error:
-        raise Refused(502, "no_categories", str(error)) from error
-    finally:
-        client.close()
 
 
 def name_of(settings: Settings) -> str:
@@ -115,7 +80,7 @@ def make_spec(
 
     Raises:
         BadSettings: nothing says where to post to, or with which secret.
-        Unusable: *categories* has none about a run; a subscription without any would be told of everything.
+        NoRunCategories: *categories* has none about a run; a subscription without any would be told of everything.
     """
     url = webhook_url or url_of(settings)
     if not url:
@@ -129,7 +94,7 @@ def make_spec(
         raise BadSettings(f"{PREFIX}WEBHOOK_SECRET: expected to be set to what octowait itself is started with")
     wanted = wanted_categories(categories)
     if not wanted:
-        raise Unusable(f"none of the {len(categories)} event categories of this Octopus is about a run")
+        raise NoRunCategories(f"none of the {len(categories)} event categories of this Octopus is about a run")
     return SubscriptionSpec(name_of(settings), url, settings.webhook_header, secret, wanted)
 
 
@@ -142,7 +107,7 @@ def choose_spaces(client: OctopusClient, settings: Settings, wanted: str | None)
     """The space *wanted*, by id or name; else those of OCTOPUS_SPACES; else all that the key may see.
 
     Raises:
-        Refused: there is no such space, or none at all.
+        NoSuchSpace: there is no such space, or none at all.
     """
     known = client.spaces()
     names = [wanted] if wanted else list(settings.octopus_spaces)
@@ -151,17 +116,17 @@ def choose_spaces(client: OctopusClient, settings: Settings, wanted: str | None)
         found = [space for space in known if name.lower() in (space.id.lower(), space.name.lower())]
         if not found:
             seen = ", ".join(f"{space.id} ({space.name})" for space in known) or "none"
-            raise Refused(404, "no_space", f"{name}: expected a space that the API key may see: {seen}")
+            raise NoSuchSpace(f"{name}: expected a space that the API key may see: {seen}")
         chosen.append(found[0])
     if not names and not known:
-        raise Refused(404, "no_space", "the API key may see no space")
+        raise NoSuchSpace("the API key may see no space")
     return chosen or list(known)
 
 
 def ensure_all(
     client: OctopusClient, settings: Settings, *, space: str | None = None, webhook_url: str | None = None,
     dry_run: bool = False, rotate: bool = False,
-) -> list[Outcome]:  # fmt: skip
+) -> list[SubscriptionOutcome]:  # fmt: skip
     """`ensure` in each space; one that fails does not stop the others.
 
     Raises:
@@ -177,7 +142,7 @@ def ensure_all(
 
 def remove_all(
     client: OctopusClient, settings: Settings, *, space: str | None = None, dry_run: bool = False
-) -> list[Outcome]:
+) -> list[SubscriptionOutcome]:
     """`remove` in each space; one that fails does not stop the others."""
     name = name_of(settings)
     return [
@@ -186,20 +151,20 @@ def remove_all(
     ]
 
 
-def _attempt(space: Space, look_after: Callable[[], Outcome]) -> Outcome:
+def _attempt(space: Space, look_after: Callable[[], SubscriptionOutcome]) -> SubscriptionOutcome:
     try:
         return look_after()
     except OctopusError as error:
-        return Outcome(space.id, space.name, "failed", notes=(str(error),))
+        return SubscriptionOutcome(space.id, space.name, "failed", notes=(str(error),))
 
 
 def ensure(
     client: OctopusClient, spec: SubscriptionSpec, space: Space, *, dry_run: bool = False, rotate: bool = False
-) -> Outcome:
+) -> SubscriptionOutcome:
     """Make the space's subscription what *spec* says, unless it is; nothing is ever deleted.
 
     Args:
-        dry_run: Change nothing, say what would be.
+        dry_run: SubscriptionChange nothing, say what would be.
         rotate: Write the secret again also when nothing else is to change.
 
     Raises:
@@ -210,20 +175,20 @@ def ensure(
     notes = _notes(listed, existing, spec)
     if existing is None:
         if dry_run:
-            return Outcome(space.id, space.name, "would_create", None, differences(None, spec), notes)
+            return SubscriptionOutcome(space.id, space.name, "would_create", None, differences(None, spec), notes)
         made = client.create_subscription(spec, space=space.id, as_object=_as_object(client, listed))
         notes += _not_taken(made, spec)
-        return Outcome(space.id, space.name, "created", made.id, differences(None, spec), notes)
+        return SubscriptionOutcome(space.id, space.name, "created", made.id, differences(None, spec), notes)
     changes = differences(existing, spec, rotate=rotate)
     if not changes:
         hidden = (HIDDEN,) if existing.secret is None else ()
-        return Outcome(space.id, space.name, "unchanged", existing.id, (), notes + hidden)
+        return SubscriptionOutcome(space.id, space.name, "unchanged", existing.id, (), notes + hidden)
     if not dry_run:
         as_object = _as_object(client, [existing] if existing.header_value.is_object is not None else listed)
         after = client.update_subscription(existing, spec, space=space.id, as_object=as_object)
         notes += _not_taken(after, spec)
     done = "would_correct" if dry_run else "corrected"
-    return Outcome(space.id, space.name, done, existing.id, changes, notes)
+    return SubscriptionOutcome(space.id, space.name, done, existing.id, changes, notes)
 
 
 def _as_object(client: OctopusClient, listed: Collection[Subscription]) -> bool:
@@ -234,7 +199,7 @@ def _not_taken(after: Subscription, spec: SubscriptionSpec) -> tuple[str, ...]:
     return tuple(f"Octopus did not take {change.what}." for change in differences(after, spec))
 
 
-def remove(client: OctopusClient, name: str, space: Space, *, dry_run: bool = False) -> Outcome:
+def remove(client: OctopusClient, name: str, space: Space, *, dry_run: bool = False) -> SubscriptionOutcome:
     """Delete the space's subscription called *name*, and no other.
 
     Raises:
@@ -242,64 +207,16 @@ def remove(client: OctopusClient, name: str, space: Space, *, dry_run: bool = Fa
     """
     existing = own(client.subscriptions(space=space.id), name)
     if existing is None:
-        return Outcome(space.id, space.name, "nothing")
+        return SubscriptionOutcome(space.id, space.name, "nothing")
     if not dry_run:
         client.delete_subscription(existing.id, space=space.id)
-    change = Change("subscription", f"{existing.name}, posting to {existing.url or NONE}", NONE)
-    return Outcome(space.id, space.name, "would_remove" if dry_run else "removed", existing.id, (change,))
+    change = SubscriptionChange("subscription", f"{existing.name}, posting to {existing.url or NONE}", NONE)
+    return SubscriptionOutcome(space.id, space.name, "would_remove" if dry_run else "removed", existing.id, (change,))
 
 
 def own(subscriptions: Collection[Subscription], name: str) -> Subscription | None:
     """Ours among them."""
     return next((each for each in subscriptions if each.name.lower() == name.lower()), None)
-
-
-def differences(existing: Subscription | None, spec: SubscriptionSpec, *, rotate: bool = False) -> tuple[Change, ...]:
-    """What is to change, nothing where *existing* is as *spec* says as far as Octopus shows it."""
-    before, after = _facts(existing), _wanted(spec)
-    found = [Change(what, before[what], after[what]) for what in after if not _same(what, before[what], after[what])]
-    if existing is None:
-        found.append(Change("header value", NONE, "the webhook secret"))
-    elif rotate or not existing.has_secret or existing.secret not in (None, spec.secret):
-        had = "another value" if existing.secret not in (None, spec.secret) else "not shown"
-        found.append(Change("header value", had if existing.has_secret else NONE, "the webhook secret"))
-    return tuple(found)
-
-
-def _same(what: str, before: str, after: str) -> bool:
-    # What a header is called may differ in letter case.
-    return before == after or (what == "header" and before.lower() == after.lower())
-
-
-def _facts(existing: Subscription | None) -> dict[str, str]:
-    if existing is None:
-        return dict.fromkeys(("enabled", "url", "header", "time-out", "categories", "other filters", "teams"), NONE)
-    return {
-        "enabled": "no" if existing.is_disabled else "yes",
-        "url": existing.url or NONE,
-        "header": existing.header or NONE,
-        "time-out": (existing.timeout or NONE).partition(".")[0],
-        "categories": names(existing.categories),
-        "other filters": "; ".join(f"{name}: {names(ids)}" for name, ids in sorted(existing.filters.items())) or NONE,
-        "teams": names(existing.teams),
-    }
-
-
-def _wanted(spec: SubscriptionSpec) -> dict[str, str]:
-    return {
-        "enabled": "yes",
-        "url": spec.url,
-        "header": spec.header,
-        "time-out": spec.timeout,
-        "categories": names(spec.categories),
-        "other filters": NONE,
-        "teams": NONE,
-    }
-
-
-def names(values: Collection[str]) -> str:
-    """*values* in one line."""
-    return ", ".join(sorted(values)) or NONE
 
 
 def _notes(listed: Sequence[Subscription], existing: Subscription | None, spec: SubscriptionSpec) -> tuple[str, ...]:

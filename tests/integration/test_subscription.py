@@ -18,7 +18,7 @@ from werkzeug import Request, Response
 from app.octopus.client import OctopusClient
 from app.octopus.documents import EventCategory
 from app.provision.subscription_wording import fact_lines, facts_of_all, outcome_lines
-from app.provision.subscriptions import HIDDEN, Unusable, ensure_all, make_spec, remove_all
+from app.provision.subscriptions import HIDDEN, NoRunCategories, ensure_all, make_spec, remove_all
 from app.settings import BadSettings, Settings
 from tests.conftest import ROOT
 
@@ -180,7 +180,7 @@ def test_categories_are_those_of_the_server(octopus, ensure):
 def test_server_without_categories_of_runs_gets_no_subscription(octopus, ensure):
     octopus.categories = ["Created"]
 
-    with pytest.raises(Unusable, match="none of the 1"):
+    with pytest.raises(NoRunCategories, match="none of the 1"):
         ensure()
     assert octopus.writes == []
 
@@ -495,12 +495,20 @@ def test_command_that_fails_in_a_space_says_so_by_its_status(octopus, command):
     assert result.returncode == 1 and "could not be looked after" in result.stdout
 
 
+def test_command_says_that_no_category_is_about_a_run(octopus, command):
+    octopus.categories = ["Created"]
+
+    result = command("ensure")
+
+    assert result.returncode == 1 and "is about a run (no_categories)" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "env", "status", "said"),
     [
         (["ensure"], {"OCTOWAIT_OCTOPUS_API_KEY": ""}, 2, "OCTOWAIT_OCTOPUS_API_KEY"),
         (["ensure"], {"OCTOWAIT_OCTOPUS_URL": "http://127.0.0.1:1"}, 3, "no answer"),
-        (["ensure", "--space", "Spaces-9"], {}, 1, "Spaces-1 (Space 1)"),
+        (["ensure", "--space", "Spaces-9"], {}, 1, "Spaces-1 (Space 1) (no_space)"),
     ],
 )
 def test_command_says_in_one_line_what_is_wrong(octopus, command, arguments, env, status, said):

@@ -21,7 +21,7 @@ FLOORS: dict[str, set[str]] = {
     "logs": set(),
     "__main__": {"cli"},
     "cli": {
-        "app", "client", "doctor", "domain", "history", "logs", "provision", "settings", "store", "web",
+        "app", "client", "doctor", "domain", "history", "logs", "octopus", "provision", "settings", "store", "web",
         "workers",
     },
     "client": {"services", "settings", "web"},
@@ -31,7 +31,7 @@ FLOORS: dict[str, set[str]] = {
     "history": {"domain", "store"},
     "jobs": {"settings", "store"},
     "octopus": {"domain", "settings"},
-    "provision": {"app", "client", "domain", "octopus", "settings"},
+    "provision": {"domain", "octopus", "settings"},
     "queries": {"coordination", "domain", "services", "store"},
     "services": {"coordination", "domain", "followers", "history", "jobs", "octopus", "settings", "store"},
     "settings": {"domain"},

@@ -21,7 +21,7 @@ CONTROL_TYPES = {"SingleLineText", "MultiLineText", "Checkbox", "Select", "Sensi
 
 @pytest.fixture(scope="module")
 def templates() -> dict[str, dict[str, Any]]:
-    return build_templates(built_at=BUILT_AT)
+    return build_templates(built_at=BUILT_AT, version="1.2.3")
 
 
 def every(templates: dict[str, dict[str, Any]], what: str) -> list[Any]:
@@ -63,7 +63,7 @@ def test_the_ids_never_change(templates: dict[str, dict[str, Any]]) -> None:
     assert templates["octowait-wait-bash.json"]["Id"] == "b32097ff-4b6e-5fe4-929b-6a219fb76128"
     assert templates["octowait-claim-python.json"]["Id"] == "08298e80-beac-5be6-9add-7c614af99684"
     assert (
-        build_templates(built_at=BUILT_AT + timedelta(days=1))["octowait-wait-bash.json"]["Id"]
+        build_templates(built_at=BUILT_AT + timedelta(days=1), version="1.2.3")["octowait-wait-bash.json"]["Id"]
         == "b32097ff-4b6e-5fe4-929b-6a219fb76128"
     )
 
@@ -71,7 +71,7 @@ def test_the_ids_never_change(templates: dict[str, dict[str, Any]]) -> None:
 def test_every_value_that_octopus_keeps_as_a_string_is_one(templates: dict[str, dict[str, Any]]) -> None:
     for template in templates.values():
         assert all(isinstance(value, str) for value in template["Properties"].values())
-        assert isinstance(template["Version"], int) and template["Version"] >= 1
+        assert template["Version"] == 10203
         for parameter in template["Parameters"]:
             assert all(isinstance(value, str) for name, value in parameter.items() if name != "DisplaySettings")
             assert all(isinstance(value, str) for value in parameter["DisplaySettings"].values())
@@ -80,7 +80,7 @@ def test_every_value_that_octopus_keeps_as_a_string_is_one(templates: dict[str, 
 def test_they_say_who_and_when_as_the_community_library_demands(templates: dict[str, dict[str, Any]]) -> None:
     assert set(every(templates, "LastModifiedBy")) == {"octowait"}
     assert {meta["ExportedAt"] for meta in every(templates, "$Meta")} == {"2026-11-23T18:00:00.000Z"}
-    there = build_templates(built_at=BUILT_AT.astimezone(timezone(timedelta(hours=5))))
+    there = build_templates(built_at=BUILT_AT.astimezone(timezone(timedelta(hours=5))), version="1.2.3")
     assert there == templates
 
 
@@ -128,7 +128,7 @@ def test_people_read_text_without_links_into_this_repository(templates: dict[str
 def test_the_files_are_utf_8_without_a_mark_and_hold_the_templates(
     templates: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
-    files = write_templates(tmp_path / "new" / "directory", built_at=BUILT_AT)
+    files = write_templates(tmp_path / "new" / "directory", built_at=BUILT_AT, version="1.2.3")
 
     assert {file.name: json.loads(file.read_bytes().decode("utf-8")) for file in files} == templates
     assert all(file.read_bytes()[:1] == b"{" and b"\r" not in file.read_bytes() for file in files)
@@ -138,11 +138,11 @@ def test_says_what_is_missing(tmp_path: Path) -> None:
     steps = shutil.copytree(STEPS, tmp_path / "steps")
     (steps / "release.ps1").unlink()
     with pytest.raises(StepsNotFound, match=r"steps/release.ps1 is missing: expected the scripts and their README.md"):
-        build_templates(built_at=BUILT_AT, steps=steps)
+        build_templates(built_at=BUILT_AT, version="1.2.3", steps=steps)
 
     (steps / "README.md").write_text("# Steps\n")
     with pytest.raises(StepsNotFound, match=r"README.md of the steps has no table Step "):
-        build_templates(built_at=BUILT_AT, steps=steps)
+        build_templates(built_at=BUILT_AT, version="1.2.3", steps=steps)
 
 
 def stored(template: dict[str, Any], number: int) -> dict[str, Any]:
