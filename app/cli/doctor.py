@@ -25,14 +25,14 @@ def doctor(gate: Gate, as_json: bool) -> None:
     """
     from app.client.http import HttpGate
     from app.client.in_process import DirectGate
-    from app.doctor.examination import examine, open_case
+    from app.doctor.examination import examine, open_context
     from app.doctor.findings import finding_lines, has_error, summary
 
     settings = gate.settings if isinstance(gate, DirectGate) else load_settings()
     is_here = isinstance(gate, HttpGate) and gate.url == address_here(settings)
     findings = []
-    with open_case(settings, gate, is_here=is_here) as case:
-        for finding in examine(case):
+    with open_context(settings, gate, is_here=is_here) as context:
+        for finding in examine(context):
             findings.append(finding)
             if not as_json:
                 print_lines(finding_lines(finding))

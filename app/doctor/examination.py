@@ -9,8 +9,8 @@ from typing import Any
 
 from app.client.api import CannotReach, Gate, Refused
 from app.coordination.budget import Budget
-from app.doctor import on_octopus, on_octowait, on_projects, on_subscription
-from app.doctor.case import Case
+from app.doctor import on_octopus, on_octowait, on_projects, on_subscription, on_tasks
+from app.doctor.context import DoctorContext
 from app.doctor.findings import Finding, unknown, warning
 from app.octopus.ask import make_client, probe
 from app.octopus.errors import OctopusError
@@ -21,7 +21,7 @@ from app.store.errors import StoreError
 from app.store.keys import Keys
 from app.store.persistence import Condition, read_condition
 
-Check = Callable[[Case], Iterator[Finding]]
+Check = Callable[[DoctorContext], Iterator[Finding]]
 
 REDIS: Sequence[Check] = (on_octowait.redis_version, on_octowait.redis_persistence, on_octowait.redis_eviction)
 
@@ -49,8 +49,8 @@ OCTOPUS: Sequence[Check] = (
 BOTH: Sequence[Check] = (
     on_octopus.clocks,
     on_octopus.task_cap,
-    on_octopus.holders,
-    on_octopus.interventions,
+    on_tasks.holders,
+    on_tasks.interventions,
     on_subscription.arriving,
 )
 
@@ -60,14 +60,14 @@ PATIENCE = 70.0
 ASK_AGAIN = "Mend what is said above, and run the doctor again."
 
 
-def examine(case: Case) -> Iterator[Finding]:
+def examine(context: DoctorContext) -> Iterator[Finding]:
     """Everything that can be looked at; what cannot is a finding too."""
-    if case.condition:
-        yield from _each(REDIS, case)
-    answers = yield from _first(on_octowait.reachable, case, "octowait_unreachable")
+    if context.condition:
+        yield from _each(REDIS, context)
+    answers = yield from _first(on_octowait.reachable, context, "octowait_unreachable")
     if answers:
-        yield from _each(BOARD, case)
-    if case.octopus is None:
+        yield from _each(BOARD, context)
+    if context.octopus is None:
         yield warning(
             "octopus_not_set",
             "Octopus was not looked at: this command has no API key. Where octowait itself has none, runs without the "
@@ -75,34 +75,34 @@ def examine(case: Case) -> Iterator[Finding]:
             "Set OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY, here as where octowait runs.",
         )
         return
-    octopus_answers = yield from _first(on_octopus.reachable, case, "octopus_unreachable")
+    octopus_answers = yield from _first(on_octopus.reachable, context, "octopus_unreachable")
     if octopus_answers:
-        yield from _each(OCTOPUS, case)
+        yield from _each(OCTOPUS, context)
         if answers:
-            yield from _each(BOTH, case)
+            yield from _each(BOTH, context)
 
 
-def _first(check: Check, case: Case, fatal: str) -> Iterator[Finding] | Any:
+def _first(check: Check, context: DoctorContext, fatal: str) -> Iterator[Finding] | Any:
     """The findings of *check*; whether none of them is *fatal*."""
     is_fatal = False
-    for finding in check(case):
+    for finding in check(context):
         is_fatal |= finding.code == fatal
         yield finding
     return not is_fatal
 
 
-def _each(checks: Sequence[Check], case: Case) -> Iterator[Finding]:
+def _each(checks: Sequence[Check], context: DoctorContext) -> Iterator[Finding]:
     for check in checks:
         try:
-            yield from check(case)
+            yield from check(context)
         except (OctopusError, CannotReach, Refused, StoreError) as problem:
             what = (check.__doc__ or check.__name__).splitlines()[0].rstrip(".")
             yield unknown(check.__name__, f"Not looked at: {what}. {problem}.", ASK_AGAIN)
 
 
 @contextmanager
-def open_case(settings: Settings, gate: Gate, *, is_here: bool) -> Iterator[Case]:
-    """The case of the octowait behind *gate*.
+def open_context(settings: Settings, gate: Gate, *, is_here: bool) -> Iterator[DoctorContext]:
+    """What the checks look at, of the octowait behind *gate*.
 
     Args:
         is_here: Whether it is the one of this directory, whose embedded server can be looked at.
@@ -127,7 +127,7 @@ def open_case(settings: Settings, gate: Gate, *, is_here: bool) -> Iterator[Case
         def dead_letters() -> Any:
             return gate.call("GET", "/api/dead-letters")["dead_letters"]
 
-        yield Case(
+        yield DoctorContext(
             settings, gate, octopus, condition if client else None, dead_letters, partial(probe, settings, budget)
         )
 

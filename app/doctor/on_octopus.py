@@ -1,15 +1,13 @@
-"""Checks of Octopus as octowait sees it: the server, the API key, clocks, task cap, and who Octopus says is running."""
+"""Checks of Octopus as octowait sees it: the server, the API key, clocks, task cap, spaces."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from app.doctor.case import Case
+from app.doctor.context import DoctorContext
 from app.doctor.findings import Finding, error, ok, unknown, warning
 from app.domain.durations import words
 from app.octopus.errors import OctopusDenied, OctopusError
-from app.octopus.interruptions import Interruption
-from app.octopus.interventions import REMEDY, is_candidate, is_own
 from app.octopus.server import Permissions
 from app.octopus.tasks import Task
 
@@ -38,20 +36,14 @@ OPTIONAL = {
 #: Who may do everything.
 ADMINISTRATOR = "AdministerSystem"
 
-#: A task that ended so long ago should hold nothing any more; milliseconds.
-SETTLED_MS = 120_000
 
-#: Interventions that are looked at, of those who wait paused.
-MOST_PAUSED = 20
-
-
-def reachable(case: Case) -> Iterator[Finding]:
+def reachable(context: DoctorContext) -> Iterator[Finding]:
     """Octopus answers, and it is Octopus."""
     try:
         # Where nobody answers each question would wait for all its attempts.
-        if silence := case.probe():
+        if silence := context.probe():
             raise silence
-        server = case.server
+        server = context.server
     except OctopusError as problem:
         yield error(
             "octopus_unreachable",
@@ -62,17 +54,18 @@ def reachable(case: Case) -> Iterator[Finding]:
     if not server.version:
         yield error(
             "octopus_version",
-            f"{case.client.url} answers, and does not say a version of Octopus.",
+            f"{context.client.url} answers, and does not say a version of Octopus.",
             "Check OCTOWAIT_OCTOPUS_URL: it is the address before /api and /app.",
         )
     else:
-        yield ok("octopus_version", f"{server.application or 'Octopus'} {server.version} answers at {case.client.url}.")
+        name = f"{server.application or 'Octopus'} {server.version}"
+        yield ok("octopus_version", f"{name} answers at {context.client.url}.")
 
 
-def api_key(case: Case) -> Iterator[Finding]:
+def api_key(context: DoctorContext) -> Iterator[Finding]:
     """The key is somebody's, and that somebody may do what octowait does."""
     try:
-        user = case.client.me()
+        user = context.client.me()
     except OctopusDenied as problem:
         yield error(
             "api_key",
@@ -81,10 +74,10 @@ def api_key(case: Case) -> Iterator[Finding]:
         )
         return
     yield ok("api_key", f"The API key is that of {user.name}.")
-    yield from _permissions(case, case.client.permissions(user.id), user.name)
+    yield from _permissions(context, context.client.permissions(user.id), user.name)
 
 
-def _permissions(case: Case, granted: Permissions, user: str) -> Iterator[Finding]:
+def _permissions(context: DoctorContext, granted: Permissions, user: str) -> Iterator[Finding]:
     if ADMINISTRATOR in granted.grants:
         yield warning(
             "permissions",
@@ -93,8 +86,8 @@ def _permissions(case: Case, granted: Permissions, user: str) -> Iterator[Findin
         )
         return
     for name, consequence in {**READING, **OPTIONAL}.items():
-        missing = [space.name for space in case.spaces if not _has(granted, name, space.id)]
-        limited = [space.name for space in case.spaces if _is_limited(granted, name, space.id)]
+        missing = [space.name for space in context.spaces if not _has(granted, name, space.id)]
+        limited = [space.name for space in context.spaces if _is_limited(granted, name, space.id)]
         if missing and not granted.is_complete:
             yield unknown(
                 "permission",
@@ -128,16 +121,16 @@ def _is_limited(granted: Permissions, name: str, space_id: str) -> bool:
     return bool(grants) and all(grant.is_restricted for grant in grants)
 
 
-def clocks(case: Case) -> Iterator[Finding]:
+def clocks(context: DoctorContext) -> Iterator[Finding]:
     """The clocks of Octopus and of Redis agree within the tolerance; whole seconds, since Octopus tells no more."""
-    now_ms = int(case.gate.call("GET", "/api/machines")["now_ms"])
-    clock_ms = case.client.server().clock_ms
+    now_ms = int(context.gate.call("GET", "/api/machines")["now_ms"])
+    clock_ms = context.client.server().clock_ms
     if clock_ms is None:
         yield unknown("clocks", "Octopus does not tell the time.", "Compare the clocks of both machines yourself.")
         return
     # The time that is told is up to a second ago.
     offset_ms = clock_ms + 500 - now_ms
-    tolerance_ms = case.settings.clock_tolerance_seconds * 1000
+    tolerance_ms = context.settings.clock_tolerance_seconds * 1000
     if abs(offset_ms) > tolerance_ms + 1000:
         side = "ahead of" if offset_ms > 0 else "behind"
         yield error(
@@ -147,14 +140,15 @@ def clocks(case: Case) -> Iterator[Finding]:
             "Let both synchronize their clocks, or raise OCTOWAIT_CLOCK_TOLERANCE_SECONDS.",
         )
     else:
-        yield ok("clocks", f"The clocks of Octopus and Redis agree within {case.settings.clock_tolerance_seconds} s.")
+        seconds = context.settings.clock_tolerance_seconds
+        yield ok("clocks", f"The clocks of Octopus and Redis agree within {seconds} s.")
 
 
-def task_cap(case: Case) -> Iterator[Finding]:
+def task_cap(context: DoctorContext) -> Iterator[Finding]:
     """Waiting runs leave Octopus slots for its own tasks, among them the one that sends webhooks."""
-    configured, reserve = case.settings.task_cap, case.settings.task_cap_reserve
-    actual = _cap_of_nodes(case)
-    blocking = [wait for wait in case.waits if not _is_parked(case.tasks.get(wait["task_id"].lower()))]
+    configured, reserve = context.settings.task_cap, context.settings.task_cap_reserve
+    actual = _cap_of_nodes(context)
+    blocking = [wait for wait in context.waits if not _is_parked(context.tasks.get(wait["task_id"].lower()))]
     if configured and actual and configured > actual:
         yield error(
             "task_cap",
@@ -180,9 +174,9 @@ def task_cap(case: Case) -> Iterator[Finding]:
         yield ok("task_cap", f"{len(blocking)} runs wait in their steps, of {cap} tasks that Octopus runs at once.")
 
 
-def _cap_of_nodes(case: Case) -> int | None:
+def _cap_of_nodes(context: DoctorContext) -> int | None:
     try:
-        caps = [node.task_cap for node in case.client.server_nodes() if not node.is_offline]
+        caps = [node.task_cap for node in context.client.server_nodes() if not node.is_offline]
     except OctopusError:
         # Most keys may not see them, nor does Octopus Cloud show them.
         return None
@@ -194,10 +188,10 @@ def _is_parked(task: Task | None) -> bool:
     return task is not None and task.is_paused
 
 
-def spaces(case: Case) -> Iterator[Finding]:
+def spaces(context: DoctorContext) -> Iterator[Finding]:
     """The key may see the spaces that octowait is for."""
-    seen = {space.id.lower() for space in case.visible_spaces}
-    hidden = [space_id for space_id in case.settings.octopus_spaces if space_id.lower() not in seen]
+    seen = {space.id.lower() for space in context.visible_spaces}
+    hidden = [space_id for space_id in context.settings.octopus_spaces if space_id.lower() not in seen]
     for space_id in hidden:
         yield error(
             "space_hidden",
@@ -208,100 +202,16 @@ def spaces(case: Case) -> Iterator[Finding]:
     if not seen:
         yield error("no_space", "octowait's user may see no space.", "Give it a role in each space that deploys.")
     elif not hidden:
-        named = ", ".join(f"{space.name} ({space.id})" for space in case.spaces)
+        named = ", ".join(f"{space.name} ({space.id})" for space in context.spaces)
         yield ok("spaces", f"octowait's user sees {named}.")
 
 
-def queues(case: Case) -> Iterator[Finding]:
+def queues(context: DoctorContext) -> Iterator[Finding]:
     """Octopus starts tasks in every space."""
-    for space in case.spaces:
+    for space in context.spaces:
         if space.is_queue_stopped:
             yield error(
                 "queue_stopped",
                 f"The task queue of {space.name} is stopped: nothing starts there, and no webhook is sent.",
                 "Start it in Octopus under Configuration, Spaces.",
             )
-
-
-def holders(case: Case) -> Iterator[Finding]:
-    """Who holds or waits is known to Octopus, and has not ended long ago."""
-    ended, missing, unbegun = [], [], []
-    for task_id in {*case.holders, *(wait["task_id"] for wait in case.waits)}:
-        task = case.tasks.get(task_id.lower())
-        if task is None and task_id not in case.unseen:
-            missing.append(task_id)
-        elif task is None:
-            continue
-        elif task.is_completed and _since(case, task) > SETTLED_MS:
-            ended.append(task_id)
-        elif task.awaits_approval:
-            unbegun.append(task_id)
-    for task_id in sorted(unbegun):
-        yield warning(
-            "awaits_approval",
-            f"{_place(case, task_id)}, and waits for an approval in Octopus: it has not begun.",
-            f"Have it approved or cancelled in Octopus; until then: octowait force-release {task_id} "
-            "--reason 'it waits for an approval'.",
-        )
-    for task_id in sorted(missing):
-        yield warning(
-            "unknown_task",
-            f"{_place(case, task_id)}, and Octopus knows no such task.",
-            f"Look whether it exists; if not: octowait force-release {task_id} --reason 'no such task'.",
-        )
-    for task_id in sorted(ended):
-        yield error(
-            "ended_task",
-            f"{_place(case, task_id)}, and has ended in Octopus long ago.",
-            f"See that the worker and the scheduler run; at once: octowait force-release {task_id} "
-            "--reason 'it has ended'.",
-        )
-    if not missing and not ended and not unbegun:
-        yield ok("holders", f"Octopus knows all {len(case.tasks)} tasks that hold or wait.")
-
-
-def _since(case: Case, task: Task) -> int:
-    """Milliseconds since the task ended; where Octopus does not say when, long ago."""
-    if task.completed_ms is None or case.server.clock_ms is None:
-        return SETTLED_MS + 1
-    return case.server.clock_ms - task.completed_ms
-
-
-def _place(case: Case, task_id: str) -> str:
-    names = case.holders.get(task_id)
-    return f"{task_id} holds {', '.join(names)}" if names else f"{task_id} waits"
-
-
-def interventions(case: Case) -> Iterator[Finding]:
-    """Who waits paused is paused by an intervention that octowait may answer."""
-    paused = [task for wait in case.waits if (task := case.tasks.get(wait["task_id"].lower())) and task.is_paused]
-    for task in paused[:MOST_PAUSED]:
-        found = case.client.interruptions(task.id, pending_only=True, space=task.space_id)
-        yield _intervention(case, task, [each for each in found if is_candidate(each, task.id)])
-
-
-def _intervention(case: Case, task: Task, pending: Sequence[Interruption]) -> Finding:
-    try:
-        steps = case.client.process_snapshot(case.client.run_of(task), space=task.space_id)
-    except OctopusError as problem:
-        return unknown(
-            "intervention_unread",
-            f"The process that {task.id} was made with cannot be read, so octowait does not answer its intervention: "
-            f"{problem}.",
-            "Give octowait's user ProcessView, and RunbookView for runbooks; until then answer it by hand.",
-        )
-    own = [each for each in pending if is_own(each, steps)]
-    if not own:
-        return error(
-            "intervention",
-            f"{task.id} waits, and none of its manual interventions is octowait's to answer: nobody lets it go on when "
-            "its turn comes.",
-            REMEDY,
-        )
-    if not any(each.can_take_responsibility or each.has_responsibility for each in own):
-        return error(
-            "intervention_team",
-            f"octowait may not answer the intervention of {task.id}.",
-            "Add octowait's service account to the responsible team of the intervention.",
-        )
-    return ok("intervention", f"{task.id} waits without a task slot, and octowait may let it go on.")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from app.client.api import CannotReach
-from app.doctor.case import Case
+from app.doctor.context import DoctorContext
 from app.doctor.findings import Finding, error, ok, unknown, warning
 from app.domain.durations import words
 
@@ -17,15 +17,15 @@ OLDEST_REDIS = (6, 2)
 MOST_TOLD = 10
 
 
-def reachable(case: Case) -> Iterator[Finding]:
+def reachable(context: DoctorContext) -> Iterator[Finding]:
     """Somebody answers, with Redis and a worker behind it."""
     try:
-        case.gate.call("GET", "/healthz")
+        context.gate.call("GET", "/healthz")
     except CannotReach as problem:
         yield error("octowait_unreachable", f"{problem}.", "Start octowait, or say with --url where it is.")
         return
     try:
-        case.gate.call("GET", "/readyz")
+        context.gate.call("GET", "/readyz")
     except CannotReach as problem:
         yield error(
             "octowait_not_ready",
@@ -36,10 +36,10 @@ def reachable(case: Case) -> Iterator[Finding]:
         yield ok("octowait_ready", "octowait answers, Redis answers it, and a worker has been seen.")
 
 
-def redis_version(case: Case) -> Iterator[Finding]:
+def redis_version(context: DoctorContext) -> Iterator[Finding]:
     """The server knows the commands that octowait uses."""
-    assert case.condition
-    version = case.condition().version
+    assert context.condition
+    version = context.condition().version
     parts = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     if parts < OLDEST_REDIS:
         yield error(
@@ -49,10 +49,10 @@ def redis_version(case: Case) -> Iterator[Finding]:
         yield ok("redis_version", f"Redis {version} has what octowait needs.")
 
 
-def redis_persistence(case: Case) -> Iterator[Finding]:
+def redis_persistence(context: DoctorContext) -> Iterator[Finding]:
     """What was acknowledged is still there after a crash of Redis."""
-    assert case.condition
-    found = case.condition()
+    assert context.condition
+    found = context.condition()
     if not found.append_only:
         has = "only snapshots" if found.snapshots else "nothing at all"
         yield error(
@@ -76,10 +76,10 @@ def redis_persistence(case: Case) -> Iterator[Finding]:
         yield ok("redis_persistence", "Redis syncs every write to its append-only file.")
 
 
-def redis_eviction(case: Case) -> Iterator[Finding]:
+def redis_eviction(context: DoctorContext) -> Iterator[Finding]:
     """Redis forgets nothing to make room."""
-    assert case.condition
-    found = case.condition()
+    assert context.condition
+    found = context.condition()
     if found.maxmemory and found.eviction != "noeviction":
         yield error(
             "redis_eviction",
@@ -90,9 +90,9 @@ def redis_eviction(case: Case) -> Iterator[Finding]:
         yield ok("redis_eviction", "Redis evicts nothing.")
 
 
-def kept_deliveries(case: Case) -> Iterator[Finding]:
+def kept_deliveries(context: DoctorContext) -> Iterator[Finding]:
     """Every event that came could be applied."""
-    kept = case.gate.call("GET", "/api/kept")["kept"]
+    kept = context.gate.call("GET", "/api/kept")["kept"]
     if kept:
         yield warning(
             "kept_deliveries",
@@ -103,9 +103,9 @@ def kept_deliveries(case: Case) -> Iterator[Finding]:
         yield ok("kept_deliveries", "Every delivery could be applied.")
 
 
-def unresolved_runs(case: Case) -> Iterator[Finding]:
+def unresolved_runs(context: DoctorContext) -> Iterator[Finding]:
     """Octopus says of every run which machines it uses."""
-    unresolved = case.board["unresolved"]
+    unresolved = context.board["unresolved"]
     if unresolved:
         yield warning(
             "unresolved_runs",
@@ -116,22 +116,22 @@ def unresolved_runs(case: Case) -> Iterator[Finding]:
         yield ok("unresolved_runs", "The machines of every run are known.")
 
 
-def unseen_runs(case: Case) -> Iterator[Finding]:
+def unseen_runs(context: DoctorContext) -> Iterator[Finding]:
     """The end of every run that holds or waits would be seen in Octopus."""
-    for task_id, why in list(case.unseen.items())[:MOST_TOLD]:
+    for task_id, why in list(context.unseen.items())[:MOST_TOLD]:
         yield error(
             "unseen_run",
             f"{task_id} cannot be looked after: {why}.",
             "Give octowait's user a role with TaskView there, or see whether there is such a task; where there is "
             f"none, or it has ended: octowait force-release {task_id} --reason 'it has ended'.",
         )
-    if not case.unseen:
+    if not context.unseen:
         yield ok("unseen_runs", "Octopus says of every run that holds or waits whether it has ended.")
 
 
-def failed_jobs(case: Case) -> Iterator[Finding]:
+def failed_jobs(context: DoctorContext) -> Iterator[Finding]:
     """No job failed for good."""
-    letters = case.dead_letters()
+    letters = context.dead_letters()
     if letters:
         last = letters[0]
         said = f"the last: {last.get('job', 'a job')}, {last.get('error', 'no reason')}"
@@ -144,11 +144,11 @@ def failed_jobs(case: Case) -> Iterator[Finding]:
         yield ok("dead_letters", "No job has failed.")
 
 
-def octopus_answers(case: Case) -> Iterator[Finding]:
+def octopus_answers(context: DoctorContext) -> Iterator[Finding]:
     """The processes of octowait are answered by Octopus."""
-    silence = case.board.get("octopus_unreachable")
+    silence = context.board.get("octopus_unreachable")
     if silence:
-        lasted = words(case.board["now_ms"] - silence["since_ms"])
+        lasted = words(context.board["now_ms"] - silence["since_ms"])
         yield error(
             "octopus_silent",
             f"octowait has had no answer of Octopus for {lasted}: {silence['why']}. It has asked "
@@ -157,13 +157,13 @@ def octopus_answers(case: Case) -> Iterator[Finding]:
         )
 
 
-def longest_wait(case: Case) -> Iterator[Finding]:
+def longest_wait(context: DoctorContext) -> Iterator[Finding]:
     """Nobody waits for somebody who waits for a person to notice."""
-    longest = max(case.waits, key=lambda wait: int(wait["waited_ms"]), default=None)
+    longest = max(context.waits, key=lambda wait: int(wait["waited_ms"]), default=None)
     if longest is None:
         yield ok("waits", "Nobody waits.")
         return
-    count = f"{len(case.waits)} run{' waits' if len(case.waits) == 1 else 's wait'}"
+    count = f"{len(context.waits)} run{' waits' if len(context.waits) == 1 else 's wait'}"
     yield ok("waits", f"{count}, the longest for {words(longest['waited_ms'])}: {longest['message']}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from app.doctor.case import Case
+from app.doctor.context import DoctorContext
 from app.doctor.coverage import Use, examine, others_of, shared
 from app.doctor.findings import Finding, ok, unknown
 from app.octopus.errors import OctopusError
@@ -18,15 +18,15 @@ MOST_DEPLOYMENTS = 300
 MOST_PROJECTS = 100
 
 
-def coverage(case: Case) -> Iterator[Finding]:
+def coverage(context: DoctorContext) -> Iterator[Finding]:
     """Every project that deploys to machines of others waits for them."""
-    for space in case.spaces:
-        yield from _of_space(case, space)
+    for space in context.spaces:
+        yield from _of_space(context, space)
 
 
-def _of_space(case: Case, space: Space) -> Iterator[Finding]:
-    deployments = case.client.recent_deployments(space=space.id, most=MOST_DEPLOYMENTS)
-    projects = {project.id.lower(): project for project in case.client.projects(space=space.id)}
+def _of_space(context: DoctorContext, space: Space) -> Iterator[Finding]:
+    deployments = context.client.recent_deployments(space=space.id, most=MOST_DEPLOYMENTS)
+    projects = {project.id.lower(): project for project in context.client.projects(space=space.id)}
     sharing = list(shared(deployments, projects.values()))
     if not sharing:
         yield ok(
@@ -34,14 +34,14 @@ def _of_space(case: Case, space: Space) -> Iterator[Finding]:
             f"No machine of {space.name} was used by two projects in its last {len(deployments)} deployments.",
         )
         return
-    templates = _templates(case, space)
-    names = _names(case, space, {machine_id for _, machine_ids in sharing for machine_id in machine_ids})
+    templates = _templates(context, space)
+    names = _names(context, space, {machine_id for _, machine_ids in sharing for machine_id in machine_ids})
     for project, machine_ids in sharing[:MOST_PROJECTS]:
         others = (projects.get(other) for other in others_of(project, machine_ids, deployments))
         shown = tuple(names.get(machine_id.lower(), machine_id) for machine_id in machine_ids)
         use = Use(project, shown, tuple(other.name for other in others if other) or ("another project",))
         try:
-            steps = case.client.process(project, space=space.id)
+            steps = context.client.process(project, space=space.id)
         except OctopusError as problem:
             yield unknown(
                 "coverage",
@@ -58,16 +58,16 @@ def _of_space(case: Case, space: Space) -> Iterator[Finding]:
         )
 
 
-def _names(case: Case, space: Space, machine_ids: set[str]) -> Mapping[str, str]:
+def _names(context: DoctorContext, space: Space, machine_ids: set[str]) -> Mapping[str, str]:
     try:
-        return {each.id.lower(): each.name for each in case.client.machines(machine_ids, space=space.id)}
+        return {each.id.lower(): each.name for each in context.client.machines(machine_ids, space=space.id)}
     except OctopusError:
         return {}
 
 
-def _templates(case: Case, space: Space) -> Mapping[str, Template]:
+def _templates(context: DoctorContext, space: Space) -> Mapping[str, Template]:
     try:
-        return {template.id: template for template in case.client.templates(space=space.id)}
+        return {template.id: template for template in context.client.templates(space=space.id)}
     except OctopusError:
         # Only to recognize a step that does not carry its script.
         return {}

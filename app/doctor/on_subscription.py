@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from app.doctor.case import Case
+from app.doctor.context import DoctorContext
 from app.doctor.findings import Finding, error, ok, unknown, warning
 from app.domain.durations import words
 from app.domain.events import Unreadable, parse_event
@@ -31,28 +31,28 @@ MOST_PAGES = 20
 ENSURE = "Run 'octowait subscription ensure'."
 
 
-def present(case: Case) -> Iterator[Finding]:
+def present(context: DoctorContext) -> Iterator[Finding]:
     """Each space has its subscription, enabled, with the right address, header and categories."""
-    for space in case.spaces:
-        found = _subscription(case, space)
+    for space in context.spaces:
+        found = _subscription(context, space)
         if found is None:
             yield error(
                 "subscription_missing",
-                f"{space.name} has no subscription {name_of(case.settings)}: events of runs "
+                f"{space.name} has no subscription {name_of(context.settings)}: events of runs "
                 "without the steps, and of ends, are only seen when they are asked for.",
                 ENSURE,
             )
         else:
-            yield from _right(case, space, found)
+            yield from _right(context, space, found)
 
 
-def _right(case: Case, space: Space, found: Subscription) -> Iterator[Finding]:
+def _right(context: DoctorContext, space: Space, found: Subscription) -> Iterator[Finding]:
     spec = SubscriptionSpec(
         found.name,
-        url_of(case.settings) or found.url or "",
-        case.settings.webhook_header,
-        secret_of(case.settings) or found.secret or "",
-        case.categories,
+        url_of(context.settings) or found.url or "",
+        context.settings.webhook_header,
+        secret_of(context.settings) or found.secret or "",
+        context.categories,
     )
     wrong = [change for change in differences(found, spec) if change.what != "time-out"]
     for change in wrong:
@@ -63,7 +63,7 @@ def _right(case: Case, space: Space, found: Subscription) -> Iterator[Finding]:
         )
     if not wrong:
         yield ok("subscription", f"The subscription of {space.name} ({found.id}) is enabled and as it should be.")
-    if not url_of(case.settings):
+    if not url_of(context.settings):
         yield unknown(
             "subscription_url",
             f"The subscription of {space.name} posts to {found.url}; whether octowait is there is not known.",
@@ -77,16 +77,16 @@ def _right(case: Case, space: Space, found: Subscription) -> Iterator[Finding]:
         )
 
 
-def fresh(case: Case) -> Iterator[Finding]:
+def fresh(context: DoctorContext) -> Iterator[Finding]:
     """Octopus has looked for events to send since the last one that there is to send."""
-    for space in case.spaces:
-        found = _subscription(case, space)
-        now_ms = case.server.clock_ms
+    for space in context.spaces:
+        found = _subscription(context, space)
+        now_ms = context.server.clock_ms
         if found is None or found.is_disabled or now_ms is None:
             continue
         since_ms = max(found.last_processed_ms or 0, now_ms - LOOK_BACK_MS)
         to_ms = now_ms - SENT_WITHIN_MS
-        pending = _events(case, space, since_ms, to_ms) if to_ms > since_ms else []
+        pending = _events(context, space, since_ms, to_ms) if to_ms > since_ms else []
         last = f"{words(now_ms - found.last_processed_ms)} ago" if found.last_processed_ms else "never"
         if pending:
             yield error(
@@ -103,16 +103,16 @@ def fresh(case: Case) -> Iterator[Finding]:
             )
 
 
-def arriving(case: Case) -> Iterator[Finding]:
+def arriving(context: DoctorContext) -> Iterator[Finding]:
     """The last events of Octopus came by webhook: address, network and secret are right."""
-    now_ms = case.server.clock_ms
+    now_ms = context.server.clock_ms
     if now_ms is None:
         return
     to_ms = now_ms - SENT_WITHIN_MS
-    from_ms = max(to_ms - LOOK_BACK_MS, _first_ms(case))
-    arrived = _arrived(case, from_ms)
-    for space in case.spaces:
-        sent = _events(case, space, from_ms, to_ms) if from_ms < to_ms else []
+    from_ms = max(to_ms - LOOK_BACK_MS, _first_ms(context))
+    arrived = _arrived(context, from_ms)
+    for space in context.spaces:
+        sent = _events(context, space, from_ms, to_ms) if from_ms < to_ms else []
         if not sent:
             yield unknown(
                 "events",
@@ -139,40 +139,40 @@ def arriving(case: Case) -> Iterator[Finding]:
             yield ok("events", f"The last {len(sent)} events of {space.name} came by webhook.")
 
 
-def _subscription(case: Case, space: Space) -> Subscription | None:
+def _subscription(context: DoctorContext, space: Space) -> Subscription | None:
     """Ours, or one of another name that posts to us."""
-    listed = case.subscriptions[space.id]
-    url = url_of(case.settings)
-    return own(listed, name_of(case.settings)) or next((each for each in listed if url and each.url == url), None)
+    listed = context.subscriptions[space.id]
+    url = url_of(context.settings)
+    return own(listed, name_of(context.settings)) or next((each for each in listed if url and each.url == url), None)
 
 
-def _events(case: Case, space: Space, from_ms: int, to_ms: int) -> list[dict[str, str]]:
+def _events(context: DoctorContext, space: Space, from_ms: int, to_ms: int) -> list[dict[str, str]]:
     """The newest events of the space that its subscription is about, newest first: ``{"id", "category"}``."""
-    found = case.client.events(from_ms=from_ms, to_ms=to_ms, categories=case.categories, spaces=[space.id])
+    found = context.client.events(from_ms=from_ms, to_ms=to_ms, categories=context.categories, spaces=[space.id])
     events = []
     for resource in islice(found, MOST_EVENTS):
         try:
             event = parse_event(resource)
         except Unreadable:
             continue
-        if event.id and event.category in case.categories:
+        if event.id and event.category in context.categories:
             events.append({"id": event.id, "category": event.category})
     return events
 
 
-def _first_ms(case: Case) -> int:
+def _first_ms(context: DoctorContext) -> int:
     """When octowait first had something to tell; what happened before is not missing. 0 if it never had."""
-    records = case.gate.call("GET", "/api/timeline", query={"limit": 1})["records"]
+    records = context.gate.call("GET", "/api/timeline", query={"limit": 1})["records"]
     return int(records[0]["at_ms"]) if records else 0
 
 
-def _arrived(case: Case, from_ms: int) -> dict[str, str]:
+def _arrived(context: DoctorContext, from_ms: int) -> dict[str, str]:
     """How each event reached octowait, by lower-case id: ``webhook``, or what asked for it."""
     arrived: dict[str, str] = {}
     # The timeline goes by octowait's clock.
     query: dict[str, Any] = {"kind": "event", "limit": 1000, "from_ms": max(0, from_ms - 60_000), "cursor": None}
     for _ in range(MOST_PAGES):
-        page = case.gate.call("GET", "/api/timeline", query=query)
+        page = context.gate.call("GET", "/api/timeline", query=query)
         for record in page["records"]:
             arrived[str(record["detail"].get("event", "")).lower()] = record["detail"].get("via", "webhook")
         query["cursor"] = page["next_cursor"]

@@ -12,7 +12,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from app.client.in_process import DirectGate
-from app.doctor.case import Case
+from app.doctor.context import DoctorContext
 from app.octopus.client import OctopusClient
 from app.settings import Settings
 from tests.integration.doctor.helpers import GOOD, SECRET, Octopus
@@ -32,7 +32,7 @@ def settings(redis_url: str, namespace: str, tmp_path) -> Settings:
 
 
 @pytest.fixture
-def case(octopus: Octopus, settings: Settings, namespace: str) -> Iterator[Case]:
+def case(octopus: Octopus, settings: Settings, namespace: str) -> Iterator[DoctorContext]:
     # The subscription of a namespace has the namespace in its name.
     octopus.subscribe(Name=f"octowait-{namespace}")
     client = OctopusClient(octopus.url, "API-KEY", sleep=lambda seconds: None, attempts=1)
@@ -41,11 +41,11 @@ def case(octopus: Octopus, settings: Settings, namespace: str) -> Iterator[Case]
     gate.services.board.script.offset_ms = -7_200_000
     gate.services.board.open("test")
     gate.services.board.script.offset_ms = 0
-    yield Case(settings, gate, client, lambda: GOOD, list)
+    yield DoctorContext(settings, gate, client, lambda: GOOD, list)
     client.close()
     gate.services.close()
 
 
 @pytest.fixture
-def board(case: Case) -> Any:
+def board(case: DoctorContext) -> Any:
     return case.gate.services.board

@@ -13,7 +13,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from app.doctor import on_octopus
-from app.doctor.case import Case
+from app.doctor.context import DoctorContext
 from app.doctor.findings import Level
 from app.store.persistence import Condition
 from tests.conftest import ROOT, a_delivery
@@ -101,21 +101,21 @@ class Octopus:
 GOOD = Condition("7.2.4", True, "always", False, 0, "noeviction")
 
 
-def found(check: Callable[[Case], Any], case: Case) -> list[tuple[str, Level]]:
+def found(check: Callable[[DoctorContext], Any], case: DoctorContext) -> list[tuple[str, Level]]:
     """Codes and levels of what a check finds, each of which says what to do unless it is fine."""
     findings = list(check(replace(case)))
     assert all(bool(finding.do) == (finding.level is not Level.OK) for finding in findings)
     return [(finding.code, finding.level) for finding in findings]
 
 
-def levels(check: Callable[[Case], Any], case: Case) -> dict[str, Level]:
+def levels(check: Callable[[DoctorContext], Any], case: DoctorContext) -> dict[str, Level]:
     return dict(found(check, case))
 
 
 OK, WARNING, ERROR, UNKNOWN = Level.OK, Level.WARNING, Level.ERROR, Level.UNKNOWN
 
 
-def deliver(case: Case, category: str = "DeploymentStarted", **event: Any) -> None:
+def deliver(case: DoctorContext, category: str = "DeploymentStarted", **event: Any) -> None:
     case.gate.call("POST", "/webhooks/octopus", body=a_delivery(category, **event))
 
 

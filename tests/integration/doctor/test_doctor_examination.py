@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 
 from app.client.http import HttpGate
-from app.doctor.examination import examine, open_case
+from app.doctor.examination import examine, open_context
 from app.doctor.findings import has_error, summary
 from app.octopus.client import OctopusClient
 from tests.conftest import ROOT, eventually
@@ -62,9 +62,9 @@ def test_without_a_key_octopus_is_a_warning(case):
 def test_no_redis_is_looked_at_where_its_address_is_unknown(case, settings):
     elsewhere = settings.model_copy(update={"redis_url": ""})
 
-    with open_case(elsewhere, case.gate, is_here=True) as opened:
+    with open_context(elsewhere, case.gate, is_here=True) as opened:
         assert opened.condition is None and opened.octopus is None
-    with open_case(settings, case.gate, is_here=False) as opened:
+    with open_context(settings, case.gate, is_here=False) as opened:
         assert opened.condition and opened.condition().append_only
 
 

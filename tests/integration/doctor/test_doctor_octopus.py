@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from app.coordination.unseen import UnseenRun
-from app.doctor import on_octopus, on_octowait
-from app.doctor.case import Case
+from app.doctor import on_octopus, on_octowait, on_tasks
+from app.doctor.context import DoctorContext
 from app.domain.run import Run
 from app.domain.terms import TERMS_LINE
 from app.octopus.client import OctopusClient
@@ -91,7 +91,7 @@ def test_clocks(case, board, offset, level):
     assert levels(on_octopus.clocks, case) == {"clocks": level}
 
 
-def within(case: Case, *space_ids: str) -> Case:
+def within(case: DoctorContext, *space_ids: str) -> DoctorContext:
     return replace(case, settings=case.settings.model_copy(update={"octopus_spaces": space_ids}))
 
 
@@ -124,7 +124,7 @@ def test_hidden_space_leaves_the_others_to_be_looked_at(case, octopus):
     octopus.space["TaskQueueStopped"] = True
 
     assert found(on_octopus.queues, within(case, "Spaces-1", "Spaces-99")) == [("queue_stopped", ERROR)]
-    assert levels(on_octopus.holders, within(case, "Spaces-1", "Spaces-99")) == {"holders": OK}
+    assert levels(on_tasks.holders, within(case, "Spaces-1", "Spaces-99")) == {"holders": OK}
 
 
 @pytest.mark.parametrize(("stopped", "codes"), [(False, []), (True, [("queue_stopped", ERROR)])])
@@ -134,7 +134,7 @@ def test_queue_of_a_space(case, octopus, stopped, codes):
     assert found(on_octopus.queues, case) == codes
 
 
-def capped(case: Case, cap: int | None) -> Case:
+def capped(case: DoctorContext, cap: int | None) -> DoctorContext:
     return replace(case, settings=case.settings.model_copy(update={"task_cap": cap}))
 
 
@@ -179,7 +179,7 @@ def test_waiters_that_use_no_slot_do_not_count(case, board, octopus):
 def test_holder_that_octopus_does_not_know(case, board):
     board.join(Run("ServerTasks-1"), {"Machines-7"}, ttl=timedelta(minutes=9))
 
-    (finding,) = on_octopus.holders(case)
+    (finding,) = on_tasks.holders(case)
 
     assert (finding.code, finding.level) == ("unknown_task", WARNING)
     assert "ServerTasks-1 holds Machines-7" in finding.what and "force-release ServerTasks-1" in finding.do
@@ -196,7 +196,7 @@ def test_holder_that_cannot_be_looked_after_is_named_once(case, board):
 
     assert (finding.code, finding.level) == ("unseen_run", ERROR)
     assert finding.what == "ServerTasks-3 cannot be looked after: Octopus answers 403 for Spaces-99."
-    assert "unknown_task" not in levels(on_octopus.holders, case)
+    assert "unknown_task" not in levels(on_tasks.holders, case)
 
 
 def test_every_run_can_be_looked_after(case):
@@ -217,14 +217,14 @@ def test_holder_that_runs_or_has_ended(case, board, octopus, state, ended_second
     completed = ago(ended_seconds_ago) if ended_seconds_ago else None
     octopus.tasks = [{"Id": "ServerTasks-1", "State": state, "CompletedTime": completed}]
 
-    assert found(on_octopus.holders, case) == [expected]
+    assert found(on_tasks.holders, case) == [expected]
 
 
 def test_holder_that_waits_for_an_approval_before_its_start(case, board, octopus):
     board.join(Run("ServerTasks-1"), {"Machines-7"}, ttl=timedelta(minutes=9))
     octopus.tasks = [{"Id": "ServerTasks-1", "State": "Queued", "HasPendingPreconditions": True}]
 
-    (finding,) = on_octopus.holders(case)
+    (finding,) = on_tasks.holders(case)
 
     assert (finding.code, finding.level) == ("awaits_approval", WARNING)
     assert "ServerTasks-1 holds Machines-7, and waits for an approval in Octopus" in finding.what
@@ -258,10 +258,10 @@ def test_intervention_of_a_parked_wait(case, board, octopus, interruption, instr
                                "Properties": {"Octopus.Action.Manual.Instructions": instructions}}  # fmt: skip
         octopus.found["/api/Spaces-1/deploymentprocesses/p-s-1"] = a_process(step)
 
-    assert found(on_octopus.interventions, case) == [expected]
+    assert found(on_tasks.interventions, case) == [expected]
 
 
 def test_wait_in_a_step_has_no_intervention(case, board, octopus):
     wait_in_steps(board, octopus, 1)
 
-    assert found(on_octopus.interventions, case) == []
+    assert found(on_tasks.interventions, case) == []

@@ -10,7 +10,7 @@ from rq import SimpleWorker
 
 from app.client.http import HttpGate
 from app.doctor import on_octowait
-from app.doctor.examination import open_case
+from app.doctor.examination import open_context
 from app.domain.run import Run
 from app.jobs import queues_of
 from app.store.connection import connect
@@ -118,7 +118,7 @@ def test_dead_letters(case):
 def test_dead_letters_are_those_of_octowait(case, settings):
     case.gate.services.dead_jobs.keep(job="reconcile", error="KeyError: 'x'")
 
-    with open_case(settings, case.gate, is_here=False) as opened_case:
+    with open_context(settings, case.gate, is_here=False) as opened_case:
         (finding,) = on_octowait.failed_jobs(opened_case)
 
     assert finding.level is WARNING and "reconcile, KeyError: 'x'" in finding.what

@@ -21,7 +21,7 @@ Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Case:
+class DoctorContext:
     """One octowait and its Octopus.
 
     Args:
