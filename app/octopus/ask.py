@@ -1,4 +1,4 @@
-"""Octopus as the settings say, for the processes that ask it something."""
+"""Octopus clients made from the settings, and the questions that several processes ask with them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import structlog
 
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusError, OctopusUnreachable
-from app.octopus.transport import Budget, Reach
+from app.octopus.transport import ReachObserver, RequestBudget
 from app.settings import Settings
 
 log = structlog.get_logger()
@@ -39,7 +39,7 @@ class Objection:
 
 
 def make_client(
-    settings: Settings, budget: Budget | None, *, reach: Reach | None = None, **options: Any
+    settings: Settings, budget: RequestBudget | None, *, reach: ReachObserver | None = None, **options: Any
 ) -> OctopusClient | None:
     """A client for OCTOPUS_URL, or None without it or without OCTOPUS_API_KEY.
 
@@ -54,7 +54,7 @@ def make_client(
     return OctopusClient(settings.octopus_url, key, budget=budget, reach=reach, **{"patience": JOB_PATIENCE, **options})
 
 
-def probe(settings: Settings, budget: Budget | None) -> OctopusError | None:
+def probe(settings: Settings, budget: RequestBudget | None) -> OctopusError | None:
     """Why Octopus does not answer, within `PROBE_SECONDS`; None if it does, or if that is not the question.
 
     Whoever has many questions asks this first: each would wait for all its attempts otherwise.
@@ -91,7 +91,12 @@ def probe(settings: Settings, budget: Budget | None) -> OctopusError | None:
 
 
 def objection_to_release(
-    settings: Settings, budget: Budget | None, task_id: str, space_id: str | None, *, reach: Reach | None = None
+    settings: Settings,
+    budget: RequestBudget | None,
+    task_id: str,
+    space_id: str | None,
+    *,
+    reach: ReachObserver | None = None,
 ) -> Objection | None:
     """Why the run of this task should not be ended by force: it runs, or nobody can say that it does not (rule 14).
 

@@ -13,7 +13,15 @@ from app.octopus.resources import IDS_A_PAGE as IDS_A_PAGE
 from app.octopus.runs import Runs
 from app.octopus.server import ServerCalls
 from app.octopus.subscriptions import Subscriptions
-from app.octopus.transport import ATTEMPTS, MAX_WAIT_SECONDS, TIMEOUT, Budget, Manner, Reach, Transport
+from app.octopus.transport import (
+    ATTEMPTS,
+    MAX_WAIT_SECONDS,
+    TIMEOUT,
+    ReachObserver,
+    RequestBudget,
+    RequestPolicy,
+    Transport,
+)
 
 
 class OctopusClient(Runs, Interruptions, Documents, Subscriptions, Processes, ServerCalls):
@@ -43,18 +51,18 @@ class OctopusClient(Runs, Interruptions, Documents, Subscriptions, Processes, Se
         timeout: tuple[float, float] = TIMEOUT,
         attempts: int = ATTEMPTS,
         sleep: Callable[[float], object] = time.sleep,
-        budget: Budget | None = None,
+        budget: RequestBudget | None = None,
         urgent: bool = False,
         patience: float = MAX_WAIT_SECONDS,
-        reach: Reach | None = None,
+        reach: ReachObserver | None = None,
     ) -> None:
         transport = Transport(url, api_key, timeout=timeout, attempts=attempts, sleep=sleep, budget=budget, reach=reach)
-        super().__init__(transport, Manner(urgent, patience))
+        super().__init__(transport, RequestPolicy(urgent, patience))
 
     def asking(self, *, urgent: bool = False, patience: float = MAX_WAIT_SECONDS) -> OctopusClient:
-        """The same client, with the same connections, for a caller who asks in another manner."""
+        """The same client, with the same connections, for a caller who asks by another policy."""
         other = copy.copy(self)
-        other._manner = Manner(urgent, patience)
+        other._policy = RequestPolicy(urgent, patience)
         return other
 
     @property

@@ -59,7 +59,7 @@ class OctopusBusy(OctopusError):
         self.retry_after = retry_after
         self.not_begun = not_begun
         self.is_silence = status is not None and status != HTTPStatus.TOO_MANY_REQUESTS
-        self.why = _words(status) if status else "octowait may not ask it now"
+        self.why = _phrase(status) if status else "octowait may not ask it now"
 
 
 class OctopusDenied(OctopusError):
@@ -112,7 +112,7 @@ class OctopusPage(OctopusUnreadable):
     why = "a page for people instead of an answer of the API"
 
 
-def _words(status: int) -> str:
+def _phrase(status: int) -> str:
     """``503 Service Unavailable``."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"

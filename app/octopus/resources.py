@@ -12,7 +12,7 @@ from app.domain.ids import checked_id, distinct_ids, space_id_of
 from app.octopus import answers
 from app.octopus.errors import OctopusUnaskable, OctopusUnreadable
 from app.octopus.shapes import Resource, mapping_of, text
-from app.octopus.transport import Call, Manner, Transport
+from app.octopus.transport import Call, RequestPolicy, Transport
 
 T = TypeVar("T")
 
@@ -32,20 +32,20 @@ ALL_SPACES = "all"
 class Resources:
     """Reads and writes resources. *space* is a space id; without one Octopus takes its default space."""
 
-    def __init__(self, transport: Transport, manner: Manner) -> None:
+    def __init__(self, transport: Transport, policy: RequestPolicy) -> None:
         self._transport = transport
-        self._manner = manner
+        self._policy = policy
 
     def _get(
         self, space: str | None, *path: str, query: Mapping[str, str] | None = None, attempts: int | None = None
     ) -> Resource:
         call = Call("GET", _path(space, path), path[0], query or {})
-        return answers.resource(self._transport.send(call, self._manner, attempts=attempts), str(call))
+        return answers.resource(self._transport.send(call, self._policy, attempts=attempts), str(call))
 
     def _list(self, space: str | None, *path: str, query: Mapping[str, str] | None = None) -> list[Resource]:
         """The objects of an answer that is a list without pages, or of the page it is in a version that has them."""
         call = Call("GET", _path(space, path), path[0], query or {})
-        found: Any = answers.json_of(self._transport.send(call, self._manner), str(call))
+        found: Any = answers.json_of(self._transport.send(call, self._policy), str(call))
         if isinstance(found, list):
             return [item for item in found if isinstance(item, dict)]
         return list(_page(mapping_of(found))[0])
@@ -53,13 +53,13 @@ class Resources:
     def _write(self, method: str, space: str | None, *path: str, body: Resource | None = None) -> Resource:
         """The resource in the answer, empty where there is none."""
         call = Call(method, _path(space, path), path[0], body=body)
-        answer = self._transport.send(call, self._manner)
+        answer = self._transport.send(call, self._policy)
         return mapping_of(answers.json_of(answer, str(call))) if answer.content else {}
 
     def _post_for_list(self, space: str | None, *path: str, body: Resource) -> Any:
         """The JSON that a question answers which is too large for an address."""
         call = Call("POST", _path(space, path), path[0], body=body)
-        return answers.json_of(self._transport.send(call, self._manner), str(call))
+        return answers.json_of(self._transport.send(call, self._policy), str(call))
 
     def _items(
         self, space: str | None, *path: str, query: Mapping[str, str] | None = None, take: int = ITEMS_A_PAGE,

@@ -17,7 +17,7 @@ from app.octopus.previews import GitReference, PlanSource, Route, Routes, body_o
 from app.octopus.processes import Step, parse_process
 from app.octopus.resources import checked_part
 from app.octopus.tasks import Task, Tasks
-from app.octopus.transport import Manner, Transport
+from app.octopus.transport import RequestPolicy, Transport
 
 #: Times that a preview is asked for: of a broken release it always fails, and others wait for theirs meanwhile.
 PREVIEW_ATTEMPTS = 2
@@ -97,8 +97,8 @@ class RunbookRun(TargetedRun):
 class Runs(Tasks):
     """Calls about runs and their tasks."""
 
-    def __init__(self, transport: Transport, manner: Manner) -> None:
-        super().__init__(transport, manner)
+    def __init__(self, transport: Transport, policy: RequestPolicy) -> None:
+        super().__init__(transport, policy)
         self._routes = Routes()
 
     def deployment(self, deployment_id: str, *, space: str | None = None) -> Deployment:

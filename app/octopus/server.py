@@ -101,7 +101,7 @@ class ServerCalls(Resources):
     def server(self) -> Server:
         """What answers there, and the time it gave; needs no valid key."""
         call = Call("GET", "/api", "server")
-        answer = self._transport.send(call, self._manner)
+        answer = self._transport.send(call, self._policy)
         return parse_server(answers.resource(answer, str(call)), answer.headers.get("Date"))
 
     def server_nodes(self) -> tuple[ServerNode, ...]:

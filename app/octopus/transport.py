@@ -37,7 +37,7 @@ MAX_REDIRECTS = 3
 _REPEATABLE = frozenset({"GET", "PUT", "DELETE"})
 
 
-class Budget(Protocol):
+class RequestBudget(Protocol):
     """Who lets requests go, for all processes together: `app.coordination.budget`."""
 
     def take(self, urgent: bool = False, kind: str = "other") -> float:
@@ -47,7 +47,7 @@ class Budget(Protocol):
         """Let nobody go for that long."""
 
 
-class Reach(Protocol):
+class ReachObserver(Protocol):
     """Who remembers whether Octopus answers, for all processes together: `app.coordination.reach`."""
 
     def answered(self) -> None:
@@ -63,7 +63,7 @@ class Reach(Protocol):
 
 
 @dataclass(frozen=True)
-class Manner:
+class RequestPolicy:
     """How a caller asks. *patience* in seconds, for the waits of one call in all; what is urgent has budget kept."""
 
     urgent: bool = False
@@ -103,8 +103,8 @@ class Transport:
         timeout: tuple[float, float] = TIMEOUT,
         attempts: int = ATTEMPTS,
         sleep: Callable[[float], object] = time.sleep,
-        budget: Budget | None = None,
-        reach: Reach | None = None,
+        budget: RequestBudget | None = None,
+        reach: ReachObserver | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self._timeout = timeout
@@ -125,7 +125,7 @@ class Transport:
     def close(self) -> None:
         self._session.close()
 
-    def send(self, call: Call, manner: Manner, *, attempts: int | None = None) -> requests.Response:
+    def send(self, call: Call, policy: RequestPolicy, *, attempts: int | None = None) -> requests.Response:
         """The answer, a success.
 
         Raises:
@@ -133,7 +133,7 @@ class Transport:
             StoreError: the budget could not be asked.
         """
         try:
-            answer = self._send(call, manner, attempts)
+            answer = self._send(call, policy, attempts)
         except OctopusError as error:
             if error.is_silence:
                 self._fail(error)
@@ -146,12 +146,12 @@ class Transport:
         if self._reach:
             self._reach.failed(error.why, lasts=getattr(error, "retry_after", None) or 0)
 
-    def _send(self, call: Call, manner: Manner, attempts: int | None) -> requests.Response:
-        waiting = _Waiting(self._sleep, manner.patience)
+    def _send(self, call: Call, policy: RequestPolicy, attempts: int | None) -> requests.Response:
+        waiting = _Waiting(self._sleep, policy.patience)
         most = attempts or self._attempts
         for attempt in range(most):
             try:
-                return self._once(call, manner, waiting)
+                return self._once(call, policy, waiting)
             except OctopusError as error:
                 pause = _pause(error, attempt)
                 if attempt + 1 == most or not _may_repeat(call, error) or not waiting.may(pause):
@@ -159,14 +159,14 @@ class Transport:
             waiting.wait(pause)
         raise AssertionError("attempts must be at least 1")
 
-    def _once(self, call: Call, manner: Manner, waiting: _Waiting) -> requests.Response:
+    def _once(self, call: Call, policy: RequestPolicy, waiting: _Waiting) -> requests.Response:
         address: str = self.url + call.path
         params = call.query
         for _ in range(MAX_REDIRECTS + 1):
-            self._await_turn(call, manner, waiting)
+            self._await_turn(call, policy, waiting)
             answer = self._ask(call, address, params, waiting)
             if not answer.is_redirect:
-                answers.check(answer, str(call), urgent=manner.urgent)
+                answers.check(answer, str(call), urgent=policy.urgent)
                 return answer
             address, params = urljoin(address, answer.headers["Location"]), None
             if _origin(address) != self.origin:
@@ -175,8 +175,8 @@ class Transport:
                 raise OctopusRejected(f"{call}: redirected to {address}: expected to write to the configured address")
         raise OctopusRejected(f"{call}: redirected more than {MAX_REDIRECTS} times")
 
-    def _await_turn(self, call: Call, manner: Manner, waiting: _Waiting) -> None:
-        while self._budget and (pause := self._budget.take(manner.urgent, call.kind)) > 0:
+    def _await_turn(self, call: Call, policy: RequestPolicy, waiting: _Waiting) -> None:
+        while self._budget and (pause := self._budget.take(policy.urgent, call.kind)) > 0:
             if not waiting.may(pause):
                 raise OctopusBusy(f"{call}: held back to stay within the request budget", retry_after=pause)
             waiting.wait(pause)
@@ -190,7 +190,7 @@ class Transport:
             )
         except requests.RequestException as error:
             said = f"{call}: no answer from {self.url}: {error}"
-            raise OctopusUnreachable(said, why=_words(error), not_begun=_never_sent(error)) from error
+            raise OctopusUnreachable(said, why=_reason_of(error), not_begun=_never_sent(error)) from error
         finally:
             waiting.spend(time.monotonic() - began)
         if self._reach and answers.is_answer(answer):
@@ -235,7 +235,7 @@ def _never_sent(error: requests.RequestException) -> bool:
     return isinstance(cause, NewConnectionError)
 
 
-def _words(error: requests.RequestException) -> str:
+def _reason_of(error: requests.RequestException) -> str:
     """Why there was no answer, in a few words without any address."""
     if isinstance(error, requests.Timeout):
         return "no answer in time"
