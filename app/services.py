@@ -66,7 +66,7 @@ class Services:
     wakes: Wakes
     feed: Feed
     past: Past
-    foresight: Estimates
+    estimates: Estimates
     #: What is done once in a while, whoever tries.
     claims: Claims
     #: Observed runs whose machines or names are not known yet.
@@ -92,9 +92,9 @@ class Services:
     archive: Archive
     #: Moves what is old into the archive.
     retention: Retention
-    measured: MetricValues
+    metric_values: MetricValues
     #: What this process counts.
-    tally: MetricBuffer
+    metric_buffer: MetricBuffer
     outbox: Outbox
     learner: Learner
     #: A webhook was refused because it could not be stored.
@@ -205,7 +205,7 @@ def make_services(settings: Settings, *, board: Board | None = None) -> Services
     board = board or Board(client, namespace=settings.namespace, policy=policy_of(settings), blocking=blocking)
     archive = Archive(settings.archive_directory)
     timeline = Timeline(client, keys, archive)
-    measured, claims = MetricValues(client, keys), Claims(client, keys)
+    metric_values, claims = MetricValues(client, keys), Claims(client, keys)
     return Services(
         settings=settings,
         client=client,
@@ -217,7 +217,7 @@ def make_services(settings: Settings, *, board: Board | None = None) -> Services
         wakes=Wakes(blocking, keys),
         feed=Feed(timeline, blocking),
         past=Past(client, keys, archive),
-        foresight=Estimates(client, keys, board.place),
+        estimates=Estimates(client, keys, board.place),
         claims=claims,
         unresolved=UnresolvedRuns(client, keys, claims),
         tracked=TrackedRuns(client, keys),
@@ -231,8 +231,8 @@ def make_services(settings: Settings, *, board: Board | None = None) -> Services
         reach=Reach(board.script, client, keys),
         archive=archive,
         retention=Retention(client, keys, archive, timedelta(days=settings.timeline_retention_days)),
-        measured=measured,
-        tally=MetricBuffer(measured),
+        metric_values=metric_values,
+        metric_buffer=MetricBuffer(metric_values),
         outbox=Outbox(client, keys),
         learner=Learner(client, keys),
     )

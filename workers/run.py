@@ -77,10 +77,10 @@ class JobWorker(SimpleWorker):
         self.connection.delete(job.key, job.dependents_key, job.dependencies_key)
 
     def _count(self, name: str, is_done: bool, seconds: float) -> None:
-        tally = self._context.services.tally
-        tally.add(JOB.observe(round(seconds * 1000), name, "done" if is_done else "failed"))
+        buffer = self._context.services.metric_buffer
+        buffer.add(JOB.observe(round(seconds * 1000), name, "done" if is_done else "failed"))
         try:
-            tally.flush()
+            buffer.flush()
         except StoreError as error:
             log.warning("worker: what was counted is written after the next job", error=str(error))
 

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from rq.cron import CronJob, CronScheduler
 
-from app.followers.metrics import measure
+from app.followers.metrics import count_records
 from app.jobs import ARCHIVE, CATCH_UP, LEARN, NOTIFY, RECONCILE, RESOLVE, WATCH, queues_of
 from app.services import Services, make_services
 from app.settings import Settings
@@ -147,7 +147,7 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
         Entry("reconcile", seconds(settings.reconcile_seconds), lambda: services.request(RECONCILE)),
         Entry("gaps", GAPS_EVERY, gaps),
         # What is in the archive was counted; after a loss of Redis it would be once more, years of it within minutes.
-        Entry("measure", MEASURE_EVERY, lambda: measure(services.measured, services.recent)),
+        Entry("measure", MEASURE_EVERY, lambda: count_records(services.metric_values, services.recent)),
         Entry("learn", LEARN_EVERY, learn),
         Entry("notify", NOTIFY_EVERY, notify),
         Entry("archive", ARCHIVE_EVERY, archive),

@@ -136,7 +136,7 @@ class MetricIncrements:
                 self.increments.update(LATENESS.observe(int(record.detail["late_ms"]), kind))
 
 
-def measure(measured: MetricValues, timeline: Timeline, *, most: int = 20_000) -> int:
+def count_records(measured: MetricValues, timeline: Timeline, *, most: int = 20_000) -> int:
     """Count the records since the last pass, at most *most*; how many, 0 also if another process did.
 
     The scheduler does it every few seconds. A scrape could do it as well, but reads of the timeline must not stand in

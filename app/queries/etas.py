@@ -20,4 +20,4 @@ def etas_of(gate: Services, snapshot: Snapshot, tasks: Iterable[str]) -> dict[st
 
 def eta_of(gate: Services, place: Place) -> Eta | None:
     """When it will start; None where the past cannot tell."""
-    return gate.foresight.with_eta(place).eta_ms
+    return gate.estimates.with_eta(place).eta_ms

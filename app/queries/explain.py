@@ -64,12 +64,12 @@ def explanation_of(gate: Services, task_id: str) -> Explained | None:
     found = gate.board.place(task_id)
     if found is None:
         return None
-    place = gate.foresight.with_eta(found)
+    place = gate.estimates.with_eta(found)
     waits = gate.past.waits_of(place.task_id, now_ms=place.now_ms, most=MOST_WAITS)
     names = names_of(
         gate, tasks=mentioned(waits), machines=[machine for wait in waits for machine in wait.machines]
     )  # fmt: skip
-    foretell = gate.foresight.eta
+    foretell = gate.estimates.eta
     why = explain(place, gate.board.place, foretell, gate.board.waiting_children) if place.is_waiting else None
     return Explained(
         place=place,

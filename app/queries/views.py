@@ -46,7 +46,7 @@ class WaitAnswer:
 
 def wait_answer(gate: Services, place: Place) -> WaitAnswer:
     """The answer about a wait."""
-    foreseen = gate.foresight.with_eta(place)
+    foreseen = gate.estimates.with_eta(place)
     return WaitAnswer(foreseen, message_of(gate, foreseen), gate.keys.wake(place.task_id))
 
 

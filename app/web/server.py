@@ -58,7 +58,7 @@ def _sweep(services: Services) -> None:
         try:
             swept = services.board.sweep(serving=True)
             services.react_to_sweep(swept)
-            services.tally.flush(blocked=len(services.wakes))
+            services.metric_buffer.flush(blocked=len(services.wakes))
             more = swept.more
         except StoreError as error:
             log.warning("sweep failed, trying again", error=str(error))

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.coordination.budget import Budget
 from app.domain.events import Effect
 from app.followers.metric_values import SILENT_MS, MetricBuffer, MetricValues
-from app.followers.metrics import HANDOFF, JOB, METRICS, RECORDS, WEBHOOKS, MetricIncrements, measure
+from app.followers.metrics import HANDOFF, JOB, METRICS, RECORDS, WEBHOOKS, MetricIncrements, count_records
 from app.history.timeline import Timeline
 from app.settings import Settings
 from app.store.connection import connect
@@ -75,7 +75,7 @@ def some_records(board, a_run, runs=10):
 def test_records_are_counted_pass_by_pass(board, a_run, measured, timeline):
     some_records(board, a_run)
 
-    passes = [measure(measured, timeline, most=7) for _ in range(6)]
+    passes = [count_records(measured, timeline, most=7) for _ in range(6)]
 
     assert passes == [7, 7, 7, 7, 2, 0]
     assert counted(measured) == {"joined": 10, "granted": 10, "released": 10}
@@ -89,7 +89,7 @@ def test_two_who_count_at_once_count_each_record_once(board, a_run, measured, ti
         own = connect(redis_url)
         ready.wait(10)
         while measured.counted_to() != timeline.last_id():
-            measure(MetricValues(own, board.keys), Timeline(own, board.keys), most=7)
+            count_records(MetricValues(own, board.keys), Timeline(own, board.keys), most=7)
         own.close()
 
     with ThreadPoolExecutor(3) as pool:
@@ -120,7 +120,7 @@ def test_what_was_archived_is_not_counted_anew_after_a_loss_of_redis(board, a_ru
 
     count.do()
 
-    assert counted(services.measured) == {"joined": 1, "granted": 1, "released": 1}
+    assert counted(services.metric_values) == {"joined": 1, "granted": 1, "released": 1}
 
 
 def test_wait_and_hold_are_told_with_how_they_ended(board, a_run, clock, client, services):
@@ -132,7 +132,7 @@ def test_wait_and_hold_are_told_with_how_they_ended(board, a_run, clock, client,
     clock.advance(timedelta(seconds=20))
     board.release(second.task_id, cause="forced", by="ann", reason="stuck")
 
-    measure(services.measured, services.timeline)
+    count_records(services.metric_values, services.timeline)
     told = scrape(client)
 
     assert told["octowait_wait_seconds_bucket", "granted", "1.0"] == 1
@@ -152,14 +152,14 @@ def test_hand_off_is_how_long_a_machine_that_somebody_waited_for_was_idle(board,
     board.join(both, {"Machines-7", "Machines-8"}, ttl=timedelta(hours=9))
     board.release(here.task_id)
     clock.advance(timedelta(seconds=40))
-    measure(services.measured, services.timeline)
+    count_records(services.metric_values, services.timeline)
     board.release(there.task_id)
     board.release(both.task_id)
     clock.advance(timedelta(hours=1))
     # Nobody waited while it was idle for an hour.
     board.join(later, {"Machines-7"})
 
-    measure(services.measured, services.timeline)
+    count_records(services.metric_values, services.timeline)
     told = scrape(client)
 
     assert told["octowait_handoff_seconds_count",] == 2
@@ -175,7 +175,7 @@ def test_repairs_are_told_with_how_late_they_were(board, octopus, client, servic
     board.deliver(late, via="catch_up")
     board.deliver(octopus.event(Effect.STARTED, "ServerTasks-1", ago=timedelta(minutes=99)), via="catch_up")
 
-    measure(services.measured, services.timeline)
+    count_records(services.metric_values, services.timeline)
     told = scrape(client)
 
     # The start was of no use any longer, so nothing was repaired by it.
@@ -252,7 +252,7 @@ def test_board_is_told(board, a_run, octopus, client):
 
 def test_how_far_behind_the_count_is(board, a_run, clock, client, services):
     some_records(board, a_run, runs=1)
-    measure(services.measured, services.timeline)
+    count_records(services.metric_values, services.timeline)
     assert scrape(client)["octowait_measure_lag_seconds",] == 0
 
     clock.advance(timedelta(minutes=3))
@@ -263,21 +263,21 @@ def test_how_far_behind_the_count_is(board, a_run, clock, client, services):
 
 def test_no_counter_goes_back_when_a_fail_over_has_lost_the_last_second(board, a_run, client, services):
     some_records(board, a_run, runs=2)
-    measure(services.measured, services.timeline)
+    count_records(services.metric_values, services.timeline)
     services.budget.take(kind="tasks")
     kept = {key: board.client.dump(key) for key in board.client.keys(f"octowait:{{{board.keys.namespace}}}:*")}
     some_records(board, a_run, runs=1)
     board.reserve("Machines-7", note="disk", by="ann")
     services.budget.take(kind="tasks")
     services.budget.take(kind="events")
-    measure(services.measured, services.timeline)
+    count_records(services.metric_values, services.timeline)
     before = scrape(client)
     for key in board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"):
         board.client.delete(key)
         # But for what says that it is the same store: that was written long before.
         if key in kept:
             board.client.restore(key, 0, kept[key])
-    board.client.set(board.keys.named("measured-born"), services.measured._born)
+    board.client.set(board.keys.named("measured-born"), services.metric_values._born)
 
     after = scrape(client)
 
@@ -288,7 +288,7 @@ def test_no_counter_goes_back_when_a_fail_over_has_lost_the_last_second(board, a
 
 def test_counters_begin_anew_with_a_store_that_is_empty(board, a_run, client, services):
     some_records(board, a_run, runs=2)
-    measure(services.measured, services.timeline)
+    count_records(services.metric_values, services.timeline)
     assert scrape(client)["octowait_records_total", "joined"] == 2
     board.client.delete(*board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"))
 

@@ -53,7 +53,7 @@ def explained(task_id: str, caller: Token) -> Any:
 @api.route("GET", "/api/eta-report", role="viewer", answers={200: EtaReport})
 def eta_report(caller: Token) -> Any:
     """How often waits took no longer than was foretold when they began."""
-    return services().foresight.accuracy()
+    return services().estimates.accuracy()
 
 
 def ledger_csv(rows: Iterable[Row]) -> Iterator[str]:

@@ -24,7 +24,7 @@ api = Api(Blueprint("metrics", __name__))
 def metrics(caller: Token) -> Any:
     """Prometheus."""
     gate = services()
-    gate.tally.flush(blocked=len(gate.wakes))
+    gate.metric_buffer.flush(blocked=len(gate.wakes))
     registry = CollectorRegistry()
     registry.register(_Collector(gate))
     return Response(generate_latest(registry), content_type="text/plain; version=0.0.4; charset=utf-8")
@@ -35,7 +35,7 @@ class _Collector(Collector):
         self._gate = gate
 
     def collect(self) -> Iterator[Metric]:
-        values = self._gate.measured.values()
+        values = self._gate.metric_values.values()
         yield from self._board()
         yield from self._processes()
         yield from self._octopus()
@@ -59,7 +59,7 @@ class _Collector(Collector):
     def _processes(self) -> Iterator[Metric]:
         gate = self._gate
         blocked = "Requests that block, in all web processes."
-        yield GaugeMetricFamily("octowait_blocked_requests", blocked, gate.measured.blocked())
+        yield GaugeMetricFamily("octowait_blocked_requests", blocked, gate.metric_values.blocked())
         yield GaugeMetricFamily("octowait_worker_seen", "1 when a worker has reported lately.", gate.has_worker())
         yield GaugeMetricFamily("octowait_dead_letters", "Jobs that failed and are kept.", gate.dead_jobs.count())
         kept = gate.dead_deliveries.count()
@@ -68,12 +68,12 @@ class _Collector(Collector):
         yield GaugeMetricFamily("octowait_measure_lag_seconds", lag, self._lag())
 
     def _lag(self) -> float:
-        newest, counted = order_of(self._gate.timeline.last_id())[0], self._gate.measured.counted_to()
+        newest, counted = order_of(self._gate.timeline.last_id())[0], self._gate.metric_values.counted_to()
         counted_ms = order_of(counted)[0] if counted else self._gate.timeline.first_ms()
         return max(0, newest - counted_ms) / 1000
 
     def _octopus(self) -> Iterator[Metric]:
-        heard_at_ms = self._gate.measured.last_webhook_ms()
+        heard_at_ms = self._gate.metric_values.last_webhook_ms()
         age = GaugeMetricFamily(
             "octowait_last_webhook_age_seconds", "Since the last webhook; nothing before the first."
         )
@@ -85,7 +85,7 @@ class _Collector(Collector):
         yield GaugeMetricFamily("octowait_octopus_budget_left", left, budget.left())
         calls = CounterMetricFamily("octowait_octopus_requests", "Requests to Octopus, by kind.", labels=["kind"])
         asked = {f"{calls.name}\0{kind}": count for kind, count in budget.calls().items()}
-        for name, count in sorted(self._gate.measured.monotonic(asked).items()):
+        for name, count in sorted(self._gate.metric_values.monotonic(asked).items()):
             if name.startswith(f"{calls.name}\0"):
                 calls.add_metric([name.partition("\0")[2]], count)
         yield calls

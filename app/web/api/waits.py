@@ -119,7 +119,7 @@ def _answer(place: Place, status: int) -> Any:
     if not _wants_text():
         return wait_answer(services(), place), status
     number = place.fencing_token if place.is_granted else place.place
-    return _text(f"{place.state} {number or 0}", message_of(services(), services().foresight.with_eta(place)), status)
+    return _text(f"{place.state} {number or 0}", message_of(services(), services().estimates.with_eta(place)), status)
 
 
 def _name_in_log(place: Place) -> None:

@@ -36,7 +36,7 @@ def deliver() -> Any:
     secret = gate.settings.webhook_secret
     assert secret
     if not is_webhook_secret(request.headers.get(gate.settings.webhook_header), secret.get_secret_value()):
-        gate.tally.add(COUNTED["unauthorized"])
+        gate.metric_buffer.add(COUNTED["unauthorized"])
         raise Problem(401, "unauthorized", f"expected the webhook secret in the header {gate.settings.webhook_header}")
     body = read_body()
     try:
@@ -48,7 +48,7 @@ def deliver() -> Any:
         outcome = gate.board.deliver(event)
     except StoreError:
         gate.has_missed.set()
-        gate.tally.add(COUNTED["failed"])
+        gate.metric_buffer.add(COUNTED["failed"])
         raise
     if outcome == "unlinked":
         gate.request(CATCH_UP)
@@ -58,7 +58,7 @@ def deliver() -> Any:
     if outcome == "unresolved":
         gate.request(RESOLVE)
         outcome = "applied"
-    gate.tally.add(COUNTED[outcome])
+    gate.metric_buffer.add(COUNTED[outcome])
     return {"event": event.id, "outcome": outcome}
 
 
@@ -66,7 +66,7 @@ def _keep(body: bytes, reason: str, event_id: str | None) -> Any:
     gate = services()
     secret = gate.settings.webhook_secret
     assert secret
-    gate.tally.add(COUNTED["kept"])
+    gate.metric_buffer.add(COUNTED["kept"])
     text = redacted(body, (secret.get_secret_value(),), MOST_KEPT)
     gate.dead_deliveries.keep(body=text, reason=reason, event=event_id)
     return {"event": event_id, "outcome": "kept"}

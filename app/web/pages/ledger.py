@@ -40,5 +40,5 @@ def ledger() -> Any:
         asked=wanted.asked,
         unknown=wanted.unknown,
         now_ms=shown.window.now_ms,
-        accuracy=gate.foresight.accuracy(),
+        accuracy=gate.estimates.accuracy(),
     )
