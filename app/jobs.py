@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from app.settings import Settings
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 if TYPE_CHECKING:
     from rq import Queue
@@ -78,7 +78,7 @@ def enqueue(client: Client, settings: Settings, job: Job) -> bool:
     from rq.exceptions import DuplicateJobError
 
     urgent, other = queues_of(client, settings)
-    with translated():
+    with redis_errors():
         number = int(client.get(_round_key(settings, job)) or 0)
         try:
             (urgent if job.is_urgent else other).enqueue(
@@ -96,7 +96,7 @@ def enqueue(client: Client, settings: Settings, job: Job) -> bool:
 
 def begin_round(client: Client, settings: Settings, job: Job) -> None:
     """Let *job* be asked for once more; the first thing it does."""
-    with translated():
+    with redis_errors():
         client.incr(_round_key(settings, job))
 
 
@@ -104,7 +104,7 @@ def workers_seen(client: Client, settings: Settings) -> bool:
     """Whether a worker of the namespace has reported within `workers.run.WORKER_TTL_SECONDS` and a minute."""
     from rq import SimpleWorker
 
-    with translated():
+    with redis_errors():
         keys = SimpleWorker.all_keys(queue=queues_of(client, settings)[0])
         return bool(keys) and bool(client.exists(*keys))
 

@@ -22,7 +22,7 @@ from app.services import make_services
 from app.settings import Settings
 from app.store.connection import connect
 from app.store.errors import StoreError
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 from workers.context import Context, current
 from workers.notify import targets_of
 from workers.patient import PatientJob
@@ -127,7 +127,7 @@ def _work(context: Context) -> bool:
     """
     client = connect(context.settings.redis_url, blocking=True)
     try:
-        with translated():
+        with redis_errors():
             worker = JobWorker(
                 context,
                 queues=queues_of(client, context.settings, job_class=PatientJob),

@@ -19,7 +19,7 @@ from app.services import Services, make_services
 from app.settings import Settings
 from app.store.connection import Client
 from app.store.errors import StoreError
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 log = structlog.get_logger()
 
@@ -157,7 +157,7 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
 
 def _enqueue_due(cron: CronScheduler) -> float:
     """Do what is due; seconds until more is."""
-    with translated():
+    with redis_errors():
         cron.enqueue_jobs()
     return cron.calculate_sleep_interval()
 

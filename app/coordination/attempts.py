@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 #: Failed attempts of one address in one minute, after which it has to wait for the next minute.
 MOST_FAILURES = 20
@@ -23,7 +23,7 @@ class Attempts:
 
     def seconds_to_wait(self, address: str) -> int:
         """0 when the address may try, else how long it may not."""
-        with translated(), self._client.pipeline(transaction=True) as pipe:
+        with redis_errors(), self._client.pipeline(transaction=True) as pipe:
             pipe.get(self._key(address))
             pipe.ttl(self._key(address))
             failures, ttl = pipe.execute()
@@ -31,7 +31,7 @@ class Attempts:
 
     def failed(self, address: str) -> None:
         """Count a failure; the first one begins the minute."""
-        with translated(), self._client.pipeline(transaction=True) as pipe:
+        with redis_errors(), self._client.pipeline(transaction=True) as pipe:
             pipe.set(self._key(address), 0, nx=True, px=WINDOW)
             pipe.incr(self._key(address))
             pipe.execute()

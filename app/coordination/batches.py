@@ -7,7 +7,7 @@ from typing import Any
 
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 #: How long a batch that is over is remembered. Octopus sends again after a time-out of seconds.
 OVER_MS = 86_400_000
@@ -34,7 +34,7 @@ class Batches:
 
         What comes of a batch after it was over, complete or not, is sent again or late, and no gap.
         """
-        with translated():
+        with redis_errors():
             entries: list[Any] = self._client.zrange(self._keys.batches, 0, -1, withscores=True)
         batches: dict[tuple[str, str], list[tuple[bytes, float]]] = {}
         for member, at_ms in entries:
@@ -48,7 +48,7 @@ class Batches:
         if not over:
             return []
         known = self._note_over([batch_id for batch_id, _ in over], now_ms)
-        with translated():
+        with redis_errors():
             self._client.zrem(self._keys.batches, *(member for came in over.values() for member, _ in came))
         return [
             Gap(batch_id, len(came), int(total))
@@ -59,7 +59,7 @@ class Batches:
     def _note_over(self, batch_ids: list[str], now_ms: int) -> set[str]:
         """Remember the batches that are over; which of them were before: what comes of those is sent again."""
         key = self._keys.named("batches-over")
-        with translated():
+        with redis_errors():
             scores: list[Any] = self._client.zmscore(key, batch_ids)
             with self._client.pipeline(transaction=True) as pipe:
                 pipe.zadd(key, dict.fromkeys(batch_ids, now_ms))

@@ -17,7 +17,7 @@ from app.domain.run import MAX_PRIORITY, Run, TaskEnd
 from app.domain.status import Holder, MachinePlace, Place, State, circle_words
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import Scripts, translated
+from app.store.scripts import Scripts, redis_errors
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Board:
             if place is None or not place.is_waiting or left <= 0:
                 return place
             slice_seconds = min(left, place.run["ttl_ms"] / 2000, 45.0)
-            with translated():
+            with redis_errors():
                 self._blocking.blpop([self._keys.wake(place.task_id)], timeout=max(0.01, slice_seconds))
 
     def release(
@@ -372,19 +372,19 @@ class Board:
 
     def now_ms(self) -> int:
         """The clock of the gate: the Redis server's."""
-        with translated():
+        with redis_errors():
             seconds, micros = self._client.time()
         return int(seconds * 1000 + micros // 1000 + self.script.offset_ms)
 
     def last_webhook_ms(self) -> int | None:
         """When the last event came by webhook; None if none ever did."""
-        with translated():
+        with redis_errors():
             at_ms: Any = self._client.hget(self._keys.counters, "event_at")
         return int(at_ms) if at_ms else None
 
     def closed_since_ms(self) -> int | None:
         """Since when nobody is granted (rule 15); None while the board is open."""
-        with translated():
+        with redis_errors():
             opened, closed = self._client.hmget(self._keys.counters, ["opened_at", "closed_at"])
         return None if opened else int(closed or self.now_ms())
 
@@ -393,7 +393,7 @@ class Board:
         away until then; None while the board is open.
         """
         closed_ms = self.closed_since_ms()
-        with translated():
+        with redis_errors():
             outage: Any = self._client.hget(self._keys.counters, "outage_at")
         return closed_ms and max(closed_ms, int(outage or 0))
 
@@ -424,7 +424,7 @@ class Board:
     def waiting_children(self, family: int) -> list[str]:
         """The runs of a family that wait for more than it holds. Not a script."""
         begin = f"{family:016d}\0"
-        with translated():
+        with redis_errors():
             members: Any = self._client.zrangebylex(self._keys.children, f"[{begin}", f"({begin[:-1]}\1")
         return [member.decode()[len(begin) :] for member in members]
 

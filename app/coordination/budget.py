@@ -7,7 +7,7 @@ from typing import Any
 
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import load, translated
+from app.store.scripts import load, redis_errors
 
 #: Milliseconds in which at most so many requests go out. A second more than the minute: a request can be sent that much
 #: later than it was permitted, and the next one at once.
@@ -50,7 +50,7 @@ class Budget:
         Returns:
             0.0 for go. A caller who waits is not in a line: another can be first after the same time.
         """
-        with translated():
+        with redis_errors():
             keys = [self._permits, self._pauses[urgent], self._calls]
             longest_ms = int((MAX_URGENT_PAUSE_SECONDS if urgent else MAX_PAUSE_SECONDS) * 1000)
             _, *wait_ms = self._take(keys, [self.offset_ms, self._most[urgent], WINDOW_MS, kind, longest_ms])
@@ -60,12 +60,12 @@ class Budget:
         """Give no permits for that long, as far as such a pause may go: Octopus said so."""
         if seconds > 0:
             pauses_ms = [math.ceil(min(seconds, most) * 1000) for most in (MAX_PAUSE_SECONDS, MAX_URGENT_PAUSE_SECONDS)]
-            with translated():
+            with redis_errors():
                 self._pause([self._pauses[False], self._pauses[True]], [self.offset_ms, *pauses_ms])
 
     def left(self) -> int:
         """How many requests may go out now, by those who are urgent; 0 while Octopus wants everybody to hold back."""
-        with translated():
+        with redis_errors():
             permits: list[Any] = self._client.lrange(self._permits, 0, -1)
             paused_until: Any = self._client.get(self._pauses[True])
             seconds, micros = self._client.time()
@@ -76,6 +76,6 @@ class Budget:
 
     def calls(self) -> dict[str, int]:
         """How many requests were permitted since the store is new, by kind, e.g. ``{"tasks": 12, "events": 3}``."""
-        with translated():
+        with redis_errors():
             counts: dict[Any, Any] = self._client.hgetall(self._calls)
         return {kind.decode(): int(count) for kind, count in counts.items()}

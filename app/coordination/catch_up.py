@@ -8,7 +8,7 @@ from typing import Any
 
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 #: How long the categories of the server are remembered.
 CATEGORIES_TTL = timedelta(hours=1)
@@ -37,18 +37,18 @@ class CatchUpProgress:
 
     def categories(self) -> tuple[str, ...] | None:
         """The event categories of the server that are about runs; None if they are to be asked for."""
-        with translated():
+        with redis_errors():
             known: Any = self._client.get(self._keys.named("event-categories"))
         return tuple(json.loads(known)) if known else None
 
     def set_categories(self, categories: tuple[str, ...]) -> None:
-        with translated():
+        with redis_errors():
             self._client.set(self._keys.named("event-categories"), json.dumps(categories), ex=CATEGORIES_TTL)
 
     def _number(self, key: str) -> int:
-        with translated():
+        with redis_errors():
             return int(self._client.get(key) or 0)
 
     def _set(self, key: str, number: int) -> None:
-        with translated():
+        with redis_errors():
             self._client.set(key, number)

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 #: Milliseconds for which names of a run are looked for.
 NAMELESS_MS = 600_000
@@ -29,27 +29,27 @@ class Claims:
 
     def claim(self, name: str, lease: timedelta) -> bool:
         """Whether it is this caller's turn: nobody has claimed *name*, and it does not back off."""
-        with translated():
+        with redis_errors():
             return bool(self._client.set(self._claim(name), 1, nx=True, px=lease))
 
     def unclaim(self, name: str) -> None:
         """End the claim on what was not done after all."""
-        with translated():
+        with redis_errors():
             self._client.delete(self._claim(name))
 
     def give_back(self, name: str) -> None:
         """End the claim on what is done, or no longer to be, and forget its failures."""
-        with translated():
+        with redis_errors():
             self._client.delete(self._claim(name), self._failures(name))
 
     def put_off(self, name: str, pause: timedelta) -> None:
         """Let nobody claim *name* for *pause*."""
-        with translated():
+        with redis_errors():
             self._client.set(self._claim(name), 1, px=pause)
 
     def failed(self, name: str) -> int:
         """How often in a row *name* failed within a day of one another, this time included."""
-        with translated():
+        with redis_errors():
             with self._client.pipeline(transaction=True) as pipe:
                 pipe.incr(self._failures(name))
                 pipe.pexpire(self._failures(name), _MEMORY)
@@ -57,7 +57,7 @@ class Claims:
 
     def failures(self, names: Sequence[str]) -> list[int]:
         """How often in a row each of *names* has failed."""
-        with translated():
+        with redis_errors():
             counts: list[Any] = self._client.mget([self._failures(name) for name in names]) if names else []
         return [int(count or 0) for count in counts]
 
@@ -78,7 +78,7 @@ class UnresolvedRuns:
 
     def tasks(self) -> list[str]:
         """Their task ids, oldest first."""
-        with translated():
+        with redis_errors():
             members: list[Any] = self._client.zrange(self._keys.unresolved, 0, -1)
         return [member.decode() for member in members]
 
@@ -90,13 +90,13 @@ class UnresolvedRuns:
 
     def any(self) -> bool:
         """Whether there is something to ask: about machines, or for names."""
-        with translated():
+        with redis_errors():
             return bool(self._client.zcard(self._keys.unresolved) or self._client.zcard(self._unnamed))
 
     def gather(self, every: timedelta) -> float:
         """Seconds to wait before the next pass: 0.0 for the first in *every*, so that the rest of a burst is one."""
         key = self._keys.named("resolve-pass")
-        with translated():
+        with redis_errors():
             if self._client.set(key, 1, nx=True, px=every):
                 return 0.0
             left: Any = self._client.pttl(key)
@@ -104,12 +104,12 @@ class UnresolvedRuns:
 
     def to_name(self, task_id: str, *, now_ms: int) -> None:
         """Have names looked up for the run once all machines are known."""
-        with translated():
+        with redis_errors():
             self._client.zadd(self._unnamed, {task_id: now_ms}, nx=True)
 
     def unnamed(self, *, now_ms: int) -> list[str]:
         """The runs to look names up for, oldest first; one that got none for a while is dropped."""
-        with translated():
+        with redis_errors():
             with self._client.pipeline(transaction=True) as pipe:
                 pipe.zremrangebyscore(self._unnamed, "-inf", now_ms - NAMELESS_MS)
                 pipe.zrange(self._unnamed, 0, -1)
@@ -118,7 +118,7 @@ class UnresolvedRuns:
     def named(self, task_ids: Collection[str]) -> None:
         """Look no more names up for them."""
         if task_ids:
-            with translated():
+            with redis_errors():
                 self._client.zrem(self._unnamed, *task_ids)
 
     @property

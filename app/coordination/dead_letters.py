@@ -6,7 +6,7 @@ from typing import Any
 
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 #: Entries that stay; older ones make room.
 MOST_KEPT = 1000
@@ -21,17 +21,17 @@ class _Log:
 
     def _keep(self, fields: dict[str, str]) -> None:
         entry: Any = fields
-        with translated():
+        with redis_errors():
             self._client.xadd(self._key, entry, maxlen=MOST_KEPT, approximate=False)
 
     def forget(self, entry_id: str) -> bool:
         """Keep that entry no longer; False if it was not kept."""
-        with translated():
+        with redis_errors():
             return bool(self._client.xdel(self._key, entry_id))
 
     def all(self) -> list[dict[str, Any]]:
         """The entries, newest first: ``{"id", "at_ms", …fields}``."""
-        with translated():
+        with redis_errors():
             entries: Any = self._client.xrevrange(self._key)
         return [
             {"id": i.decode(), "at_ms": int(i.split(b"-")[0]), **{k.decode(): v.decode() for k, v in fields.items()}}
@@ -39,7 +39,7 @@ class _Log:
         ]
 
     def count(self) -> int:
-        with translated():
+        with redis_errors():
             return int(self._client.xlen(self._key))
 
 

@@ -6,7 +6,7 @@ import uuid
 from datetime import timedelta
 
 from app.store.connection import Client
-from app.store.scripts import load, translated
+from app.store.scripts import load, redis_errors
 
 
 class LeaderLock:
@@ -23,11 +23,11 @@ class LeaderLock:
     def hold(self) -> bool:
         """Take the lock or prolong it; False while another has it."""
         ttl_ms = self._ttl // timedelta(milliseconds=1)
-        with translated():
+        with redis_errors():
             is_renewed = self._renew([self._key], [self._token, ttl_ms])[0] == b"renewed"
             return is_renewed or bool(self._client.set(self._key, self._token, nx=True, px=self._ttl))
 
     def release(self) -> None:
         """Give the lock back, so that the next need not wait until it expires."""
-        with translated():
+        with redis_errors():
             self._release([self._key], [self._token])

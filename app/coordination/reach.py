@@ -10,7 +10,7 @@ import structlog
 
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import Scripts, translated
+from app.store.scripts import Scripts, redis_errors
 
 log = structlog.get_logger()
 
@@ -59,14 +59,14 @@ class Reach:
         Source: lua/reachable.lua.
         """
         # One look for each request, of which there are few; hardly ever there is more to do.
-        with translated():
+        with redis_errors():
             is_in_doubt = self._client.hexists(self._counters, "octopus_since")
         if is_in_doubt and self._script("reachable")[0] == b"told":
             log.warning("Octopus answers again")
 
     def unreachable(self) -> Unreachable | None:
         """The state once people were told of it; None while Octopus answers, or has failed for a moment only."""
-        with translated():
+        with redis_errors():
             found: list[Any] = self._client.hmget(
                 self._counters, "octopus_told", "octopus_since", "octopus_why", "octopus_failures", "octopus_asked"
             )

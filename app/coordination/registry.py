@@ -8,7 +8,7 @@ from typing import Any
 
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 
 class Registry:
@@ -29,7 +29,7 @@ class Registry:
 
     def machine_named(self, text: str) -> str | None:
         """The id of the machine whose id or whose name this is, whatever its case; None if there is none."""
-        with translated():
+        with redis_errors():
             raws: Any = self._client.hvals(self._keys.machines)
         wanted, machines = text.lower(), [json.loads(raw) for raw in raws]
         for field in ("id", "name"):
@@ -40,6 +40,6 @@ class Registry:
 
     def _values(self, key: str, ids: Iterable[str]) -> dict[str, Any]:
         wanted = sorted({name.lower() for name in ids})
-        with translated():
+        with redis_errors():
             raws: Any = self._client.hmget(key, wanted) if wanted else []
         return {name: json.loads(raw) for name, raw in zip(wanted, raws, strict=True) if raw}

@@ -12,7 +12,7 @@ from app.coordination.board import holder, info_of
 from app.domain.status import Described, Holder
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def count(client: Client, keys: Keys) -> Counts:
     Raises:
         StoreError: Redis could not do it.
     """
-    with translated(), client.pipeline(transaction=True) as pipe:
+    with redis_errors(), client.pipeline(transaction=True) as pipe:
         pipe.zrange(keys.lines, 0, -1)
         pipe.zrange(keys.holders, 0, -1)
         pipe.hlen(keys.machines)
@@ -133,7 +133,7 @@ def take(client: Client, keys: Keys, *, offset_ms: int = 0) -> Snapshot:
     Raises:
         StoreError: Redis could not do it.
     """
-    with translated():
+    with redis_errors():
         with client.pipeline(transaction=True) as pipe:
             pipe.time()
             pipe.hgetall(keys.machines)

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 
 class TrackedRuns:
@@ -19,25 +19,25 @@ class TrackedRuns:
 
     def tasks(self) -> list[str]:
         """The task ids of all that hold or wait; those that hold first. Costs what there are."""
-        with translated():
+        with redis_errors():
             members: list[Any] = self._client.zrange(self._keys.holders, 0, -1)
             members += self._client.zrange(self._keys.lines, 0, -1)
         tasks = (member.decode().rpartition("\0")[2] for member in members)
         return list(dict.fromkeys(task for task in tasks if task))
 
     def somebody_waits(self) -> bool:
-        with translated():
+        with redis_errors():
             return bool(self._client.zcard(self._keys.lines))
 
     def due_resumes(self, now_ms: int) -> list[str]:
         """Parked runs whose intervention is to be answered now, the longest due first."""
-        with translated():
+        with redis_errors():
             members: list[Any] = self._client.zrangebyscore(self._keys.resumes, "-inf", now_ms)
         return [member.decode() for member in members]
 
     def is_to_be_resumed(self, task_id: str) -> bool:
         """Whether the parked run's intervention is to be answered, now or later. *task_id* is as Octopus writes it."""
-        with translated():
+        with redis_errors():
             return self._client.zscore(self._keys.resumes, task_id) is not None
 
     def in_turn(self, names: Collection[str], most: int) -> list[str]:
@@ -50,7 +50,7 @@ class TrackedRuns:
         """*names* in the order in which they took their turns, so that each has one whatever their number."""
         if not names:
             return []
-        with translated():
+        with redis_errors():
             taken: list[Any] = self._client.zmscore(self._keys.named("asked"), list(names))
         return [name for name, _ in sorted(zip(names, taken, strict=True), key=lambda pair: pair[1] or 0)]
 
@@ -59,7 +59,7 @@ class TrackedRuns:
         if not names:
             return
         key = self._keys.named("asked")
-        with translated():
+        with redis_errors():
             seconds, micros = self._client.time()
             with self._client.pipeline(transaction=True) as pipe:
                 pipe.zadd(key, {name: seconds * 1_000_000 + micros for name in names})

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 #: Pauses after the first refusal of a space and at most, doubled in between: what Octopus hides it hides for long, and
 #: a proxy that answers for it while it starts does so for seconds.
@@ -50,18 +50,18 @@ class Unseen:
         """These can be looked after, or need not be any more."""
         fields = [task_id.lower() for task_id in task_ids]
         if fields:
-            with translated():
+            with redis_errors():
                 self._client.hdel(self._runs, *fields)
 
     def why(self, task_id: str) -> str | None:
         """Why the run cannot be looked after; None if it can, as far as anybody knows."""
-        with translated():
+        with redis_errors():
             kept: Any = self._client.hget(self._runs, task_id.lower())
         return UnseenRun(**json.loads(kept)).why if kept else None
 
     def runs(self) -> list[UnseenRun]:
         """Those that cannot be looked after, longest so first."""
-        with translated():
+        with redis_errors():
             kept: dict[Any, Any] = self._client.hgetall(self._runs)
         return sorted((UnseenRun(**json.loads(each)) for each in kept.values()), key=lambda run: run.since_ms)
 
@@ -75,7 +75,7 @@ class Unseen:
 
     def show(self, space_id: str) -> bool:
         """Octopus answers for the space; whether it did not before."""
-        with translated():
+        with redis_errors():
             return bool(self._client.hdel(self._spaces, space_id.lower()))
 
     def why_hidden(self, space_id: str, now_ms: int) -> str | None:
@@ -84,12 +84,12 @@ class Unseen:
         return kept["why"] if kept and kept["until_ms"] > now_ms else None
 
     def _read(self, space_id: str) -> Any:
-        with translated():
+        with redis_errors():
             kept: Any = self._client.hget(self._spaces, space_id.lower())
         return json.loads(kept) if kept else None
 
     def _write(self, key: str, field: str | None = None, value: Any = None) -> None:
-        with translated(), self._client.pipeline(transaction=True) as pipe:
+        with redis_errors(), self._client.pipeline(transaction=True) as pipe:
             if field is not None:
                 pipe.hset(key, field.lower(), json.dumps(value))
             pipe.pexpire(key, _MEMORY)

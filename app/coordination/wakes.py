@@ -11,7 +11,7 @@ import structlog
 from app.store.connection import Client
 from app.store.errors import StoreError
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 log = structlog.get_logger()
 
@@ -82,7 +82,7 @@ class Wakes:
         pause = 0.05
         while not self.is_closed:
             try:
-                with translated():
+                with redis_errors():
                     for message in self._messages():
                         pause = 0.05
                         if message["type"] == "message":

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from app.store.connection import Client
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 #: A transaction of redis-py: its commands are answered at once before ``multi()``, and queued behind it.
 Transaction = Any
@@ -24,7 +24,7 @@ class Cursor:
 
     def value(self) -> bytes:
         """Where the follower stands."""
-        with translated():
+        with redis_errors():
             return self._client.get(self._key) or b""  # type: ignore[return-value]
 
     def advance(self, seen: bytes, to: bytes, write: Callable[[Transaction], object], *watched: str) -> bool:
@@ -40,5 +40,5 @@ class Cursor:
                 transaction.set(self._key, to)
             return is_ours
 
-        with translated():
+        with redis_errors():
             return bool(self._client.transaction(step, self._key, *watched, value_from_callable=True))

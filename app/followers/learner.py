@@ -31,7 +31,7 @@ from app.history.intervals import CHECKPOINT_EVERY, CHECKPOINTS, HEAD, PER_PRESE
 from app.history.timeline import Timeline
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 #: The newest durations that are kept of each kind of run.
 SAMPLE = 50
@@ -154,7 +154,7 @@ class Learner:
 
     def _forget(self, replay: Replay) -> None:
         """Remove predictions and durations beyond their limits."""
-        with translated():
+        with redis_errors():
             if int(self._client.hlen(self._keys.named(PREDICTIONS))) > MOST_PREDICTIONS // 2:
                 self._forget_predictions(replay)
             if int(self._client.hlen(self._keys.named(DURATIONS))) > MOST_KINDS:

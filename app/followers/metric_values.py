@@ -12,7 +12,7 @@ from app.followers.cursor import Cursor, Transaction
 from app.store.connection import Client
 from app.store.errors import StoreError
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 #: Milliseconds after which a process that has not said how many requests it blocks is gone.
 SILENT_MS = 10_000
@@ -39,7 +39,7 @@ class MetricValues:
         """The times (ms) since when those of *machines* (lower-case ids) are free that are known to be."""
         if not machines:
             return {}
-        with translated():
+        with redis_errors():
             found: list[Any] = self._client.hmget(self._freed, machines)
         return {machine: int(ms) for machine, ms in zip(machines, found, strict=True) if ms}
 
@@ -60,14 +60,14 @@ class MetricValues:
 
     def add(self, increments: Mapping[str, int]) -> None:
         """Add increments that come from no record."""
-        with translated(), self._client.pipeline(transaction=True) as pipe:
+        with redis_errors(), self._client.pipeline(transaction=True) as pipe:
             for name, amount in increments.items():
                 pipe.hincrby(self._values, name, amount)
             pipe.execute()
 
     def values(self) -> dict[str, int]:
         """All fields, none lower than this process has reported before."""
-        with translated(), self._client.pipeline(transaction=True) as pipe:
+        with redis_errors(), self._client.pipeline(transaction=True) as pipe:
             pipe.set(self._birth, uuid.uuid4().hex, nx=True)
             pipe.get(self._birth)
             pipe.hgetall(self._values)
@@ -87,19 +87,19 @@ class MetricValues:
 
     def last_webhook_ms(self) -> int | None:
         """The time of the last webhook of Octopus; None if none has come."""
-        with translated():
+        with redis_errors():
             raw: Any = self._client.hget(self._counters, "event_at")
         return int(raw) if raw else None
 
     def publish_blocked(self, process: str, blocked: int) -> None:
         """Store the number of requests that block in a process."""
-        with translated():
+        with redis_errors():
             seconds, micros = self._client.time()
             self._client.hset(self._blocked, process, f"{blocked} {seconds * 1000 + micros // 1000}")
 
     def blocked(self) -> int:
         """The number of requests that block in all processes; silent processes do not count."""
-        with translated():
+        with redis_errors():
             (seconds, _), said = self._client.time(), self._client.hgetall(self._blocked)
             facts = {process: [int(part) for part in raw.split()] for process, raw in said.items()}
             gone = [process for process, (_, at_ms) in facts.items() if at_ms < seconds * 1000 - SILENT_MS]

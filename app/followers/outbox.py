@@ -15,7 +15,7 @@ from typing import Any
 from app.followers.cursor import Cursor, Transaction
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Outbox:
 
     def begin(self, last_id: str, now_ms: int) -> tuple[str, int]:
         """The cursor, and the time since when notifications are sent: *last_id* and now, the first time."""
-        with translated(), self._client.pipeline(transaction=True) as pipe:
+        with redis_errors(), self._client.pipeline(transaction=True) as pipe:
             pipe.set(self._place, last_id, nx=True)
             pipe.set(self._since, now_ms, nx=True)
             pipe.mget(self._place, self._since)
@@ -53,12 +53,12 @@ class Outbox:
 
     def end(self) -> None:
         """Remove the cursor and all entries: notifications that are switched on again begin with what happens then."""
-        with translated():
+        with redis_errors():
             self._client.delete(self._place, self._since, self._due, self._box, self._tries)
 
     def is_idle(self, last_id: str, now_ms: int) -> bool:
         """Whether there is no new record, no due entry and no waiter."""
-        with translated(), self._client.pipeline(transaction=False) as pipe:
+        with redis_errors(), self._client.pipeline(transaction=False) as pipe:
             pipe.get(self._place)
             pipe.zcount(self._due, "-inf", now_ms)
             pipe.zcard(self._lines)
@@ -92,7 +92,7 @@ class Outbox:
 
         if seen:
             return self._cursor.advance(seen.encode(), to.encode(), write, *fresh)
-        with translated():
+        with redis_errors():
             self._client.transaction(write, *fresh)
         return True
 
@@ -108,7 +108,7 @@ class Outbox:
                 transaction.hget(self._box, member[:12])
                 transaction.hincrby(self._tries, member, 1)
 
-        with translated():
+        with redis_errors():
             answers: Any = self._client.transaction(write, self._due)
         return OutboxEntry(due[0].decode(), json.loads(answers[1] or "{}"), answers[2]) if due else None
 
@@ -124,17 +124,17 @@ class Outbox:
             if same in ([], [entry.member.encode()]):
                 transaction.hdel(self._box, number)
 
-        with translated():
+        with redis_errors():
             self._client.transaction(write, self._due)
 
     def postpone(self, entry: OutboxEntry, until_ms: int) -> None:
         """Make the entry due at *until_ms*."""
-        with translated():
+        with redis_errors():
             self._client.zadd(self._due, {entry.member: until_ms}, xx=True)
 
     def unnotified(self, causes: Collection[str]) -> set[str]:
         """The *causes* without a notification, or whose last one was so long ago that another may be sent."""
-        with translated():
+        with redis_errors():
             told: Any = self._client.mget([self._told + cause.lower() for cause in causes]) if causes else []
         return {cause for cause, was_told in zip(causes, told, strict=True) if not was_told}
 
@@ -143,7 +143,7 @@ class Outbox:
 
         Costs what there are waiters.
         """
-        with translated():
+        with redis_errors():
             members: list[Any] = self._client.zrange(self._lines, 0, -1)
             tasks = list(dict.fromkeys(member.decode().rpartition("\0")[2] for member in members))
             found: list[Any] = self._client.hmget(self._runs, [task.lower() for task in tasks]) if tasks else []

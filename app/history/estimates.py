@@ -43,7 +43,7 @@ from app.history.durations import (
 from app.store.connection import Client
 from app.store.errors import StoreError
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 #: Seconds after which the durations, and what a run wants, are read again.
 DURATIONS_SECONDS, KIND_SECONDS = 5.0, 60.0
@@ -117,7 +117,7 @@ class Estimates:
 
     def accuracy(self) -> dict[str, Any]:
         """The accuracy of ETAs: in all, and by ISO week."""
-        with translated():
+        with redis_errors():
             kept: Any = self._client.hgetall(self._keys.named(ACCURACY))
         weeks: dict[str, dict[str, int]] = {}
         total: dict[str, int] = {}
@@ -233,7 +233,7 @@ class Estimates:
         if now - self._read_at < DURATIONS_SECONDS:
             return
         self._read_at = now
-        with translated():
+        with redis_errors():
             version: Any = self._client.get(self._keys.named(VERSION))
             if version != self._version:
                 raw: Any = self._client.hgetall(self._keys.named(DURATIONS))
@@ -252,7 +252,7 @@ class Estimates:
             if len(self._kinds) >= MOST_KINDS:
                 self._kinds.clear()
                 missing = wanted
-            with translated():
+            with redis_errors():
                 raws: Any = self._client.hmget(self._keys.runs, [task.lower() for task in missing])
             for task, raw in zip(missing, raws, strict=True):
                 self._kinds[task] = (now, _kind(json.loads(raw) if raw else {}))
@@ -263,7 +263,7 @@ class Estimates:
         assert place.eta_ms
         name = self._keys.named(PREDICTIONS)
         field = prediction_field(place.task_id, place.run["requested_at_ms"])
-        with translated(), self._client.pipeline(transaction=False) as pipe:
+        with redis_errors(), self._client.pipeline(transaction=False) as pipe:
             pipe.hset(name, field, str(Prediction(place.eta_ms)))
             pipe.hlen(name)
             _, count = pipe.execute()

@@ -21,7 +21,7 @@ from app.history.timeline import Timeline
 from app.store.connection import Client
 from app.store.fairness import in_turns
 from app.store.keys import Keys
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 #: Records between two checkpoints.
 CHECKPOINT_EVERY = 5_000
@@ -88,7 +88,7 @@ class Past:
 
     def now_ms(self) -> int:
         """The Redis server's clock."""
-        with translated():
+        with redis_errors():
             seconds, micros = self._client.time()
         return int(seconds * 1000 + micros // 1000)
 
@@ -179,7 +179,7 @@ class Past:
 
     def head(self) -> Checkpoint:
         """The newest checkpoint."""
-        with translated():
+        with redis_errors():
             raw: Any = self._client.get(self._keys.named(HEAD))
         return Checkpoint.unpacked(raw)
 
@@ -190,7 +190,7 @@ class Past:
         """
         found = self.head()
         if order_of(found.id)[0] >= before_ms:
-            with translated():
+            with redis_errors():
                 kept: Any = self._client.xrevrange(
                     self._keys.named(CHECKPOINTS), f"({max(before_ms, 1)}-0", "-", count=1
                 )  # fmt: skip

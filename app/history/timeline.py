@@ -13,7 +13,7 @@ from app.history.archive.files import ARCHIVED, Archive
 from app.history.records import Entry, Stored
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import load, translated
+from app.store.scripts import load, redis_errors
 
 #: Records read from Redis at once; a page or a stream is built from such chunks, at constant memory.
 CHUNK = 500
@@ -86,7 +86,7 @@ class Timeline:
 
         Those of a run are looked for in the archive too; of the others it is what the stream still has.
         """
-        with translated():
+        with redis_errors():
             if wanted.task_id is not None:
                 stamps: Any = self._client.lrange(self._index(wanted), -limit, -1)
             else:
@@ -99,19 +99,19 @@ class Timeline:
 
     def last_id(self) -> str:
         """The id of the newest record, ``0-0`` if there is none."""
-        with translated():
+        with redis_errors():
             last: Any = self._client.xrevrange(self._keys.timeline, count=1)
         return last[0][0].decode() if last else "0-0"
 
     def first_ms(self) -> int:
         """The time of the oldest record in Redis, 0 if there is none."""
-        with translated():
+        with redis_errors():
             first: Any = self._client.xrange(self._keys.timeline, count=1)
         return order_of(first[0][0].decode())[0] if first else 0
 
     def unread_until_ms(self) -> int | None:
         """Up to when records are in an archive of which this process has not the files; None if there are none."""
-        with translated():
+        with redis_errors():
             raw: Any = self._client.get(self._keys.named(ARCHIVED))
         if not raw:
             return None
@@ -120,7 +120,7 @@ class Timeline:
 
     def follow(self, blocking: Client, after: str, *, block_ms: int) -> list[Record]:
         """The records behind *after*; blocks until there is one, at most *block_ms*."""
-        with translated():
+        with redis_errors():
             answer: Any = blocking.xread({self._keys.timeline: after}, count=CHUNK, block=block_ms)
         if not answer:
             return []
@@ -132,7 +132,7 @@ class Timeline:
         index = self._index(wanted)
         if index in (self._keys.timeline, self._keys.index("run", wanted.task_id or "")):
             return index
-        with translated(), self._client.pipeline(transaction=False) as pipe:
+        with redis_errors(), self._client.pipeline(transaction=False) as pipe:
             pipe.xlen(index)
             pipe.xlen(self._keys.timeline)
             some, everything = pipe.execute()
@@ -189,7 +189,7 @@ class Timeline:
         else:
             start = f"({at[0]}-{at[1]}" if at[1] >= 0 else str(max(0, at[0]))
             end = f"({wanted.to_ms}-0" if wanted.to_ms is not None else "+"
-            with translated():
+            with redis_errors():
                 entries: Any = self._client.xrange(source, start, end, count=size)
             if source == self._keys.timeline:
                 return [(stored.id, stored) for stored in itertools.starmap(Stored, entries)]
@@ -198,7 +198,7 @@ class Timeline:
 
     def _of_run(self, source: str, wanted: Filter, at: Order) -> list[bytes]:
         """The same of a run, whose few record ids are a list."""
-        with translated():
+        with redis_errors():
             stamps: Any = self._client.lrange(source, 0, -1)
         last = (wanted.to_ms, -1) if wanted.to_ms is not None else (sys.maxsize, 0)
         return [stamp for stamp in stamps if at < order_of(stamp.decode()) <= last]
@@ -207,7 +207,7 @@ class Timeline:
         """The records of those ids; None for one that has been trimmed."""
         found: list[Stored | None] = []
         for begin in range(0, len(stamps), LOOKED_UP):
-            with translated():
+            with redis_errors():
                 ids = [stamp.decode() for stamp in stamps[begin : begin + LOOKED_UP]]
                 _, *answers = self._find_records([self._keys.timeline], [json.dumps(ids)])
             found += [_stored(*answer[0]) if answer else None for answer in answers]

@@ -8,7 +8,7 @@ from typing import Any
 import redis
 
 from app.store.connection import Client
-from app.store.scripts import translated
+from app.store.scripts import redis_errors
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def read_condition(client: Client) -> Condition:
     Raises:
         StoreError: Redis does not answer.
     """
-    with translated():
+    with redis_errors():
         info: dict[str, Any] = client.info()
     settings = _configuration(client)
     return Condition(
@@ -54,7 +54,7 @@ def _configuration(client: Client) -> dict[str, str]:
     except redis.ResponseError:
         return {}
     except redis.RedisError:
-        with translated():
+        with redis_errors():
             raise
     return {_text(name): _text(value) for name, value in found.items()}
 

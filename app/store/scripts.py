@@ -67,7 +67,7 @@ def load(client: Client, room: str, verb: str) -> Script:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def redis_errors() -> Iterator[None]:
     """Redis errors as ours.
 
     Raises:
@@ -99,7 +99,7 @@ class Scripts:
         """The answer of ``coordination/lua/<name>.lua``: a list that starts with a word, text as bytes.
 
         Raises:
-            StoreError: as `translated` says.
+            StoreError: as `redis_errors` says.
         """
         answer = self._call(name, args)
         return answer if answer[0] != b"due" else self._call(name, args, with_expiry=True)
@@ -109,6 +109,6 @@ class Scripts:
         if script is None:
             script = self._client.register_script(source("coordination", name, with_expiry=with_expiry))
             self._scripts[name, with_expiry] = script
-        with translated():
+        with redis_errors():
             answer: Sequence[Any] = script(self._keys, [self.offset_ms, *args])
         return answer

@@ -17,7 +17,7 @@ from app.history.records import Stored, Written
 from app.store.connection import Client
 from app.store.errors import ArchiveError
 from app.store.keys import Keys
-from app.store.scripts import load, translated
+from app.store.scripts import load, redis_errors
 
 log = structlog.get_logger()
 
@@ -69,7 +69,7 @@ class Retention:
                 return None
             manifest = self._write(first)
         touched, steps = self._compare(manifest)
-        with translated():
+        with redis_errors():
             self._client.set(self._head_key, json.dumps(asdict(manifest)))
         self._trim(touched, steps)
         log.info("archive: a day was moved", day=manifest.day, records=manifest.count)
@@ -77,17 +77,17 @@ class Retention:
 
     def head(self) -> Manifest | None:
         """How the archive ended when it was last written; None if it never was."""
-        with translated():
+        with redis_errors():
             raw: Any = self._client.get(self._head_key)
         return Manifest(**json.loads(raw)) if raw else None
 
     def begin_anew(self) -> None:
         """Expect nothing of what is in the directory: its files were lost."""
-        with translated():
+        with redis_errors():
             self._client.delete(self._head_key)
 
     def _first(self) -> str | None:
-        with translated():
+        with redis_errors():
             entries: Any = self._client.xrange(self._keys.timeline, count=1)
         return entries[0][0].decode() if entries else None
 
@@ -124,7 +124,7 @@ class Retention:
         """The records of the stream up to *end*, oldest first."""
         start = "-"
         while True:
-            with translated():
+            with redis_errors():
                 entries: Any = self._client.xrange(self._keys.timeline, start, end, count=CHUNK)
             for stamp, fields in entries:
                 yield Stored(stamp, fields)
@@ -174,6 +174,6 @@ class Retention:
         for key in (*sorted(touched), self._keys.timeline):
             # The stream itself stays when it is empty, since it knows its last id.
             may_go = "0" if key == self._keys.timeline else "1"
-            with translated():
+            with redis_errors():
                 for stamp in steps:
                     self._trim_stream([key], [stamp, may_go])
