@@ -28,13 +28,13 @@ def wait_for_grant(gate: Gate, task_id: str, body: dict[str, Any], *, say: Say) 
     """
     deadline = time.monotonic() + body["timeout_seconds"]
     answer = _join(gate, task_id, body)
-    said = ""
+    news = ""
     pause = 0.2
     while answer["state"] in ("waiting", "expired"):
-        # How long it has been so is no news.
-        news = answer["message"].rpartition(" for ")[0] or answer["message"]
-        if news != said:
-            said = news
+        # An octowait of before has no word for it.
+        word = answer.get("news", answer["message"])
+        if word != news:
+            news = word
             say(answer["message"])
         try:
             answer = _join(gate, task_id, body) if answer["state"] == "expired" else _block(gate, task_id)
@@ -45,7 +45,7 @@ def wait_for_grant(gate: Gate, task_id: str, body: dict[str, Any], *, say: Say) 
             say(f"{error}; asking again in {pause:.1f} s")
             time.sleep(pause)
             pause = min(10.0, pause * 2)
-            answer = {"state": "expired", "message": "Asking again."}
+            answer = {"state": "expired", "message": "Asking again.", "news": "asking"}
     return answer
 
 

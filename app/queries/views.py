@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.coordination.snapshot import Machine, Snapshot, Waiter
+from app.domain.news import news_of
 from app.domain.records import Filter, Record
 from app.domain.status import MachinePlace, Place, State
 from app.services import Services
@@ -42,6 +43,10 @@ class WaitAnswer:
     def fencing_token(self) -> int | None:
         """That of a former grant is nothing to work with."""
         return self.run.fencing_token if self.run.is_granted else None
+
+    @property
+    def news(self) -> str:
+        return news_of(self.run)
 
 
 def wait_answer(gate: Services, place: Place) -> WaitAnswer:

@@ -10,6 +10,7 @@ from typing import Any
 from flask import render_template, request
 
 from app.coordination.snapshot import Machine, Snapshot
+from app.domain.news import in_the_way
 from app.domain.status import Described, Place, name_of
 from app.queries.etas import eta_of
 from app.queries.views import waiting_places
@@ -135,8 +136,7 @@ def _waiting(gate: Services, snapshot: Snapshot, asked: Asked) -> list[dict[str,
 
 def _blocker(place: Place) -> dict[str, Any]:
     """Where the wait of a run is longest, and who is in its way there."""
-    worst = max(place.machines, key=lambda machine: (machine.place, bool(machine.holders)))
-    held = worst if worst.holders else next((machine for machine in place.machines if machine.holders), None)
+    worst, held = in_the_way(place)
     return {
         "machine": worst,
         "more": len(place.machines) - 1,

@@ -80,6 +80,7 @@ class Wait(BaseModel):
     reason: str | None
     wake_key: str
     message: str
+    news: Annotated[str, Field(description="Another word when `message` says something new, not when time passes.")]
 
 
 class Waits(BaseModel):

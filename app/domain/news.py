@@ -1,0 +1,27 @@
+"""What a waiter has been told already: a word that changes only when there is something new to tell."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from app.domain.status import MachinePlace, Place
+
+
+def in_the_way(place: Place) -> tuple[MachinePlace, MachinePlace | None]:
+    """The machine where a wait is longest, and the one of whose holder the waiter is told, there or elsewhere."""
+    worst = max(place.machines, key=lambda machine: (machine.place, bool(machine.holders)))
+    return worst, worst if worst.holders else next((other for other in place.machines if other.holders), None)
+
+
+def news_of(place: Place) -> str:
+    """A word for what `Place.message` says: state, place, machine, holder and who is next.
+
+    It stays the same while only time passes, and while only what is expected changes.
+    """
+    facts: list[object] = [str(place.state), place.reason]
+    if place.is_waiting and place.machines:
+        worst, held = in_the_way(place)
+        holder = held.holders[0] if held else None
+        facts += [worst.id, worst.place, len(place.machines), held and held.id, worst.ahead[:1]]
+        facts += [holder and (holder.kind, holder.label, holder.paused)]
+    return blake2b(repr(facts).encode("utf-8", "replace"), digest_size=6).hexdigest()
