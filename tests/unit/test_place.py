@@ -130,3 +130,16 @@ def test_states_of_the_contract():
     assert {str(s) for s in WAIT_STATES} == {
         "waiting", "granted", "released", "left", "expired", "timed_out", "refused",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("info", "title"),
+    [
+        ({}, ""),
+        (API, "Api 2.0.1 to Production"),
+        ({"environment": {"name": "Production (EU)"}}, "to Production (EU)"),
+        ({"project": {"name": "(old) Api"}, "release": {"id": "Releases-9"}}, "(old) Api Releases-9"),
+    ],
+)
+def test_brackets_in_a_name_stay_in_the_title(info, title):
+    assert a_holder(info=info).title == title
