@@ -179,7 +179,7 @@ def test_server_that_asks_for_days_is_asked_again_within_a_minute(board, httpser
 
     resolve_all(context)
 
-    left_ms = board.client.pttl(board.keys.named("resolving:servertasks-4711"))
+    left_ms = board.client.pttl(board.keys.named("resolving:", "servertasks-4711"))
     assert 0 < left_ms <= 60_000
 
 
@@ -376,12 +376,12 @@ def test_hopeless_run_is_not_hammered(board, octopus, context, make_impatient):
     for _ in range(5):
         resolve_all(context)
     assert octopus.asked(f"tasks/{TASK}") == 1
-    first = context.board.client.pttl(board.keys.named("resolving:servertasks-4711"))
+    first = context.board.client.pttl(board.keys.named("resolving:", "servertasks-4711"))
     make_impatient()
     resolve_all(context)
 
     assert octopus.asked(f"tasks/{TASK}") == 2
-    assert context.board.client.pttl(board.keys.named("resolving:servertasks-4711")) > first + 30_000
+    assert context.board.client.pttl(board.keys.named("resolving:", "servertasks-4711")) > first + 30_000
 
 
 def test_absent_octopus_keeps_it_for_later(board, octopus, context, make_context, make_impatient, a_run):
@@ -392,7 +392,7 @@ def test_absent_octopus_keeps_it_for_later(board, octopus, context, make_context
 
     resolve_all(make_context("http://127.0.0.1:1"))
     assert context.unresolved.tasks() == [TASK]
-    assert context.board.client.pttl(board.keys.named("resolving:servertasks-4711")) <= 5_000
+    assert context.board.client.pttl(board.keys.named("resolving:", "servertasks-4711")) <= 5_000
     make_impatient()
     resolve_all(context)
 
@@ -419,7 +419,7 @@ def test_pause_that_octopus_asks_for_is_kept_up_to_a_minute(board, octopus, cont
 
     resolve_all(context)
 
-    assert 50_000 < context.board.client.pttl(board.keys.named("resolving:servertasks-4711")) <= 60_000
+    assert 50_000 < context.board.client.pttl(board.keys.named("resolving:", "servertasks-4711")) <= 60_000
 
 
 def test_run_that_another_worker_asks_about_is_left_to_it(board, octopus, context):

@@ -78,7 +78,7 @@ def machines_of(board: Board, task: int = 1) -> set[str]:
 
 def pause_of(board: Board, task: int = 1) -> int:
     """Seconds until the run is asked about again."""
-    return round(board.client.pttl(board.keys.named(f"resolving:servertasks-{task}")) / 1000)
+    return round(board.client.pttl(board.keys.named("resolving:", f"servertasks-{task}")) / 1000)
 
 
 def test_runbook_run_of_a_tenant_uses_the_machines_of_that_tenant(board, octopus, context, starts):

@@ -29,7 +29,7 @@ def test_board_stays_closed_for_a_run_whose_machines_octopus_will_not_tell(empty
     for _ in range(2):
         assert not rebuilds(context, client=client)
         # A minute later it is asked about again; Redis itself ends these keys.
-        assert empty.client.delete(*empty.client.keys(f"{empty.keys.named('resolving:rebuild-')}*")) == 1
+        assert empty.client.delete(*empty.client.keys(f"{empty.keys.named('resolving:', 'rebuild-')}*")) == 1
 
     assert empty.closed_since_ms()
     assert state(empty, other) == "observed"

@@ -15,7 +15,7 @@ from app.domain.run import Run
 from app.jobs import queues_of
 from app.store.connection import connect
 from app.store.persistence import read_condition
-from tests.integration.doctor.helpers import ERROR, GOOD, OK, UNKNOWN, WARNING, deliver, found, levels
+from tests.integration.doctor.helpers import ERROR, GOOD, OK, UNKNOWN, WARNING, deliver, found, levels, post
 
 
 def test_octowait_that_is_not_there(case):
@@ -97,7 +97,7 @@ def test_condition_of_a_server_that_may_not_be_configured(redis_url):
 def test_kept_deliveries(case):
     assert levels(on_octowait.kept_deliveries, case) == {"kept_deliveries": OK}
 
-    case.gate.call("POST", "/webhooks/octopus", body=b"no JSON")
+    post(case, b"no JSON")
     assert levels(on_octowait.kept_deliveries, case) == {"kept_deliveries": WARNING}
 
 
