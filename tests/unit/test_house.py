@@ -32,7 +32,7 @@ FLOORS: dict[str, set[str]] = {
     "jobs": {"settings", "store"},
     "octopus": {"domain", "settings"},
     "provision": {"domain", "octopus", "settings"},
-    "queries": {"coordination", "domain", "services", "store"},
+    "queries": {"coordination", "domain", "services"},
     "services": {"coordination", "domain", "followers", "history", "jobs", "octopus", "settings", "store"},
     "settings": {"domain"},
     "web": {
