@@ -48,6 +48,9 @@ HOMES = {"flask": {"web"}, "redis": {"store"}, "requests": {"octopus"}, "rq": {"
 #: ``file: library`` or ``file: package`` that break a rule.
 EXCEPTIONS: set[str] = set()
 
+#: Names of classes that two modules use.
+CLASS_NAMES_TWICE: set[str] = {"Names"}
+
 FILES = sorted(path for room in ("app", "workers") for path in (ROOT / room).rglob("*.py"))
 
 
@@ -119,3 +122,10 @@ def test_scripts_are_part_of_their_packages():
     }
 
     assert set((ROOT / "app").rglob("*.lua")) <= shipped
+
+
+def test_no_class_name_is_used_twice():
+    classes = [node.name for path in FILES for node in ast.walk(ast.parse(path.read_text()))
+               if isinstance(node, ast.ClassDef)]  # fmt: skip
+
+    assert {name for name in classes if classes.count(name) > 1} <= CLASS_NAMES_TWICE

@@ -2,7 +2,7 @@ import pytest
 
 from app.domain.status import WAIT_STATES, Holder, MachinePlace, Place, State
 from app.queries.views import WaitAnswer
-from app.web.api.schemas.waits import Wait
+from app.web.api.schemas.waits import WaitModel
 
 MINUTE = 60_000
 NOW = 1_800_000_000_000
@@ -26,7 +26,7 @@ def a_place(*machines, state=State.WAITING, **run):
 
 def shown(place):
     answer = WaitAnswer(place, place.message, "octowait:{d}:wake:x")
-    return Wait.model_validate(answer, from_attributes=True)
+    return WaitModel.model_validate(answer, from_attributes=True)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from app.web.api.schemas.admin import (
     Forgotten,
     Kept,
     RebuildRequest,
-    Rebuilt,
+    RebuiltModel,
     Requested,
 )
 from app.web.api.timeline import STREAM_ID
@@ -36,7 +36,7 @@ def catch_up(caller: Token) -> Any:
     return {"outcome": "requested"}
 
 
-@api.route("POST", "/api/rebuild", role="admin", body=RebuildRequest, answers={202: Rebuilt}, errors=(409,))
+@api.route("POST", "/api/rebuild", role="admin", body=RebuildRequest, answers={202: RebuiltModel}, errors=(409,))
 def rebuild(body: RebuildRequest, caller: Token) -> Any:
     """Grant nobody until it has been found out anew from Octopus who runs where.
 

@@ -10,7 +10,14 @@ from app.domain.errors import UnknownRun
 from app.queries.views import MachineWithRuns, last_runs, run_of
 from app.settings import Token
 from app.web.api.routing import Api, services
-from app.web.api.schemas.machines import MachineDetail, Machines, Reservation, ReservationRequest, RunFacts, Unreserved
+from app.web.api.schemas.machines import (
+    MachineDetail,
+    Machines,
+    ReservationModel,
+    ReservationRequest,
+    RunFactsModel,
+    Unreserved,
+)
 from app.web.errors import Problem
 
 api = Api(Blueprint("machines", __name__))
@@ -41,7 +48,7 @@ def machine(machine_id: str, caller: Token) -> Any:
 
 
 @api.route("PUT", "/api/machines/{machine_id}/reservation", role="admin", body=ReservationRequest,
-           answers={200: Reservation})  # fmt: skip
+           answers={200: ReservationModel})  # fmt: skip
 def reserve(machine_id: str, body: ReservationRequest, caller: Token) -> Any:
     """Reserve a machine: running work goes on, nobody new is granted."""
     return dict(services().board.reserve(machine_id, note=body.note, by=caller.name, until_ms=body.until_ms))
@@ -54,7 +61,7 @@ def unreserve(machine_id: str, caller: Token) -> Any:
     return {"outcome": "unreserved" if done else "nothing"}
 
 
-@api.route("GET", "/api/runs/{task_id}", role="viewer", answers={200: RunFacts}, errors=(404,))
+@api.route("GET", "/api/runs/{task_id}", role="viewer", answers={200: RunFactsModel}, errors=(404,))
 def run(task_id: str, caller: Token) -> Any:
     """One run: its facts and its timeline."""
     found = run_of(services(), task_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -36,13 +37,19 @@ def document(operations: Sequence[Operation], *, server: str) -> dict[str, Any]:
         "servers": [{"url": server}],
         "paths": paths,
         "components": {
-            "schemas": schemas.get("$defs", {}),
+            "schemas": _named(schemas.get("$defs", {})),
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "A token of OCTOWAIT_TOKENS."},
                 "webhook": {"type": "apiKey", "in": "header", "name": "X-Octowait-Secret"},
             },
         },
     }
+
+
+def _named(schemas: dict[str, Any]) -> dict[str, Any]:
+    """*schemas* by the names of the contract: here the model of an answer has another name than the value it reads."""
+    named: dict[str, Any] = json.loads(re.sub(r'(\w)Model"', r'\1"', json.dumps(schemas)))
+    return named
 
 
 def _describe(operation: Operation) -> dict[str, Any]:
@@ -92,4 +99,4 @@ def _answer(operation: Operation, model: type[BaseModel] | None) -> dict[str, An
 
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"$ref": f"#/components/schemas/{model.__name__.removesuffix('Model')}"}

@@ -15,8 +15,7 @@ from app.domain.records import Filter, Record
 from app.history.records import COLUMNS
 from app.settings import Token
 from app.web.api.routing import Api, services
-from app.web.api.schemas.timeline import Record as ShownRecord
-from app.web.api.schemas.timeline import TimelinePage, TimelineQuery
+from app.web.api.schemas.timeline import RecordModel, TimelinePage, TimelineQuery
 
 api = Api(Blueprint("timeline", __name__))
 
@@ -78,7 +77,7 @@ def stream(caller: Token) -> Any:
 
 def shown(record: Record) -> str:
     """The record as JSON, in one line."""
-    return ShownRecord.model_validate(record, from_attributes=True).model_dump_json(ensure_ascii=True)
+    return RecordModel.model_validate(record, from_attributes=True).model_dump_json(ensure_ascii=True)
 
 
 def as_ndjson(lines: Iterable[str]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from app.web.api.schemas.waits import (
     PollQuery,
     Prioritize,
     ReleaseQuery,
-    Wait,
+    WaitModel,
     WaitRequest,
     Waits,
 )
@@ -31,7 +31,7 @@ from app.web.request_log import name_in_log
 api = Api(Blueprint("waits", __name__))
 
 
-@api.route("PUT", "/api/waits/{task_id}", role="step", body=WaitRequest, answers={201: Wait, 200: Wait},
+@api.route("PUT", "/api/waits/{task_id}", role="step", body=WaitRequest, answers={201: WaitModel, 200: WaitModel},
            errors=(409,), text=True)  # fmt: skip
 def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
     """Join the line, or ask again.
@@ -53,7 +53,8 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
     return _answer(place, 201 if place.is_new else 200)
 
 
-@api.route("GET", "/api/waits/{task_id}", role="step", query=PollQuery, answers={200: Wait}, errors=(404,), text=True)
+@api.route("GET", "/api/waits/{task_id}", role="step", query=PollQuery, answers={200: WaitModel}, errors=(404,),
+           text=True)  # fmt: skip
 def poll(task_id: str, query: PollQuery, caller: Token) -> Any:
     """The present state, or the state as soon as it is no longer waiting.
 
@@ -100,7 +101,7 @@ def force_release(task_id: str, body: ForceRelease, caller: Token) -> Any:
     return {"outcome": outcome}
 
 
-@api.route("POST", "/api/waits/{task_id}/priority", role="admin", body=Prioritize, answers={200: Wait},
+@api.route("POST", "/api/waits/{task_id}/priority", role="admin", body=Prioritize, answers={200: WaitModel},
            errors=(404, 409))  # fmt: skip
 def prioritize(task_id: str, body: Prioritize, caller: Token) -> Any:
     """Move a waiting run in all its lines; higher is sooner, and among equals it keeps its arrival."""

@@ -60,7 +60,7 @@ class RebuildRequest(Input):
     open: Annotated[bool, Field(description="Grant again at once, without asking Octopus.")] = False
 
 
-class Rebuilt(BaseModel):
+class RebuiltModel(BaseModel):
     outcome: Literal["closed", "was_closed", "opened", "was_open"]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from app.web.api.schemas.fields import Id, Input, Ms
-from app.web.api.schemas.waits import Eta, PlaceInLine
+from app.web.api.schemas.waits import EtaModel, PlaceInLine
 
 #: The values of `app.domain.ledger.By`.
 GroupBy = Literal["machine", "project", "blocker", "environment", "week"]
@@ -25,7 +25,7 @@ class LedgerQuery(Input):
     format: Literal["json", "csv"] = "json"
 
 
-class Stretch(BaseModel):
+class StretchModel(BaseModel):
     """A part of a wait and who was in its way then; the stretches of a wait add up to it exactly."""
 
     from_ms: int
@@ -41,7 +41,7 @@ class Stretch(BaseModel):
     note: str | None
 
 
-class WaitStory(BaseModel):
+class WaitStoryModel(BaseModel):
     """A wait that is over, or goes on (*outcome* is `waiting`). *lost_ms* is what of it lies in the range asked for."""
 
     task_id: str
@@ -57,7 +57,7 @@ class WaitStory(BaseModel):
     lost_ms: int
     outcome: str
     cause: str | None
-    stretches: Annotated[list[Stretch], Field(description="At most 200, the first ones.")]
+    stretches: Annotated[list[StretchModel], Field(description="At most 200, the first ones.")]
     more_stretches: int
     story: list[str]
 
@@ -87,7 +87,7 @@ class LedgerAnswer(BaseModel):
     ]
     total: LedgerRow
     rows: list[LedgerRow]
-    longest: list[WaitStory]
+    longest: list[WaitStoryModel]
 
 
 class Accuracy(BaseModel):
@@ -110,7 +110,7 @@ class EtaReport(Accuracy):
     weeks: list[WeekAccuracy]
 
 
-class Link(BaseModel):
+class LinkModel(BaseModel):
     """One who is in the way of the one before."""
 
     kind: Literal["working", "paused", "waiting", "reservation", "rebuilding"]
@@ -122,13 +122,13 @@ class Link(BaseModel):
     url: str | None
     remedy: str
     place: int | None
-    eta_ms: Eta | None
+    eta_ms: EtaModel | None
     note: str | None
     by: str | None
     until_ms: int | None
 
 
-class Alternative(BaseModel):
+class AlternativeModel(BaseModel):
     """How the run would stand; *machine_id* is what it would do without, if anything."""
 
     machine_id: str | None
@@ -138,7 +138,7 @@ class Alternative(BaseModel):
     blocked_by: list[str]
     passes: int
     refused: Annotated[bool, Field(description="It would wait for itself then, so it stays where it is.")]
-    eta_ms: Eta | None
+    eta_ms: EtaModel | None
 
 
 class Line(BaseModel):
@@ -153,8 +153,8 @@ class Line(BaseModel):
 
 
 class WhatIf(BaseModel):
-    first: Annotated[Alternative, Field(description="With the highest priority.")]
-    without: Annotated[list[Alternative], Field(description="Without each of its machines.")]
+    first: Annotated[AlternativeModel, Field(description="With the highest priority.")]
+    without: Annotated[list[AlternativeModel], Field(description="Without each of its machines.")]
 
 
 class ExplainAnswer(BaseModel):
@@ -166,10 +166,12 @@ class ExplainAnswer(BaseModel):
     url: str | None
     now_ms: int
     sentences: list[str]
-    eta_ms: Eta | None
-    chain: list[Link]
+    eta_ms: EtaModel | None
+    chain: list[LinkModel]
     chain_is_cut: bool
     machines: list[Line]
     what_if: WhatIf | None
     unresolved: Annotated[list[str], Field(description="Running tasks whose machines are not known yet, at most 20.")]
-    waits: Annotated[list[WaitStory], Field(description="The waits of this task, oldest first, at most the last 20.")]
+    waits: Annotated[
+        list[WaitStoryModel], Field(description="The waits of this task, oldest first, at most the last 20.")
+    ]

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from app.web.api.schemas.fields import Input, Ms, Reason
-from app.web.api.schemas.timeline import Record
-from app.web.api.schemas.waits import Holder, WaitMachine
+from app.web.api.schemas.timeline import RecordModel
+from app.web.api.schemas.waits import HolderModel, WaitMachine
 
 
 class ReservationRequest(Input):
@@ -16,7 +16,7 @@ class ReservationRequest(Input):
     until_ms: Annotated[Ms, Field(strict=True)] | None = None
 
 
-class Reservation(BaseModel):
+class ReservationModel(BaseModel):
     id: str
     note: str
     by: str
@@ -41,16 +41,16 @@ class InLine(BaseModel):
     url: str | None
 
 
-class Machine(BaseModel):
+class MachineModel(BaseModel):
     id: str
     name: str
     status: Literal["busy", "reserved", "idle"]
-    holders: list[Holder]
+    holders: list[HolderModel]
     line: list[InLine]
-    reservation: Reservation | None
+    reservation: ReservationModel | None
 
 
-class OctopusUnreachable(BaseModel):
+class OctopusUnreachableModel(BaseModel):
     """Since when Octopus does not answer, why, how often it was asked in vain, and when last."""
 
     since_ms: int
@@ -59,7 +59,7 @@ class OctopusUnreachable(BaseModel):
     asked_ms: int
 
 
-class UnseenRun(BaseModel):
+class UnseenRunModel(BaseModel):
     """A run that holds or waits, or is to be resolved, and of which Octopus says nothing: its end will not be seen."""
 
     task_id: str
@@ -70,14 +70,14 @@ class UnseenRun(BaseModel):
 
 class Machines(BaseModel):
     now_ms: int
-    machines: list[Machine]
+    machines: list[MachineModel]
     unresolved: Annotated[list[str], Field(description="Running tasks whose machines are not known yet.")]
-    unseen: list[UnseenRun]
+    unseen: list[UnseenRunModel]
     closed_since_ms: Annotated[int | None, Field(description="Nobody is granted since then; null: the board is open.")]
-    octopus_unreachable: Annotated[OctopusUnreachable | None, Field(description="null: Octopus answers.")]
+    octopus_unreachable: Annotated[OctopusUnreachableModel | None, Field(description="null: Octopus answers.")]
 
 
-class RunFacts(BaseModel):
+class RunFactsModel(BaseModel):
     """One run: its facts and its timeline, which goes on from earlier runs of the same task."""
 
     task_id: str
@@ -98,8 +98,8 @@ class RunFacts(BaseModel):
     reason: str | None
     paused: bool
     unseen: Annotated[str | None, Field(description="Why its end will not be seen, where Octopus hides it.")] = None
-    timeline: list[Record]
+    timeline: list[RecordModel]
 
 
-class MachineDetail(Machine):
-    last_runs: list[RunFacts]
+class MachineDetail(MachineModel):
+    last_runs: list[RunFactsModel]

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from app.web.api.schemas.fields import Id, Input, Ms
 
 
-class Record(BaseModel):
+class RecordModel(BaseModel):
     """One change. *at_ms* is octowait's clock; times of Octopus are in *detail*."""
 
     id: str
@@ -38,5 +38,5 @@ class TimelineQuery(Input):
 
 
 class TimelinePage(BaseModel):
-    records: list[Record]
+    records: list[RecordModel]
     next_cursor: str | None

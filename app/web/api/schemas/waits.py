@@ -28,7 +28,7 @@ class WaitRequest(Input):
     parked: bool = False
 
 
-class Holder(BaseModel):
+class HolderModel(BaseModel):
     """Who makes a machine busy. A reservation has a note, who made it and perhaps an end, but no task."""
 
     task_id: str | None
@@ -54,18 +54,18 @@ class WaitMachine(BaseModel):
     id: str
     name: str
     place: PlaceInLine
-    holders: list[Holder]
+    holders: list[HolderModel]
     ahead: list[str]
 
 
-class Eta(BaseModel):
+class EtaModel(BaseModel):
     """Milliseconds until the grant that half, and nine in ten, of such waits did not exceed."""
 
     p50: int
     p90: int
 
 
-class Wait(BaseModel):
+class WaitModel(BaseModel):
     """A run as its step sees it."""
 
     task_id: str
@@ -76,7 +76,7 @@ class Wait(BaseModel):
     granted_at_ms: int | None
     waited_ms: int
     machines: list[WaitMachine]
-    eta_ms: Eta | None
+    eta_ms: EtaModel | None
     reason: str | None
     wake_key: str
     message: str
@@ -86,7 +86,7 @@ class Wait(BaseModel):
 class Waits(BaseModel):
     """Everyone waiting, in order."""
 
-    waits: list[Wait]
+    waits: list[WaitModel]
 
 
 class PollQuery(Input):
