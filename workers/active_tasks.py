@@ -54,7 +54,7 @@ def list_active(octopus: OctopusClient, asked: BySpace, spaces: Iterable[str]) -
     return found
 
 
-def tell_starts(
+def deliver_starts(
     context: Context, octopus: OctopusClient, asked: BySpace, tasks: Iterable[Task], *, since_ms: int
 ) -> None:
     """Tell the board of each of *tasks* that has begun and that it does not know to be at work.
@@ -115,15 +115,17 @@ def _tell_start(context: Context, task: Task, scope: Mapping[str, Any], since_ms
     place = context.board.place(task.id)
     if place and _went_on(place, task, since_ms):
         now_ms = max(context.board.now_ms(), place.run.get("paused_oct_ms") or 0)
-        return tell(context, task, Effect.RESUMED, now_ms, via="reconcile", key=f"{_key(task, place)}-resumed")
+        return deliver_state(context, task, Effect.RESUMED, now_ms, via="reconcile", key=f"{_key(task, place)}-resumed")
     if place and not _is_news(place, task):
         return "known"
-    outcome = tell(context, task, Effect.STARTED, began_ms(task), via="reconcile", key=_key(task, place), scope=scope)
+    outcome = deliver_state(
+        context, task, Effect.STARTED, began_ms(task), via="reconcile", key=_key(task, place), scope=scope
+    )
     if outcome in ("applied", "unresolved"):
         with log_context_of_task(task.id):
             log.info("reconcile: it runs, and no event had told", state=task.state, outcome=outcome)
             if task.is_paused:
-                tell_paused(context, task, via="reconcile")
+                deliver_paused(context, task, via="reconcile")
     return outcome
 
 
@@ -157,7 +159,7 @@ def began_ms(task: Task) -> int:
     return task.start_ms or task.queue_ms or 0
 
 
-def tell(
+def deliver_state(
     context: Context, task: Task, effect: Effect, occurred_ms: int, *, via: str, key: str,
     scope: Mapping[str, Any] = NOWHERE,
 ) -> str:  # fmt: skip
@@ -180,9 +182,9 @@ def tell(
     return context.board.deliver(event, via=via)
 
 
-def tell_paused(context: Context, task: Task, *, via: str) -> None:
+def deliver_paused(context: Context, task: Task, *, via: str) -> None:
     """Tell the board that *task* is paused, unless it knows."""
     place = context.board.place(task.id)
     if place and not place.run.get("paused"):
         now_ms = context.board.now_ms()
-        tell(context, task, Effect.PAUSED, now_ms, via=via, key=f"{via}-{task.id}-paused-{now_ms}")
+        deliver_state(context, task, Effect.PAUSED, now_ms, via=via, key=f"{via}-{task.id}-paused-{now_ms}")

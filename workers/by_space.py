@@ -18,7 +18,7 @@ _Found = TypeVar("_Found")
 
 
 class BySpace:
-    """The questions of one job. A space is None where nobody knows in which one a run is: then it is all of them."""
+    """The requests of one job, by space; None stands for all spaces, where that of a run is not known."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -25,7 +25,7 @@ from workers.vetted import name_of
 
 @dataclass(frozen=True)
 class Context:
-    """*octopus* is None without OCTOPUS_URL or OCTOPUS_API_KEY."""
+    """The context of a job; *octopus* is None without OCTOPUS_URL or OCTOPUS_API_KEY."""
 
     services: Services
     octopus: OctopusClient | None

@@ -73,7 +73,7 @@ def targets_of(settings: Settings) -> dict[str, tuple[str, Apprise]]:
 
 
 class Notifier:
-    """One pass: read what happened, look who waits, send what is due."""
+    """One pass: read new records, check for long waits, send the due entries."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -18,7 +18,7 @@ from app.octopus.errors import OctopusError
 from app.octopus.interruptions import Interruption
 from app.octopus.interventions import Claim, is_candidate
 from app.octopus.tasks import Task
-from workers.active_tasks import began_ms, tell, tell_paused
+from workers.active_tasks import began_ms, deliver_paused, deliver_state
 from workers.context import Context, current
 from workers.intervention import judge, see_override
 from workers.resolve import Resolver
@@ -71,12 +71,14 @@ def rebuild(context: Context, octopus: OctopusClient) -> bool:
     for task in sorted(found, key=lambda task: task.start_ms or 0):
         # One that waits learns only when Octopus began it.
         start_ms = began_ms(task)
-        tell(context, task, Effect.STARTED, start_ms, via="rebuild", key=f"rebuild-{task.id}-started-{start_ms}")
+        deliver_state(
+            context, task, Effect.STARTED, start_ms, via="rebuild", key=f"rebuild-{task.id}-started-{start_ms}"
+        )
         asked = pending.get(task.id.lower(), [])
         is_paused = bool(asked) or task.has_pending_interruptions
         _recover(context, octopus, task, is_paused=is_paused)
         if is_paused and not _rejoin_parked(context, octopus, task, asked):
-            tell_paused(context, task, via="rebuild")
+            deliver_paused(context, task, via="rebuild")
     unknown = _resolve(context, octopus, found, closed_ms or 0)
     if unknown:
         log.warning("rebuild: Octopus has not said of some runs which machines they use, trying again", tasks=unknown)

@@ -21,7 +21,7 @@ from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import OctopusDenied, OctopusError, OctopusMissing
 from app.octopus.tasks import Task
 from app.settings import Settings
-from workers.active_tasks import list_active, tell_starts
+from workers.active_tasks import deliver_starts, list_active
 from workers.by_space import BySpace, why_of
 from workers.context import Context, current, log_context
 from workers.intervention import look_after
@@ -78,7 +78,7 @@ def _list(context: Context, octopus: OctopusClient, asked: BySpace) -> list[Task
     since_ms = context.board.now_ms()
     spaces = context.tracked.in_turn(context.settings.octopus_spaces, _requests(context.settings, LIST_SHARE))
     listed = list_active(octopus, asked, spaces)
-    tell_starts(context, octopus, asked, listed, since_ms=since_ms)
+    deliver_starts(context, octopus, asked, listed, since_ms=since_ms)
     return listed
 
 

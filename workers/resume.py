@@ -43,7 +43,7 @@ PASS_SECONDS = 30.0
 
 
 class NotYet(Exception):
-    """It cannot be answered now; the message says why."""
+    """The intervention cannot be answered now; the message says why."""
 
     def __init__(self, why: str, pause: timedelta | None = None) -> None:
         super().__init__(why)
@@ -51,7 +51,7 @@ class NotYet(Exception):
 
 
 class MayNot(NotYet):
-    """octowait may not answer *interruption*; the message says why, and what a person can do."""
+    """The *interruption* may not be answered by octowait; the message says why, and what a person can do."""
 
     def __init__(self, interruption: Interruption, why: str) -> None:
         super().__init__(why, PAUSES[1])

@@ -53,7 +53,7 @@ QUIET_MS = 40_000
 
 @dataclass(frozen=True)
 class Entry:
-    """What is done how often, in whole seconds."""
+    """An entry of the schedule: what is done, and how often, in whole seconds."""
 
     name: str
     every: timedelta
@@ -61,7 +61,7 @@ class Entry:
 
 
 class Ask(CronJob):
-    """An entry of RQ's cron that is done our way.
+    """A cron job of RQ that runs an entry of the schedule.
 
     RQ's own way pickles, whatever the worker expects, and piles up when no worker runs.
     """

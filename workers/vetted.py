@@ -31,7 +31,7 @@ _BY_FUNCTION = {job.function: job for job in JOBS}
 
 
 class VettedJob(RqJob):
-    """A job as Redis has it, made harmless while it is read."""
+    """A job read from Redis, of which only the function and the times are taken."""
 
     #: Which of ours it is; None where it is refused.
     known: Job | None = None

@@ -22,7 +22,7 @@ _Queue = queue.Queue[Record | None]
 
 
 class Feed:
-    """Hands each record to all followers. The read runs only while somebody follows.
+    """The feed of one process: hands each new record to all subscribers, and reads only while there are any.
 
     Args:
         blocking: A client without a time-out; it needs one connection.

@@ -30,12 +30,12 @@ MOST_PROCESSES = 3
 
 
 class Unclear(Exception):
-    """Octopus does not say which machines the run uses, and a guess would be wrong either way."""
+    """The machines of the run cannot be told from what Octopus says, and a guess would be wrong either way."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """*info* is what people are shown, as `Run.info`. *is_full*: the machines are the run's whole plan.
+    """The facts of a run. *info* is shown to people, as `Run.info`. *is_full*: the machines are its whole plan.
 
     *expects_step*: its process begins with octowait's step; False where that is not known.
     """

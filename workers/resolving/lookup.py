@@ -29,7 +29,7 @@ Plan = tuple[PlannedAction, ...]
 
 
 class Lookup:
-    """One pass's questions. All methods raise `OctopusError` where Octopus does not say, unless they say otherwise.
+    """The lookups of one pass. All methods raise `OctopusError` where Octopus does not say, unless they say otherwise.
 
     Args:
         on_failure: Told of each list that failed; what it should have had is asked for singly.

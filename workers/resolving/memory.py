@@ -15,7 +15,7 @@ V = TypeVar("V")
 
 
 class Cache(Generic[K, V]):
-    """Values by key, each for *ttl*; of more than *most* the oldest go.
+    """A cache: values by key, each for *ttl*; of more than *most* the oldest go.
 
     Args:
         now: Seconds by a clock that never goes back.
@@ -52,7 +52,7 @@ def document_key(kind: str, space: str | None, document_id: str) -> DocumentKey:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a worker keeps between two passes; nothing depends on it."""
+    """The caches of a worker between two passes; nothing depends on them."""
 
     #: Names and versions; None where Octopus had none to give. What is renamed is shown so after this.
     names: Cache[DocumentKey, str | None] = field(default_factory=lambda: Cache(ttl=timedelta(minutes=10), most=20_000))

@@ -68,7 +68,7 @@ def _look_up(memory: Memory, octopus: OctopusClient, places: list[Place]) -> boo
 
 
 class _Asking:
-    """The requests of one pass. What Octopus does not say once is not asked for again for a while."""
+    """The name requests of one pass; a name that Octopus does not have is not requested again for a while."""
 
     def __init__(self, memory: Memory, octopus: OctopusClient) -> None:
         self._memory = memory

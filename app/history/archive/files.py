@@ -55,7 +55,7 @@ DAMAGED = (OSError, EOFError, zlib.error, ValueError)
 
 @dataclass(frozen=True)
 class Manifest:
-    """What must be in the file of a day. *previous* is the hash that its first line goes on from."""
+    """The manifest of a day's file. *previous* is the hash that its first line continues."""
 
     day: str
     first_id: str
@@ -75,11 +75,11 @@ class Manifest:
 
 
 class _Raced(Exception):
-    """Somebody else has written the same day."""
+    """Another process has written the same day."""
 
 
 class Archive:
-    """The files of one directory. It need not exist until something is written."""
+    """The archive in one directory, which need not exist until something is written."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -74,7 +74,7 @@ def unseal(line: str) -> Sealed:
 
 
 class Checker:
-    """Follows a chain line by line. *findings* says in words where it is broken."""
+    """Checks a chain line by line. *findings* are sentences that say where it is broken."""
 
     def __init__(self, begin: ChainEnd) -> None:
         self.end = begin

@@ -28,7 +28,7 @@ _DAY_MS = 86_400_000
 
 
 class Retention:
-    """The one who writes the archive. All methods raise `StoreError`.
+    """The retention: the only writer of the archive. All methods raise `StoreError`.
 
     A day is in the archive once its manifest is; its records are trimmed only after that, compared one by one with what
     is in the file. So whoever dies, and wherever, nothing is lost, and who comes next finds out what is left to do.

@@ -15,7 +15,7 @@ _DATA, _MANIFEST = ".ndjson.gz", ".json"
 
 @dataclass
 class Verified:
-    """What was found. *end* is the end of the chain: who keeps it elsewhere can tell whether all of it was replaced."""
+    """The result of a verification. *end*, kept elsewhere, shows whether the whole archive was replaced."""
 
     files: int = 0
     records: int = 0
