@@ -32,6 +32,10 @@ class Names:
     def run(self, task_id: str) -> str:
         return self.runs.get(task_id.lower(), task_id)
 
+    def label(self, task_id: str | None) -> str | None:
+        """``Api 2.0.1 to Production``: a run's name without its task, if it has any."""
+        return self.runs.get((task_id or "").lower(), "").partition(" (")[2][:-1] or None
+
     def machine(self, machine_id: str | None) -> str:
         return self.machines.get((machine_id or "").lower(), machine_id or "its machines")
 

@@ -10,14 +10,20 @@ import pytest
 
 from app.domain.attribution import Reason, Stretch
 from app.domain.intervals import Span
+from app.domain.narrative import Names
 from app.domain.replay import Wait
-from app.web.charts.svg import Names, chart
+from app.web.charts.layout import AXIS, CAPTION, HOLD, Box, lay_out
+from app.web.charts.svg import chart
 from app.web.charts.track import COLUMNS, MOST_ROWS, Track, Window, rows, ticks
 from app.web.pages.ranges import LEAST_MS, Range, span_ms
 
 HOUR = 3_600_000
 WINDOW = Window(0, 6 * HOUR, 5 * HOUR)
-NAMES = Names({}, {}, lambda task: f"/runs/{task}")
+NAMES = Names()
+
+
+def link_to(task: str) -> str:
+    return f"/runs/{task}"
 
 
 def a_hold(begin: int, end: int, *, task: str = "ServerTasks-1", **fields) -> Span:
@@ -37,7 +43,7 @@ def a_track(*told, window: Window = WINDOW) -> Track:
 
 
 def drawn(track: Track, names: Names = NAMES) -> ElementTree.Element:
-    return ElementTree.fromstring(chart(track, names, key="c"))
+    return ElementTree.fromstring(chart(track, names, link_to, key="c"))
 
 
 def of_class(svg: ElementTree.Element, name: str) -> list[ElementTree.Element]:
@@ -52,7 +58,7 @@ def test_ten_thousand_short_holds_are_a_few_clumps():
     assert track.holds == []
     assert sum(clump.count for clump in track.clumps) == 10_000
     assert len(track.clumps) <= COLUMNS
-    assert len(chart(track, NAMES, key="c")) < 10_000
+    assert len(chart(track, NAMES, link_to, key="c")) < 10_000
 
 
 def test_short_hold_that_goes_on_is_drawn():
@@ -74,6 +80,14 @@ def test_bar_that_began_before_the_window_begins_at_its_edge():
 
     [bar] = of_class(svg, "bar")
     assert (bar.get("x"), bar.get("width")) == ("0.0%", "50.0%")
+
+
+def test_layout_says_where_a_bar_and_its_text_are():
+    [item] = lay_out(a_track(a_hold(HOUR, 4 * HOUR)), NAMES, link_to).items
+
+    place = {"x": 16.667, "width": 50.0, "y": AXIS + 2 + CAPTION, "height": HOLD}
+    assert item.boxes == (Box(**place, name="bar"), Box(**place, text="ServerTasks-1"))
+    assert (item.name, item.link, item.is_open) == ("hold lease", "/runs/ServerTasks-1", False)
 
 
 def test_only_the_part_of_a_wait_in_the_window_counts():
@@ -121,7 +135,8 @@ def test_wait_is_joined_to_the_one_who_kept_it_waiting_where_that_one_went():
 def test_text_of_people_is_text():
     evil = '<script>alert("1")</script>'
     span = Span("reservation", None, 0, ("Machines-1",), HOUR, 2 * HOUR, note=evil)
-    svg = chart(a_track(span, a_hold(0, HOUR)), Names({"servertasks-1": evil}, {"machines-1": evil}, str), key="c")
+    names = Names({"servertasks-1": f"ServerTasks-1 ({evil})"}, {"machines-1": evil})
+    svg = chart(a_track(span, a_hold(0, HOUR)), names, str, key="c")
 
     assert "<script" not in svg
     assert "&lt;script&gt;" in svg
@@ -150,7 +165,7 @@ def test_words_above_overlaps_stand_beside_each_other():
     ("minutes", "label"), [(60, "Web 1.4.0 to Production"), (15, "Web 1…"), (6, None)], ids=["whole", "cut", "none"]
 )
 def test_label_is_cut_where_its_bar_is_too_short(minutes, label):
-    names = Names({"servertasks-1": "Web 1.4.0 to Production"}, {}, lambda task: None)
+    names = Names({"servertasks-1": "ServerTasks-1 (Web 1.4.0 to Production)"})
     svg = drawn(a_track(a_hold(0, minutes * 60_000)), names)
 
     [bar] = of_class(svg, "hold")

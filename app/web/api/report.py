@@ -21,8 +21,9 @@ from app.services import Services
 from app.settings import Token
 from app.web.api.routing import Api, services
 from app.web.api.schemas.fields import Id, Input, Ms
-from app.web.charts.build import drawn, labels_of, machines_in, tasks_in
-from app.web.charts.svg import Names, chart, utc
+from app.web.charts.build import drawn, machines_in, tasks_in
+from app.web.charts.layout import utc
+from app.web.charts.svg import chart
 from app.web.charts.track import Track, Window
 
 api = Api(Blueprint("report", __name__))
@@ -114,10 +115,9 @@ def _chart(gate: Services, track: Track, number: int) -> Mapping[str, Any]:
     told = drawn(track)
     found = names_of(gate, tasks=tasks_in(told), machines={track.machine_id, *machines_in(told)}
     )  # fmt: skip
-    names = Names(labels_of(found), found.machines, lambda task: None)
     return {
         "name": found.machine(track.machine_id), "id": track.machine_id, "track": track,
-        "svg": chart(track, names, key=f"chart-{number}"),
+        "svg": chart(track, found, lambda task: None, key=f"chart-{number}"),
     }  # fmt: skip
 
 

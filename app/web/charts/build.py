@@ -9,11 +9,12 @@ from flask import url_for
 from markupsafe import Markup
 
 from app.domain.intervals import Interval
-from app.domain.narrative import Names as Known
+from app.domain.narrative import Names
 from app.domain.replay import Wait
 from app.queries.names import names_of
 from app.services import Services
-from app.web.charts.svg import Names, chart, said
+from app.web.charts.layout import said
+from app.web.charts.svg import chart
 from app.web.charts.track import Track, Window
 
 #: Rows of the table beside a chart, the newest.
@@ -33,15 +34,14 @@ def track_of(gate: Services, machine_id: str, window: Window) -> Track:
 
 
 def names_for(gate: Services, told: Iterable[Interval], machines: Iterable[str]) -> Names:
-    """What everything in *told* and the *machines* are called, with links to their pages."""
+    """What everything in *told* and the *machines* are called."""
     tasks = sorted(tasks_in(told))[:MOST_NAMED]
-    found = names_of(gate, tasks=tasks, machines=machines)
-    return Names(labels_of(found), found.machines, lambda task: url_for("pages.run", task_id=task))
+    return names_of(gate, tasks=tasks, machines=machines)
 
 
-def labels_of(names: Known) -> dict[str, str]:
-    """``Web 1.4.0 to Production`` by task; names have it in brackets behind the task."""
-    return {task: name.partition(" (")[2][:-1] for task, name in names.runs.items()}
+def link_to(task_id: str) -> str:
+    """The address of a run's page."""
+    return url_for("pages.run", task_id=task_id)
 
 
 def machines_in(told: Iterable[Interval]) -> set[str]:
@@ -69,7 +69,7 @@ def drawn(track: Track) -> list[Interval]:
 
 
 def chart_of(track: Track, names: Names) -> Markup:
-    return chart(track, names, key="chart")
+    return chart(track, names, link_to, key="chart")
 
 
 def rows_of(track: Track, names: Names) -> list[dict[str, Any]]:
@@ -77,7 +77,7 @@ def rows_of(track: Track, names: Names) -> list[dict[str, Any]]:
     waits = {(wait.task_id, wait.to_ms): wait for wait in track.waits}
     rows: list[dict[str, Any]] = [
         {
-            "task_id": hold.task_id, "label": names.labels.get((hold.task_id or "").lower()), "kind": hold.kind,
+            "task_id": hold.task_id, "label": names.label(hold.task_id), "kind": hold.kind,
             "from_ms": hold.from_ms, "to_ms": None if hold.is_open else hold.to_ms, "note": None,
             "waited_for": _waited_for(waits.pop((hold.task_id or "", hold.from_ms), None), names),
             "waited_ms": hold.waited_ms, "length_ms": hold.to_ms - hold.from_ms,
@@ -93,7 +93,7 @@ def rows_of(track: Track, names: Names) -> list[dict[str, Any]]:
     ]  # fmt: skip
     rows += [
         {
-            "task_id": wait.task_id, "label": names.labels.get(wait.task_id.lower()), "kind": wait.outcome,
+            "task_id": wait.task_id, "label": names.label(wait.task_id), "kind": wait.outcome,
             "from_ms": wait.from_ms, "to_ms": None if wait.outcome == "waiting" else wait.to_ms,
             "waited_for": _waited_for(wait, names), "waited_ms": wait.waited_ms, "length_ms": None,
         }

@@ -7,14 +7,16 @@ from typing import Any
 from flask import render_template, request
 
 from app.domain.intervals import Interval, Span
+from app.domain.narrative import Names
 from app.domain.replay import Wait
 from app.domain.status import Place, describe_info
 from app.queries.explain import Explained, explanation_of
 from app.queries.views import NOBODY_RESUMES, RunFacts, facts_of, needs_a_person
 from app.services import Services
 from app.web.api.routing import services
-from app.web.charts.build import machines_in, names_for
-from app.web.charts.svg import Names, chart, said
+from app.web.charts.build import link_to, machines_in, names_for
+from app.web.charts.layout import said
+from app.web.charts.svg import chart
 from app.web.charts.track import Track, Window
 from app.web.errors import Problem
 from app.web.pages.base import blueprint
@@ -98,7 +100,7 @@ def _waited_for(waits: list[Wait], run: RunFacts, names: Names) -> dict[str, str
     for part in wait.stretches if wait else ():
         lost[part.task_id or ""] = lost.get(part.task_id or "", 0) + part.to_ms - part.from_ms
     blockers = sorted(lost, key=lambda task: -lost[task])
-    return {task: names.labels.get(task.lower(), "") for task in blockers[:5]}
+    return {task: names.label(task) or "" for task in blockers[:5]}
 
 
 def _charts(run: RunFacts, told: list[Interval], names: Names, now_ms: int) -> list[dict[str, Any]]:
@@ -115,7 +117,7 @@ def _charts(run: RunFacts, told: list[Interval], names: Names, now_ms: int) -> l
         for one in told:
             if machine.id.lower() in map(str.lower, one.machines):
                 track.add(one)
-        svg = chart(track, names, key=f"chart-{number}", by_blocker=True)
+        svg = chart(track, names, link_to, key=f"chart-{number}", by_blocker=True)
         charts.append({"id": machine.id, "name": machine.name, "svg": svg})
     return charts
 
