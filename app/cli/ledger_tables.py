@@ -9,7 +9,7 @@ from rich.table import Table
 
 from app.cli.printing import escape
 from app.cli.tables import moment, table_of
-from app.domain.durations import words
+from app.domain.durations import format_duration
 
 Json = Mapping[str, Any]
 
@@ -18,8 +18,8 @@ def ledger_table(answer: Json) -> Table:
     table = table_of(str(answer["by"]).capitalize(), "Waits", "Lost", "Median", "p90", "Worst", "Of lead time")
     for row in [*answer["rows"], {**answer["total"], "name": "all"}]:
         table.add_row(
-            escape(_name(row)), str(row["waits"]), words(row["lost_ms"]), words(row["median_ms"]),
-            words(row["p90_ms"]), words(row["worst_ms"]), _percent(row["share"]),
+            escape(_name(row)), str(row["waits"]), format_duration(row["lost_ms"]), format_duration(row["median_ms"]),
+            format_duration(row["p90_ms"]), format_duration(row["worst_ms"]), _percent(row["share"]),
         )  # fmt: skip
     return table
 
@@ -30,7 +30,7 @@ def ledger_lines(answer: Json) -> list[str]:
     lines = ["", f"On record since {moment(known)} UTC."] if known and known > answer["from_ms"] else []
     lines += ["", "The longest waits:"] if answer["longest"] else []
     for wait in answer["longest"]:
-        lines.append(f"  {words(wait['waited_ms'])}  {wait['label']}")
+        lines.append(f"  {format_duration(wait['waited_ms'])}  {wait['label']}")
         lines += [f"    {sentence}" for sentence in wait["story"]]
     return lines
 
@@ -48,7 +48,7 @@ def accuracy_table(answer: Json) -> Table:
         error = row["mean_error_ms"]
         table.add_row(
             row["week"], str(row["waits"]), _percent(row["share_within_p50"]), _percent(row["share_within_p90"]),
-            "" if error is None else words(error), str(row["without_eta"]),
+            "" if error is None else format_duration(error), str(row["without_eta"]),
         )  # fmt: skip
     return table
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from app.cli.printing import escape
-from app.domain.durations import words
+from app.domain.durations import format_duration
 from app.domain.status import describe_info
 
 Json = Mapping[str, Any]
@@ -30,21 +30,24 @@ def status_lines(machines: Json, waits: Json, kept: Json) -> list[str]:
         lines.append(f"busy and reserved for afterwards: {', '.join(reserved)}")
     if waits["waits"]:
         longest = max(waits["waits"], key=lambda wait: wait["waited_ms"])
-        lines.append(f"longest wait: {longest['task_id']}, {words(longest['waited_ms'])}. {longest['message']}")
+        lines.append(
+            f"longest wait: {longest['task_id']}, {format_duration(longest['waited_ms'])}. {longest['message']}"
+        )
     if machines["unresolved"]:
         lines.append(f"running on machines not known yet: {', '.join(machines['unresolved'])}")
     for run in machines.get("unseen", [])[:10]:
         lines.append(f"{run['task_id']} cannot be looked after: {run['why']}")
     if machines["closed_since_ms"]:
+        closed = format_duration(machines["now_ms"] - machines["closed_since_ms"])
         lines.insert(
-            0, f"CLOSED for {words(machines['now_ms'] - machines['closed_since_ms'])}: Redis was empty, or an operator "
-            "asked for a rebuild; nobody is granted until Octopus has said who runs where. 'octowait rebuild --open' "
-            "grants at once",
+            0, f"CLOSED for {closed}: Redis was empty, or an operator asked for a rebuild; nobody is granted until "
+            "Octopus has said who runs where. 'octowait rebuild --open' grants at once",
         )  # fmt: skip
     if silence := machines.get("octopus_unreachable"):
+        lasted = format_duration(machines["now_ms"] - silence["since_ms"])
         lines.insert(
-            0, f"OCTOPUS HAS NOT ANSWERED for {words(machines['now_ms'] - silence['since_ms'])} ({silence['why']}): "
-            "nothing is ended for that; ends that neither a step nor a webhook tells are seen when it answers",
+            0, f"OCTOPUS HAS NOT ANSWERED for {lasted} ({silence['why']}): nothing is ended for that; ends that "
+            "neither a step nor a webhook tells are seen when it answers",
         )  # fmt: skip
     if kept["kept"]:
         lines.append(f"{len(kept['kept'])} deliveries could not be applied: 'octowait kept' lists them")
@@ -66,7 +69,7 @@ def machines_table(answer: Json) -> Table:
             _name(machine),
             machine["status"],
             "\n".join(escape(_holder(held)) for held in holders),
-            "\n".join(words(answer["now_ms"] - held["since_ms"]) for held in holders),
+            "\n".join(format_duration(answer["now_ms"] - held["since_ms"]) for held in holders),
             str(len(machine["line"]) or ""),
             escape(_run(machine["line"][0])) if machine["line"] else "",
         )
@@ -75,9 +78,9 @@ def machines_table(answer: Json) -> Table:
 
 def machine_lines(machine: Json, now_ms: int) -> list[str]:
     lines = [f"{_title(machine)}: {machine['status']}"]
-    lines += [f"  {_holding(held)}, for {words(now_ms - held['since_ms'])}" for held in machine["holders"]]
+    lines += [f"  {_holding(held)}, for {format_duration(now_ms - held['since_ms'])}" for held in machine["holders"]]
     lines += [
-        f"  {waiter['place']}. {_run(waiter)}, waiting for {words(now_ms - waiter['requested_at_ms'])}"
+        f"  {waiter['place']}. {_run(waiter)}, waiting for {format_duration(now_ms - waiter['requested_at_ms'])}"
         for waiter in machine["line"]
     ]
     lines += ["Last runs:"] if machine["last_runs"] else []
@@ -88,16 +91,16 @@ def machine_lines(machine: Json, now_ms: int) -> list[str]:
 def waits_table(answer: Json) -> Table:
     table = table_of("Task", "Place", "Waited", "Message")
     for wait in answer["waits"]:
-        table.add_row(wait["task_id"], str(wait["place"]), words(wait["waited_ms"]), escape(wait["message"]))
+        table.add_row(wait["task_id"], str(wait["place"]), format_duration(wait["waited_ms"]), escape(wait["message"]))
     return table
 
 
 def run_lines(run: Json) -> list[str]:
     lines = [f"{run['task_id']}, run {run['run']}: {run['state']}", run["message"]]
     if run["waited_ms"] is not None:
-        lines.append(f"waited {words(run['waited_ms'])}")
+        lines.append(f"waited {format_duration(run['waited_ms'])}")
     if run["held_ms"] is not None:
-        lines.append(f"held its machines for {words(run['held_ms'])}")
+        lines.append(f"held its machines for {format_duration(run['held_ms'])}")
     return lines
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from app.doctor.context import DoctorContext
 from app.doctor.findings import Finding, error, ok, unknown, warning
-from app.domain.durations import words
+from app.domain.durations import format_duration
 from app.octopus.errors import OctopusDenied, OctopusError
 from app.octopus.server import Permissions
 from app.octopus.tasks import Task
@@ -135,7 +135,7 @@ def clocks(context: DoctorContext) -> Iterator[Finding]:
         side = "ahead of" if offset_ms > 0 else "behind"
         yield error(
             "clocks",
-            f"The clock of Octopus is {words(abs(offset_ms))} {side} that of Redis: events of ends are "
+            f"The clock of Octopus is {format_duration(abs(offset_ms))} {side} that of Redis: events of ends are "
             "taken for those of earlier runs, or the other way round.",
             "Let both synchronize their clocks, or raise OCTOWAIT_CLOCK_TOLERANCE_SECONDS.",
         )

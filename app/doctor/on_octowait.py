@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from app.client.api import CannotReach
 from app.doctor.context import DoctorContext
 from app.doctor.findings import Finding, error, ok, unknown, warning
-from app.domain.durations import words
+from app.domain.durations import format_duration
 
 #: The oldest Redis that has every command the scripts use.
 OLDEST_REDIS = (6, 2)
@@ -148,7 +148,7 @@ def octopus_answers(context: DoctorContext) -> Iterator[Finding]:
     """The processes of octowait are answered by Octopus."""
     silence = context.board.get("octopus_unreachable")
     if silence:
-        lasted = words(context.board["now_ms"] - silence["since_ms"])
+        lasted = format_duration(context.board["now_ms"] - silence["since_ms"])
         yield error(
             "octopus_silent",
             f"octowait has had no answer of Octopus for {lasted}: {silence['why']}. It has asked "
@@ -164,7 +164,7 @@ def longest_wait(context: DoctorContext) -> Iterator[Finding]:
         yield ok("waits", "Nobody waits.")
         return
     count = f"{len(context.waits)} run{' waits' if len(context.waits) == 1 else 's wait'}"
-    yield ok("waits", f"{count}, the longest for {words(longest['waited_ms'])}: {longest['message']}")
+    yield ok("waits", f"{count}, the longest for {format_duration(longest['waited_ms'])}: {longest['message']}")
 
 
 def _some(names: list[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.doctor.context import DoctorContext
 from app.doctor.findings import Finding, error, ok, unknown, warning
-from app.domain.durations import words
+from app.domain.durations import format_duration
 from app.domain.events import Unreadable, parse_event
 from app.octopus.server import Space
 from app.octopus.subscriptions import Subscription, SubscriptionSpec
@@ -87,7 +87,7 @@ def fresh(context: DoctorContext) -> Iterator[Finding]:
         since_ms = max(found.last_processed_ms or 0, now_ms - LOOK_BACK_MS)
         to_ms = now_ms - SENT_WITHIN_MS
         pending = _events(context, space, since_ms, to_ms) if to_ms > since_ms else []
-        last = f"{words(now_ms - found.last_processed_ms)} ago" if found.last_processed_ms else "never"
+        last = f"{format_duration(now_ms - found.last_processed_ms)} ago" if found.last_processed_ms else "never"
         if pending:
             yield error(
                 "subscription_stale",

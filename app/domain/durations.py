@@ -1,9 +1,9 @@
-"""Durations in the words that a deployment log uses."""
+"""Durations as text, in the units that a deployment log uses."""
 
 from __future__ import annotations
 
 
-def words(milliseconds: int) -> str:
+def format_duration(milliseconds: int) -> str:
     """``45 s``, ``3 min``, ``2 h 5 min`` or ``3 d 4 h``: the two largest units that say something."""
     seconds = max(0, milliseconds) // 1000
     if seconds < 60:

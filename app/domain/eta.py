@@ -17,7 +17,7 @@ from hashlib import sha1
 from statistics import NormalDist, stdev
 from typing import TypeAlias
 
-from app.domain.durations import words
+from app.domain.durations import format_duration
 
 #: In how many scenarios durations are added up. The 90th percentile of 64 lies between the 57th and the 58th.
 SCENARIOS = 64
@@ -47,7 +47,8 @@ class Eta:
         """One sentence for the person who waits."""
         if self.p90 < 1000:
             return "Expected to start at once."
-        return f"Expected in about {words(self.p50)}, in nine of ten cases in at most {words(self.p90)}."
+        half, most = format_duration(self.p50), format_duration(self.p90)
+        return f"Expected in about {half}, in nine of ten cases in at most {most}."
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
-from app.domain.durations import words
+from app.domain.durations import format_duration
 from app.domain.eta import Eta
 from app.domain.run import MAX_PRIORITY
 from app.domain.status import Holder, MachinePlace, Place, describe_info
@@ -284,7 +284,7 @@ def _alternative_of(
 
 
 def _told(link: Link, now_ms: int) -> str:
-    since = words(now_ms - link.since_ms)
+    since = format_duration(now_ms - link.since_ms)
     match link.kind:
         case "working":
             return f"{link.label} has worked on {link.machine} for {since}."
@@ -306,7 +306,7 @@ def _alternative(what: str, other: Alternative) -> str:
         return f"{what} it would wait for itself, so that is refused."
     if other.starts_now:
         return f"{what} it would start at once."
-    eta = f", in about {words(other.eta_ms.p50)}" if other.eta_ms else ""
+    eta = f", in about {format_duration(other.eta_ms.p50)}" if other.eta_ms else ""
     passed = f" and pass {other.passes}" if other.passes else ""
     blocked = f"; it would wait for {', '.join(other.blocked_by[:3])}" if other.blocked_by else ""
     return f"{what} it would be at place {other.place}{passed}{blocked}{eta}."

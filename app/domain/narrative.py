@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from app.domain.attribution import Reason, Stretch
-from app.domain.durations import words
+from app.domain.durations import format_duration
 from app.domain.replay import Wait
 
 #: Stretches that a story tells one by one, the longest ones.
@@ -59,8 +59,11 @@ def story(wait: Wait, names: Names) -> list[str]:
     left_out = len(wait.stretches) - len(told)
     if left_out:
         rest = wait.lost_ms - sum(map(_length, told))
-        sentences.append(f"{left_out} shorter stretches took another {words(rest)} in all.")
-    return [*sentences, _ENDS.get(wait.outcome, _ELSE).format(waited=words(wait.waited_ms), at=at(wait.to_ms))]
+        sentences.append(f"{left_out} shorter stretches took another {format_duration(rest)} in all.")
+    return [
+        *sentences,
+        _ENDS.get(wait.outcome, _ELSE).format(waited=format_duration(wait.waited_ms), at=at(wait.to_ms)),
+    ]
 
 
 _ENDS = {
@@ -77,7 +80,7 @@ def _length(part: Stretch) -> int:
 
 
 def _sentence(part: Stretch, names: Names) -> str:
-    took, where = words(_length(part)), names.machine(part.machine_id)
+    took, where = format_duration(_length(part)), names.machine(part.machine_id)
     match part.reason:
         case Reason.HOLDER:
             return f"For {took} {names.run(part.task_id or '')} held {where}."

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from app.domain.durations import words
+from app.domain.durations import format_duration
 from app.domain.eta import Eta
 
 
@@ -268,7 +268,7 @@ def _message(place: Place) -> str:
         return f"Waiting for {_blockers(place)}{eta}"
     if place.state is State.GRANTED:
         names = ", ".join(machine.name for machine in place.machines)
-        return f"Granted: {names}, after waiting {words(place.waited_ms)}."
+        return f"Granted: {names}, after waiting {format_duration(place.waited_ms)}."
     ending = f"{place.task_id} {_ENDINGS[place.state]}"
     return f"{ending} ({place.reason})." if place.reason else f"{ending}."
 
@@ -286,7 +286,7 @@ def _blockers(place: Place) -> str:
     where = f"{worst.name}{f' and {more} more' if more else ''}, place {worst.place}"
     if worst.holders:
         holder = worst.holders[0]
-        since = words(place.now_ms - holder.since_ms)
+        since = format_duration(place.now_ms - holder.since_ms)
         if holder.kind == "rebuilding":
             return f"{where}: octowait lost its memory and is finding out from Octopus what runs where, for {since}."
         return f"{where}: {holder.label} {_holding(holder)} it for {since}."
@@ -295,6 +295,6 @@ def _blockers(place: Place) -> str:
     held = next((m for m in place.machines if m.holders), None)
     if held:
         holder = held.holders[0]
-        since = words(place.now_ms - holder.since_ms)
+        since = format_duration(place.now_ms - holder.since_ms)
         return f"{where}; {held.name}: {holder.label} {_holding(holder)} it for {since}."
     return f"{where}."

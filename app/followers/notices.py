@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from app.domain.durations import words
+from app.domain.durations import format_duration
 from app.domain.records import Record
 from app.domain.status import Place, describe_info
 
@@ -48,7 +48,8 @@ def notice_of_wait(place: Place) -> Notice:
     name = f"{place.task_id}{describe_info(place.run.get('info') or {})}"
     return Notice(
         cause_of_wait(place.run), f"{place.task_id} waits for long",
-        f"{name} has waited for {words(place.now_ms - requested_ms)}. {place.message}", f"/runs/{place.task_id}",
+        f"{name} has waited for {format_duration(place.now_ms - requested_ms)}. {place.message}",
+        f"/runs/{place.task_id}",
     )  # fmt: skip
 
 
@@ -83,7 +84,8 @@ def _ended(record: Record) -> Notice | None:
     if record.cause == "reconciled" and late_ms > LATE_MS:
         return Notice(
             f"repair {record.id}", f"The end of {record.task_id} was found out late",
-            f"{record.task_id} had ended {words(late_ms)} before Octopus was asked; no webhook had told.", where,
+            f"{record.task_id} had ended {format_duration(late_ms)} before Octopus was asked; no webhook had told.",
+            where,
         )  # fmt: skip
     return None
 
@@ -104,8 +106,8 @@ def _caught_up(record: Record) -> Notice | None:
         return None
     return Notice(
         f"repair {record.id}", "Webhooks had been lost",
-        f"{lost} events that no webhook had brought were read from Octopus, the latest {words(latest_ms)} after it "
-        "occurred.",
+        f"{lost} events that no webhook had brought were read from Octopus, the latest {format_duration(latest_ms)} "
+        "after it occurred.",
     )  # fmt: skip
 
 
@@ -118,7 +120,7 @@ def _closed(record: Record) -> Notice:
 
 
 def _opened(record: Record) -> Notice:
-    after = words(int(record.detail.get("closed_ms", 0)))
+    after = format_duration(int(record.detail.get("closed_ms", 0)))
     return Notice(
         f"opened {record.id}", "Machines are granted again", f"Machines are granted again, after {after}.", level="info"
     )
@@ -133,7 +135,7 @@ def _unreachable(record: Record) -> Notice:
 
 
 def _reachable(record: Record) -> Notice:
-    after = words(int(record.detail.get("away_ms", 0)))
+    after = format_duration(int(record.detail.get("away_ms", 0)))
     return Notice(
         f"reachable {record.id}", "Octopus answers again", f"Octopus answers again, after {after}.", "/health", "info"
     )

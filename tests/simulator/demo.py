@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.client.http import HttpGate
-from app.domain.durations import words
+from app.domain.durations import format_duration
 from app.settings import PREFIX, Settings, load_settings, read_secrets
 from tests.simulator.control import ROOT, Deployment, SimulatedOctopus
 from tests.simulator.record import overlaps, uses_gate
@@ -153,11 +153,12 @@ def _summarize(octopus: SimulatedOctopus, gate: HttpGate, seconds: float) -> Non
     waits = [entry["detail"]["waited_ms"] for entry in granted]
     unavoidable = len(overlaps(record)) - len(overlaps(record, uses_gate))
     print(
-        f"\nAfter {words(round(seconds * 1000))}:\n\n"
+        f"\nAfter {format_duration(round(seconds * 1000))}:\n\n"
         f"  deployments         {len(record['runs'])}, {len(gated)} of them through the gate\n"
         f"  overlaps            {len(overlaps(record, uses_gate))} among those\n"
         f"                      {unavoidable} with deployments that have no wait step, which nobody could hold back\n"
-        f"  time waited         {words(sum(waits))} in all, {words(max(waits, default=0))} the longest\n"
+        f"  time waited         {format_duration(sum(waits))} in all, "
+        f"{format_duration(max(waits, default=0))} the longest\n"
         f"  Octopus API calls   {octopus.calls()['by_key'].get('octowait', 0)}\n", flush=True,
     )  # fmt: skip
 

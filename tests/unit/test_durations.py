@@ -1,6 +1,6 @@
 import pytest
 
-from app.domain.durations import words
+from app.domain.durations import format_duration
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ from app.domain.durations import words
     ],
 )
 def test_durations_in_words(milliseconds, expected):
-    assert words(milliseconds) == expected
+    assert format_duration(milliseconds) == expected

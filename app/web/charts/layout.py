@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from app.domain.attribution import Reason, Stretch
-from app.domain.durations import words
+from app.domain.durations import format_duration
 from app.domain.intervals import Span
 from app.domain.narrative import Names
 from app.domain.replay import Wait
@@ -140,7 +140,7 @@ class _Layout:
         return Chart(
             f"Who held {self._names.machine(track.machine_id)}, and who waited",
             f"From {utc(window.from_ms)} to {utc(window.to_ms)} UTC: {track.held_count:,} {runs} held it, "
-            f"{track.wait_count:,} waited, {words(track.waited_ms)} in all. A table follows.",
+            f"{track.wait_count:,} waited, {format_duration(track.waited_ms)} in all. A table follows.",
             self._y + 6,
             step,
             tuple(_tick(window, number, at_ms, step) for number, at_ms in enumerate(marks)),
@@ -184,7 +184,7 @@ class _Layout:
         task = hold.task_id or ""
         self._held_at[task.lower()] = self._y + HOLD
         how = f", {_ENDED[hold.cause]}" if hold.cause in _ENDED else ""
-        length = words(hold.to_ms - hold.from_ms)
+        length = format_duration(hold.to_ms - hold.from_ms)
         return Item(
             f"hold {hold.kind}{' odd' if is_odd else ''}{' forced' if hold.cause == 'forced' else ''}",
             f"{self._names.run(task)} {_HELD[hold.kind]} for {length}, {_when(hold)}{how}",
@@ -195,7 +195,7 @@ class _Layout:
 
     def _reservations(self) -> Iterator[Item]:
         for span in self._track.reservations:
-            title = f"Reserved for {words(span.to_ms - span.from_ms)}, {_when(span)}: {span.note}"
+            title = f"Reserved for {format_duration(span.to_ms - span.from_ms)}, {_when(span)}: {span.note}"
             label = self._label(span, RESERVED, f"Reserved: {span.note}")
             yield Item("reservation", title, (self._bar(span, RESERVED, "bar"), *label), is_open=span.is_open)
         if self._track.reservations:
@@ -238,7 +238,7 @@ class _Layout:
 
     def _wait_labels(self, wait: Wait) -> Iterator[Box]:
         if not self._by_blocker:
-            yield from self._label(wait, WAIT, f"{self._run(wait.task_id)} · {words(wait.waited_ms)}")
+            yield from self._label(wait, WAIT, f"{self._run(wait.task_id)} · {format_duration(wait.waited_ms)}")
             return
         for part in wait.stretches:
             yield from self._label(part, WAIT, self._for_whom(part))
@@ -252,9 +252,9 @@ class _Layout:
 
     def _wait_title(self, wait: Wait) -> str:
         verb = "has been waiting for" if wait.outcome == "waiting" else "waited"
-        lines = [f"{self._names.run(wait.task_id)} {verb} {words(wait.waited_ms)}"]
+        lines = [f"{self._names.run(wait.task_id)} {verb} {format_duration(wait.waited_ms)}"]
         for part in wait.stretches[:MOST_LISTED]:
-            lines.append(f"{words(part.to_ms - part.from_ms)}: {said(part, self._names)}")
+            lines.append(f"{format_duration(part.to_ms - part.from_ms)}: {said(part, self._names)}")
         if len(wait.stretches) > MOST_LISTED:
             lines.append(f"and {len(wait.stretches) - MOST_LISTED} more")
         return "\n".join(lines)

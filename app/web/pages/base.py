@@ -24,7 +24,7 @@ from flask import (
 from markupsafe import Markup, escape
 from werkzeug.exceptions import HTTPException, NotFound
 
-from app.domain.durations import words
+from app.domain.durations import format_duration
 from app.domain.ids import ID_PATTERN
 from app.web.api.openapi import document
 from app.web.api.routing import services
@@ -162,9 +162,9 @@ def _for_forms() -> dict[str, Any]:
     return {"form_token": form_token}
 
 
-@blueprint.app_template_filter("words")
-def _words(milliseconds: int | None) -> str:
-    return words(milliseconds or 0)
+@blueprint.app_template_filter("duration")
+def _duration(milliseconds: int | None) -> str:
+    return format_duration(milliseconds or 0)
 
 
 @blueprint.app_template_filter("utc")
