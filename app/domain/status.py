@@ -9,6 +9,7 @@ from typing import Any
 
 from app.domain.durations import format_duration
 from app.domain.eta import Eta
+from app.domain.wording import ENDS, REJOINED, STATES, holding
 
 
 class State(StrEnum):
@@ -193,37 +194,6 @@ def describe_info(info: Mapping[str, Any]) -> str:
     return f" ({title})" if title else ""
 
 
-#: What a finished wait says, by state; the cause, where one is known, follows.
-_ENDINGS = {
-    State.RELEASED: "has given its machines back",
-    State.LEFT: "has left the line",
-    State.EXPIRED: "was removed from the line: nothing was heard from it for too long. Ask again to join at the end",
-    State.TIMED_OUT: "was removed from the line: its time-out has passed",
-    State.REFUSED: "may not wait",
-    State.KNOWN: "has not started: it is in Octopus's queue, or waits for an approval in Octopus",
-    State.STARTED: "runs without a lease; its machines are not known yet",
-    State.OBSERVED: "runs without a lease",
-    State.ENDED: "has ended",
-}
-
-_CAUSES = {
-    "step": "by its step",
-    "event": "its task has ended",
-    "reconciled": "its task was found to have ended",
-    "max_hold": "it has held them for the longest time that is allowed",
-    "paused": "it is paused and paused runs give way here",
-    "uncollected": "its grant was not collected in time",
-    "abandoned": "Octopus had abandoned its task, and the time for its script to end is over",
-}
-
-_REJOINED = {
-    "expired": "It had been removed from the line because nothing was heard from it; it joined again at the end.",
-    "timed_out": "Its earlier wait had timed out; it joined again at the end.",
-    "left": "It had left the line; it joined again at the end.",
-    "observed": "It had been seen running on these machines; it gave them up and joined the line.",
-}
-
-
 def circle_words(circle: Sequence[Mapping[str, str]]) -> str:
     """``ServerTasks-3 waits for Machines-2, held by ServerTasks-2, which waits for its child ServerTasks-3``."""
     text = circle[0]["from"]
@@ -246,7 +216,7 @@ def _reason(place: Place) -> str | None:
             "those that it waits for has started it, proceed in Octopus by hand"
         )
     if place.state in (State.WAITING, State.GRANTED):
-        return _REJOINED.get(place.run.get("after", ""))
+        return REJOINED.get(place.run.get("after", ""))
     refusal = place.run.get("refusal") or {}
     if "circle" in refusal:
         return f"it would wait for itself: {circle_words(refusal['circle'])}"
@@ -259,7 +229,7 @@ def _reason(place: Place) -> str | None:
     said: str | None = place.run.get("reason")
     if place.run.get("cause") == "forced":
         return f"by an operator, {place.run.get('by')}: {said}"
-    return said or _CAUSES.get(place.run.get("cause", ""))
+    return said or ENDS.get(place.run.get("cause", ""))
 
 
 def _message(place: Place) -> str:
@@ -269,14 +239,8 @@ def _message(place: Place) -> str:
     if place.state is State.GRANTED:
         names = ", ".join(machine.name for machine in place.machines)
         return f"Granted: {names}, after waiting {format_duration(place.waited_ms)}."
-    ending = f"{place.task_id} {_ENDINGS[place.state]}"
+    ending = f"{place.task_id} {STATES[place.state]}"
     return f"{ending} ({place.reason})." if place.reason else f"{ending}."
-
-
-def _holding(holder: Holder) -> str:
-    if holder.kind == "provisional":
-        return "has started and is presumed to use"
-    return "is paused on" if holder.paused else "has held"
 
 
 def _blockers(place: Place) -> str:
@@ -289,12 +253,12 @@ def _blockers(place: Place) -> str:
         since = format_duration(place.now_ms - holder.since_ms)
         if holder.kind == "rebuilding":
             return f"{where}: octowait lost its memory and is finding out from Octopus what runs where, for {since}."
-        return f"{where}: {holder.label} {_holding(holder)} it for {since}."
+        return f"{where}: {holder.label} {holding(holder.kind, is_paused=holder.paused)} it for {since}."
     if worst.ahead:
         return f"{where}: {worst.ahead[0]} is next, and waits for another machine."
     held = next((m for m in place.machines if m.holders), None)
     if held:
         holder = held.holders[0]
         since = format_duration(place.now_ms - holder.since_ms)
-        return f"{where}; {held.name}: {holder.label} {_holding(holder)} it for {since}."
+        return f"{where}; {held.name}: {holder.label} {holding(holder.kind, is_paused=holder.paused)} it for {since}."
     return f"{where}."

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.domain.ledger import By, Ledger, Row
-from app.domain.narrative import Names, mentioned
+from app.domain.narrative import mentioned
+from app.domain.wording import Names
 from app.queries.names import names_of
 from app.queries.stories import WaitStory
 from app.services import Services

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from app.coordination.board import info_of
-from app.domain.narrative import Names
 from app.domain.status import describe_info, name_of
+from app.domain.wording import Names
 from app.services import Services
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.domain.attribution import Stretch
-from app.domain.narrative import Names, story
+from app.domain.narrative import story
 from app.domain.replay import Wait
+from app.domain.wording import Names
 
 #: Stretches of one wait that an answer shows.
 MOST_STRETCHES = 200

@@ -194,7 +194,7 @@ def test_run_page_tells_its_story_and_its_timeline(busy_board, window):
 
     expect(page.get_by_role("heading", level=1)).to_have_text("Web 1.4.0 to Production")
     expect(page.locator(".story")).to_contain_text(
-        re.compile(r"It did not have to wait, and held it for \d+ s, until its release step gave it back")
+        re.compile(r"It did not have to wait, and held it for \d+ s, until its release step ran")
     )
     rows = page.locator(".timeline tbody tr")
     expect(rows.locator(".what")).to_have_text(["Joined the line", "Granted", "Released"])

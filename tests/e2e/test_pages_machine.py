@@ -35,9 +35,9 @@ def test_chart_shows_who_held_and_who_waited_for_whom(past_board, window, tmp_pa
 
     expect(chart.locator("a.hold")).to_have_count(4)
     expect(chart.locator(".hold title").first).to_have_text(
-        re.compile(r"ServerTasks-1 \(Web 1.4.0 to Production\) held for 30 min, from .* released by its step")
+        re.compile(r"ServerTasks-1 \(Web 1.4.0 to Production\) held for 30 min, from .* its release step ran")
     )
-    expect(chart.locator(".hold.forced title")).to_contain_text("taken away by an operator")
+    expect(chart.locator(".hold.forced title")).to_contain_text("an operator released it")
     expect(chart.locator(".reservation title")).to_contain_text("Reserved for 30 min")
     waited = chart.locator(".wait", has_text="Portal").locator("title")
     expect(waited).to_contain_text("ServerTasks-3 (Portal 1.4.0 to Staging) waited 35 min")

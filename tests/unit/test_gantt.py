@@ -10,8 +10,8 @@ import pytest
 
 from app.domain.attribution import Reason, Stretch
 from app.domain.intervals import Span
-from app.domain.narrative import Names
 from app.domain.replay import Wait
+from app.domain.wording import Names
 from app.web.charts.layout import AXIS, CAPTION, HOLD, Box, lay_out
 from app.web.charts.svg import chart
 from app.web.charts.track import COLUMNS, MOST_ROWS, Track, Window, rows, ticks

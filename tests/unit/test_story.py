@@ -1,6 +1,7 @@
 from app.domain.attribution import Reason, Stretch
-from app.domain.narrative import MOST_TOLD, Names, listed, story
+from app.domain.narrative import MOST_TOLD, listed, story
 from app.domain.replay import Wait
+from app.domain.wording import Names
 
 NAMES = Names(runs={"servertasks-1": "ServerTasks-1 (Api 2.0.1 to Production)"}, machines={"machines-7": "web-01"})
 
@@ -49,6 +50,16 @@ def test_every_end_has_a_sentence():
     assert (
         ends["timed_out"] == ends["lost"] == "After 0 s it left the line without a grant, at 1970-01-01 00:00:00 UTC."
     )
+
+
+def test_run_has_a_label_that_ends_where_its_environment_does():
+    names = Names(
+        runs={"servertasks-1": "ServerTasks-1 (Api 2.0.1 to Production (EU))", "servertasks-2": "ServerTasks-2"}
+    )
+
+    assert [names.label(task) for task in ("ServerTasks-1", "ServerTasks-2", "ServerTasks-3", None)] == [
+        "Api 2.0.1 to Production (EU)", None, None, None,
+    ]  # fmt: skip
 
 
 def test_a_list_reads_like_one():

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, request
 from app.domain.errors import UnknownRun
 from app.domain.run import Run
 from app.domain.status import WAIT_STATES, Place
+from app.domain.wording import STATES
 from app.queries.views import message_of, wait_answer, waiting_places
 from app.settings import Token
 from app.store.fairness import in_turns
@@ -130,8 +131,7 @@ def _name_in_log(place: Place) -> None:
 def _outcome(task_id: str, outcome: str) -> Any:
     if not _wants_text():
         return {"outcome": outcome}
-    said = {"released": "has given its machines back", "left": "has left the line", "nothing": "held nothing"}
-    return _text(f"{outcome} 0", f"{task_id} {said[outcome]}.", 200)
+    return _text(f"{outcome} 0", f"{task_id} {STATES.get(outcome, 'held nothing')}.", 200)
 
 
 def _text(first: str, message: str, status: int) -> Response:

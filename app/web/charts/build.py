@@ -8,12 +8,12 @@ from typing import Any
 from flask import url_for
 from markupsafe import Markup
 
+from app.domain.attribution import Stretch
 from app.domain.intervals import Interval
-from app.domain.narrative import Names
 from app.domain.replay import Wait
+from app.domain.wording import Names, blocker
 from app.queries.names import names_of
 from app.services import Services
-from app.web.charts.layout import said
 from app.web.charts.svg import chart
 from app.web.charts.track import Track, Window
 
@@ -102,10 +102,18 @@ def rows_of(track: Track, names: Names) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["from_ms"], reverse=True)[:MOST_TABLE_ROWS]
 
 
-def _waited_for(wait: Wait | None, names: Names) -> list[dict[str, Any]]:
-    """Each stretch of a wait: how long, and for whom in words."""
-    if wait is None:
-        return []
+def stretches_of(parts: Iterable[Stretch], names: Names) -> list[dict[str, Any]]:
+    """Each stretch of a wait: since when, how long, and for whom in words."""
     return [
-        {"ms": part.to_ms - part.from_ms, "said": said(part, names), "task_id": part.task_id} for part in wait.stretches
+        {
+            "from_ms": part.from_ms,
+            "ms": part.to_ms - part.from_ms,
+            "task_id": part.task_id,
+            "said": blocker(part, names),
+        }
+        for part in parts
     ]
+
+
+def _waited_for(wait: Wait | None, names: Names) -> list[dict[str, Any]]:
+    return stretches_of(wait.stretches, names) if wait else []

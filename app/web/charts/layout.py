@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from app.domain.attribution import Reason, Stretch
 from app.domain.durations import format_duration
 from app.domain.intervals import Span
-from app.domain.narrative import Names
 from app.domain.replay import Wait
+from app.domain.wording import BLOCKERS, ENDS, HELD, Names, blocker
 from app.web.charts.track import Clump, Track, Window, ticks
 
 #: Pixels: the axis, a row of holders, one of waits, one of reservations, the caption of a section, the graph of waits.
@@ -36,17 +36,6 @@ MOST_EDGES = 400
 
 #: Stretches of a wait that the title of its bar lists.
 MOST_LISTED = 12
-
-_ENDED = {
-    "step": "released by its step", "event": "its task ended", "reconciled": "its task was found to have ended",
-    "forced": "taken away by an operator", "max_hold": "the longest hold that is allowed", "paused": "it paused",
-    "uncollected": "its grant was not collected", "abandoned": "abandoned by Octopus",
-}  # fmt: skip
-
-_HELD = {
-    "lease": "held", "observed": "ran here without a wait step",
-    "provisional": "had started and was presumed to use it",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +172,11 @@ class _Layout:
     def _hold(self, hold: Span, *, is_odd: bool) -> Item:
         task = hold.task_id or ""
         self._held_at[task.lower()] = self._y + HOLD
-        how = f", {_ENDED[hold.cause]}" if hold.cause in _ENDED else ""
+        how = f", {ENDS[hold.cause]}" if hold.cause in ENDS else ""
         length = format_duration(hold.to_ms - hold.from_ms)
         return Item(
             f"hold {hold.kind}{' odd' if is_odd else ''}{' forced' if hold.cause == 'forced' else ''}",
-            f"{self._names.run(task)} {_HELD[hold.kind]} for {length}, {_when(hold)}{how}",
+            f"{self._names.run(task)} {HELD[hold.kind]} for {length}, {_when(hold)}{how}",
             (self._bar(hold, HOLD, "bar"), *self._label(hold, HOLD, self._run(task))),
             is_open=hold.is_open,
             link=self._link_to(task) if task else None,
@@ -244,17 +233,13 @@ class _Layout:
             yield from self._label(part, WAIT, self._for_whom(part))
 
     def _for_whom(self, part: Stretch) -> str:
-        if part.task_id:
-            return f"for {self._run(part.task_id)}"
-        return {Reason.RESERVATION: "for a reservation", Reason.REBUILDING: "while octowait was closed"}.get(
-            part.reason, "for nobody known"
-        )
+        return f"for {self._run(part.task_id) if part.task_id else BLOCKERS[part.reason]}"
 
     def _wait_title(self, wait: Wait) -> str:
         verb = "has been waiting for" if wait.outcome == "waiting" else "waited"
         lines = [f"{self._names.run(wait.task_id)} {verb} {format_duration(wait.waited_ms)}"]
         for part in wait.stretches[:MOST_LISTED]:
-            lines.append(f"{format_duration(part.to_ms - part.from_ms)}: {said(part, self._names)}")
+            lines.append(f"{format_duration(part.to_ms - part.from_ms)}: {blocker(part, self._names)}")
         if len(wait.stretches) > MOST_LISTED:
             lines.append(f"and {len(wait.stretches) - MOST_LISTED} more")
         return "\n".join(lines)
@@ -329,22 +314,6 @@ def _side(x: float) -> str:
 def _when(span: Span | Clump) -> str:
     goes_on = isinstance(span, Span) and span.is_open
     return f"from {utc(span.from_ms)}" + (" on" if goes_on else f" to {utc(span.to_ms)}") + " UTC"
-
-
-def said(part: Stretch, names: Names) -> str:
-    """Whom a stretch of a wait was for, in words."""
-    where = names.machine(part.machine_id)
-    match part.reason:
-        case Reason.HOLDER:
-            return f"{names.run(part.task_id or '')} held {where}"
-        case Reason.AHEAD:
-            return f"{names.run(part.task_id or '')} was ahead of it at {where} and waited for another machine"
-        case Reason.RESERVATION:
-            return f"{where} was reserved: {part.note}"
-        case Reason.REBUILDING:
-            return "octowait was finding out what runs where, and granted nobody"
-        case _:
-            return "nobody known"
 
 
 def utc(at_ms: int) -> str:

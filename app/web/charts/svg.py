@@ -5,7 +5,7 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from app.domain.narrative import Names
+from app.domain.wording import Names
 from app.web.charts.layout import AXIS, DEPTH, LinkTo, lay_out
 from app.web.charts.track import COLUMNS, Track
 

@@ -21,9 +21,11 @@ from flask import (
     session,
     url_for,
 )
+from flask.blueprints import BlueprintSetupState
 from markupsafe import Markup, escape
 from werkzeug.exceptions import HTTPException, NotFound
 
+from app.domain import wording
 from app.domain.durations import format_duration
 from app.domain.ids import ID_PATTERN
 from app.web.api.openapi import document
@@ -160,6 +162,11 @@ def matching_id(text: str | None) -> str | None:
 @blueprint.context_processor
 def _for_forms() -> dict[str, Any]:
     return {"form_token": form_token}
+
+
+@blueprint.record_once
+def _give_wording(state: BlueprintSetupState) -> None:
+    state.app.jinja_env.globals["wording"] = wording
 
 
 @blueprint.app_template_filter("duration")

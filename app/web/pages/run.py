@@ -7,15 +7,14 @@ from typing import Any
 from flask import render_template, request
 
 from app.domain.intervals import Interval, Span
-from app.domain.narrative import Names
 from app.domain.replay import Wait
 from app.domain.status import Place, describe_info
+from app.domain.wording import Names
 from app.queries.explain import Explained, explanation_of
 from app.queries.views import NOBODY_RESUMES, RunFacts, facts_of, needs_a_person
 from app.services import Services
 from app.web.api.routing import services
-from app.web.charts.build import link_to, machines_in, names_for
-from app.web.charts.layout import said
+from app.web.charts.build import link_to, machines_in, names_for, stretches_of
 from app.web.charts.svg import chart
 from app.web.charts.track import Track, Window
 from app.web.errors import Problem
@@ -28,7 +27,7 @@ MOST_DRAWN = 12
 #: Waits of its task that are drawn, the last.
 MOST_WAITS = 5
 
-#: Stretches of its waits that are listed, the longest.
+#: Stretches of its last wait that are listed, the last.
 MOST_STRETCHES = 50
 
 
@@ -60,8 +59,8 @@ def show_run(task_id: str, draft: Draft | None = None) -> Any:
         by_hand=NOBODY_RESUMES if needs_a_person(gate, place) else None,
         names={m.id.lower(): m.name for m in found.machines},
         why=_why(gate, place),
-        stretches=_stretches(waits, names),
-        waited_for=_waited_for(waits, found, names),
+        stretches=stretches_of(waits[-1].stretches[-MOST_STRETCHES:] if waits else (), names),
+        waited_for=waited_for(waits, found.requested_at_ms, names),
         charts=_charts(found, told, names, now_ms),
         now_ms=now_ms,
         draft=draft,
@@ -84,22 +83,14 @@ def _family(place: Place) -> dict[str, str]:
     return {task: what for task, what in others.items() if task != place.task_id}
 
 
-def _stretches(waits: list[Wait], names: Names) -> list[dict[str, Any]]:
-    """Whom its last wait was for, in order."""
-    parts = waits[-1].stretches[-MOST_STRETCHES:] if waits else ()
-    return [
-        {"from_ms": part.from_ms, "ms": part.to_ms - part.from_ms, "said": said(part, names), "task_id": part.task_id}
-        for part in parts
-    ]
-
-
-def _waited_for(waits: list[Wait], run: RunFacts, names: Names) -> dict[str, str]:
-    """Who kept it waiting before its grant, the longest first: its task (empty: nobody's) and what it was."""
-    wait = next((wait for wait in reversed(waits) if wait.from_ms == run.requested_at_ms), None)
+def waited_for(waits: list[Wait], requested_at_ms: int | None, names: Names) -> dict[str, str]:
+    """Who kept it waiting before its grant, the longest first: its task and what that was, or the reason."""
+    wait = next((wait for wait in reversed(waits) if wait.from_ms == requested_at_ms), None)
     lost: dict[str, int] = {}
     for part in wait.stretches if wait else ():
-        lost[part.task_id or ""] = lost.get(part.task_id or "", 0) + part.to_ms - part.from_ms
-    blockers = sorted(lost, key=lambda task: -lost[task])
+        blocker = part.task_id or part.reason
+        lost[blocker] = lost.get(blocker, 0) + part.to_ms - part.from_ms
+    blockers = sorted(lost, key=lambda blocker: -lost[blocker])
     return {task: names.label(task) or "" for task in blockers[:5]}
 
 
