@@ -194,12 +194,19 @@ def _parent(child: Place) -> str:
 
 def _of_child(child: Place, parent: Holder, foretell: Foretell) -> Link:
     machine = max(child.machines, key=lambda machine: machine.place)
-    info = child.run.get("info") or {}
-    label = f"{child.task_id}{describe_info(info)}"
+    link = _of_waiter(child, machine, foretell)
+    remedy = (
+        f"{parent.task_id} goes on when {link.label} has ended; a higher priority of that one changes when it starts."
+    )
+    return replace(link, remedy=remedy, started_by=parent.task_id)
+
+
+def _of_waiter(run: Place, machine: MachinePlace, foretell: Foretell) -> Link:
+    info = run.run.get("info") or {}
+    label = f"{run.task_id}{describe_info(info)}"
     return Link(
-        "waiting", child.task_id, label, machine, child.run["requested_at_ms"], info.get("url"),
-        f"{parent.task_id} goes on when {label} has ended; a higher priority of that one changes when it starts.",
-        child.place, foretell(child), started_by=parent.task_id,
+        "waiting", run.task_id, label, machine, run.run["requested_at_ms"], info.get("url"),
+        f"{label} goes before it; a higher priority changes that.", run.place, foretell(run),
     )  # fmt: skip
 
 
@@ -210,21 +217,7 @@ def _add_head(links: list[Link], place: Place, look: Look, foretell: Foretell) -
     if not waiting:
         return None
     head, machine = min(waiting, key=lambda pair: str(pair[0].run.get("order")))
-    info = head.run.get("info") or {}
-    label = f"{head.task_id}{describe_info(info)}"
-    links.append(
-        Link(
-            "waiting",
-            head.task_id,
-            label,
-            machine,
-            head.run["requested_at_ms"],
-            info.get("url"),
-            f"{label} goes before it; a higher priority changes that.",
-            head.place,
-            foretell(head),
-        )  # fmt: skip
-    )
+    links.append(_of_waiter(head, machine, foretell))
     return head
 
 
