@@ -12,7 +12,8 @@ from app.domain.attribution import Reason, Stretch
 from app.domain.intervals import Span
 from app.domain.replay import Wait
 from app.domain.wording import Names
-from app.web.charts.layout import AXIS, CAPTION, HOLD, Box, lay_out
+from app.web.charts.layout import AXIS, CAPTION, HOLD, lay_out
+from app.web.charts.shapes import Box
 from app.web.charts.svg import chart
 from app.web.charts.track import COLUMNS, MOST_ROWS, Track, Window, rows, ticks
 from app.web.pages.ranges import LEAST_MS, Range, span_ms

@@ -6,7 +6,6 @@ Places across are percent of the width, so that a chart fits any width without a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from app.domain.attribution import Reason, Stretch
@@ -14,6 +13,7 @@ from app.domain.durations import format_duration
 from app.domain.intervals import Span
 from app.domain.replay import Wait
 from app.domain.wording import BLOCKERS, ENDS, HELD, Names, blocker
+from app.web.charts.shapes import Box, Chart, Edge, Item, Text
 from app.web.charts.track import Clump, Track, Window, ticks
 
 #: Pixels: the axis, a row of holders, one of waits, one of reservations, the caption of a section, the graph of waits.
@@ -36,65 +36,6 @@ MOST_EDGES = 400
 
 #: Stretches of a wait that the title of its bar lists.
 MOST_LISTED = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A bar of the class *name*, or, where there is *text*, as much of that as fits into one."""
-
-    x: float
-    width: float
-    y: int
-    height: int
-    name: str = ""
-    text: str = ""
-    is_open: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A caption, the word above an overlap, or a mark of the axis for *at_ms*; *name* is its class."""
-
-    name: str
-    x: float
-    y: int
-    text: str
-    at_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """A line from a wait up to the run that kept it waiting, where that one let it go."""
-
-    x: float
-    top: int
-    y: int
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A hold, a wait, a reservation, an overlap, a time when the board was closed. *link* leads to its run."""
-
-    name: str
-    title: str
-    boxes: tuple[Box, ...]
-    edges: tuple[Edge, ...] = ()
-    is_open: bool = False
-    link: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """All of a chart, in the order of drawing. *depth* is the graph of how many waited: title, place, path."""
-
-    title: str
-    description: str
-    height: int
-    step_ms: int
-    ticks: tuple[Text, ...]
-    items: tuple[Item, ...]
-    depth: tuple[str, int, str] | None
-    texts: tuple[Text, ...]
 
 
 #: Where the page of a task is; None: nowhere.
