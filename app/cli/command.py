@@ -1,4 +1,4 @@
-"""What the commands are made of: how they look, how they find octowait, how they end.
+"""The base of all commands: decorators, the connection to octowait, errors and exit statuses.
 
 Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 cannot reach.
 """

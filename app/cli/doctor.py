@@ -1,4 +1,4 @@
-"""What can be set up wrong: ``doctor``."""
+"""The command ``doctor``: checks of the setup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened: ``timeline``, and the ``archive`` it goes to."""
+"""Commands of the history: ``timeline`` and ``archive``."""
 
 from __future__ import annotations
 

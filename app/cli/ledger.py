@@ -1,4 +1,4 @@
-"""Who waited for whom and why: ``ledger``, ``explain``, ``eta-report``."""
+"""Commands about waiting: ``ledger``, ``explain``, ``eta-report``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``ledger``, ``explain`` and ``eta-report`` print."""
+"""Tables and lines that ``ledger``, ``explain`` and ``eta-report`` print."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ledger_table(answer: Json) -> Table:
 
 
 def ledger_lines(answer: Json) -> list[str]:
-    """Since when anything is known, where that is later than asked for; the longest waits, each with its story."""
+    """The longest waits, each with its narrative, and the begin of the history if it is later than asked for."""
     known = answer["known_from_ms"]
     lines = ["", f"On record since {moment(known)} UTC."] if known and known > answer["from_ms"] else []
     lines += ["", "The longest waits:"] if answer["longest"] else []

@@ -1,4 +1,4 @@
-"""What octowait puts into Octopus: ``subscription`` and ``templates``."""
+"""Commands that write to Octopus: ``subscription`` and ``templates``."""
 
 from __future__ import annotations
 

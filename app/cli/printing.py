@@ -1,4 +1,4 @@
-"""What every command prints with: JSON for programs, lines and tables for people."""
+"""Output of commands: JSON for programs, lines and tables for people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)
 
 
 def visible(text: str) -> str:
-    """*text* without what a terminal would obey."""
+    """*text* with its control characters escaped."""
     return text.translate(_VISIBLE)
 
 

@@ -1,4 +1,4 @@
-"""The processes of octowait: ``up``, ``serve``, ``worker``, ``scheduler``."""
+"""Commands that run processes: ``up``, ``serve``, ``worker``, ``scheduler``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What went wrong, and how it is made good: ``kept``, ``replay``, ``dead-letters``, ``catch-up``, ``rebuild``."""
+"""Commands for repairs: ``kept``, ``replay``, ``dead-letters``, ``catch-up``, ``rebuild``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run in its lines: ``wait``, ``release``, ``prioritize``, ``force-release``; and machines for none: ``reserve``."""
+"""Commands for a run, ``wait``, ``release``, ``prioritize``, ``force-release``, and for reservations."""
 
 from __future__ import annotations
 

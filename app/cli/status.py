@@ -1,4 +1,4 @@
-"""How things are now: ``status``, ``machines``, ``waits``, ``run``."""
+"""Commands of the present: ``status``, ``machines``, ``waits``, ``run``."""
 
 from __future__ import annotations
 

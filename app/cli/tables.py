@@ -1,4 +1,4 @@
-"""What the reading commands print."""
+"""Tables and lines that the reading commands print."""
 
 from __future__ import annotations
 

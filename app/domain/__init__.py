@@ -1,1 +1,1 @@
-"""What octowait is about, in plain Python: no Redis, no HTTP, standard library only."""
+"""The domain: runs, machines, waits and the rules about them; standard library only."""

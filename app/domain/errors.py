@@ -14,7 +14,7 @@ from __future__ import annotations
 
 
 class GateError(Exception):
-    """Something was asked of the gate that it cannot do; the message says what and what was expected."""
+    """The base of errors of the gate; the message says what was asked and what was expected."""
 
     code = "invalid"
 

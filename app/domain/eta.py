@@ -1,4 +1,4 @@
-"""When a waiter will start: half, and nine in ten, of such waits did not take longer.
+"""Estimates of the start of a waiter: the median and the 90th percentile of such waits.
 
 The runs before it are taken to last as long as runs like them lasted before. Their durations are added up in
 `SCENARIOS` scenarios, each of which draws every duration from another part of its distribution; the draws are fixed, so
@@ -171,7 +171,7 @@ def _draws(number: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was foretold of a wait when it began; kept to be compared with the truth."""
+    """The estimate made when a wait began, kept to be compared with its end."""
 
     eta: Eta
 
@@ -194,7 +194,7 @@ class Prediction:
 
 
 def accuracy(counts: Mapping[str, int]) -> dict[str, float | int | None]:
-    """How often waits took no longer than was foretold when they began, as the API shows it.
+    """The accuracy of estimates: how often waits took no longer, as the API shows it.
 
     *mean_error_ms* is how far the truth was from p50, either way, on average. Shares are None without any such wait.
     """

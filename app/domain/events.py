@@ -28,7 +28,7 @@ def is_early(via: str, late_ms: int) -> bool:
 
 
 class Effect(StrEnum):
-    """What an event says about a run."""
+    """The effect of an event on a run."""
 
     QUEUED = "queued"  #: will start
     STARTED = "started"  #: runs

@@ -1,4 +1,4 @@
-"""Why a run does not start: the chain of those in its way, what would let it go, and what would change if."""
+"""Explanation of a wait: the chain of blockers, the remedy for each, and alternatives."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Foretell = Callable[[Place], Eta | None]
 
 @dataclass(frozen=True)
 class Link:
-    """One who is in the way of the run before it in the chain.
+    """A blocker of the run before it in the chain.
 
     *kind* is ``working``, ``paused`` (waits for a person), ``waiting`` (stands before it in line, was started by it, or
     holds and waits for one that it started), ``reservation`` or ``rebuilding``; *place* and *eta_ms* are those of one
@@ -60,7 +60,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Alternative:
-    """How the run would stand otherwise. *passes* is how many it would pass in its longest line.
+    """An alternative: the run's place in it. *passes* is how many it would pass in its longest line.
 
     *refused*: it would wait for itself then, so the gate leaves it where it is.
     """
@@ -85,7 +85,7 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Of a waiting run. *is_cut*: the chain goes on behind what is shown."""
+    """The explanation of a waiting run. *is_cut*: the chain is longer than shown."""
 
     place: Place
     chain: tuple[Link, ...]
@@ -95,7 +95,7 @@ class Explanation:
 
     @property
     def sentences(self) -> list[str]:
-        """The same in words, the most important first."""
+        """The explanation in sentences, the most important first."""
         said = [self.place.message]
         said += [_told(link, self.place.now_ms) for link in self.chain]
         if self.is_cut:

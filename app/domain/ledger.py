@@ -24,7 +24,7 @@ LONGEST = 10
 
 
 class By(StrEnum):
-    """What a ledger groups by."""
+    """The dimension that a ledger groups by."""
 
     MACHINE = "machine"  #: where it was lost
     PROJECT = "project"  #: by whom it was lost: the project of the run that waited
@@ -45,7 +45,7 @@ class _Group:
 
 @dataclass(frozen=True)
 class Row:
-    """One group. *key* is an id in the spelling of its first record, a week such as ``2026-W47``, or one of `Reason`.
+    """One row. *key* is an id in the spelling of its first record, a week such as ``2026-W47``, or one of `Reason`.
 
     Args:
         example: A task of the group, by which its name can be found.

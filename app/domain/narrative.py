@@ -1,4 +1,4 @@
-"""A wait told in sentences, for people."""
+"""The narrative of a wait, in sentences for people."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def listed(items: Sequence[str]) -> str:
 
 
 def story(wait: Wait, names: Names) -> list[str]:
-    """What happened from the request to the end of the wait, one sentence each."""
+    """The narrative of a wait from its request to its end, a sentence for each event."""
     machines = listed([names.machine(machine) for machine in wait.machines])
     sentences = [f"It asked for {machines} at {at(wait.from_ms)}."]
     told = sorted(sorted(wait.stretches, key=_length, reverse=True)[:MOST_TOLD], key=lambda part: part.from_ms)

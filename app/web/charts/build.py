@@ -1,4 +1,4 @@
-"""Charts for the pages: reads the past of machines, names what is in it, and makes tables of the same."""
+"""The data of charts: intervals of a machine from the history, their names, and the same as rows of a table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_NAMED = 3000
 
 
 def track_of(gate: Services, machine_id: str, window: Window) -> Track:
-    """What the machine saw in the window."""
+    """The track of a machine in the window, from the history."""
     track = Track(window, machine_id)
     span = {"from_ms": window.from_ms, "to_ms": window.until_ms + 1}
     for told in gate.past.of_machine(machine_id, **span, least_ms=window.least_ms):
@@ -45,14 +45,14 @@ def link_to(task_id: str) -> str:
 
 
 def machines_in(told: Iterable[Interval]) -> set[str]:
-    """The machines that *told* names, in lower case."""
+    """The ids of the machines in *told*, in lower case."""
     machines = {name for one in told for name in one.machines}
     machines |= {p.machine_id for one in told if isinstance(one, Wait) for p in one.stretches if p.machine_id}
     return {name.lower() for name in machines}
 
 
 def tasks_in(told: Iterable[Interval]) -> set[str]:
-    """The tasks that *told* names."""
+    """The ids of the tasks in *told*."""
     tasks: set[str] = set()
     for one in told:
         tasks |= {one.task_id} if one.task_id else set()
@@ -64,7 +64,7 @@ def tasks_in(told: Iterable[Interval]) -> set[str]:
 
 
 def drawn(track: Track) -> list[Interval]:
-    """All of a track that is drawn by itself."""
+    """The intervals of a track that are drawn one by one."""
     return [*track.holds, *track.waits, *track.reservations, *track.overlaps]
 
 

@@ -1,4 +1,4 @@
-"""A chart of one machine as values: what is drawn of its past in a window, at the resolution of a screen.
+"""The track of a machine: its intervals in a window, at the resolution of a screen.
 
 However much happened, it stays small: what is narrower than a pixel or two is counted and not kept, and where more wait
 than there is room for, the chart shows how many.
@@ -29,7 +29,7 @@ _Item = TypeVar("_Item", Span, Wait)
 
 @dataclass(frozen=True)
 class Window:
-    """The part of time that a chart shows, and what the time is."""
+    """The time range of a chart, and the present."""
 
     from_ms: int
     to_ms: int
@@ -41,7 +41,7 @@ class Window:
 
     @property
     def until_ms(self) -> int:
-        """Up to when anything is known."""
+        """The end of what is known."""
         return min(self.to_ms, self.now_ms)
 
     @property
@@ -50,7 +50,7 @@ class Window:
         return self.span_ms // COLUMNS
 
     def x(self, at_ms: float) -> float:
-        """Where a moment is, in percent of the width."""
+        """The x coordinate of a time, in percent of the width."""
         share = 100 * (at_ms - self.from_ms) / self.span_ms
         return round(min(100.0, max(0.0, share)), 3)
 
@@ -58,13 +58,13 @@ class Window:
         return min(COLUMNS - 1, max(0, COLUMNS * (at_ms - self.from_ms) // self.span_ms))
 
     def width_ms(self, from_ms: int, to_ms: int) -> int:
-        """How much of a span is inside."""
+        """The milliseconds of a span that are inside."""
         return min(to_ms, self.to_ms) - max(from_ms, self.from_ms)
 
 
 @dataclass(frozen=True)
 class Clump:
-    """Several holds too short to be told apart."""
+    """A group of holds too short to be told apart."""
 
     from_ms: int
     to_ms: int
@@ -73,7 +73,7 @@ class Clump:
 
 @dataclass
 class Track:
-    """What one machine saw in a window."""
+    """The intervals of one machine in a window, and their counts."""
 
     window: Window
     machine_id: str
@@ -147,7 +147,7 @@ class Track:
 
     @property
     def depth(self) -> list[int]:
-        """How many waited, in each column."""
+        """The number of waits in each column."""
         return list(accumulate(self._steps[column] for column in range(COLUMNS)))
 
     @property

@@ -1,4 +1,4 @@
-"""What admins do on the pages: reserve a machine, end that, take machines away from a run, move a waiter."""
+"""Actions of admins: reserve a machine, end a reservation, force the release of a run, change a priority."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all pages share, the document of the API, signing in and out."""
+"""The blueprint of the pages: headers, authorization, errors, template filters, API document, sign-in and sign-out."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def sign_out() -> Any:
 
 
 def matching_id(text: str | None) -> str | None:
-    """*text* if it can be an id."""
+    """The id that *text* is, or None."""
     return text if text and re.match(ID_PATTERN, text) else None
 
 

@@ -1,4 +1,4 @@
-"""What the timeline and the ledger are filtered by, as people write it."""
+"""The filter of the timeline and of the ledger, from the fields of their form."""
 
 from __future__ import annotations
 

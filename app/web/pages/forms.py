@@ -1,4 +1,4 @@
-"""What people send from the pages, and why no other site can send it for them.
+"""Forms: their fields, and their protection against requests forged by another site.
 
 The session's cookie is not sent with another site's posts (SameSite), `pages` refuses those that say where they come
 from, and each form carries a token of its session that no other site can read.
@@ -71,7 +71,7 @@ def required(name: str, what: str) -> str:
 
 
 def moment(text: str, now_ms: int) -> int | None:
-    """When ``2h`` from now is, or ``2026-11-23 18:00`` (UTC unless it says otherwise); None for nothing.
+    """The time in *text*, ms: ``2h`` from now, or ``2026-11-23 18:00`` (UTC by default); None for nothing.
 
     Raises:
         ValueError: it is neither, or has passed; the message is for the person.

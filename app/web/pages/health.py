@@ -1,4 +1,4 @@
-"""How octowait itself is: webhooks and how late they come, workers, repairs, what needs a person."""
+"""The health page: delay of webhooks, workers, repairs, and what needs a person."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def health() -> Any:
 
 
 def webhooks_of(records: Sequence[Record]) -> dict[str, Any] | None:
-    """How many events came by webhook, and how long after they had occurred; None if none did."""
+    """The number of events that came by webhook, and their delay; None if none did."""
     lags = [
         record.at_ms - record.detail["occurred_ms"]
         for record in records

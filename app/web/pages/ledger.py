@@ -1,4 +1,4 @@
-"""What waiting cost: who lost how long to whom."""
+"""The ledger page: the time lost by waiting, by whom and to whom."""
 
 from __future__ import annotations
 

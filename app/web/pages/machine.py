@@ -1,4 +1,4 @@
-"""One machine: its chart, who holds it, its line, its reservation."""
+"""The page of a machine: its chart, holders, line and reservation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of time that a page shows, from its address: ``from_ms`` and ``to_ms``, or ``span``, which ends now."""
+"""The time range of a page, from its address: ``from_ms`` and ``to_ms``, or ``span``, which ends now."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Query = dict[str, str]
 
 @dataclass(frozen=True)
 class Range:
-    """A window, and the span by which it follows the time; None: it stands still."""
+    """A time range. *span* is its length if it ends now and moves on; None if it stands still."""
 
     window: Window
     span: str | None
 
     @classmethod
     def asked(cls, args: Mapping[str, str], now_ms: int, *, default: str = "4h") -> Range:
-        """What the address asks for; what cannot be read is the default."""
+        """The range of an address, or the default if it has none that can be read."""
         begin, end = _number(args.get("from_ms")), _number(args.get("to_ms"))
         if begin is not None and end is None:
             end = now_ms
@@ -55,7 +55,7 @@ class Range:
 
     @property
     def params(self) -> Query:
-        """What the address says for this range."""
+        """The query of the address for this range."""
         if self.span:
             return {"span": self.span}
         return {"from_ms": str(self.window.from_ms), "to_ms": str(self.window.to_ms)}
@@ -90,7 +90,7 @@ class Range:
 
 
 def span_ms(span: str | None) -> int | None:
-    """Milliseconds of ``15m``, ``4h`` or ``7d``; None if that is no span of a sensible length."""
+    """The milliseconds of ``15m``, ``4h`` or ``7d``; None if that is no span, or too short or too long."""
     found = re.match(r"^([1-9][0-9]{0,3})([mhd])\Z", span or "")
     length = int(found[1]) * _UNITS[found[2]] if found else 0
     return length if LEAST_MS <= length <= MOST_MS else None

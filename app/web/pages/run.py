@@ -1,4 +1,4 @@
-"""One run: its story in words and as bars, what keeps it, its records."""
+"""The page of a run: its history in words and as bars, its blockers, its records."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _family(place: Place) -> dict[str, str]:
 
 
 def waited_for(waits: list[Wait], requested_at_ms: int | None, names: Names) -> dict[str, str]:
-    """Who kept it waiting before its grant, the longest first: its task and what that was, or the reason."""
+    """The blockers of its wait before the grant, the longest first: label by task, or nothing by reason."""
     wait = next((wait for wait in reversed(waits) if wait.from_ms == requested_at_ms), None)
     lost: dict[str, int] = {}
     for part in wait.stretches if wait else ():

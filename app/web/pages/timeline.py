@@ -1,4 +1,4 @@
-"""The timeline as a table, the newest record first: filtered, and page by page."""
+"""The timeline page: a table of records, the newest first, filtered and in pages."""
 
 from __future__ import annotations
 
