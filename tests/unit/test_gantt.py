@@ -198,13 +198,13 @@ def test_axis_has_a_few_marks_at_round_times(span):
 
 
 def asked(**args: str) -> Range:
-    return Range.asked(args, 100 * 24 * HOUR + 12345)
+    return Range.of(args, 100 * 24 * HOUR + 12345)
 
 
 def test_range_that_follows_ends_a_little_after_now_and_stays_the_same_for_a_while():
     now = 100 * 24 * HOUR
     step = HOUR // 50
-    first, second = (Range.asked({"span": "1h"}, now + n).window for n in (1, step - 1))
+    first, second = (Range.of({"span": "1h"}, now + n).window for n in (1, step - 1))
 
     assert (first.from_ms, first.to_ms) == (second.from_ms, second.to_ms)
     assert now < first.to_ms <= now + 2 * step
@@ -219,7 +219,7 @@ def test_range_that_follows_ends_a_little_after_now_and_stays_the_same_for_a_whi
     ],
 )  # fmt: skip
 def test_address_that_cannot_be_read_is_the_default(args):
-    assert Range.asked(args, 100 * 24 * HOUR).span == "4h"
+    assert Range.of(args, 100 * 24 * HOUR).span == "4h"
 
 
 def test_zooming_in_and_out_again_leads_back():

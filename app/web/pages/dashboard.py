@@ -25,8 +25,8 @@ _TEXTS = ("task_id", "project", "release", "environment", "note", "by")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What of the dashboard is wanted; `pages.js` looks through its cards in the same way."""
+class DashboardFilter:
+    """The filter of the dashboard's cards, from its address; `pages.js` does the same."""
 
     query: str = ""
     show: str = "all"
@@ -34,7 +34,7 @@ class Asked:
     project: str = ""
 
     @classmethod
-    def of(cls, args: Mapping[str, str]) -> Asked:
+    def of(cls, args: Mapping[str, str]) -> DashboardFilter:
         show = args.get("show", "all")
         return cls(
             args.get("q", "")[:200],
@@ -45,7 +45,7 @@ class Asked:
 
     @property
     def is_all(self) -> bool:
-        return self == Asked()
+        return self == DashboardFilter()
 
     def accepts(self, machine: Machine) -> bool:
         """Whether the card of a machine is shown."""
@@ -69,7 +69,7 @@ class Asked:
         return all(word in found for word in self.query.lower().split())
 
 
-blueprint.add_app_template_test(lambda machine, asked: asked.accepts(machine), "matching")
+blueprint.add_app_template_test(lambda machine, card_filter: card_filter.accepts(machine), "matching")
 
 
 @blueprint.get("/")
@@ -87,8 +87,8 @@ def dashboard() -> Any:
     some = request.args.get("fragment") == "some"
     wanted = {machine_id.lower() for machine_id in request.args.getlist("machine")}
     shown = [m for m in snapshot.machines if not some or m.id.lower() in wanted]
-    asked = Asked.of(request.args)
-    waiting = _waiting(gate, snapshot, asked)
+    card_filter = DashboardFilter.of(request.args)
+    waiting = _waiting(gate, snapshot, card_filter)
     return render_template(
         "_dashboard.html" if "fragment" in request.args else "dashboard.html",
         machines=shown,
@@ -101,8 +101,8 @@ def dashboard() -> Any:
         closed_since_ms=snapshot.closed_since_ms,
         unreachable=gate.reach.unreachable(),
         most=LINE_ON_DASHBOARD,
-        asked=asked,
-        choices=_choices(snapshot, asked),
+        card_filter=card_filter,
+        choices=_choices(snapshot, card_filter),
         base_url=gate.settings.public_url or request.host_url.rstrip("/"),
         webhook_header=gate.settings.webhook_header,
     )
@@ -123,11 +123,11 @@ def _summary(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _waiting(gate: Services, snapshot: Snapshot, asked: Asked) -> list[dict[str, Any]]:
+def _waiting(gate: Services, snapshot: Snapshot, card_filter: DashboardFilter) -> list[dict[str, Any]]:
     """Who waits, in order; whom for and until when of those that are shown."""
     rows: list[dict[str, Any]] = []
     for place in waiting_places(snapshot):
-        if not asked.accepts_runs([place], *(machine.name for machine in place.machines)):
+        if not card_filter.accepts_runs([place], *(machine.name for machine in place.machines)):
             continue
         is_shown = len(rows) < WAITING_ON_DASHBOARD
         rows.append({"run": place, "eta": eta_of(gate, place), **_blocker(place)} if is_shown else {})
@@ -146,11 +146,11 @@ def _blocker(place: Place) -> dict[str, Any]:
     }
 
 
-def _choices(snapshot: Snapshot, asked: Asked) -> dict[str, list[str]]:
+def _choices(snapshot: Snapshot, card_filter: DashboardFilter) -> dict[str, list[str]]:
     """The environments and projects of all runs that hold or wait, and the ones that are asked for."""
     infos = [held.info for machine in snapshot.machines for held in machine.holders]
     infos += [waiter.info for machine in snapshot.machines for waiter in machine.line]
-    chosen = {"environment": asked.environment, "project": asked.project}
+    chosen = {"environment": card_filter.environment, "project": card_filter.project}
     return {
         what: sorted({*(name for info in infos if (name := name_of(info, what))), *filter(None, [chosen[what]])})
         for what in ("environment", "project")

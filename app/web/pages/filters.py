@@ -10,24 +10,30 @@ from app.web.pages.base import matching_id
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """*asked*: what stands in the fields; *ids*: what that means, by field; *unknown*: what cannot mean anything."""
+class HistoryFilter:
+    """The ids to filter by, from the fields of a form.
 
-    asked: Mapping[str, str]
+    Args:
+        entered: The text in each field.
+        ids: The id that each text stands for.
+        unknown: The texts that stand for none.
+    """
+
+    entered: Mapping[str, str]
     ids: Mapping[str, str]
     unknown: tuple[str, ...]
 
     @classmethod
-    def of(cls, gate: Services, args: Mapping[str, str], *names: str) -> Wanted:
+    def of(cls, gate: Services, args: Mapping[str, str], *names: str) -> HistoryFilter:
         """The fields *names*, e.g. ``machine_id``: a machine may also be called by its name.
 
         Raises:
             StoreError: Redis could not do it.
         """
-        asked = {name: args.get(name, "").strip()[:200] for name in names}
-        ids = {name: _id_of(gate, name, text) for name, text in asked.items() if text}
-        unknown = tuple(asked[name] for name, found in ids.items() if found is None)
-        return cls(asked, {name: found for name, found in ids.items() if found}, unknown)
+        entered = {name: args.get(name, "").strip()[:200] for name in names}
+        ids = {name: _id_of(gate, name, text) for name, text in entered.items() if text}
+        unknown = tuple(entered[name] for name, found in ids.items() if found is None)
+        return cls(entered, {name: found for name, found in ids.items() if found}, unknown)
 
 
 def _id_of(gate: Services, name: str, text: str) -> str | None:

@@ -10,7 +10,7 @@ from app.domain.ledger import By
 from app.queries.ledger import ledger_of
 from app.web.api.routing import services
 from app.web.pages.base import blueprint
-from app.web.pages.filters import Wanted
+from app.web.pages.filters import HistoryFilter
 from app.web.pages.ranges import Range
 
 #: Groups that the page shows; the CSV has all.
@@ -24,21 +24,21 @@ def ledger() -> Any:
     gate = services()
     by = request.args.get("by", "")
     group = By(by) if by in list(By) else By.BLOCKER
-    shown = Range.asked(request.args, gate.board.now_ms(), default="7d")
-    wanted = Wanted.of(gate, request.args, "machine_id", "project_id")
-    book = ledger_of(gate, group, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms, **wanted.ids)
+    shown = Range.of(request.args, gate.board.now_ms(), default="7d")
+    history_filter = HistoryFilter.of(gate, request.args, "machine_id", "project_id")
+    book = ledger_of(gate, group, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms, **history_filter.ids)
     return render_template(
         "_ledger.html" if "fragment" in request.args else "ledger.html",
         book=book,
-        rows=[] if wanted.unknown else book.rows[:MOST_ROWS],
+        rows=[] if history_filter.unknown else book.rows[:MOST_ROWS],
         most_lost_ms=max((row.lost_ms for row in book.rows), default=0),
         groups=list(By),
         group=group,
         shown=shown,
         spans=SPANS,
-        wanted=wanted.ids,
-        asked=wanted.asked,
-        unknown=wanted.unknown,
+        ids=history_filter.ids,
+        entered=history_filter.entered,
+        unknown=history_filter.unknown,
         now_ms=shown.window.now_ms,
         accuracy=gate.estimates.accuracy(),
     )

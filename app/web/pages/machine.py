@@ -58,7 +58,7 @@ def show_machine(machine_id: str, draft: Draft | None = None) -> Any:
 
 def _shown(gate: Services, machine_id: str, now_ms: int) -> tuple[Range, Track]:
     """The part of time that is asked for; of the default one only as much as has anything in it."""
-    shown = Range.asked(request.args, now_ms)
+    shown = Range.of(request.args, now_ms)
     track = track_of(gate, machine_id, shown.window)
     if not {"span", "from_ms", "to_ms"} & request.args.keys():
         begins_ms = min((told.from_ms for told in (*drawn(track), *track.clumps)), default=0)

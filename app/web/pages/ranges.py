@@ -30,7 +30,7 @@ class Range:
     span: str | None
 
     @classmethod
-    def asked(cls, args: Mapping[str, str], now_ms: int, *, default: str = "4h") -> Range:
+    def of(cls, args: Mapping[str, str], now_ms: int, *, default: str = "4h") -> Range:
         """The range of an address, or the default if it has none that can be read."""
         begin, end = _number(args.get("from_ms")), _number(args.get("to_ms"))
         if begin is not None and end is None:

@@ -15,7 +15,7 @@ from app.queries.names import names_of
 from app.services import Services
 from app.web.api.routing import services
 from app.web.pages.base import blueprint
-from app.web.pages.filters import Wanted
+from app.web.pages.filters import HistoryFilter
 from app.web.pages.ranges import Range
 
 #: Records of a page.
@@ -33,13 +33,13 @@ _STAMP = re.compile(r"^[0-9]{1,15}-[0-9]{1,10}\Z")
 @blueprint.get("/timeline")
 def timeline() -> Any:
     gate = services()
-    shown = Range.asked(request.args, gate.board.now_ms(), default="7d")
-    wanted = Wanted.of(gate, request.args, *FIELDS)
+    shown = Range.of(request.args, gate.board.now_ms(), default="7d")
+    history_filter = HistoryFilter.of(gate, request.args, *FIELDS)
     kind = request.args.get("kind")
     kind = kind if kind in KINDS else None
     before = request.args.get("before", "")
     before_id = before if _STAMP.match(before) else None
-    records, older = _page_of(gate, wanted, kind, shown, before_id)
+    records, older = _page_of(gate, history_filter, kind, shown, before_id)
     names = names_of(gate, tasks=[r.task_id for r in records if r.task_id],
         machines={machine for record in records for machine in record.machines},
     )  # fmt: skip
@@ -52,20 +52,20 @@ def timeline() -> Any:
         now_ms=shown.window.now_ms,
         shown=shown,
         spans=("1h", "1d", "7d", "30d", "90d"),
-        filters={**wanted.ids, **({"kind": kind} if kind else {})},
-        asked=wanted.asked,
-        unknown=wanted.unknown,
+        filters={**history_filter.ids, **({"kind": kind} if kind else {})},
+        entered=history_filter.entered,
+        unknown=history_filter.unknown,
         kinds=KINDS,
         unread_until_ms=gate.timeline.unread_until_ms(),
     )
 
 
 def _page_of(
-    gate: Services, wanted: Wanted, kind: str | None, shown: Range, before: str | None
+    gate: Services, history_filter: HistoryFilter, kind: str | None, shown: Range, before: str | None
 ) -> tuple[list[Record], str | None]:
-    if wanted.unknown:
+    if history_filter.unknown:
         return [], None
-    limited = Filter(**wanted.ids, kind=kind, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms + 1)
+    limited = Filter(**history_filter.ids, kind=kind, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms + 1)
     return newest_page(gate.timeline, limited, before=before)
 
 
