@@ -226,9 +226,7 @@ def _of_holder(held: Holder, machine: MachinePlace, *, child: Place | None = Non
     label = "octowait itself" if kind == "rebuilding" else held.label
     remedy = _remedy(kind, held, machine)
     if child:
-        remedy = (
-            f"{machine.name} is free when {held.task_id} has ended; it waits for {child.task_id}, which it started."
-        )
+        remedy = f"{machine.name} is free when {held.task_id} has ended; it waits for its child {child.task_id}."
     return Link(
         kind, held.task_id, label, machine, held.since_ms, held.info.get("url"), remedy,
         note=held.note, by=held.by, until_ms=held.until_ms,
@@ -267,13 +265,9 @@ def _alternative_of(
         blockers |= {task: None for task in machine.ahead[:1] if not machine.holders}
     starts = all(machine.place == 1 and not machine.holders for machine in machines)
     return Alternative(
-        place=stands,
-        starts_now=starts,
-        blocked_by=tuple(blockers)[:MOST_LINKS],
-        passes=max(0, (place.place or 0) - stands),
-        eta_ms=foretell(replace(place, machines=machines)),
-        dropped=dropped,
-    )
+        place=stands, starts_now=starts, blocked_by=tuple(blockers)[:MOST_LINKS],
+        passes=max(0, (place.place or 0) - stands), eta_ms=foretell(replace(place, machines=machines)), dropped=dropped,
+    )  # fmt: skip
 
 
 def _told(link: Link, now_ms: int) -> str:
