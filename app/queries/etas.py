@@ -11,13 +11,13 @@ from app.queries.views import waiting_places
 from app.services import Services
 
 
-def etas_of(gate: Services, snapshot: Snapshot, tasks: Iterable[str]) -> dict[str, Eta]:
+def etas_of(services: Services, snapshot: Snapshot, tasks: Iterable[str]) -> dict[str, Eta]:
     """The ETA of each of *tasks* that has one."""
     wanted = set(tasks)
     places = [place for place in waiting_places(snapshot) if place.task_id in wanted] if wanted else []
-    return {place.task_id: eta for place in places if (eta := eta_of(gate, place))}
+    return {place.task_id: eta for place in places if (eta := eta_of(services, place))}
 
 
-def eta_of(gate: Services, place: Place) -> Eta | None:
+def eta_of(services: Services, place: Place) -> Eta | None:
     """When it will start; None where the past cannot tell."""
-    return gate.estimates.with_eta(place).eta_ms
+    return services.estimates.with_eta(place).eta_ms

@@ -59,23 +59,23 @@ class Explained:
         ]
 
 
-def explanation_of(gate: Services, task_id: str) -> Explained | None:
+def explanation_of(services: Services, task_id: str) -> Explained | None:
     """Why a run stands where it does, None if nobody has heard of it."""
-    found = gate.board.place(task_id)
+    found = services.board.place(task_id)
     if found is None:
         return None
-    place = gate.estimates.with_eta(found)
-    waits = gate.past.waits_of(place.task_id, now_ms=place.now_ms, most=MOST_WAITS)
+    place = services.estimates.with_eta(found)
+    waits = services.past.waits_of(place.task_id, now_ms=place.now_ms, most=MOST_WAITS)
     names = names_of(
-        gate, tasks=mentioned(waits), machines=[machine for wait in waits for machine in wait.machines]
+        services, tasks=mentioned(waits), machines=[machine for wait in waits for machine in wait.machines]
     )  # fmt: skip
-    foretell = gate.estimates.eta
-    why = explain(place, gate.board.place, foretell, gate.board.waiting_children) if place.is_waiting else None
+    foretell = services.estimates.eta
+    why = explain(place, services.board.place, foretell, services.board.waiting_children) if place.is_waiting else None
     return Explained(
         place=place,
-        message=message_of(gate, place),
-        needs_a_person=needs_a_person(gate, place),
+        message=message_of(services, place),
+        needs_a_person=needs_a_person(services, place),
         what_if=why,
-        unresolved=gate.unresolved.tasks()[:MOST_LINKS] if why else [],
+        unresolved=services.unresolved.tasks()[:MOST_LINKS] if why else [],
         waits=[WaitStory(wait, names) for wait in waits],
     )

@@ -32,40 +32,40 @@ class LedgerOfRange:
     longest: list[WaitStory]
 
 
-def ledger_of(gate: Services, by: By, **wanted: Any) -> LedgerOfRange:
+def ledger_of(services: Services, by: By, **wanted: Any) -> LedgerOfRange:
     """One of `ledgers_of`."""
-    [answer] = ledgers_of(gate, [by], **wanted)
+    [answer] = ledgers_of(services, [by], **wanted)
     return answer
 
 
 def ledgers_of(
-    gate: Services, bys: Sequence[By], *, from_ms: int | None = None, to_ms: int | None = None,
+    services: Services, bys: Sequence[By], *, from_ms: int | None = None, to_ms: int | None = None,
     machine_id: str | None = None, project_id: str | None = None,
 ) -> list[LedgerOfRange]:  # fmt: skip
     """The ledgers of a range, by default of the last 30 days. The records of the range are read once, in chunks."""
     # Exclusive, and what happened in this millisecond counts.
-    now_ms = gate.past.now_ms() + 1
+    now_ms = services.past.now_ms() + 1
     to_ms = min(now_ms, to_ms) if to_ms is not None else now_ms
     from_ms = from_ms if from_ms is not None else max(0, to_ms - DEFAULT_RANGE_MS)
-    begin_ms = gate.past.begin_ms()
+    begin_ms = services.past.begin_ms()
     books = {by: Ledger(by, from_ms=from_ms, machine_id=machine_id, project_id=project_id) for by in bys}
-    for told in gate.past.intervals(from_ms=from_ms, to_ms=to_ms):
+    for told in services.past.intervals(from_ms=from_ms, to_ms=to_ms):
         for book in books.values():
             book.add(told)
     known_ms = max(from_ms, begin_ms) if begin_ms else None
     return [
-        _told(gate, book, LedgerOfRange(by, from_ms, to_ms, known_ms, book.total(), book.rows(), []))
+        _told(services, book, LedgerOfRange(by, from_ms, to_ms, known_ms, book.total(), book.rows(), []))
         for by, book in books.items()
     ]
 
 
-def _told(gate: Services, book: Ledger, known: LedgerOfRange) -> LedgerOfRange:
+def _told(services: Services, book: Ledger, known: LedgerOfRange) -> LedgerOfRange:
     """*known* with names and the longest waits of *book*."""
     longest = book.longest()
     tasks = [*mentioned(longest), *(row.example for row in known.rows if row.example)]
     machines = [machine for wait in longest for machine in wait.machines]
     machines += [row.key for row in known.rows if row.key and known.by is By.MACHINE]
-    names = names_of(gate, tasks=tasks, machines=machines)
+    names = names_of(services, tasks=tasks, machines=machines)
     return replace(
         known,
         rows=[replace(row, name=_name(row, known.by, names)) for row in known.rows],

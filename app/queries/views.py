@@ -49,20 +49,20 @@ class WaitAnswer:
         return news_of(self.run)
 
 
-def wait_answer(gate: Services, place: Place) -> WaitAnswer:
+def wait_answer(services: Services, place: Place) -> WaitAnswer:
     """The answer about a wait."""
-    foreseen = gate.estimates.with_eta(place)
-    return WaitAnswer(foreseen, message_of(gate, foreseen), gate.keys.wake(place.task_id))
+    foreseen = services.estimates.with_eta(place)
+    return WaitAnswer(foreseen, message_of(services, foreseen), services.keys.wake(place.task_id))
 
 
-def message_of(gate: Services, place: Place) -> str:
+def message_of(services: Services, place: Place) -> str:
     """The sentence for the person who reads the deployment log; and what octowait cannot do for a parked run."""
-    return f"{place.message} {NOBODY_RESUMES}" if needs_a_person(gate, place) else place.message
+    return f"{place.message} {NOBODY_RESUMES}" if needs_a_person(services, place) else place.message
 
 
-def needs_a_person(gate: Services, place: Place) -> bool:
+def needs_a_person(services: Services, place: Place) -> bool:
     """Whether nobody but a person can let a parked run go on when its turn has come."""
-    return place.is_waiting and bool(place.run.get("parked")) and not gate.knows_octopus
+    return place.is_waiting and bool(place.run.get("parked")) and not services.knows_octopus
 
 
 def waiting_places(snapshot: Snapshot) -> Iterator[Place]:
@@ -135,16 +135,16 @@ class RunFacts:
         return self.status.requested_at_ms or self.held_from_ms or self.status.run.get("started_oct_ms")
 
 
-def run_of(gate: Services, task_id: str) -> RunFacts | None:
+def run_of(services: Services, task_id: str) -> RunFacts | None:
     """One run by its task, None if nobody has heard of it."""
-    place = gate.board.place(task_id)
-    return facts_of(gate, place) if place else None
+    place = services.board.place(task_id)
+    return facts_of(services, place) if place else None
 
 
-def facts_of(gate: Services, place: Place) -> RunFacts:
+def facts_of(services: Services, place: Place) -> RunFacts:
     """One run with the newest records of its timeline."""
-    records = gate.timeline.newest(Filter(task_id=place.task_id), limit=RUN_RECORDS)
-    return RunFacts(place, records, gate.unseen.why(place.task_id))
+    records = services.timeline.newest(Filter(task_id=place.task_id), limit=RUN_RECORDS)
+    return RunFacts(place, records, services.unseen.why(place.task_id))
 
 
 @dataclass(frozen=True)
@@ -158,11 +158,11 @@ class MachineWithRuns:
         return getattr(self.machine, name)
 
 
-def last_runs(gate: Services, machine_id: str) -> list[RunFacts]:
+def last_runs(services: Services, machine_id: str) -> list[RunFacts]:
     """The last runs of a machine, newest first, each without its timeline."""
     tasks: dict[str, None] = {}
-    for record in reversed(gate.timeline.newest(Filter(machine_id=machine_id), limit=20 * LAST_RUNS)):
+    for record in reversed(services.timeline.newest(Filter(machine_id=machine_id), limit=20 * LAST_RUNS)):
         if record.task_id and len(tasks) < LAST_RUNS:
             tasks.setdefault(record.task_id)
-    places = (gate.board.place(task) for task in tasks)
+    places = (services.board.place(task) for task in tasks)
     return [RunFacts(place, []) for place in places if place]

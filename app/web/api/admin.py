@@ -11,7 +11,7 @@ from flask import Blueprint
 
 from app.jobs import ARCHIVE, CATCH_UP, REBUILD
 from app.settings import Token
-from app.web.api.routing import Api, services
+from app.web.api.routing import Api, current_services
 from app.web.api.schemas.admin import (
     ArchiveRequest,
     ArchiveState,
@@ -32,7 +32,7 @@ api = Api(Blueprint("admin", __name__))
 def catch_up(caller: Token) -> Any:
     """Have a worker read the events of Octopus that no webhook brought."""
     _require_octopus()
-    services().request(CATCH_UP)
+    current_services().request(CATCH_UP)
     return {"outcome": "requested"}
 
 
@@ -42,26 +42,26 @@ def rebuild(body: RebuildRequest, caller: Token) -> Any:
 
     With `open`, grant again at once: the operator knows that nothing runs which octowait does not know.
     """
-    gate = services()
+    services = current_services()
     if body.open:
-        done = gate.board.open("operator", by=caller.name, reason=body.reason)
+        done = services.board.open("operator", by=caller.name, reason=body.reason)
         return {"outcome": "opened" if done else "was_open"}
     _require_octopus()
-    done = gate.board.close(by=caller.name, reason=body.reason)
-    gate.request(REBUILD)
+    done = services.board.close(by=caller.name, reason=body.reason)
+    services.request(REBUILD)
     return {"outcome": "closed" if done else "was_closed"}
 
 
 @api.route("GET", "/api/dead-letters", role="admin", answers={200: DeadLetters})
 def dead_letters(caller: Token) -> Any:
     """Jobs that failed, newest first. What they should have done is asked for again at its next time."""
-    return {"dead_letters": services().dead_jobs.all()}
+    return {"dead_letters": current_services().dead_jobs.all()}
 
 
 @api.route("DELETE", "/api/dead-letters/{letter_id}", role="admin", answers={200: Forgotten}, errors=(404,))
 def forget_dead_letter(letter_id: str, caller: Token) -> Any:
     """Keep a dead letter no longer."""
-    if not STREAM_ID.match(letter_id) or not services().dead_jobs.forget(letter_id):
+    if not STREAM_ID.match(letter_id) or not current_services().dead_jobs.forget(letter_id):
         raise Problem(404, "not_kept", f"{letter_id[:100]} is not kept: expected an id of GET /api/dead-letters")
     return {"outcome": "forgotten"}
 
@@ -69,13 +69,13 @@ def forget_dead_letter(letter_id: str, caller: Token) -> Any:
 @api.route("GET", "/api/kept", role="admin", answers={200: Kept})
 def kept(caller: Token) -> Any:
     """Deliveries that were authentic and could not be applied, newest first, without any secret."""
-    return {"kept": services().dead_deliveries.all()}
+    return {"kept": current_services().dead_deliveries.all()}
 
 
 @api.route("DELETE", "/api/kept/{kept_id}", role="admin", answers={200: Forgotten}, errors=(404,))
 def forget_kept(kept_id: str, caller: Token) -> Any:
     """Keep a delivery no longer."""
-    if not STREAM_ID.match(kept_id) or not services().dead_deliveries.forget(kept_id):
+    if not STREAM_ID.match(kept_id) or not current_services().dead_deliveries.forget(kept_id):
         raise Problem(404, "not_kept", f"{kept_id[:100]} is not kept: expected an id of GET /api/kept")
     return {"outcome": "forgotten"}
 
@@ -83,24 +83,24 @@ def forget_kept(kept_id: str, caller: Token) -> Any:
 @api.route("GET", "/api/archive", role="viewer", answers={200: ArchiveState})
 def archive(caller: Token) -> Any:
     """The days of the timeline that are in files."""
-    gate = services()
-    return {"days": gate.archive.manifests(), "head": gate.retention.head()}
+    services = current_services()
+    return {"days": services.archive.manifests(), "head": services.retention.head()}
 
 
 @api.route("POST", "/api/archive", role="admin", body=ArchiveRequest, answers={202: Requested})
 def archive_now(body: ArchiveRequest, caller: Token) -> Any:
     """Have a worker archive now what is old enough; it does so by itself every hour."""
-    gate = services()
-    if body.begin_anew and (head := gate.retention.head()):
+    services = current_services()
+    if body.begin_anew and (head := services.retention.head()):
         # The files that follow do not show that some are missing; the timeline does.
-        gate.board.note("archive_lost", by=caller.name, day=head.day, last_id=head.last_id, hash=head.hash)
-        gate.retention.begin_anew()
-    gate.request(ARCHIVE)
+        services.board.note("archive_lost", by=caller.name, day=head.day, last_id=head.last_id, hash=head.hash)
+        services.retention.begin_anew()
+    services.request(ARCHIVE)
     return {"outcome": "requested"}
 
 
 def _require_octopus() -> None:
-    if not services().knows_octopus:
+    if not current_services().knows_octopus:
         raise Problem(
             409, "no_api_key", "only Octopus can say: expected OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY"
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint
 
-from app.web.api.routing import Api, services
+from app.web.api.routing import Api, current_services
 from app.web.errors import Problem
 
 api = Api(Blueprint("health", __name__))
@@ -21,10 +21,10 @@ def healthz() -> Any:
 @api.route("GET", "/readyz", role=None, answers={200: None}, media=("application/json",))
 def readyz() -> Any:
     """Redis answers, a worker has been seen, and the board grants."""
-    gate = services()
-    gate.board.sweep()
-    if gate.board.closed_since_ms():
+    services = current_services()
+    services.board.sweep()
+    if services.board.closed_since_ms():
         raise Problem(503, "rebuilding", "Redis was empty, and nobody is granted until Octopus has said who runs where")
-    if not gate.has_worker():
+    if not services.has_worker():
         raise Problem(503, "no_worker", "Redis answers, but no worker has been seen: expected 'octowait worker' to run")
     return {"status": "ready"}

@@ -14,7 +14,7 @@ from app.domain.ledger import By, Row
 from app.queries.explain import explanation_of
 from app.queries.ledger import COLUMNS, ledger_of
 from app.settings import Token
-from app.web.api.routing import Api, services
+from app.web.api.routing import Api, current_services
 from app.web.api.schemas.insight import EtaReport, ExplainAnswer, LedgerAnswer, LedgerQuery
 from app.web.api.timeline import plain
 
@@ -29,7 +29,7 @@ def ledger(query: LedgerQuery, caller: Token) -> Any:
     What counts is the part of each wait that lies in the range, so ranges and groups add up.
     """
     answer = ledger_of(
-        services(), By(query.by), from_ms=query.from_ms, to_ms=query.to_ms, machine_id=query.machine_id,
+        current_services(), By(query.by), from_ms=query.from_ms, to_ms=query.to_ms, machine_id=query.machine_id,
         project_id=query.project_id,
     )  # fmt: skip
     if query.format == "json":
@@ -44,7 +44,7 @@ def explained(task_id: str, caller: Token) -> Any:
     Also what would let it go, and what another priority or fewer machines would change. Of a run that waits no longer:
     what it waited for.
     """
-    found = explanation_of(services(), task_id)
+    found = explanation_of(current_services(), task_id)
     if found is None:
         raise UnknownRun(f"{task_id[:100]} is unknown: no step and no event ever named it")
     return found
@@ -53,7 +53,7 @@ def explained(task_id: str, caller: Token) -> Any:
 @api.route("GET", "/api/eta-report", role="viewer", answers={200: EtaReport})
 def eta_report(caller: Token) -> Any:
     """How often waits took no longer than was foretold when they began."""
-    return services().estimates.accuracy()
+    return current_services().estimates.accuracy()
 
 
 def ledger_csv(rows: Iterable[Row]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from flask import Blueprint
 from app.domain.errors import UnknownRun
 from app.queries.views import MachineWithRuns, last_runs, run_of
 from app.settings import Token
-from app.web.api.routing import Api, services
+from app.web.api.routing import Api, current_services
 from app.web.api.schemas.machines import (
     MachineDetail,
     Machines,
@@ -26,45 +26,45 @@ api = Api(Blueprint("machines", __name__))
 @api.route("GET", "/api/machines", role="viewer", answers={200: Machines})
 def machines(caller: Token) -> Any:
     """Every machine: who holds it, its line, its reservation."""
-    snapshot = services().snapshot()
+    snapshot = current_services().snapshot()
     return {
         "now_ms": snapshot.now_ms,
         "machines": snapshot.machines,
         "unresolved": snapshot.unresolved,
-        "unseen": services().unseen.runs(),
+        "unseen": current_services().unseen.runs(),
         "closed_since_ms": snapshot.closed_since_ms,
-        "octopus_unreachable": services().reach.unreachable(),
+        "octopus_unreachable": current_services().reach.unreachable(),
     }
 
 
 @api.route("GET", "/api/machines/{machine_id}", role="viewer", answers={200: MachineDetail}, errors=(404,))
 def machine(machine_id: str, caller: Token) -> Any:
     """One machine, with its last runs."""
-    gate = services()
-    found = gate.snapshot().machine(machine_id)
+    services = current_services()
+    found = services.snapshot().machine(machine_id)
     if found is None:
         raise Problem(404, "unknown_machine", f"{machine_id[:100]} is unknown: no run ever asked for it")
-    return MachineWithRuns(found, last_runs(gate, found.id))
+    return MachineWithRuns(found, last_runs(services, found.id))
 
 
 @api.route("PUT", "/api/machines/{machine_id}/reservation", role="admin", body=ReservationRequest,
            answers={200: ReservationModel})  # fmt: skip
 def reserve(machine_id: str, body: ReservationRequest, caller: Token) -> Any:
     """Reserve a machine: running work goes on, nobody new is granted."""
-    return dict(services().board.reserve(machine_id, note=body.note, by=caller.name, until_ms=body.until_ms))
+    return dict(current_services().board.reserve(machine_id, note=body.note, by=caller.name, until_ms=body.until_ms))
 
 
 @api.route("DELETE", "/api/machines/{machine_id}/reservation", role="admin", answers={200: Unreserved})
 def unreserve(machine_id: str, caller: Token) -> Any:
     """End a machine's reservation; the next in line is granted."""
-    done = services().board.unreserve(machine_id, by=caller.name)
+    done = current_services().board.unreserve(machine_id, by=caller.name)
     return {"outcome": "unreserved" if done else "nothing"}
 
 
 @api.route("GET", "/api/runs/{task_id}", role="viewer", answers={200: RunFactsModel}, errors=(404,))
 def run(task_id: str, caller: Token) -> Any:
     """One run: its facts and its timeline."""
-    found = run_of(services(), task_id)
+    found = run_of(current_services(), task_id)
     if found is None:
         raise UnknownRun(f"{task_id[:100]} is unknown: no step and no event ever named it")
     return found

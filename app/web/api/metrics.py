@@ -15,7 +15,7 @@ from app.domain.records import order_of
 from app.followers.metrics import METRICS, MetricDefinition
 from app.services import Services
 from app.settings import Token
-from app.web.api.routing import Api, services
+from app.web.api.routing import Api, current_services
 
 api = Api(Blueprint("metrics", __name__))
 
@@ -23,16 +23,16 @@ api = Api(Blueprint("metrics", __name__))
 @api.route("GET", "/metrics", role="viewer", answers={200: None}, media=("text/plain",))
 def metrics(caller: Token) -> Any:
     """Prometheus."""
-    gate = services()
-    gate.metric_buffer.flush(blocked=len(gate.wakes))
+    services = current_services()
+    services.metric_buffer.flush(blocked=len(services.wakes))
     registry = CollectorRegistry()
-    registry.register(_Collector(gate))
+    registry.register(_Collector(services))
     return Response(generate_latest(registry), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 class _Collector(Collector):
-    def __init__(self, gate: Services) -> None:
-        self._gate = gate
+    def __init__(self, services: Services) -> None:
+        self._gate = services
 
     def collect(self) -> Iterator[Metric]:
         values = self._gate.metric_values.values()
@@ -57,12 +57,12 @@ class _Collector(Collector):
         )
 
     def _processes(self) -> Iterator[Metric]:
-        gate = self._gate
+        services = self._gate
         blocked = "Requests that block, in all web processes."
-        yield GaugeMetricFamily("octowait_blocked_requests", blocked, gate.metric_values.blocked())
-        yield GaugeMetricFamily("octowait_worker_seen", "1 when a worker has reported lately.", gate.has_worker())
-        yield GaugeMetricFamily("octowait_dead_letters", "Jobs that failed and are kept.", gate.dead_jobs.count())
-        kept = gate.dead_deliveries.count()
+        yield GaugeMetricFamily("octowait_blocked_requests", blocked, services.metric_values.blocked())
+        yield GaugeMetricFamily("octowait_worker_seen", "1 when a worker has reported lately.", services.has_worker())
+        yield GaugeMetricFamily("octowait_dead_letters", "Jobs that failed and are kept.", services.dead_jobs.count())
+        kept = services.dead_deliveries.count()
         yield GaugeMetricFamily("octowait_kept_deliveries", "Webhooks that are kept for a person.", kept)
         lag = "How much later the newest record is than the last that was counted here."
         yield GaugeMetricFamily("octowait_measure_lag_seconds", lag, self._lag())

@@ -19,7 +19,7 @@ from app.queries.ledger import LedgerOfRange, ledgers_of
 from app.queries.names import names_of
 from app.services import Services
 from app.settings import Token
-from app.web.api.routing import Api, services
+from app.web.api.routing import Api, current_services
 from app.web.api.schemas.fields import Id, Input, Ms
 from app.web.charts.build import drawn, machines_in, tasks_in
 from app.web.charts.layout import utc
@@ -63,8 +63,8 @@ def report(query: ReportQuery, caller: Token) -> Any:
 
     It streams, and loads nothing from anywhere.
     """
-    gate = services()
-    now_ms = gate.board.now_ms()
+    services = current_services()
+    now_ms = services.board.now_ms()
     to_ms = min(query.to_ms, now_ms + 1) if query.to_ms is not None else now_ms + 1
     from_ms = query.from_ms if query.from_ms is not None else max(0, to_ms - DEFAULT_RANGE_MS)
     window = Window(from_ms, max(to_ms, from_ms + 1), now_ms)
@@ -75,9 +75,9 @@ def report(query: ReportQuery, caller: Token) -> Any:
         wanted={name: value for name, value in wanted.items() if value},
         by=caller.name,
         now_ms=now_ms,
-        charts=_Charts(gate, window, **wanted),
-        books=_books(gate, window, **wanted),
-        records=_records(gate, Filter(**wanted, from_ms=from_ms, to_ms=window.to_ms)),
+        charts=_Charts(services, window, **wanted),
+        books=_books(services, window, **wanted),
+        records=_records(services, Filter(**wanted, from_ms=from_ms, to_ms=window.to_ms)),
         most=MOST_RECORDS,
     )
     stream.enable_buffering(BUFFERED)
@@ -96,24 +96,24 @@ def _style() -> Markup:
 class _Charts:
     """A chart for each machine on which something happened, by name. *left_out* is known once they were asked for."""
 
-    gate: Services
+    services: Services
     window: Window
     machine_id: str | None
     project_id: str | None
     left_out: int = field(init=False, default=0)
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        tracks = _tracks(self.gate, self.window, self.machine_id, self.project_id)
+        tracks = _tracks(self.services, self.window, self.machine_id, self.project_id)
         self.left_out = max(0, len(tracks) - MOST_CHARTS)
         shown = sorted(tracks, key=lambda key: (-tracks[key].waited_ms, -tracks[key].held_count, key))[:MOST_CHARTS]
-        known = names_of(self.gate, tasks=(), machines=shown)
+        known = names_of(self.services, tasks=(), machines=shown)
         for number, key in enumerate(sorted(shown, key=lambda key: known.machine(key).lower())):
-            yield _chart(self.gate, tracks[key], number)
+            yield _chart(self.services, tracks[key], number)
 
 
-def _chart(gate: Services, track: Track, number: int) -> Mapping[str, Any]:
+def _chart(services: Services, track: Track, number: int) -> Mapping[str, Any]:
     told = drawn(track)
-    found = names_of(gate, tasks=tasks_in(told), machines={track.machine_id, *machines_in(told)}
+    found = names_of(services, tasks=tasks_in(told), machines={track.machine_id, *machines_in(told)}
     )  # fmt: skip
     return {
         "name": found.machine(track.machine_id), "id": track.machine_id, "track": track,
@@ -121,9 +121,9 @@ def _chart(gate: Services, track: Track, number: int) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def _tracks(gate: Services, window: Window, machine_id: str | None, project_id: str | None) -> dict[str, Track]:
+def _tracks(services: Services, window: Window, machine_id: str | None, project_id: str | None) -> dict[str, Track]:
     span = {"from_ms": window.from_ms, "to_ms": window.until_ms}
-    told = gate.past.of_machine(machine_id, **span) if machine_id else gate.past.of_all(**span)
+    told = services.past.of_machine(machine_id, **span) if machine_id else services.past.of_all(**span)
     tracks: dict[str, Track] = {}
     is_wanted: set[str] = set()
     closures = []
@@ -141,16 +141,16 @@ def _tracks(gate: Services, window: Window, machine_id: str | None, project_id: 
     return {key: track for key, track in tracks.items() if key in is_wanted}
 
 
-def _books(gate: Services, window: Window, **wanted: str | None) -> Iterator[LedgerOfRange]:
+def _books(services: Services, window: Window, **wanted: str | None) -> Iterator[LedgerOfRange]:
     """The ledger by blocker, then by machine; made when they are asked for."""
-    yield from ledgers_of(gate, [By.BLOCKER, By.MACHINE], from_ms=window.from_ms, to_ms=window.to_ms, **wanted)
+    yield from ledgers_of(services, [By.BLOCKER, By.MACHINE], from_ms=window.from_ms, to_ms=window.to_ms, **wanted)
 
 
-def _records(gate: Services, wanted: Filter) -> Iterator[Mapping[str, Any]]:
+def _records(services: Services, wanted: Filter) -> Iterator[Mapping[str, Any]]:
     """At most `MOST_RECORDS`, each with what its task and its machines are called."""
-    left: Iterator[Record] = itertools.islice(gate.timeline.read(wanted), MOST_RECORDS)
+    left: Iterator[Record] = itertools.islice(services.timeline.read(wanted), MOST_RECORDS)
     while some := list(itertools.islice(left, 500)):
-        names = names_of(gate, tasks=[record.task_id for record in some if record.task_id],
+        names = names_of(services, tasks=[record.task_id for record in some if record.task_id],
             machines={machine for record in some for machine in record.machines},
         )  # fmt: skip
         for record in some:

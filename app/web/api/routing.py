@@ -128,7 +128,7 @@ def read_body() -> bytes:
     Raises:
         Problem: 413, it is longer than MAX_BODY_KIB.
     """
-    most = services().settings.max_body_kib * 1024
+    most = current_services().settings.max_body_kib * 1024
     length = request.content_length
     stream = request.environ["wsgi.input"]
     try:
@@ -169,7 +169,7 @@ def _parsed(model: type[BaseModel], document: object, where: str) -> BaseModel:
         ) from error
 
 
-def services() -> Services:
+def current_services() -> Services:
     """The services of the application that handles this request."""
     found: Services = current_app.extensions["octowait"]
     return found

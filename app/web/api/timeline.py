@@ -14,7 +14,7 @@ from flask import Blueprint, Response, request, stream_with_context
 from app.domain.records import Filter, Record
 from app.history.records import COLUMNS
 from app.settings import Token
-from app.web.api.routing import Api, services
+from app.web.api.routing import Api, current_services
 from app.web.api.schemas.timeline import RecordModel, TimelinePage, TimelineQuery
 
 api = Api(Blueprint("timeline", __name__))
@@ -42,7 +42,7 @@ def timeline(query: TimelineQuery, caller: Token) -> Any:
         machine_id=query.machine_id, task_id=query.task_id, project_id=query.project_id,
         environment_id=query.environment_id, kind=query.kind, from_ms=query.from_ms, to_ms=query.to_ms,
     )  # fmt: skip
-    records = services().timeline
+    records = current_services().timeline
     if query.format == "json":
         page, cursor = records.page(wanted, limit=query.limit, after=query.cursor)
         return {"records": page, "next_cursor": cursor}
@@ -61,7 +61,7 @@ def stream(caller: Token) -> Any:
     """
     after = request.headers.get("Last-Event-ID", "").strip()
     last = after if STREAM_ID.match(after) else None
-    feed = services().feed
+    feed = current_services().feed
 
     def events() -> Iterator[str]:
         records = feed.follow(last, ping_seconds=PING_SECONDS)

@@ -14,7 +14,7 @@ from app.domain.wording import STATES
 from app.queries.views import message_of, wait_answer, waiting_places
 from app.settings import Token
 from app.store.fairness import in_turns
-from app.web.api.routing import Api, services
+from app.web.api.routing import Api, current_services
 from app.web.api.schemas.waits import (
     ForceRelease,
     Outcome,
@@ -50,7 +50,7 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
         parked=body.parked,
         on_behalf_of=body.on_behalf_of,
     )
-    place = services().board.join(run, body.machines)
+    place = current_services().board.join(run, body.machines)
     return _answer(place, 201 if place.is_new else 200)
 
 
@@ -64,7 +64,7 @@ def poll(task_id: str, query: PollQuery, caller: Token) -> Any:
     # It has slept in `Blocking` already, in front of Flask.
     if PROBLEM in request.environ:
         raise request.environ[PROBLEM]
-    place = services().board.poll(task_id)
+    place = current_services().board.poll(task_id)
     if place is None or place.state not in WAIT_STATES:
         raise Problem(404, "unknown_run", f"{task_id[:100]} has not asked to wait: expected a PUT first")
     return _answer(place, 200)
@@ -73,14 +73,14 @@ def poll(task_id: str, query: PollQuery, caller: Token) -> Any:
 @api.route("DELETE", "/api/waits/{task_id}", role="step", query=ReleaseQuery, answers={200: Outcome}, text=True)
 def release(task_id: str, query: ReleaseQuery, caller: Token) -> Any:
     """Give back the machines, or leave the line."""
-    return _outcome(task_id, services().board.release(task_id, by=caller.name, reason=query.reason))
+    return _outcome(task_id, current_services().board.release(task_id, by=caller.name, reason=query.reason))
 
 
 @api.route("GET", "/api/waits", role="viewer", answers={200: Waits})
 def everyone(caller: Token) -> Any:
     """Everyone waiting, in order, with blockers."""
-    gate = services()
-    return {"waits": [wait_answer(gate, place) for place in in_turns(waiting_places(gate.snapshot()), 20)]}
+    services = current_services()
+    return {"waits": [wait_answer(services, place) for place in in_turns(waiting_places(services.snapshot()), 20)]}
 
 
 @api.route("POST", "/api/waits/{task_id}/force-release", role="admin", body=ForceRelease, answers={200: Outcome},
@@ -91,14 +91,14 @@ def force_release(task_id: str, body: ForceRelease, caller: Token) -> Any:
     Refused with 409 while Octopus says that its task still runs, or cannot be asked, unless it is repeated with
     `confirm`. Without an API key nobody is asked.
     """
-    gate = services()
-    place = gate.board.place(task_id)
+    services = current_services()
+    place = services.board.place(task_id)
     if place is None:
         raise UnknownRun(f"{task_id[:100]} is unknown: expected a run that waits or holds")
     _name_in_log(place)
-    if not body.confirm and (objection := gate.objection_to_release(place)):
+    if not body.confirm and (objection := services.objection_to_release(place)):
         raise Problem(409, objection.code, f"{objection.message}: repeat with confirm if you are sure that it does not")
-    outcome = gate.board.release(task_id, cause="forced", by=caller.name, reason=body.reason)
+    outcome = services.board.release(task_id, cause="forced", by=caller.name, reason=body.reason)
     return {"outcome": outcome}
 
 
@@ -106,9 +106,9 @@ def force_release(task_id: str, body: ForceRelease, caller: Token) -> Any:
            errors=(404, 409))  # fmt: skip
 def prioritize(task_id: str, body: Prioritize, caller: Token) -> Any:
     """Move a waiting run in all its lines; higher is sooner, and among equals it keeps its arrival."""
-    place = services().board.prioritize(task_id, body.priority, by=caller.name, reason=body.reason)
+    place = current_services().board.prioritize(task_id, body.priority, by=caller.name, reason=body.reason)
     _name_in_log(place)
-    return wait_answer(services(), place)
+    return wait_answer(current_services(), place)
 
 
 def _wants_text() -> bool:
@@ -119,9 +119,13 @@ def _wants_text() -> bool:
 def _answer(place: Place, status: int) -> Any:
     _name_in_log(place)
     if not _wants_text():
-        return wait_answer(services(), place), status
+        return wait_answer(current_services(), place), status
     number = place.fencing_token if place.is_granted else place.place
-    return _text(f"{place.state} {number or 0}", message_of(services(), services().estimates.with_eta(place)), status)
+    return _text(
+        f"{place.state} {number or 0}",
+        message_of(current_services(), current_services().estimates.with_eta(place)),
+        status,
+    )
 
 
 def _name_in_log(place: Place) -> None:

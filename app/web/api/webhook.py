@@ -10,7 +10,7 @@ from app.domain.events import Unreadable, parse_delivery
 from app.followers.metrics import WEBHOOKS
 from app.jobs import CATCH_UP, RESOLVE
 from app.store.errors import StoreError
-from app.web.api.routing import Api, read_body, services
+from app.web.api.routing import Api, current_services, read_body
 from app.web.api.schemas.admin import Delivered
 from app.web.auth import is_webhook_secret
 from app.web.errors import Problem
@@ -32,12 +32,14 @@ def deliver() -> Any:
 
     Answers 202 once it is stored, whatever it is: an error answer would make Octopus drop the rest of its batch.
     """
-    gate = services()
-    secret = gate.settings.webhook_secret
+    services = current_services()
+    secret = services.settings.webhook_secret
     assert secret
-    if not is_webhook_secret(request.headers.get(gate.settings.webhook_header), secret.get_secret_value()):
-        gate.metric_buffer.add(COUNTED["unauthorized"])
-        raise Problem(401, "unauthorized", f"expected the webhook secret in the header {gate.settings.webhook_header}")
+    if not is_webhook_secret(request.headers.get(services.settings.webhook_header), secret.get_secret_value()):
+        services.metric_buffer.add(COUNTED["unauthorized"])
+        raise Problem(
+            401, "unauthorized", f"expected the webhook secret in the header {services.settings.webhook_header}"
+        )
     body = read_body()
     try:
         event = parse_delivery(body)
@@ -45,28 +47,28 @@ def deliver() -> Any:
         return _keep(body, str(unreadable), None)
     name_in_log(event_id=event.id, task=event.task_id)
     try:
-        outcome = gate.board.deliver(event)
+        outcome = services.board.deliver(event)
     except StoreError:
-        gate.has_missed.set()
-        gate.metric_buffer.add(COUNTED["failed"])
+        services.has_missed.set()
+        services.metric_buffer.add(COUNTED["failed"])
         raise
     if outcome == "unlinked":
-        gate.request(CATCH_UP)
+        services.request(CATCH_UP)
         return _keep(body, f"{event.category} names no server task and {event.deployment_id} is unknown", event.id)
     if outcome == "implausible":
         return _keep(body, f"Payload.Event.Occurred is more than a day from now ({event.category})", event.id)
     if outcome == "unresolved":
-        gate.request(RESOLVE)
+        services.request(RESOLVE)
         outcome = "applied"
-    gate.metric_buffer.add(COUNTED[outcome])
+    services.metric_buffer.add(COUNTED[outcome])
     return {"event": event.id, "outcome": outcome}
 
 
 def _keep(body: bytes, reason: str, event_id: str | None) -> Any:
-    gate = services()
-    secret = gate.settings.webhook_secret
+    services = current_services()
+    secret = services.settings.webhook_secret
     assert secret
-    gate.metric_buffer.add(COUNTED["kept"])
+    services.metric_buffer.add(COUNTED["kept"])
     text = redacted(body, (secret.get_secret_value(),), MOST_KEPT)
-    gate.dead_deliveries.keep(body=text, reason=reason, event=event_id)
+    services.dead_deliveries.keep(body=text, reason=reason, event=event_id)
     return {"event": event_id, "outcome": "kept"}

@@ -24,19 +24,19 @@ MOST_TABLE_ROWS = 200
 MOST_NAMED = 3000
 
 
-def track_of(gate: Services, machine_id: str, window: Window) -> Track:
+def track_of(services: Services, machine_id: str, window: Window) -> Track:
     """The track of a machine in the window, from the history."""
     track = Track(window, machine_id)
     span = {"from_ms": window.from_ms, "to_ms": window.until_ms + 1}
-    for told in gate.past.of_machine(machine_id, **span, least_ms=window.least_ms):
+    for told in services.past.of_machine(machine_id, **span, least_ms=window.least_ms):
         track.add(told)
     return track
 
 
-def names_for(gate: Services, told: Iterable[Interval], machines: Iterable[str]) -> Names:
+def names_for(services: Services, told: Iterable[Interval], machines: Iterable[str]) -> Names:
     """What everything in *told* and the *machines* are called."""
     tasks = sorted(tasks_in(told))[:MOST_NAMED]
-    return names_of(gate, tasks=tasks, machines=machines)
+    return names_of(services, tasks=tasks, machines=machines)
 
 
 def link_to(task_id: str) -> str:

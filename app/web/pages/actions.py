@@ -8,7 +8,7 @@ from flask import g, redirect, request, url_for
 
 from app.domain.errors import GateError
 from app.domain.run import MAX_PRIORITY
-from app.web.api.routing import services
+from app.web.api.routing import current_services
 from app.web.errors import Problem
 from app.web.pages.base import blueprint
 from app.web.pages.forms import Draft, leave_notice, moment, require_form, required
@@ -19,7 +19,7 @@ from app.web.pages.run import show_run
 @blueprint.post("/machines/<machine_id>/reserve")
 def reserve(machine_id: str) -> Any:
     require_form()
-    board = services().board
+    board = current_services().board
     try:
         note = required("note", "what it is reserved for")
         until_ms = moment(request.form.get("until", ""), board.now_ms())
@@ -33,7 +33,7 @@ def reserve(machine_id: str) -> Any:
 @blueprint.post("/machines/<machine_id>/unreserve")
 def unreserve(machine_id: str) -> Any:
     require_form()
-    done = services().board.unreserve(machine_id, by=g.caller.name)
+    done = current_services().board.unreserve(machine_id, by=g.caller.name)
     leave_notice("The reservation has ended." if done else "It was not reserved.")
     return redirect(url_for("pages.machine", machine_id=machine_id), 303)
 
@@ -41,18 +41,18 @@ def unreserve(machine_id: str) -> Any:
 @blueprint.post("/runs/<task_id>/force-release")
 def force_release(task_id: str) -> Any:
     require_form()
-    gate = services()
-    place = gate.board.place(task_id)
+    services = current_services()
+    place = services.board.place(task_id)
     if place is None:
         raise Problem(404, "unknown_run", f"{task_id[:100]} is unknown: expected a run that waits or holds")
     try:
         reason = required("reason", "why")
     except ValueError as error:
         return show_run(task_id, Draft("release", str(error), request.form))
-    if not request.form.get("confirm") and (objection := gate.objection_to_release(place)):
+    if not request.form.get("confirm") and (objection := services.objection_to_release(place)):
         complaint = f"{objection.message}. Released while it runs, it and the next deployment can collide."
         return show_run(task_id, Draft("release", complaint, request.form, needs_confirm=True, status=409))
-    outcome = gate.board.release(task_id, cause="forced", by=g.caller.name, reason=reason)
+    outcome = services.board.release(task_id, cause="forced", by=g.caller.name, reason=reason)
     said = {"released": "Its machines are free.", "left": "It has left the line.", "nothing": "It held nothing."}
     leave_notice(said.get(outcome, outcome))
     return redirect(url_for("pages.run", task_id=task_id), 303)
@@ -63,7 +63,7 @@ def prioritize(task_id: str) -> Any:
     require_form()
     try:
         reason = required("reason", "why")
-        place = services().board.prioritize(task_id, _priority(), by=g.caller.name, reason=reason)
+        place = current_services().board.prioritize(task_id, _priority(), by=g.caller.name, reason=reason)
     except (ValueError, GateError) as error:
         return show_run(task_id, Draft("priority", str(error), request.form))
     leave_notice("It has been granted." if place.is_granted else f"It has place {place.place} now.")

@@ -29,7 +29,7 @@ from app.domain import wording
 from app.domain.durations import format_duration
 from app.domain.ids import ID_PATTERN
 from app.web.api.openapi import document
-from app.web.api.routing import services
+from app.web.api.routing import current_services
 from app.web.auth import ALLOWS, Tokens, caller, digest
 from app.web.errors import Problem, problem_of
 from app.web.pages.forms import form_token
@@ -79,7 +79,7 @@ def _refuse_other_sites() -> None:
     site = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get("Origin")
     # Behind a proxy we may be called by another name than the one that people use.
-    own = {request.host, urlsplit(services().settings.public_url or request.host_url).netloc}
+    own = {request.host, urlsplit(current_services().settings.public_url or request.host_url).netloc}
     if site not in (None, "same-origin") or (origin is not None and urlsplit(origin).netloc not in own):
         raise Problem(403, "cross_site", "this form was sent by another site: expected one of octowait's own pages")
 
@@ -117,7 +117,7 @@ def _unknown_address(error: NotFound) -> Any:
 @blueprint.get("/docs")
 def docs() -> Any:
     """The OpenAPI document as a page."""
-    server = services().settings.public_url or request.host_url.rstrip("/")
+    server = current_services().settings.public_url or request.host_url.rstrip("/")
     return render_template("docs.html", api=document(current_app.extensions["octowait.operations"], server=server))
 
 
@@ -127,8 +127,8 @@ def sign_in() -> Any:
     target = target if _LOCAL_PATH.match(target) else "/"
     if request.method == "GET":
         return render_template("sign_in.html", next=target, complaint=None)
-    gate = services()
-    attempts, address = gate.attempts, request.remote_addr or ""
+    services = current_services()
+    attempts, address = services.attempts, request.remote_addr or ""
     if wait := attempts.seconds_to_wait(address):
         complaint = f"Too many attempts from your address. Try again in {wait} s."
         return render_template("sign_in.html", next=target, complaint=complaint), 429, {"Retry-After": str(wait)}

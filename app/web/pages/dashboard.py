@@ -15,7 +15,7 @@ from app.domain.status import Described, Place, name_of
 from app.queries.etas import eta_of
 from app.queries.views import waiting_places
 from app.services import Services
-from app.web.api.routing import services
+from app.web.api.routing import current_services
 from app.web.pages.base import blueprint
 
 #: Waiters of one machine, and of all, that the dashboard shows.
@@ -78,17 +78,17 @@ def dashboard() -> Any:
 
     With ``seen``, the id of a timeline record: 204 if nothing happened since.
     """
-    gate = services()
+    services = current_services()
     # Before the snapshot: what happens in between is then looked at again and not missed.
-    last_id = gate.timeline.last_id()
+    last_id = services.timeline.last_id()
     if request.args.get("seen") == last_id:
         return "", 204
-    snapshot = gate.snapshot()
+    snapshot = services.snapshot()
     some = request.args.get("fragment") == "some"
     wanted = {machine_id.lower() for machine_id in request.args.getlist("machine")}
     shown = [m for m in snapshot.machines if not some or m.id.lower() in wanted]
     card_filter = DashboardFilter.of(request.args)
-    waiting = _waiting(gate, snapshot, card_filter)
+    waiting = _waiting(services, snapshot, card_filter)
     return render_template(
         "_dashboard.html" if "fragment" in request.args else "dashboard.html",
         machines=shown,
@@ -99,12 +99,12 @@ def dashboard() -> Any:
         waiting=waiting[:WAITING_ON_DASHBOARD],
         more_waiting=max(0, len(waiting) - WAITING_ON_DASHBOARD),
         closed_since_ms=snapshot.closed_since_ms,
-        unreachable=gate.reach.unreachable(),
+        unreachable=services.reach.unreachable(),
         most=LINE_ON_DASHBOARD,
         card_filter=card_filter,
         choices=_choices(snapshot, card_filter),
-        base_url=gate.settings.public_url or request.host_url.rstrip("/"),
-        webhook_header=gate.settings.webhook_header,
+        base_url=services.settings.public_url or request.host_url.rstrip("/"),
+        webhook_header=services.settings.webhook_header,
     )
 
 
@@ -123,14 +123,14 @@ def _summary(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _waiting(gate: Services, snapshot: Snapshot, card_filter: DashboardFilter) -> list[dict[str, Any]]:
+def _waiting(services: Services, snapshot: Snapshot, card_filter: DashboardFilter) -> list[dict[str, Any]]:
     """Who waits, in order; whom for and until when of those that are shown."""
     rows: list[dict[str, Any]] = []
     for place in waiting_places(snapshot):
         if not card_filter.accepts_runs([place], *(machine.name for machine in place.machines)):
             continue
         is_shown = len(rows) < WAITING_ON_DASHBOARD
-        rows.append({"run": place, "eta": eta_of(gate, place), **_blocker(place)} if is_shown else {})
+        rows.append({"run": place, "eta": eta_of(services, place), **_blocker(place)} if is_shown else {})
     return rows
 
 

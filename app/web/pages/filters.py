@@ -24,18 +24,18 @@ class HistoryFilter:
     unknown: tuple[str, ...]
 
     @classmethod
-    def of(cls, gate: Services, args: Mapping[str, str], *names: str) -> HistoryFilter:
+    def of(cls, services: Services, args: Mapping[str, str], *names: str) -> HistoryFilter:
         """The fields *names*, e.g. ``machine_id``: a machine may also be called by its name.
 
         Raises:
             StoreError: Redis could not do it.
         """
         entered = {name: args.get(name, "").strip()[:200] for name in names}
-        ids = {name: _id_of(gate, name, text) for name, text in entered.items() if text}
+        ids = {name: _id_of(services, name, text) for name, text in entered.items() if text}
         unknown = tuple(entered[name] for name, found in ids.items() if found is None)
         return cls(entered, {name: found for name, found in ids.items() if found}, unknown)
 
 
-def _id_of(gate: Services, name: str, text: str) -> str | None:
-    known = gate.registry.machine_named(text) if name == "machine_id" else None
+def _id_of(services: Services, name: str, text: str) -> str | None:
+    known = services.registry.machine_named(text) if name == "machine_id" else None
     return known or matching_id(text)

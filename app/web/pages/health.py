@@ -10,7 +10,7 @@ from flask import g, render_template, request
 
 from app.domain.events import is_early
 from app.domain.records import Filter, Record
-from app.web.api.routing import services
+from app.web.api.routing import current_services
 from app.web.pages.base import blueprint
 
 #: Records, the newest, that are looked through for webhooks and repairs.
@@ -28,9 +28,9 @@ _REPAIRS = {
 
 @blueprint.get("/health")
 def health() -> Any:
-    gate = services()
-    now_ms = gate.board.now_ms()
-    records = gate.timeline.newest(Filter(), limit=LOOKED_THROUGH)
+    services = current_services()
+    now_ms = services.board.now_ms()
+    records = services.timeline.newest(Filter(), limit=LOOKED_THROUGH)
     # What deliveries and jobs said can have names in it that not every viewer is to see.
     is_admin = g.caller.role == "admin"
     return render_template(
@@ -38,22 +38,22 @@ def health() -> Any:
         now_ms=now_ms,
         since_ms=records[0].at_ms if records else None,
         webhooks=webhooks_of(records),
-        event_at_ms=gate.board.last_webhook_ms(),
-        has_worker=gate.has_worker(),
-        knows_octopus=gate.knows_octopus,
-        calls=gate.budget.calls(),
-        rpm=gate.settings.octopus_rpm,
-        closed_since_ms=gate.board.closed_since_ms(),
-        unreachable=gate.reach.unreachable(),
+        event_at_ms=services.board.last_webhook_ms(),
+        has_worker=services.has_worker(),
+        knows_octopus=services.knows_octopus,
+        calls=services.budget.calls(),
+        rpm=services.settings.octopus_rpm,
+        closed_since_ms=services.board.closed_since_ms(),
+        unreachable=services.reach.unreachable(),
         repairs=[record for record in reversed(records) if is_repair(record)][:LISTED],
-        unresolved=gate.snapshot().unresolved,
-        unseen=gate.unseen.runs(),
-        blocked=len(gate.wakes),
-        unread_until_ms=gate.timeline.unread_until_ms(),
-        dead_count=gate.dead_jobs.count(),
-        kept_count=gate.dead_deliveries.count(),
-        dead=gate.dead_jobs.all()[:LISTED] if is_admin else [],
-        kept=gate.dead_deliveries.all()[:LISTED] if is_admin else [],
+        unresolved=services.snapshot().unresolved,
+        unseen=services.unseen.runs(),
+        blocked=len(services.wakes),
+        unread_until_ms=services.timeline.unread_until_ms(),
+        dead_count=services.dead_jobs.count(),
+        kept_count=services.dead_deliveries.count(),
+        dead=services.dead_jobs.all()[:LISTED] if is_admin else [],
+        kept=services.dead_deliveries.all()[:LISTED] if is_admin else [],
     )
 
 

@@ -8,7 +8,7 @@ from flask import render_template, request
 
 from app.domain.ledger import By
 from app.queries.ledger import ledger_of
-from app.web.api.routing import services
+from app.web.api.routing import current_services
 from app.web.pages.base import blueprint
 from app.web.pages.filters import HistoryFilter
 from app.web.pages.ranges import Range
@@ -21,12 +21,12 @@ SPANS = ("1d", "7d", "30d", "90d")
 
 @blueprint.get("/ledger")
 def ledger() -> Any:
-    gate = services()
+    services = current_services()
     by = request.args.get("by", "")
     group = By(by) if by in list(By) else By.BLOCKER
-    shown = Range.of(request.args, gate.board.now_ms(), default="7d")
-    history_filter = HistoryFilter.of(gate, request.args, "machine_id", "project_id")
-    book = ledger_of(gate, group, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms, **history_filter.ids)
+    shown = Range.of(request.args, services.board.now_ms(), default="7d")
+    history_filter = HistoryFilter.of(services, request.args, "machine_id", "project_id")
+    book = ledger_of(services, group, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms, **history_filter.ids)
     return render_template(
         "_ledger.html" if "fragment" in request.args else "ledger.html",
         book=book,
@@ -40,5 +40,5 @@ def ledger() -> Any:
         entered=history_filter.entered,
         unknown=history_filter.unknown,
         now_ms=shown.window.now_ms,
-        accuracy=gate.estimates.accuracy(),
+        accuracy=services.estimates.accuracy(),
     )

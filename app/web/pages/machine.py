@@ -9,7 +9,7 @@ from flask import render_template, request
 from app.queries.etas import etas_of
 from app.queries.views import last_runs
 from app.services import Services
-from app.web.api.routing import services
+from app.web.api.routing import current_services
 from app.web.charts.build import chart_of, drawn, machines_in, names_for, rows_of, track_of
 from app.web.charts.track import Track
 from app.web.errors import Problem
@@ -28,20 +28,20 @@ def machine(machine_id: str) -> Any:
 
 def show_machine(machine_id: str, draft: Draft | None = None) -> Any:
     """The page; with *draft*, a form that was sent and could not be accepted."""
-    gate = services()
-    snapshot = gate.snapshot()
+    services = current_services()
+    snapshot = services.snapshot()
     found = snapshot.machine(machine_id)
     if found is None:
         raise Problem(404, "unknown_machine", f"{machine_id[:100]} is unknown: no run ever asked for it")
-    shown, track = _shown(gate, found.id, snapshot.now_ms)
+    shown, track = _shown(services, found.id, snapshot.now_ms)
     shown_there = drawn(track)
-    names = names_for(gate, shown_there, {found.id, *machines_in(shown_there)})
+    names = names_for(services, shown_there, {found.id, *machines_in(shown_there)})
     is_fragment = "fragment" in request.args
     page = render_template(
         "_machine.html" if is_fragment else "machine.html",
         machine=found,
-        etas=etas_of(gate, snapshot, [waiter.task_id for waiter in found.line[:LINE_ON_PAGE]]),
-        runs=sorted(last_runs(gate, found.id), key=lambda run: run.began_ms or 0, reverse=True),
+        etas=etas_of(services, snapshot, [waiter.task_id for waiter in found.line[:LINE_ON_PAGE]]),
+        runs=sorted(last_runs(services, found.id), key=lambda run: run.began_ms or 0, reverse=True),
         now_ms=snapshot.now_ms,
         closed_since_ms=snapshot.closed_since_ms,
         most=LINE_ON_PAGE,
@@ -56,15 +56,15 @@ def show_machine(machine_id: str, draft: Draft | None = None) -> Any:
     return (page, draft.status) if draft else page
 
 
-def _shown(gate: Services, machine_id: str, now_ms: int) -> tuple[Range, Track]:
+def _shown(services: Services, machine_id: str, now_ms: int) -> tuple[Range, Track]:
     """The part of time that is asked for; of the default one only as much as has anything in it."""
     shown = Range.of(request.args, now_ms)
-    track = track_of(gate, machine_id, shown.window)
+    track = track_of(services, machine_id, shown.window)
     if not {"span", "from_ms", "to_ms"} & request.args.keys():
         begins_ms = min((told.from_ms for told in (*drawn(track), *track.clumps)), default=0)
         shorter = SPANS[: SPANS.index(shown.span or SPANS[0])]
         enough = next((span for span in shorter if now_ms - (span_ms(span) or 0) < begins_ms), None)
         if enough:
             shown = Range.following(enough, now_ms)
-            track = track_of(gate, machine_id, shown.window)
+            track = track_of(services, machine_id, shown.window)
     return shown, track

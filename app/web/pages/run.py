@@ -13,7 +13,7 @@ from app.domain.wording import Names
 from app.queries.explain import Explained, explanation_of
 from app.queries.views import NOBODY_RESUMES, RunFacts, facts_of, needs_a_person
 from app.services import Services
-from app.web.api.routing import services
+from app.web.api.routing import current_services
 from app.web.charts.build import link_to, machines_in, names_for, stretches_of
 from app.web.charts.svg import chart
 from app.web.charts.track import Track, Window
@@ -38,16 +38,16 @@ def run(task_id: str) -> Any:
 
 def show_run(task_id: str, draft: Draft | None = None) -> Any:
     """The page; with *draft*, a form that was sent and could not be accepted."""
-    gate = services()
-    place = gate.board.place(task_id)
+    services = current_services()
+    place = services.board.place(task_id)
     if place is None:
         raise Problem(404, "unknown_run", f"{task_id[:100]} is unknown: no step and no event ever named it")
-    found = facts_of(gate, place)
-    now_ms = gate.board.now_ms()
-    waits = gate.past.waits_of(found.task_id, now_ms=now_ms, most=MOST_WAITS)
+    found = facts_of(services, place)
+    now_ms = services.board.now_ms()
+    waits = services.past.waits_of(found.task_id, now_ms=now_ms, most=MOST_WAITS)
     held = _held(found, now_ms)
     told: list[Interval] = [*waits, *([held] if held else [])]
-    names = names_for(gate, told, {m.id.lower() for m in found.machines} | machines_in(waits))
+    names = names_for(services, told, {m.id.lower() for m in found.machines} | machines_in(waits))
     is_fragment = "fragment" in request.args
     page = render_template(
         "_run.html" if is_fragment else "run.html",
@@ -56,9 +56,9 @@ def show_run(task_id: str, draft: Draft | None = None) -> Any:
         is_parked=bool(place.run.get("parked")) and place.is_waiting,
         family=_family(place),
         unseen=found.unseen,
-        by_hand=NOBODY_RESUMES if needs_a_person(gate, place) else None,
+        by_hand=NOBODY_RESUMES if needs_a_person(services, place) else None,
         names={m.id.lower(): m.name for m in found.machines},
-        why=_why(gate, place),
+        why=_why(services, place),
         stretches=stretches_of(waits[-1].stretches[-MOST_STRETCHES:] if waits else (), names),
         waited_for=waited_for(waits, found.requested_at_ms, names),
         charts=_charts(found, told, names, now_ms),
@@ -69,9 +69,9 @@ def show_run(task_id: str, draft: Draft | None = None) -> Any:
     return (page, draft.status) if draft else page
 
 
-def _why(gate: Services, place: Place) -> Explained | None:
+def _why(services: Services, place: Place) -> Explained | None:
     """Why it waits; None if it does not, perhaps since a moment ago."""
-    why = explanation_of(gate, place.task_id) if place.is_waiting else None
+    why = explanation_of(services, place.task_id) if place.is_waiting else None
     return why if why and why.what_if else None
 
 

@@ -13,7 +13,7 @@ from app.domain.records import KINDS, Filter, Record
 from app.history.timeline import Timeline
 from app.queries.names import names_of
 from app.services import Services
-from app.web.api.routing import services
+from app.web.api.routing import current_services
 from app.web.pages.base import blueprint
 from app.web.pages.filters import HistoryFilter
 from app.web.pages.ranges import Range
@@ -32,15 +32,15 @@ _STAMP = re.compile(r"^[0-9]{1,15}-[0-9]{1,10}\Z")
 
 @blueprint.get("/timeline")
 def timeline() -> Any:
-    gate = services()
-    shown = Range.of(request.args, gate.board.now_ms(), default="7d")
-    history_filter = HistoryFilter.of(gate, request.args, *FIELDS)
+    services = current_services()
+    shown = Range.of(request.args, services.board.now_ms(), default="7d")
+    history_filter = HistoryFilter.of(services, request.args, *FIELDS)
     kind = request.args.get("kind")
     kind = kind if kind in KINDS else None
     before = request.args.get("before", "")
     before_id = before if _STAMP.match(before) else None
-    records, older = _page_of(gate, history_filter, kind, shown, before_id)
-    names = names_of(gate, tasks=[r.task_id for r in records if r.task_id],
+    records, older = _page_of(services, history_filter, kind, shown, before_id)
+    names = names_of(services, tasks=[r.task_id for r in records if r.task_id],
         machines={machine for record in records for machine in record.machines},
     )  # fmt: skip
     return render_template(
@@ -56,17 +56,17 @@ def timeline() -> Any:
         entered=history_filter.entered,
         unknown=history_filter.unknown,
         kinds=KINDS,
-        unread_until_ms=gate.timeline.unread_until_ms(),
+        unread_until_ms=services.timeline.unread_until_ms(),
     )
 
 
 def _page_of(
-    gate: Services, history_filter: HistoryFilter, kind: str | None, shown: Range, before: str | None
+    services: Services, history_filter: HistoryFilter, kind: str | None, shown: Range, before: str | None
 ) -> tuple[list[Record], str | None]:
     if history_filter.unknown:
         return [], None
     limited = Filter(**history_filter.ids, kind=kind, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms + 1)
-    return newest_page(gate.timeline, limited, before=before)
+    return newest_page(services.timeline, limited, before=before)
 
 
 def newest_page(
