@@ -32,10 +32,10 @@ def metrics(caller: Token) -> Any:
 
 class _Collector(Collector):
     def __init__(self, services: Services) -> None:
-        self._gate = services
+        self._services = services
 
     def collect(self) -> Iterator[Metric]:
-        values = self._gate.metric_values.values()
+        values = self._services.metric_values.values()
         yield from self._board()
         yield from self._processes()
         yield from self._octopus()
@@ -43,7 +43,7 @@ class _Collector(Collector):
             yield family_of(measure, values)
 
     def _board(self) -> Iterator[Metric]:
-        counts = self._gate.counts()
+        counts = self._services.counts()
         yield GaugeMetricFamily("octowait_waiters", "Runs in line.", counts.waiting)
         holders = GaugeMetricFamily("octowait_holders", "Machines held, by kind of holder.", labels=["kind"])
         for kind in ("lease", "observed", "provisional", "reservation"):
@@ -57,7 +57,7 @@ class _Collector(Collector):
         )
 
     def _processes(self) -> Iterator[Metric]:
-        services = self._gate
+        services = self._services
         blocked = "Requests that block, in all web processes."
         yield GaugeMetricFamily("octowait_blocked_requests", blocked, services.metric_values.blocked())
         yield GaugeMetricFamily("octowait_worker_seen", "1 when a worker has reported lately.", services.has_worker())
@@ -68,24 +68,24 @@ class _Collector(Collector):
         yield GaugeMetricFamily("octowait_measure_lag_seconds", lag, self._lag())
 
     def _lag(self) -> float:
-        newest, counted = order_of(self._gate.timeline.last_id())[0], self._gate.metric_values.counted_to()
-        counted_ms = order_of(counted)[0] if counted else self._gate.timeline.first_ms()
+        newest, counted = order_of(self._services.timeline.last_id())[0], self._services.metric_values.counted_to()
+        counted_ms = order_of(counted)[0] if counted else self._services.timeline.first_ms()
         return max(0, newest - counted_ms) / 1000
 
     def _octopus(self) -> Iterator[Metric]:
-        heard_at_ms = self._gate.metric_values.last_webhook_ms()
+        heard_at_ms = self._services.metric_values.last_webhook_ms()
         age = GaugeMetricFamily(
             "octowait_last_webhook_age_seconds", "Since the last webhook; nothing before the first."
         )
         if heard_at_ms:
-            age.add_metric([], (self._gate.board.now_ms() - heard_at_ms) / 1000)
+            age.add_metric([], (self._services.board.now_ms() - heard_at_ms) / 1000)
         yield age
-        budget = self._gate.budget
+        budget = self._services.budget
         left = "Requests that Octopus may still be asked now, of OCTOWAIT_OCTOPUS_RPM."
         yield GaugeMetricFamily("octowait_octopus_budget_left", left, budget.left())
         calls = CounterMetricFamily("octowait_octopus_requests", "Requests to Octopus, by kind.", labels=["kind"])
         asked = {f"{calls.name}\0{kind}": count for kind, count in budget.calls().items()}
-        for name, count in sorted(self._gate.metric_values.monotonic(asked).items()):
+        for name, count in sorted(self._services.metric_values.monotonic(asked).items()):
             if name.startswith(f"{calls.name}\0"):
                 calls.add_metric([name.partition("\0")[2]], count)
         yield calls
