@@ -26,7 +26,6 @@ from app.coordination.snapshot import Counts, Snapshot, count, take
 from app.coordination.tracked import TrackedRuns
 from app.coordination.unseen import Unseen
 from app.coordination.wakes import Wakes
-from app.domain.ids import space_of
 from app.domain.status import Place
 from app.followers.learner import Learner
 from app.followers.metric_values import MetricBuffer, MetricValues
@@ -162,7 +161,7 @@ class Services:
             return None
         from app.octopus.ask import objection_to_release
 
-        space_id = space_of(place.run.get("info") or {})
+        space_id = place.run.info.space
         return objection_to_release(self.settings, self.budget, place.task_id, space_id, reach=self.reach)
 
     def lock(self, name: str, ttl: timedelta) -> LeaderLock:
@@ -205,19 +204,19 @@ def make_services(settings: Settings, *, board: Board | None = None) -> Services
     board = board or Board(client, namespace=settings.namespace, policy=policy_of(settings), blocking=blocking)
     archive = Archive(settings.archive_directory)
     timeline = Timeline(client, keys, archive)
-    metric_values, claims = MetricValues(client, keys), Claims(client, keys)
+    metric_values, claims, registry = MetricValues(client, keys), Claims(client, keys), Registry(client, keys)
     return Services(
         settings=settings,
         client=client,
         keys=keys,
         board=board,
-        registry=Registry(client, keys),
+        registry=registry,
         timeline=timeline,
         recent=Timeline(client, keys),
         wakes=Wakes(blocking, keys),
         feed=Feed(timeline, blocking),
         past=Past(client, keys, archive),
-        estimates=Estimates(client, keys, board.place),
+        estimates=Estimates(client, keys, board.place, registry.runs),
         claims=claims,
         unresolved=UnresolvedRuns(client, keys, claims),
         tracked=TrackedRuns(client, keys),

@@ -11,7 +11,8 @@ import structlog
 
 from app.domain.events import Effect, Event
 from app.domain.ids import space_id_of
-from app.domain.status import Place, State
+from app.domain.run import State
+from app.domain.status import Place
 from app.jobs import RESOLVE
 from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import OctopusError
@@ -114,7 +115,7 @@ def _scope_of(what: Deployment | RunbookRun) -> dict[str, Any]:
 def _tell_start(context: Context, task: Task, scope: Mapping[str, Any], since_ms: int) -> str:
     place = context.board.place(task.id)
     if place and _went_on(place, task, since_ms):
-        now_ms = max(context.board.now_ms(), place.run.get("paused_oct_ms") or 0)
+        now_ms = max(context.board.now_ms(), place.run.paused_oct_ms or 0)
         return deliver_state(context, task, Effect.RESUMED, now_ms, via="reconcile", key=f"{_key(task, place)}-resumed")
     if place and not _is_news(place, task):
         return "known"
@@ -132,25 +133,25 @@ def _tell_start(context: Context, task: Task, scope: Mapping[str, Any], since_ms
 def _went_on(place: Place, task: Task, since_ms: int) -> bool:
     """Whether it gave its machines away for a pause that was over when Octopus was asked."""
     run = place.run
-    return bool(run.get("gave_way") and place.state in _DONE and run["ended_at_ms"] < since_ms and not task.is_paused)
+    return run.gave_way and place.state in _DONE and (run.ended_at_ms or 0) < since_ms and not task.is_paused
 
 
 def _is_news(place: Place, task: Task) -> bool:
     """Whether the board is to be told that the task has begun."""
-    if place.state in _KNOWN or place.run.get("lingers"):
+    if place.state in _KNOWN or place.run.lingers:
         return False
     if place.state not in _DONE:
         # Its wait is over and its task goes on, as under "proceed": the board decides what that means.
         return True
     run = place.run
-    told_ms = max(run.get("started_oct_ms") or 0, run.get("ended_oct_ms") or 0)
+    told_ms = max(run.started_oct_ms or 0, run.ended_oct_ms or 0)
     # Where nothing was told of the run, the end is by our clock: the board compares with tolerance.
-    return began_ms(task) > (told_ms or run.get("ended_at_ms") or 0)
+    return began_ms(task) > (told_ms or run.ended_at_ms or 0)
 
 
 def _key(task: Task, place: Place | None) -> str:
     """What the start is known by: told once, and once more after each end of the run's wait."""
-    ended_ms = place.run.get("ended_at_ms") if place else None
+    ended_ms = place.run.ended_at_ms if place else None
     return "-".join(["listed", task.id, str(began_ms(task)), *([str(ended_ms)] if ended_ms else [])])
 
 
@@ -185,6 +186,6 @@ def deliver_state(
 def deliver_paused(context: Context, task: Task, *, via: str) -> None:
     """Tell the board that *task* is paused, unless it knows."""
     place = context.board.place(task.id)
-    if place and not place.run.get("paused"):
+    if place and not place.run.paused:
         now_ms = context.board.now_ms()
         deliver_state(context, task, Effect.PAUSED, now_ms, via=via, key=f"{via}-{task.id}-paused-{now_ms}")

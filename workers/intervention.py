@@ -8,9 +8,8 @@ from datetime import timedelta
 
 import structlog
 
-from app.coordination.board import info_of
-from app.domain.ids import space_of
-from app.domain.status import Place, State
+from app.domain.run import State
+from app.domain.status import Place
 from app.domain.terms import shows_terms
 from app.jobs import RESUME
 from app.octopus.client import OctopusClient
@@ -54,10 +53,10 @@ def find(context: Context, octopus: OctopusClient, place: Place) -> Intervention
 
 def claim_of(place: Place) -> Claim:
     """The ids that the run named when it asked."""
-    info = info_of(place.run)
-    project = (info.get("project") or {}).get("id")
+    info = place.run.info
+    project = info.project.id if info.project else None
     return Claim(
-        place.task_id, space_of(info), project, info.get("deployment_id"), info.get("runbook_run_id")
+        place.task_id, info.space, project, info.deployment_id, info.runbook_run_id
     )  # fmt: skip
 
 
@@ -100,9 +99,9 @@ def _asked(context: Context, octopus: OctopusClient, place: Place) -> list[Inter
     tolerance_ms = context.settings.clock_tolerance_seconds * 1000
     # One of an earlier run of the same task is not this run's, unless it is pending: a run that has ended asks nobody.
     # A run can have asked again, or been put back in line, after its intervention was raised.
-    rebuilt = place.run.get("rebuilt")
-    first_ms = rebuilt["raised_ms"] if rebuilt else place.run["requested_at_ms"] - tolerance_ms
-    space = space_of(info_of(place.run))
+    rebuilt = place.run.rebuilt
+    first_ms = rebuilt.raised_ms if rebuilt else place.run.requested_at_ms - tolerance_ms
+    space = place.run.info.space
     return [
         found
         for found in octopus.interruptions(place.task_id, pending_only=False, space=space)
@@ -120,7 +119,7 @@ def look_after(context: Context, octopus: OctopusClient, place: Place, task: Tas
     Raises:
         OctopusError: Octopus did not say.
     """
-    is_parked = bool(place.run.get("parked"))
+    is_parked = place.run.parked
     if is_parked and place.is_waiting:
         # One that works is no waiter, whatever its task says of itself: that can be out of date.
         if not task.is_paused or (task.is_running and _may_ask(context, "override", place)):
@@ -128,7 +127,7 @@ def look_after(context: Context, octopus: OctopusClient, place: Place, task: Tas
         return
     if is_parked and place.is_granted and (task.is_paused or task.state.lower() == "queued"):
         see_unanswered(context, octopus, place)
-    if not context.settings.paused_holds and (task.is_paused or place.run.get("paused")):
+    if not context.settings.paused_holds and (task.is_paused or place.run.paused):
         see_pause(context, octopus, place)
 
 
@@ -142,10 +141,10 @@ def see_pause(context: Context, octopus: OctopusClient, place: Place) -> None:
     holds = place.is_granted or place.state is State.OBSERVED
     if not holds or context.tracked.is_to_be_resumed(place.task_id):
         return
-    space = space_of(info_of(place.run))
+    space = place.run.info.space
     pending = octopus.interruptions(place.task_id, pending_only=True, space=space)
     # What a parked run is let go on by is no pause of its work.
-    if not pending or (place.run.get("parked") and any(shows_terms(each.instructions) for each in pending)):
+    if not pending or (place.run.parked and any(shows_terms(each.instructions) for each in pending)):
         return
     outcome = context.board.give_way(place, interruption=pending[0].id)
     log.info("reconcile: it is paused, and gives way", interruption=pending[0].id, outcome=outcome)
@@ -157,7 +156,7 @@ def see_override(context: Context, octopus: OctopusClient, place: Place) -> None
     Raises:
         OctopusError: Octopus did not say.
     """
-    if place.now_ms - place.run["asked_at_ms"] < SETTLE_MS:
+    if place.now_ms - place.run.asked_at_ms < SETTLE_MS:
         return
     found = find(context, octopus, place)
     if found and not found.interruption.is_pending:

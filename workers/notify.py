@@ -121,9 +121,9 @@ class Notifier:
         """Those who had waited for long before people wanted to be told are the past."""
         threshold_ms = self._context.settings.notify_wait_seconds * 1000
         now_ms = self._board.now_ms()
-        runs = self._outbox.waiting_since(now_ms - threshold_ms, since_ms - threshold_ms)
+        runs = self._context.tracked.waiting_since(now_ms - threshold_ms, since_ms - threshold_ms)
         untold = self._outbox.unnotified([cause_of_wait(run) for run in runs])
-        tasks = [run["id"] for run in runs if cause_of_wait(run) in untold]
+        tasks = [run.id for run in runs if cause_of_wait(run) in untold]
         places = [place for task in tasks if (place := self._board.place(task)) and place.is_waiting]
         self._put([notice_of_wait(place) for place in places])
 

@@ -7,10 +7,8 @@ from datetime import timedelta
 
 import structlog
 
-from app.coordination.board import info_of
 from app.domain.events import Effect
-from app.domain.run import Rebuilt, Run
-from app.domain.status import State
+from app.domain.run import Rebuilt, Run, State
 from app.domain.terms import parse_terms, shows_terms
 from app.jobs import CATCH_UP, REBUILD
 from app.octopus.client import OctopusClient
@@ -119,7 +117,7 @@ def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task, pending
     """
     place = context.board.place(task.id)
     if place is None or place.state is not State.STARTED:
-        return place is not None and (place.is_waiting or (place.is_granted and bool(place.run.get("parked"))))
+        return place is not None and (place.is_waiting or (place.is_granted and place.run.parked))
     asked = [each for each in pending if is_candidate(each, task.id) and shows_terms(each.instructions)]
     claim = Claim(task.id, task.space_id, None, task.deployment_id, task.runbook_run_id)
     found = judge(octopus, claim, asked) if asked else None
@@ -138,8 +136,8 @@ def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task, pending
         raised_ms = ours.created_ms or task.start_ms or 0
         timeout = terms.timeout and max(terms.timeout - _passed(context, raised_ms), timedelta(seconds=1))
         run = Run(
-            task.id, info={**info_of(place.run), **facts.info}, parked=True, timeout=timeout, priority=terms.priority,
-            on_behalf_of=terms.on_behalf_of, rebuilt=Rebuilt(raised_ms, terms.is_complete),
+            task.id, info={**place.run.info.as_json(), **facts.info}, parked=True, timeout=timeout,
+            priority=terms.priority, on_behalf_of=terms.on_behalf_of, rebuilt=Rebuilt(raised_ms, terms.is_complete),
         )  # fmt: skip
         context.board.join(run, [machine.id for machine in facts.machines])
     return True
@@ -152,7 +150,7 @@ def _passed(context: Context, since_ms: int) -> timedelta:
 def _recover(context: Context, octopus: OctopusClient, task: Task, *, is_paused: bool) -> None:
     """Make its machines busy where the board takes it for a waiter or for ended, as a restored backup does."""
     place = context.board.place(task.id)
-    if place and place.is_waiting and place.run.get("parked"):
+    if place and place.is_waiting and place.run.parked:
         if not is_paused:
             see_override(context, octopus, place)
     elif context.board.recover(task.id, paused=is_paused) == "observed":

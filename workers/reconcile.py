@@ -11,9 +11,7 @@ from functools import partial
 
 import structlog
 
-from app.coordination.board import info_of
 from app.coordination.unseen import UnseenRun
-from app.domain.ids import space_of
 from app.domain.run import TaskEnd
 from app.domain.status import Place
 from app.jobs import RECONCILE
@@ -121,7 +119,7 @@ def choose(context: Context, asked: BySpace, task_ids: Sequence[str], *, pages: 
     taken: list[str] = []
     for task_id in context.tracked.by_turn(task_ids)[: IDS_A_PAGE * max(pages, spaces)]:
         place = context.board.place(task_id)
-        space = space_of(info_of(place.run)) if place else None
+        space = place.run.info.space if place else None
         key = space and space.lower()
         if place and key not in groups:
             if key not in costs:
@@ -182,7 +180,7 @@ def _compare(context: Context, octopus: OctopusClient, place: Place, task: Task)
     if task.is_completed:
         outcome = context.board.release(place.task_id, cause="reconciled", seen=place, ended=end_of(task))
         log.info("reconcile: its task has ended", task=place.task_id, state=task.state, outcome=outcome)
-    elif task.state.lower() == "cancelling" and not place.run.get("cancelling_at_ms"):
+    elif task.state.lower() == "cancelling" and not place.run.cancelling_at_ms:
         context.board.note_cancelling(place)
     else:
         look_after(context, octopus, place, task)
@@ -204,7 +202,7 @@ def _see_singly(context: Context, octopus: OctopusClient, asked: BySpace, places
         if not _has_slot(context):
             context.claims.give_back(turn)
             return
-        space = space_of(info_of(place.run))
+        space = place.run.info.space
         try:
             task = octopus.task_anywhere(place.task_id, space=space)
         except OctopusError as error:
@@ -226,7 +224,7 @@ def _has_slot(context: Context) -> bool:
 
 
 def _note_unseen(context: Context, place: Place, why: str) -> None:
-    run = UnseenRun(place.task_id, space_of(info_of(place.run)), why, place.now_ms)
+    run = UnseenRun(place.task_id, place.run.info.space, why, place.now_ms)
     if context.unseen.note(run):
         with log_context(place):
             log.warning("reconcile: a run that holds or waits cannot be looked after", why=why)

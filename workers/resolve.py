@@ -11,7 +11,6 @@ import structlog
 from rq.timeouts import JobTimeoutException
 from structlog.contextvars import bind_contextvars
 
-from app.coordination.board import info_of
 from app.domain.status import Place
 from app.jobs import RESOLVE
 from app.octopus.ask import JOB_PATIENCE
@@ -187,8 +186,8 @@ class Resolver:
         try:
             return self._lookup.task(place.task_id, space_of_place(place))
         except (OctopusMissing, OctopusDenied) as error:
-            info = info_of(place.run)
-            if not is_refusal(error) or not (info.get("deployment_id") or info.get("runbook_run_id")):
+            info = place.run.info
+            if not is_refusal(error) or not (info.deployment_id or info.runbook_run_id):
                 raise
             return None
 

@@ -9,8 +9,6 @@ from typing import Literal
 import structlog
 from rq.timeouts import JobTimeoutException
 
-from app.coordination.board import info_of
-from app.domain.ids import space_of
 from app.domain.status import Place
 from app.jobs import RESUME
 from app.octopus.client import OctopusClient
@@ -126,7 +124,7 @@ def answer(context: Context, octopus: OctopusClient, place: Place) -> None:
         OctopusError: Octopus did not do it.
     """
     found = find(context, octopus, place)
-    if found is None and octopus.task(place.task_id, space=space_of(info_of(place.run))).is_completed:
+    if found is None and octopus.task(place.task_id, space=place.run.info.space).is_completed:
         context.board.answered(place.task_id, "task_ended")
         return
     if found is None:

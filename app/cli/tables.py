@@ -11,7 +11,7 @@ from rich.table import Table
 
 from app.cli.printing import escape
 from app.domain.durations import format_duration
-from app.domain.status import describe_info
+from app.domain.run import RunInfo
 
 Json = Mapping[str, Any]
 
@@ -84,7 +84,9 @@ def machine_lines(machine: Json, now_ms: int) -> list[str]:
         for waiter in machine["line"]
     ]
     lines += ["Last runs:"] if machine["last_runs"] else []
-    lines += [f"  {run['task_id']}{describe_info(run['info'])}: {run['message']}" for run in machine["last_runs"]]
+    lines += [
+        f"  {RunInfo.from_json(run['info']).of(run['task_id'])}: {run['message']}" for run in machine["last_runs"]
+    ]
     return lines
 
 

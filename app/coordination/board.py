@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
+from app.coordination.decode import decode_run, decode_view
 from app.coordination.encode import batch_member, event_json
 from app.domain.errors import ClosesCircle, GateError, HoldsOthers, InThePast, NoMachines, NotWaiting, UnknownRun
 from app.domain.events import Event
 from app.domain.ids import checked_id, distinct_ids
-from app.domain.run import MAX_PRIORITY, Run, TaskEnd
-from app.domain.status import Holder, MachinePlace, Place, State, circle_words
+from app.domain.run import MAX_PRIORITY, Run, State, TaskEnd
+from app.domain.status import Place, circle_words
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.scripts import Scripts, redis_errors
@@ -117,12 +118,12 @@ class Board:
         }
         word, *rest = self.script("join", checked_id(run.task_id, "task"), _json(request))
         if word == b"holds_others":
-            held = json.loads(rest[1])
-            verb = "holds" if held["state"] == "granted" else "waits for"
+            held = decode_run(rest[1])
+            verb = "holds" if held.state is State.GRANTED else "waits for"
             raise HoldsOthers(
-                f"{held['id']} {verb} {', '.join(held['machines'])}: release before asking for {rest[0].decode()}"
+                f"{held.id} {verb} {', '.join(held.machines)}: release before asking for {rest[0].decode()}"
             )
-        return _place(rest, is_new=word == b"joined")
+        return decode_view(rest, is_new=word == b"joined")
 
     @property
     def _cap(self) -> dict[str, int]:
@@ -144,7 +145,7 @@ class Board:
 
     def _view(self, task_id: str, who: str) -> Place | None:
         word, *rest = self.script("poll", task_id, who)
-        return _place(rest) if word == b"run" else None
+        return decode_view(rest) if word == b"run" else None
 
     def wait(self, task_id: str, *, timeout: timedelta) -> Place | None:
         """Block on Redis until the run waits no longer, at most *timeout*; the run as it stands then.
@@ -157,7 +158,7 @@ class Board:
             left = deadline - time.monotonic()
             if place is None or not place.is_waiting or left <= 0:
                 return place
-            slice_seconds = min(left, place.run["ttl_ms"] / 2000, 45.0)
+            slice_seconds = min(left, place.run.ttl_ms / 2000, 45.0)
             with redis_errors():
                 self._blocking.blpop([self._keys.wake(place.task_id)], timeout=max(0.01, slice_seconds))
 
@@ -305,7 +306,7 @@ class Board:
             raise ClosesCircle(
                 f"{task_id} with priority {priority} would wait for itself: {circle_words(json.loads(rest[0]))}"
             )
-        return _place(rest)
+        return decode_view(rest)
 
     def open(
         self, cause: str, *, by: str | None = None, reason: str | None = None, found: int | None = None,
@@ -444,50 +445,6 @@ class Board:
         return Swept(due > 0, resumes > 0, door == b"closed", outage == b"outage")
 
 
-def holder(kind: str, record: Mapping[str, Any]) -> Holder:
-    """A holder from a run's record or a reservation's, as lua/lib/runs.lua keeps them."""
-    if kind == "rebuilding":
-        return Holder(kind, None, record["since_ms"], {})
-    if kind == "reservation":
-        return Holder(kind, None, record["since_ms"], {}, record["note"], record.get("until_ms"), record["by"])
-    since = record.get("granted_at_ms") or record.get("observed_at_ms") or 0
-    if kind == "provisional":
-        since = record.get("provisional_at_ms") or 0
-    return Holder(
-        kind, record["id"], since, info_of(record), paused=bool(record.get("paused")), family=record.get("family")
-    )
-
-
-def info_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A run's info; Lua writes an empty table as ``{}`` whether it was a list or not."""
-    info: Mapping[str, Any] = record.get("info") or {}
-    return info
-
-
-def _place(answer: list[Any], *, is_new: bool = False) -> Place:
-    record = json.loads(answer[0])
-    return Place(
-        task_id=record["id"],
-        state=State(record["state"]),
-        run=record,
-        now_ms=answer[1],
-        machines=tuple(_machine(entry) for entry in answer[2:]),
-        is_new=is_new,
-    )
-
-
-def _machine(entry: list[Any]) -> MachinePlace:
-    machine_id, known, place, holders, ahead = entry
-    pairs = zip(holders[::2], holders[1::2], strict=True)
-    return MachinePlace(
-        id=machine_id.decode(),
-        name=json.loads(known).get("name") or machine_id.decode(),
-        place=place,
-        holders=tuple(holder(kind.decode(), json.loads(record)) for kind, record in pairs),
-        ahead=tuple(task.decode() for task in ahead),
-    )
-
-
 def _checked_priority(priority: int) -> int:
     # Its digits are part of the order in a line: one more of them and nobody could read that line again.
     if not -MAX_PRIORITY <= priority <= MAX_PRIORITY:
@@ -496,7 +453,7 @@ def _checked_priority(priority: int) -> int:
 
 
 def _version(seen: Place | None) -> str:
-    return str(seen.run.get("v", 0)) if seen else ""
+    return str(seen.run.v) if seen else ""
 
 
 def _ms(duration: timedelta) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
+from app.coordination.decode import decode_run
+from app.domain.run import RunState
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.scripts import redis_errors
@@ -18,13 +20,13 @@ class Registry:
         self._client = client
         self._keys = keys
 
-    def runs(self, task_ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    def runs(self, task_ids: Iterable[str]) -> dict[str, RunState]:
         """The runs of those ids that are known, by task id in lower case."""
-        return self._values(self._keys.runs, task_ids)
+        return {task: decode_run(raw) for task, raw in self._values(self._keys.runs, task_ids).items()}
 
     def machine_names(self, machine_ids: Iterable[str]) -> dict[str, str]:
         """The names of those machines that are known, else their ids, by id in lower case."""
-        found = self._values(self._keys.machines, machine_ids)
+        found = {key: json.loads(raw) for key, raw in self._values(self._keys.machines, machine_ids).items()}
         return {machine: record.get("name") or record["id"] for machine, record in found.items()}
 
     def machine_named(self, text: str) -> str | None:
@@ -38,8 +40,8 @@ class Registry:
                     return str(machine["id"])
         return None
 
-    def _values(self, key: str, ids: Iterable[str]) -> dict[str, Any]:
+    def _values(self, key: str, ids: Iterable[str]) -> dict[str, bytes]:
         wanted = sorted({name.lower() for name in ids})
         with redis_errors():
             raws: Any = self._client.hmget(key, wanted) if wanted else []
-        return {name: json.loads(raw) for name, raw in zip(wanted, raws, strict=True) if raw}
+        return {name: raw for name, raw in zip(wanted, raws, strict=True) if raw}

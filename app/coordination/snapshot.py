@@ -6,9 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from app.coordination.board import holder, info_of
+from app.coordination.decode import decode_holder, decode_run, holder_of
+from app.domain.run import RunInfo, RunState
 from app.domain.status import Described, Holder
 from app.store.connection import Client
 from app.store.keys import Keys
@@ -21,21 +21,24 @@ class Waiter(Described):
 
     task_id: str
     place: int
-    record: Mapping[str, Any]
-    info: Mapping[str, Any]
+    run: RunState
+
+    @property
+    def info(self) -> RunInfo:  # type: ignore[override]
+        return self.run.info
 
     @property
     def priority(self) -> int:
-        return int(self.record["priority"])
+        return self.run.priority
 
     @property
     def requested_at_ms(self) -> int:
-        return int(self.record["requested_at_ms"])
+        return self.run.requested_at_ms
 
     @property
     def parked(self) -> bool:
         """Whether it uses no task slot while it waits."""
-        return bool(self.record.get("parked"))
+        return self.run.parked
 
 
 @dataclass(frozen=True)
@@ -147,23 +150,25 @@ def take(client: Client, keys: Keys, *, offset_ms: int = 0) -> Snapshot:
         waits = [member.decode().split("\0") for member in lines]
         tasks = sorted({task for *_, task in held + waits if task})
         records = client.hmget(keys.runs, [task.lower() for task in tasks]) if tasks else []
-    runs = {task: json.loads(raw) for task, raw in zip(tasks, records, strict=True) if raw}
+    runs = {task: decode_run(raw) for task, raw in zip(tasks, records, strict=True) if raw}
 
     now_ms = seconds * 1000 + micros // 1000 + offset_ms
     closed_since_ms = None if door[0] else int(door[1] or now_ms)
     by_machine: dict[str, list[Holder]] = {}
     if closed_since_ms:
-        by_machine = {machine: [holder("rebuilding", {"since_ms": closed_since_ms})] for machine, _, _ in waits}
+        by_machine = {machine: [Holder("rebuilding", None, closed_since_ms)] for machine, _, _ in waits}
     for machine, kind, task in held:
-        record = json.loads(reservations[machine.encode()]) if kind == "reservation" else runs.get(task)
+        run = runs.get(task)
+        if kind == "reservation":
+            by_machine.setdefault(machine, []).append(decode_holder(kind, reservations[machine.encode()]))
         # The runs are read a moment after the lines; one that has gone meanwhile is not shown.
-        if record:
-            by_machine.setdefault(machine, []).append(holder(kind, record))
+        elif run:
+            by_machine.setdefault(machine, []).append(holder_of(kind, run))
     line_of: dict[str, list[Waiter]] = {}
     for machine, _, task in waits:
         line = line_of.setdefault(machine, [])
         if task in runs:
-            line.append(Waiter(task, len(line) + 1, runs[task], info_of(runs[task])))
+            line.append(Waiter(task, len(line) + 1, runs[task]))
 
     machines = [
         Machine(record["id"], record.get("name") or record["id"],

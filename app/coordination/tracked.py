@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from app.coordination.decode import decode_run
+from app.domain.run import RunState
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.scripts import redis_errors
@@ -28,6 +30,15 @@ class TrackedRuns:
     def somebody_waits(self) -> bool:
         with redis_errors():
             return bool(self._client.zcard(self._keys.lines))
+
+    def waiting_since(self, before_ms: int, after_ms: int) -> list[RunState]:
+        """The runs in line that asked before the one and after the other time. Costs what there are waiters."""
+        with redis_errors():
+            members: list[Any] = self._client.zrange(self._keys.lines, 0, -1)
+            tasks = list(dict.fromkeys(member.decode().rpartition("\0")[2] for member in members))
+            found: list[Any] = self._client.hmget(self._keys.runs, [task.lower() for task in tasks]) if tasks else []
+        runs = [decode_run(raw) for raw in found if raw]
+        return [run for run in runs if after_ms <= run.requested_at_ms <= before_ms]
 
     def due_resumes(self, now_ms: int) -> list[str]:
         """Parked runs whose intervention is to be answered now, the longest due first."""

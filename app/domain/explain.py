@@ -9,7 +9,7 @@ from itertools import takewhile
 from app.domain.durations import format_duration
 from app.domain.eta import Eta
 from app.domain.run import MAX_PRIORITY
-from app.domain.status import Holder, MachinePlace, Place, describe_info
+from app.domain.status import Holder, MachinePlace, Place
 
 #: Links of a chain that are shown, and runs ahead that a machine's line is shown with.
 MOST_LINKS = 20
@@ -128,7 +128,7 @@ def explain(place: Place, look: Look, foretell: Foretell, children: Children = l
 def _first(machine: MachinePlace, look: Look) -> MachinePlace:
     """The machine as the run would stand there with the highest priority: behind those who had it before."""
     seen = ((task, look(task)) for task in machine.ahead)
-    same = takewhile(lambda pair: pair[1] and pair[1].run.get("priority") == MAX_PRIORITY, seen)
+    same = takewhile(lambda pair: pair[1] and pair[1].run.priority == MAX_PRIORITY, seen)
     ahead = tuple(task for task, _ in same)
     return replace(machine, place=len(ahead) + 1, ahead=ahead)
 
@@ -183,13 +183,11 @@ def _started_by(held: Holder, look: Look, children: Children) -> Place | None:
     """The run that this one started and waits for, while that one stands in line itself."""
     waiting = [look(task) for task in (children(held.family) if held.family is not None else ())]
     own = [child for child in waiting if child and child.is_waiting and _parent(child) == (held.task_id or "").lower()]
-    return min(own, key=lambda child: str(child.run.get("order")), default=None)
+    return min(own, key=lambda child: child.run.order, default=None)
 
 
 def _parent(child: Place) -> str:
-    # Runs that joined before it was kept in the run have it among what people are shown.
-    parent = child.run.get("on_behalf_of") or (child.run.get("info") or {}).get("on_behalf_of")
-    return str(parent or "").lower()
+    return (child.run.on_behalf_of or "").lower()
 
 
 def _of_child(child: Place, parent: Holder, foretell: Foretell) -> Link:
@@ -202,10 +200,10 @@ def _of_child(child: Place, parent: Holder, foretell: Foretell) -> Link:
 
 
 def _of_waiter(run: Place, machine: MachinePlace, foretell: Foretell) -> Link:
-    info = run.run.get("info") or {}
-    label = f"{run.task_id}{describe_info(info)}"
+    info = run.run.info
+    label = info.of(run.task_id)
     return Link(
-        "waiting", run.task_id, label, machine, run.run["requested_at_ms"], info.get("url"),
+        "waiting", run.task_id, label, machine, run.run.requested_at_ms, info.url,
         f"{label} goes before it; a higher priority changes that.", run.place, foretell(run),
     )  # fmt: skip
 
@@ -216,7 +214,7 @@ def _add_head(links: list[Link], place: Place, look: Look, foretell: Foretell) -
     waiting = [(head, machine) for head, machine in heads if head and head.is_waiting]
     if not waiting:
         return None
-    head, machine = min(waiting, key=lambda pair: str(pair[0].run.get("order")))
+    head, machine = min(waiting, key=lambda pair: pair[0].run.order)
     links.append(_of_waiter(head, machine, foretell))
     return head
 
@@ -228,7 +226,7 @@ def _of_holder(held: Holder, machine: MachinePlace, *, child: Place | None = Non
     if child:
         remedy = f"{machine.name} is free when {held.task_id} has ended; it waits for its child {child.task_id}."
     return Link(
-        kind, held.task_id, label, machine, held.since_ms, held.info.get("url"), remedy,
+        kind, held.task_id, label, machine, held.since_ms, held.info.url, remedy,
         note=held.note, by=held.by, until_ms=held.until_ms,
     )  # fmt: skip
 

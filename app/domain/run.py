@@ -1,22 +1,38 @@
-"""What a run asks of the gate."""
+"""A run: what it asks for, what people are shown of it, and all that is kept of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any
+
+from app.domain.ids import space_id_of
 
 #: The farthest a priority can be from 0; the order in a line has ten digits for it.
 MAX_PRIORITY = 1_000_000
 
 
+class State(StrEnum):
+    """Where a run stands. The last four are known to the pages only: such a run has not asked to wait."""
+
+    WAITING = "waiting"  #: in line
+    GRANTED = "granted"  #: holds a lease
+    RELEASED = "released"  #: granted -> gave its machines back, or its task ended
+    LEFT = "left"  #: waiting -> gone by its own wish, or its task ended
+    EXPIRED = "expired"  #: waiting or granted -> gone; no sign of life within its TTL
+    TIMED_OUT = "timed_out"  #: waiting -> gone; waited as long as it had said it would
+    REFUSED = "refused"  #: may not wait
+    KNOWN = "known"  #: seen in events, not started
+    STARTED = "started"  #: runs without a lease; its machines are not known yet
+    OBSERVED = "observed"  #: runs without a lease on known machines
+    ENDED = "ended"  #: an observed run that has ended
+
+
 @dataclass(frozen=True)
 class Run:
-    """One execution of a server task. *info* is shown to people: space_id, project, environment, release, tenant, url,
-    deployment_id, runbook_run_id; the first four are ``{"id": …, "name": …}``, the release ``{"id": …, "version": …}``.
-    machines_note says what Octopus does not tell of its machines, so that more of them are busy than perhaps need be.
-    """
+    """What one execution of a server task asks of the gate. *info* is what people are shown, as `RunInfo.as_json`."""
 
     task_id: str
     info: Mapping[str, Any] = field(default_factory=dict)
@@ -30,6 +46,107 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Document:
+    """A project, environment, release or tenant, as far as it is known; the name of a release is its version."""
+
+    id: str | None = None
+    name: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The name, or else the id."""
+        return self.name or self.id
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What people are shown of a run, as its step, its events or Octopus gave it."""
+
+    project: Document | None = None
+    release: Document | None = None
+    environment: Document | None = None
+    tenant: Document | None = None
+    #: As it was given; `space` is checked.
+    space_id: str | None = None
+    deployment_id: str | None = None
+    runbook_run_id: str | None = None
+    #: Of the task in Octopus.
+    url: str | None = None
+    #: What Octopus does not tell of its machines, so that more of them are busy than perhaps need be.
+    machines_note: str | None = None
+    #: As its step gave it; what counts is `RunState.on_behalf_of`.
+    on_behalf_of: str | None = None
+
+    @property
+    def space(self) -> str | None:
+        """The id of its space; None where what was given is none, since it becomes part of addresses."""
+        return space_id_of(self.space_id)
+
+    @property
+    def label(self) -> str:
+        """``Api 2.0.1 to Production``, as much of it as is known."""
+        environment = self.environment_name
+        parts = [self.project_name, self.release.label if self.release else None]
+        return " ".join(filter(None, [*parts, *(["to", environment] if environment else [])]))
+
+    @property
+    def project_name(self) -> str | None:
+        """The name of the project, or else its id."""
+        return self.project.label if self.project else None
+
+    @property
+    def environment_name(self) -> str | None:
+        """The name of the environment, or else its id."""
+        return self.environment.label if self.environment else None
+
+    @property
+    def release_version(self) -> str | None:
+        """The version of the release, not its id."""
+        return self.release.name if self.release else None
+
+    def of(self, task_id: str) -> str:
+        """``ServerTasks-4700 (Api 2.0.1 to Production)``, or the id alone where nothing is known."""
+        return f"{task_id} ({self.label})" if self.label else task_id
+
+    @classmethod
+    def from_json(cls, shown: object) -> RunInfo:
+        """From what `as_json` gives, or a step; what is not of that form is left out."""
+        known = shown if isinstance(shown, Mapping) else {}
+
+        def text(name: str) -> str | None:
+            value = known.get(name)
+            return value if isinstance(value, str) else None
+
+        return cls(
+            project=_document(known.get("project")),
+            release=_document(known.get("release"), "version"),
+            environment=_document(known.get("environment")),
+            tenant=_document(known.get("tenant")),
+            space_id=text("space_id"),
+            deployment_id=text("deployment_id"),
+            runbook_run_id=text("runbook_run_id"),
+            url=text("url"),
+            machines_note=text("machines_note"),
+            on_behalf_of=text("on_behalf_of"),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """What is known: documents as ``{"id", "name"}``, the release as ``{"id", "version"}``, the rest as text."""
+        shown: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, Document):
+                texts = {"id": value.id, "version" if name == "release" else "name": value.name}
+                shown[name] = {key: text for key, text in texts.items() if text is not None}
+            elif value is not None:
+                shown[name] = value
+        return shown
+
+
+def _document(shown: object, name: str = "name") -> Document | None:
+    return Document(shown.get("id"), shown.get(name)) if isinstance(shown, Mapping) and shown else None
+
+
+@dataclass(frozen=True)
 class Rebuilt:
     """What Octopus knows of a parked wait that was lost."""
 
@@ -37,6 +154,126 @@ class Rebuilt:
     raised_ms: int
     #: Whether that says its time-out, priority and whom it runs for.
     has_terms: bool
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a run may not wait: it closes a circle, or *blocking* waiters take task slots of *cap* less *reserve*."""
+
+    #: The waits of the circle, as `app.domain.status.circle_words` reads them.
+    circle: tuple[Mapping[str, str], ...] = ()
+    blocking: int | None = None
+    cap: int | None = None
+    reserve: int | None = None
+
+
+@dataclass(frozen=True)
+class RunState:
+    """All that is kept of a run: the fields of its record in Redis, which ``lua/lib/runs.lua`` lists too.
+
+    Times end in ``_ms``: milliseconds of the Redis server's clock, or of Octopus's where they end in ``_oct_ms``.
+    """
+
+    #: Its task id, as Octopus writes it.
+    id: str
+    #: Where it stands.
+    state: State
+    #: Which run of its task it is, from 1.
+    run: int = 1
+    #: Grows with every change, so that whoever decides on what he saw can tell that it has changed since.
+    v: int = 0
+    #: What people are shown.
+    info: RunInfo = RunInfo()
+    #: The ids of the machines it waits for, holds or uses.
+    machines: tuple[str, ...] = ()
+    #: The machines it is presumed to use while nobody knows (rule 19).
+    presumed: tuple[str, ...] = ()
+    #: The machines it will use once it has asked, or does not ask in time.
+    planned: tuple[str, ...] = ()
+    #: Higher goes first.
+    priority: int = 0
+    #: Its place in every line, as text that sorts: priority, then arrival.
+    order: str = ""
+    #: Its wait is a manual intervention, which uses no task slot (rule 11).
+    parked: bool = False
+    #: It waited before all was lost, and was put back in line.
+    rebuilt: Rebuilt | None = None
+    #: The task id of the run that started it (rule 10).
+    on_behalf_of: str | None = None
+    #: The number of the family with which it shares a lease.
+    family: int | None = None
+    #: An API key was set when it began, so that its machines are found out.
+    has_key: bool = False
+    #: Without one: how long its machines are presumed busy.
+    hold_ms: int | None = None
+    #: How long it stays without a sign of life.
+    ttl_ms: int = 0
+    #: How long it may hold.
+    max_hold_ms: int | None = None
+    #: When it asked to wait; 0 where it has not.
+    requested_at_ms: int = 0
+    #: When it asked last; 0 where it has not.
+    asked_at_ms: int = 0
+    #: When its wait ends for its own time-out.
+    timeout_at_ms: int | None = None
+    #: When it was granted.
+    granted_at_ms: int | None = None
+    #: The fencing token of its grant.
+    token: int | None = None
+    #: Its step has heard of the grant.
+    collected: bool = False
+    #: Since when its machines are presumed busy.
+    provisional_at_ms: int | None = None
+    #: Since when it is seen to use its machines.
+    observed_at_ms: int | None = None
+    #: Until when it is expected to ask, with octowait's step or gate before it.
+    expected_until_ms: int | None = None
+    #: When its start was told, or before.
+    start_seen_at_ms: int | None = None
+    #: Its latest start.
+    started_oct_ms: int | None = None
+    #: That start is a resume; the start itself has not been told.
+    is_resume_first: bool = False
+    #: Its deployment was started before, under another task.
+    again: bool = False
+    #: It waits for a person in Octopus.
+    paused: bool = False
+    #: When its latest pause began.
+    paused_oct_ms: int | None = None
+    #: It has lost its machines to a pause.
+    gave_way: bool = False
+    #: Since when Octopus tries to cancel it.
+    cancelling_at_ms: int | None = None
+    #: Its wait is over, and its task may work all the same.
+    lingers: bool = False
+    #: Its step has said that it uses its machines no longer, after its wait was over.
+    gave_back: bool = False
+    #: Its intervention was answered with "Abort".
+    is_aborted: bool = False
+    #: When its wait or hold ended.
+    ended_at_ms: int | None = None
+    #: Its latest end.
+    ended_oct_ms: int | None = None
+    #: The latest end of an earlier run of its task.
+    prior_end_oct_ms: int | None = None
+    #: Its end in Octopus has been told.
+    end_seen: bool = False
+    #: The end of the run before it, which its step told, is still to come from Octopus.
+    owes_end: bool = False
+    #: How its task ended: ``succeeded``, ``failed``, ``canceled``, ``timedout`` or ``abandoned``.
+    outcome: str | None = None
+    #: Why its wait or hold ended.
+    cause: str | None = None
+    #: What a person gave as the reason for it.
+    reason: str | None = None
+    #: The person.
+    by: str | None = None
+    #: Why it may not wait.
+    refusal: Refusal | None = None
+    #: The state in which it was before it joined again.
+    after: str | None = None
+    #: The state in which its wait ended, before it was seen to work on.
+    wait_ended: str | None = None
 
 
 @dataclass(frozen=True)

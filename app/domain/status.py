@@ -4,58 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any
 
 from app.domain.durations import format_duration
 from app.domain.eta import Eta
+from app.domain.run import RunInfo, RunState, State
 from app.domain.wording import ENDS, REJOINED, STATES, holding
-
-
-class State(StrEnum):
-    """Where a run stands. The last five are known to the pages only: such a run has not asked to wait."""
-
-    WAITING = "waiting"  #: in line
-    GRANTED = "granted"  #: holds a lease
-    RELEASED = "released"  #: granted -> gave its machines back, or its task ended
-    LEFT = "left"  #: waiting -> gone by its own wish, or its task ended
-    EXPIRED = "expired"  #: waiting or granted -> gone; no sign of life within its TTL
-    TIMED_OUT = "timed_out"  #: waiting -> gone; waited as long as it had said it would
-    REFUSED = "refused"  #: may not wait
-    KNOWN = "known"  #: seen in events, not started
-    STARTED = "started"  #: runs without a lease; its machines are not known yet
-    OBSERVED = "observed"  #: runs without a lease on known machines
-    ENDED = "ended"  #: an observed run that has ended
-
 
 #: The states that ``/api/waits`` speaks of.
 WAIT_STATES = frozenset(list(State)[:7])
 
 
 class Described:
-    """What people call the things of a run, from its *info* as its step or its events gave it."""
+    """What people call the things of a run, from its *info*."""
 
-    info: Mapping[str, Any]
+    info: RunInfo
 
     @property
     def title(self) -> str:
-        return title_of(self.info)
+        return self.info.label
 
     @property
     def project(self) -> str | None:
-        return name_of(self.info, "project")
+        return self.info.project_name
 
     @property
     def release(self) -> str | None:
-        return (self.info.get("release") or {}).get("version")
+        return self.info.release_version
 
     @property
     def environment(self) -> str | None:
-        return name_of(self.info, "environment")
+        return self.info.environment_name
 
     @property
     def url(self) -> str | None:
-        return self.info.get("url")
+        return self.info.url
 
 
 @dataclass(frozen=True)
@@ -65,7 +47,7 @@ class Holder(Described):
     kind: str
     task_id: str | None
     since_ms: int
-    info: Mapping[str, Any]
+    info: RunInfo = RunInfo()
     note: str | None = None
     until_ms: int | None = None
     by: str | None = None
@@ -80,7 +62,7 @@ class Holder(Described):
             return "octowait itself, which lost its memory"
         if self.kind == "reservation":
             return f"a reservation by {self.by} ({self.note})"
-        return f"{self.task_id}{describe_info(self.info)}"
+        return self.info.of(self.task_id or "")
 
 
 @dataclass(frozen=True)
@@ -103,13 +85,19 @@ class MachinePlace:
 class Place(Described):
     """A run as it stands. Times are milliseconds of the Redis server's clock; *now_ms* is when it was read."""
 
-    task_id: str
-    state: State
-    run: Mapping[str, Any]
+    run: RunState
     now_ms: int
     machines: tuple[MachinePlace, ...] = field(default=())
     is_new: bool = False
     eta_ms: Eta | None = None
+
+    @property
+    def task_id(self) -> str:
+        return self.run.id
+
+    @property
+    def state(self) -> State:
+        return self.run.state
 
     @property
     def is_granted(self) -> bool:
@@ -122,13 +110,12 @@ class Place(Described):
     @property
     def is_to_resolve(self) -> bool:
         """Whether nobody knows its machines, or whether it works on after its wait was over: only Octopus can say."""
-        is_planned = bool(self.run.get("planned"))
-        return (self.state is State.STARTED and not is_planned) or bool(self.run.get("lingers"))
+        return (self.state is State.STARTED and not self.run.planned) or self.run.lingers
 
     @property
     def is_second_start(self) -> bool:
         """Whether its deployment was started before, under the same task or another: then exclusions do not count."""
-        return bool(self.run.get("again")) or int(self.run.get("run", 1)) > 1
+        return self.run.again or self.run.run > 1
 
     @property
     def place(self) -> int | None:
@@ -138,28 +125,27 @@ class Place(Described):
     @property
     def fencing_token(self) -> int | None:
         """Grows with every grant; None when there was none."""
-        return self.run.get("token")
+        return self.run.token
 
     @property
     def requested_at_ms(self) -> int | None:
-        return self.run.get("requested_at_ms")
+        return self.run.requested_at_ms or None
 
     @property
     def granted_at_ms(self) -> int | None:
-        return self.run.get("granted_at_ms")
+        return self.run.granted_at_ms
 
     @property
     def waited_ms(self) -> int:
         """From the request to the grant, to the end of the wait, or to now."""
-        start: int = self.run.get("requested_at_ms", self.now_ms)
-        end: int = self.run.get("granted_at_ms") or self.run.get("ended_at_ms") or self.now_ms
-        return max(0, end - start)
+        if not self.run.requested_at_ms:
+            return 0
+        return max(0, (self.run.granted_at_ms or self.run.ended_at_ms or self.now_ms) - self.run.requested_at_ms)
 
     @property
-    def info(self) -> Mapping[str, Any]:  # type: ignore[override]
+    def info(self) -> RunInfo:  # type: ignore[override]
         """What people call its things; a part of the run, not a field of its own."""
-        info: Mapping[str, Any] = self.run.get("info") or {}
-        return info
+        return self.run.info
 
     @property
     def reason(self) -> str | None:
@@ -170,28 +156,6 @@ class Place(Described):
     def message(self) -> str:
         """One sentence for the person who reads the deployment log."""
         return _message(self)
-
-
-def name_of(info: Mapping[str, Any], what: str) -> str | None:
-    """The name of *what* (``project``, ``environment``, ``tenant``) in a run's info, or its id, or None."""
-    thing = info.get(what) or {}
-    return thing.get("name") or thing.get("id")
-
-
-def title_of(info: Mapping[str, Any]) -> str:
-    """``Api 2.0.1 to Production``, as much of it as is known, or nothing."""
-    release = info.get("release") or {}
-    parts = [name_of(info, "project"), release.get("version") or release.get("id")]
-    environment = name_of(info, "environment")
-    if environment:
-        parts += ["to", environment]
-    return " ".join(part for part in parts if part)
-
-
-def describe_info(info: Mapping[str, Any]) -> str:
-    """`` (Api 2.0.1 to Production)``, or nothing."""
-    title = title_of(info)
-    return f" ({title})" if title else ""
 
 
 def circle_words(circle: Sequence[Mapping[str, str]]) -> str:
@@ -209,27 +173,26 @@ def circle_words(circle: Sequence[Mapping[str, str]]) -> str:
 def _reason(place: Place) -> str | None:
     if place.is_waiting and any(held.kind == "rebuilding" for machine in place.machines for held in machine.holders):
         return "octowait lost its memory and grants nobody until it has found out from Octopus what runs where"
-    rebuilt = place.run.get("rebuilt")
-    if place.is_waiting and rebuilt and not rebuilt["has_terms"]:
+    run = place.run
+    if place.is_waiting and run.rebuilt and not run.rebuilt.has_terms:
         return (
             "octowait lost its memory, and with it this wait's time-out, its priority and whom it runs for: if one of "
             "those that it waits for has started it, proceed in Octopus by hand"
         )
     if place.state in (State.WAITING, State.GRANTED):
-        return REJOINED.get(place.run.get("after", ""))
-    refusal = place.run.get("refusal") or {}
-    if "circle" in refusal:
-        return f"it would wait for itself: {circle_words(refusal['circle'])}"
-    if "cap" in refusal:
+        return REJOINED.get(run.after or "")
+    refusal = run.refusal
+    if refusal and refusal.circle:
+        return f"it would wait for itself: {circle_words(refusal.circle)}"
+    if refusal and refusal.cap is not None:
         return (
-            f"{refusal['blocking']} deployments wait in a step and use a task slot each; Octopus runs {refusal['cap']} "
-            f"tasks at once, and {refusal['reserve']} slots stay free for what they wait for. "
+            f"{refusal.blocking} deployments wait in a step and use a task slot each; Octopus runs {refusal.cap} "
+            f"tasks at once, and {refusal.reserve} slots stay free for what they wait for. "
             "A parked wait uses no slot: replace the wait step by the claim step and a manual intervention"
         )
-    said: str | None = place.run.get("reason")
-    if place.run.get("cause") == "forced":
-        return f"by an operator, {place.run.get('by')}: {said}"
-    return said or ENDS.get(place.run.get("cause", ""))
+    if run.cause == "forced":
+        return f"by an operator, {run.by}: {run.reason}"
+    return run.reason or ENDS.get(run.cause or "")
 
 
 def _message(place: Place) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Literal
 
 from app.domain.durations import format_duration
 from app.domain.records import Record
-from app.domain.status import Place, describe_info
+from app.domain.run import RunState
+from app.domain.status import Place
 
 #: A webhook comes 10 to 50 s after the event. What was found out sooner than this was not lost.
 LATE_MS = 120_000
@@ -37,19 +38,17 @@ def notice_of(record: Record) -> Notice | None:
     return make(record) if make else None
 
 
-def cause_of_wait(run: Mapping[str, Any]) -> str:
-    """The cause of the notification of a long wait; *run* as lua/lib/runs.lua stores it."""
-    return f"wait {run['id']} {run['run']} {run['requested_at_ms']}"
+def cause_of_wait(run: RunState) -> str:
+    """The cause of the notification of a long wait."""
+    return f"wait {run.id} {run.run} {run.requested_at_ms}"
 
 
 def notice_of_wait(place: Place) -> Notice:
     """The notice of a run that has waited for long, whatever the reason."""
-    requested_ms = place.run["requested_at_ms"]
-    name = f"{place.task_id}{describe_info(place.run.get('info') or {})}"
+    run, since = place.run, format_duration(place.now_ms - place.run.requested_at_ms)
     return Notice(
-        cause_of_wait(place.run), f"{place.task_id} waits for long",
-        f"{name} has waited for {format_duration(place.now_ms - requested_ms)}. {place.message}",
-        f"/runs/{place.task_id}",
+        cause_of_wait(run), f"{place.task_id} waits for long",
+        f"{run.info.of(run.id)} has waited for {since}. {place.message}", f"/runs/{place.task_id}",
     )  # fmt: skip
 
 

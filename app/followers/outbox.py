@@ -7,7 +7,7 @@ no retries from Redis (`workers.vetted`).
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -36,7 +36,7 @@ class Outbox:
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
-        self._runs, self._lines = keys.runs, keys.lines
+        self._lines = keys.lines
         self._place, self._due, self._box, self._counter, self._told, self._tries, self._since = (
             keys.named(f"notify-{name}") for name in ("place", "due", "box", "counter", "told:", "tries", "since")
         )
@@ -137,15 +137,3 @@ class Outbox:
         with redis_errors():
             told: Any = self._client.mget([self._told + cause.lower() for cause in causes]) if causes else []
         return {cause for cause, was_told in zip(causes, told, strict=True) if not was_told}
-
-    def waiting_since(self, before_ms: int, after_ms: int) -> list[Mapping[str, Any]]:
-        """The runs in line that asked before the one and after the other time, as lua/lib/runs.lua keeps them.
-
-        Costs what there are waiters.
-        """
-        with redis_errors():
-            members: list[Any] = self._client.zrange(self._lines, 0, -1)
-            tasks = list(dict.fromkeys(member.decode().rpartition("\0")[2] for member in members))
-            found: list[Any] = self._client.hmget(self._runs, [task.lower() for task in tasks]) if tasks else []
-        runs = [json.loads(raw) for raw in found if raw]
-        return [run for run in runs if after_ms <= run.get("requested_at_ms", 0) <= before_ms]

@@ -6,10 +6,9 @@ lines, and the time when each of these will be done, which all behind it share.
 
 from __future__ import annotations
 
-import json
 import time
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, pstdev
 from typing import Any
@@ -30,6 +29,7 @@ from app.domain.eta import (
     one_after_another,
     the_longest,
 )
+from app.domain.run import RunState
 from app.domain.status import Holder, MachinePlace, Place
 from app.history.durations import (
     ACCURACY,
@@ -63,12 +63,20 @@ class Estimates:
 
     Args:
         look: A run as it stands, without a sign of life.
+        runs: The runs of those task ids that are known, by task id in lower case.
     """
 
-    def __init__(self, client: Client, keys: Keys, look: Callable[[str], Place | None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        keys: Keys,
+        look: Callable[[str], Place | None],
+        runs: Callable[[Iterable[str]], Mapping[str, RunState]],
+    ) -> None:
         self._client = client
         self._keys = keys
         self._look = look
+        self._runs = runs
         self._version: bytes | None = None
         self._read_at = float("-inf")
         self._raw: dict[bytes, bytes] = {}
@@ -147,7 +155,7 @@ class Estimates:
             if seen:
                 found[task] = seen
                 wanted += _last_ahead(seen)
-        return sorted(found.values(), key=lambda seen: str(seen.run.get("order", "")))
+        return sorted(found.values(), key=lambda seen: seen.run.order)
 
     def _until_done(self, place: Place) -> Vector | None:
         """Until a run in line will have given its machines back."""
@@ -252,17 +260,16 @@ class Estimates:
             if len(self._kinds) >= MOST_KINDS:
                 self._kinds.clear()
                 missing = wanted
-            with redis_errors():
-                raws: Any = self._client.hmget(self._keys.runs, [task.lower() for task in missing])
-            for task, raw in zip(missing, raws, strict=True):
-                self._kinds[task] = (now, _kind(json.loads(raw) if raw else {}))
+            runs = self._runs(missing)
+            for task in missing:
+                self._kinds[task] = (now, _kind(runs.get(task.lower())))
         return [self._kinds[task][1] for task in wanted]
 
     def _keep(self, place: Place) -> None:
         """Store the first prediction of a wait for the learner, up to `MOST_PREDICTIONS`."""
         assert place.eta_ms
         name = self._keys.named(PREDICTIONS)
-        field = prediction_field(place.task_id, place.run["requested_at_ms"])
+        field = prediction_field(place.task_id, place.run.requested_at_ms)
         with redis_errors(), self._client.pipeline(transaction=False) as pipe:
             pipe.hset(name, field, str(Prediction(place.eta_ms)))
             pipe.hlen(name)
@@ -281,11 +288,8 @@ def _draw(task: str) -> int:
     return 1 + crc32(task.lower().encode()) % 499
 
 
-def _kind(record: Any) -> Kind:
-    info = record.get("info") or {}
-
-    def id_of(what: str) -> str | None:
-        thing = info.get(what)
-        return thing.get("id") if isinstance(thing, dict) else None
-
-    return Kind(id_of("project"), id_of("environment"), tuple(record.get("machines") or ()))
+def _kind(run: RunState | None) -> Kind:
+    if run is None:
+        return Kind(None, None, ())
+    project, environment = run.info.project, run.info.environment
+    return Kind(project.id if project else None, environment.id if environment else None, run.machines)

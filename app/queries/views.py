@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.coordination.snapshot import Machine, Snapshot, Waiter
 from app.domain.news import news_of
 from app.domain.records import Filter, Record
-from app.domain.status import MachinePlace, Place, State
+from app.domain.run import RunState, State
+from app.domain.status import MachinePlace, Place
 from app.services import Services
 
 #: Records of its timeline that a run's page and its API answer show, the newest ones.
@@ -62,26 +63,28 @@ def message_of(services: Services, place: Place) -> str:
 
 def needs_a_person(services: Services, place: Place) -> bool:
     """Whether nobody but a person can let a parked run go on when its turn has come."""
-    return place.is_waiting and bool(place.run.get("parked")) and not services.knows_octopus
+    return place.is_waiting and place.run.parked and not services.knows_octopus
 
 
 def waiting_places(snapshot: Snapshot) -> Iterator[Place]:
     """Everyone waiting, in order, as the steps see it."""
     at: dict[str, list[MachinePlace]] = {}
-    records: dict[str, Mapping[str, Any]] = {}
+    runs: dict[str, RunState] = {}
     for machine in snapshot.machines:
         for waiter in machine.line:
-            records[waiter.task_id] = waiter.record
+            runs[waiter.task_id] = waiter.run
             at.setdefault(waiter.task_id, []).append(_place_at(machine, waiter))
     for task in snapshot.waiting:
-        if task in records:
-            yield Place(task, State.WAITING, records[task], snapshot.now_ms, tuple(at[task]))
+        if task in runs:
+            # It is read a moment after the lines, and may have been granted meanwhile.
+            run = replace(runs[task], state=State.WAITING)
+            yield Place(run, snapshot.now_ms, tuple(at[task]))
 
 
 def _place_at(machine: Machine, waiter: Waiter) -> MachinePlace:
     """As ``lua/lib/view.lua`` shows it: a child waits no longer for what its family holds."""
     runs = [held for held in machine.holders if held.task_id]
-    if runs and waiter.record.get("family") and all(held.family == waiter.record["family"] for held in runs):
+    if runs and waiter.run.family and all(held.family == waiter.run.family for held in runs):
         return MachinePlace(machine.id, machine.name, 0, (), ())
     ahead = tuple(other.task_id for other in machine.line[: min(waiter.place - 1, 20)])
     return MachinePlace(machine.id, machine.name, waiter.place, machine.holders, ahead)
@@ -100,20 +103,24 @@ class RunFacts:
     unseen: str | None = None
 
     def __getattr__(self, name: str) -> Any:
-        return self.status.run.get(name) if name in _OF_RECORD else getattr(self.status, name)
+        return getattr(self.status.run if name in _OF_RECORD else self.status, name)
 
     @property
     def run(self) -> int:
         """Which of the runs of its task it is, from 1."""
-        return int(self.status.run["run"])
+        return self.status.run.run
+
+    @property
+    def info(self) -> dict[str, Any]:
+        return self.status.run.info.as_json()
 
     @property
     def priority(self) -> int:
-        return int(self.status.run.get("priority", 0))
+        return self.status.run.priority
 
     @property
     def paused(self) -> bool:
-        return bool(self.status.run.get("paused"))
+        return self.status.run.paused
 
     @property
     def waited_ms(self) -> int | None:
@@ -122,17 +129,17 @@ class RunFacts:
     @property
     def held_from_ms(self) -> int | None:
         """Since when it has held, or held, its machines."""
-        return self.status.granted_at_ms or self.status.run.get("observed_at_ms")
+        return self.status.granted_at_ms or self.status.run.observed_at_ms
 
     @property
     def held_ms(self) -> int | None:
-        begin, end = self.held_from_ms, self.status.run.get("ended_at_ms") or self.status.now_ms
+        begin, end = self.held_from_ms, self.status.run.ended_at_ms or self.status.now_ms
         return end - begin if begin else None
 
     @property
     def began_ms(self) -> int | None:
         """When it asked for its machines, or was first seen on them."""
-        return self.status.requested_at_ms or self.held_from_ms or self.status.run.get("started_oct_ms")
+        return self.status.requested_at_ms or self.held_from_ms or self.status.run.started_oct_ms
 
 
 def run_of(services: Services, task_id: str) -> RunFacts | None:

@@ -88,7 +88,7 @@ class Blocking:
     def _slice(self, task_id: str) -> float | None:
         """Seconds until the next sign of life is due; None if the run does not wait."""
         place = _apart(lambda: self._services.board.poll(task_id))
-        return place.run["ttl_ms"] / 2000 if place and place.is_waiting else None
+        return place.run.ttl_ms / 2000 if place and place.is_waiting else None
 
     def _refuse_if_full(self) -> None:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

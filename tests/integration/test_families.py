@@ -242,7 +242,7 @@ def test_higher_priority_that_would_close_a_circle_is_refused(board, join):
     with pytest.raises(ClosesCircle, match="ServerTasks-9 waits for Machines-1, held by ServerTasks-1, which waits"):
         board.prioritize("ServerTasks-9", 10, by="ann", reason="hotfix")
 
-    assert board.place("ServerTasks-9").run["priority"] == 0
+    assert board.place("ServerTasks-9").run.priority == 0
     board.release("ServerTasks-2")
     assert state(board, 3) == "granted"
 
@@ -285,7 +285,7 @@ def test_records_name_the_family(board, join, timeline):
 
     joined = next(timeline.read(Filter(task_id="ServerTasks-2", kind="joined")))
     assert joined.detail["on_behalf_of"] == "ServerTasks-1"
-    assert joined.detail["family"] == board.place("ServerTasks-1").run["family"]
+    assert joined.detail["family"] == board.place("ServerTasks-1").run.family
 
 
 def test_dead_child_leaves_its_family_no_trace(board, join, clock):
@@ -384,7 +384,7 @@ def test_child_whose_parent_is_heard_of_later_shares_with_it(board, join, octopu
     board.release("ServerTasks-8")
 
     assert state(board, 2) == "granted"
-    assert board.place("ServerTasks-1").run["family"] == board.place("ServerTasks-2").run["family"]
+    assert board.place("ServerTasks-1").run.family == board.place("ServerTasks-2").run.family
 
 
 def test_parent_that_nobody_ever_hears_of_is_forgotten(board, join, clock):

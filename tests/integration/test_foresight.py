@@ -11,7 +11,7 @@ import pytest
 
 from app.domain.run import Run
 from app.followers.learner import Learner
-from app.history.estimates import Estimates
+from tests.open_board import estimates_on
 
 MINUTE_MS = 60_000
 
@@ -81,7 +81,7 @@ def test_etas_of_runs_that_want_several_machines_come_true(days, board):
     learner = Learner(board.client, board.keys)
     told = []
     for _ in range(14):
-        told.append(days.pass_by(50, Estimates(board.client, board.keys, board.place).with_eta))
+        told.append(days.pass_by(50, estimates_on(board).with_eta))
         while learner.learn():
             pass
 
@@ -126,7 +126,7 @@ def test_runs_that_always_take_as_long_start_when_it_was_foretold(board, clock, 
         waiting[join(project, machines, draw.choice([0, 0, 5, -5]))] = lengths[project]
         note_starts()
         clock.advance(timedelta(seconds=draw.randrange(1, 9)))
-    said_ms, foresight = clock.now_ms, Estimates(board.client, board.keys, board.place)
+    said_ms, foresight = clock.now_ms, estimates_on(board)
     foretold = {task: foresight.eta(board.place(task)) for task in waiting}
 
     while holding:

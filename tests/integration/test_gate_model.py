@@ -222,7 +222,7 @@ class Gate(RuleBasedStateMachine):
             leases = [h for h in held if h.kind == "lease"]
             assert len(leases) <= 1 or (leases[0].family and len({h.family for h in leases}) == 1)
         for head in heads.values() if snapshot.closed_since_ms is None else ():
-            wants = head.record["machines"]
+            wants = head.run.machines
             assert not all(heads[m].task_id == head.task_id and not busy[m] for m in wants), head.task_id
 
     @invariant()
@@ -239,7 +239,7 @@ class Gate(RuleBasedStateMachine):
             for held in (machine.holders for machine in place.machines if machine.holders):
                 # What a child does is its parent's running work, which a reservation lets go on.
                 families = {h.family for h in held if h.kind != "reservation"}
-                assert families == {place.run.get("family")} != {None}
+                assert families == {place.run.family} != {None}
             assert place.fencing_token > largest
         self.tokens.update({place.task_id: place.fencing_token for place in new})
         assert max(self.tokens.values(), default=0) < self.first_token + len(self.model.grants)

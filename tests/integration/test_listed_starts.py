@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from app.coordination.board import Board, Policy
 from app.domain.events import Effect, Event
 from app.domain.records import Filter
-from app.domain.run import TaskEnd
+from app.domain.run import Document, TaskEnd
 from app.history.timeline import Timeline
 from app.jobs import queues_of
 from app.octopus.errors import OctopusBusy
@@ -52,10 +52,10 @@ def test_run_that_nobody_told_of_is_found_and_resolved(board, clock, octopus, co
     do(context, reconcile)
 
     place = board.place(TASK)
-    assert (place.state, place.run["started_oct_ms"]) == ("started", start_ms)
+    assert (place.state, place.run.started_oct_ms) == ("started", start_ms)
     assert context.unresolved.tasks() == [TASK]
-    assert place.run["info"]["space_id"] == "Spaces-1"
-    assert "runbook_run_id" in place.run["info"] if kind == "RunbookRunId" else "deployment_id" in place.run["info"]
+    assert place.run.info.space_id == "Spaces-1"
+    assert place.run.info.runbook_run_id if kind == "RunbookRunId" else place.run.info.deployment_id
     queues = queues_of(board.client, context.settings)
     assert any("-resolve-" in job for queue in queues for job in queue.job_ids)
     [event] = events_of(board)
@@ -82,10 +82,10 @@ def test_start_says_where_it_runs_as_its_event_would(board, clock, octopus, cont
     for _ in range(3):
         do(context, reconcile)
 
-    info = board.place(TASK).run["info"]
-    assert (info["project"], info["environment"]) == ({"id": "Projects-7"}, {"id": "Environments-2"})
-    assert info["tenant"] == {"id": "Tenants-3"}
-    assert info.get("release") == ({"id": "Releases-9"} if kind == "DeploymentId" else None)
+    info = board.place(TASK).run.info
+    assert (info.project, info.environment) == (Document("Projects-7"), Document("Environments-2"))
+    assert info.tenant == Document("Tenants-3")
+    assert info.release == (Document("Releases-9") if kind == "DeploymentId" else None)
     assert sum("ids=" in asked and "tasks" not in asked for asked in octopus.asked) == 1, "once, not in each look"
 
 
@@ -233,7 +233,7 @@ def test_run_anew_of_a_task_is_told(board, clock, octopus, context, has_heard):
     do(context, reconcile)
 
     place = board.place(TASK)
-    assert (str(place.state), place.run["run"]) == ("started", 2)
+    assert (str(place.state), place.run.run) == ("started", 2)
 
 
 # What happens while Octopus answers
@@ -328,7 +328,7 @@ def test_nothing_stays_busy_with_a_task_that_has_ended_in_whatever_order(
 ):
     """Before its end, between a list and what comes of it, and after; webhooks come or do not."""
     board = make_board()
-    board.client.delete(*board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"))
+    board.client.delete(*board.all_keys())
     board.open("test")
     clock, context = Clock(board), make_context(board)
     start_ms = clock.now_ms - 60_000
@@ -362,7 +362,7 @@ def test_nothing_stays_busy_with_a_task_that_has_ended_in_whatever_order(
     for name in after:
         step(name)
     clock.advance(timedelta(minutes=10))
-    for key in board.client.scan_iter(board.keys.named("resolving:") + "*"):
+    for key in board.client.scan_iter(board.keys.named("resolving:", "*")):
         board.client.delete(key)
     do(context, reconcile)
     do(context, resolve)
@@ -504,7 +504,7 @@ def test_pause_of_a_run_that_nobody_told_of_is_seen(board, clock, octopus, conte
 
     do(context, reconcile)
 
-    assert board.place(TASK).run["paused"] is True
+    assert board.place(TASK).run.paused is True
 
 
 @pytest.fixture

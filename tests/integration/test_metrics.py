@@ -265,14 +265,14 @@ def test_no_counter_goes_back_when_a_fail_over_has_lost_the_last_second(board, a
     some_records(board, a_run, runs=2)
     count_records(services.metric_values, services.timeline)
     services.budget.take(kind="tasks")
-    kept = {key: board.client.dump(key) for key in board.client.keys(f"octowait:{{{board.keys.namespace}}}:*")}
+    kept = {key: board.client.dump(key) for key in board.all_keys()}
     some_records(board, a_run, runs=1)
     board.reserve("Machines-7", note="disk", by="ann")
     services.budget.take(kind="tasks")
     services.budget.take(kind="events")
     count_records(services.metric_values, services.timeline)
     before = scrape(client)
-    for key in board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"):
+    for key in board.all_keys():
         board.client.delete(key)
         # But for what says that it is the same store: that was written long before.
         if key in kept:
@@ -290,7 +290,7 @@ def test_counters_begin_anew_with_a_store_that_is_empty(board, a_run, client, se
     some_records(board, a_run, runs=2)
     count_records(services.metric_values, services.timeline)
     assert scrape(client)["octowait_records_total", "joined"] == 2
-    board.client.delete(*board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"))
+    board.client.delete(*board.all_keys())
 
     assert scrape(client)["octowait_records_total", "joined"] == 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,12 +14,13 @@ from werkzeug import Response
 
 from app.followers.notices import LATE_MS
 from app.followers.outbox import Outbox
+from app.history.timeline import Timeline
 from app.jobs import NOTIFY, queues_of
 from app.settings import BadSettings, Settings
 from app.store.connection import connect
 from tests.conftest import eventually, services_on
 from tests.integration.octopus_tells import Octopus
-from tests.integration.test_archive import Killed, dying_after
+from tests.integration.test_archive import Killed
 from workers.context import Context
 from workers.notify import MOST_TRIES, PAUSES, Notifier, targets_of
 from workers.schedule import entries
@@ -185,7 +187,7 @@ def test_board_that_grants_nobody_is_told(board, notify):
 
 def test_loss_of_redis_is_told_although_it_took_along_how_far_was_read(board, notify):
     notify()
-    board.client.delete(*board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"))
+    board.client.delete(*board.all_keys())
     board.sweep()
     board.open("no_api_key")
 
@@ -193,7 +195,7 @@ def test_loss_of_redis_is_told_although_it_took_along_how_far_was_read(board, no
 
 
 def test_loss_of_redis_that_is_long_past_is_not_told(board, clock, make_context, one):
-    board.client.delete(*board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"))
+    board.client.delete(*board.all_keys())
     board.sweep()
     board.open("no_api_key")
     clock.advance(timedelta(hours=2))
@@ -340,6 +342,19 @@ def test_address_that_was_taken_out_of_the_settings_is_not_told(board, make_cont
     assert (one.titles, len(other.titles)) == ([], 1)
 
 
+def die_after(client, requests):
+    """Let *client* die with its so-manieth command or transaction."""
+    real, left = client.connection_pool.get_connection, [requests]
+
+    def get_connection(*args, **options):
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        return real(*args, **options)
+
+    client.connection_pool.get_connection = get_connection
+
+
 def test_whoever_is_killed_wherever_loses_nothing(board, redis_url, make_context, one):
     """What is sent twice is sent by somebody who died before he could note it, and then once more at most."""
     context = make_context(one)
@@ -348,15 +363,16 @@ def test_whoever_is_killed_wherever_loses_nothing(board, redis_url, make_context
         board.reserve(f"Machines-{machine}", note="disk swap", by="ann")
     deaths = 0
     for commands in range(1, 60):
-        client, real = connect(redis_url), board.client
-        board.client = dying_after(client, commands)
+        dying = connect(redis_url)
+        die_after(dying, commands)
+        outbox, recent = Outbox(dying, board.keys), Timeline(dying, board.keys)
+        services = replace(make_context(one).services, outbox=outbox, recent=recent)
         try:
-            Notifier(make_context(one)).run()
+            Notifier(Context(services, None)).run()
         except Killed:
             deaths += 1
         finally:
-            board.client = real
-            client.close()
+            dying.close()
         board.script.offset_ms += 600_000
 
     titles = [f"Machines-{machine} is reserved" for machine in range(5)]

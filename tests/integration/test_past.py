@@ -19,12 +19,11 @@ from app.domain.records import Filter
 from app.domain.replay import Hold, Replay, Wait
 from app.domain.run import Run
 from app.followers.learner import Learner
-from app.history.estimates import Estimates
 from app.history.intervals import Past
 from app.history.timeline import Timeline
 from app.store.connection import connect
 from tests.conftest import Clock, opened
-from tests.open_board import OpenBoard
+from tests.open_board import OpenBoard, estimates_on
 
 MACHINES = ["Machines-1", "Machines-2", "Machines-3"]
 
@@ -171,7 +170,7 @@ def check_against(snapshot, wait, stretch):
         assert stretch.reason is Reason.REBUILDING
         return
     lines = [snapshot.machine(machine).line for machine in wait.machines]
-    family = next(w.record.get("family") for w in lines[0] if w.task_id == wait.task_id)
+    family = next(w.run.family for w in lines[0] if w.task_id == wait.task_id)
     held = {machine: holding(snapshot, machine, wait.task_id, family) for machine in wait.machines}
     longest = min((h.since_ms for holders in held.values() for h in holders or ()), default=None)
     if longest is not None:
@@ -319,7 +318,7 @@ def learner(board):
 @pytest.fixture
 def foresee(board):
     """A place as a process sees it that has cached nothing."""
-    return lambda place: Estimates(board.client, board.keys, board.place).with_eta(place)
+    return lambda place: estimates_on(board).with_eta(place)
 
 
 def test_no_history_no_eta(deployments, foresee):
@@ -412,7 +411,7 @@ def test_a_clock_that_goes_back_teaches_nothing(deployments, learner, foresee, b
     clock.advance(timedelta(hours=2))
     board.release(waiting.machines[0].holders[0].task_id)
     learner.learn()
-    report = Estimates(board.client, board.keys, board.place).accuracy()
+    report = estimates_on(board).accuracy()
     assert (report["waits"], report["without_eta"]) == (0, 0)
 
 
@@ -426,10 +425,10 @@ def test_those_far_behind_in_a_line_share_what_is_known_of_the_first(deployments
     # As if there were more in line than a process looks at.
     monkeypatch.setattr("app.history.estimates.MOST_LOOKS", 0)
     places = [place for task in tasks if (place := board.place(task)).is_waiting]
-    shared = Estimates(board.client, board.keys, board.place)
+    shared = estimates_on(board)
 
     etas = [shared.eta(place) for place in places]
-    alone = [Estimates(board.client, board.keys, board.place).eta(place) for place in places]
+    alone = [estimates_on(board).eta(place) for place in places]
 
     assert [eta.p50 for eta in etas] == pytest.approx([eta.p50 for eta in alone], abs=5_000)
     assert [eta.p90 for eta in etas] == pytest.approx([eta.p90 for eta in alone], abs=5_000)
@@ -459,7 +458,7 @@ def test_accuracy_compares_the_first_prediction_with_the_truth(deployments, lear
         board.release(machine.holders[0].task_id)
     learner.learn()
 
-    report = Estimates(board.client, board.keys, board.place).accuracy()
+    report = estimates_on(board).accuracy()
 
     assert (report["waits"], report["within_p50"], report["within_p90"]) == (2, 1, 1)
     assert report["mean_error_ms"] == pytest.approx(5 * 60_000, abs=2_000)

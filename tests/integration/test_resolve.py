@@ -16,6 +16,7 @@ from werkzeug import Response
 
 from app.coordination.board import Board
 from app.domain.events import parse_event
+from app.domain.run import Document
 from app.octopus.client import OctopusClient
 from tests.conftest import an_event, services_on
 from workers import resolve
@@ -101,7 +102,7 @@ def make_impatient(context: Context) -> Callable[[], None]:
     """Ends all pauses, which Redis counts by its own clock."""
 
     def end_pauses() -> None:
-        for key in context.board.client.scan_iter(context.board.keys.named("resolving:") + "*"):
+        for key in context.board.client.scan_iter(context.board.keys.named("resolving:", "*")):
             context.board.client.delete(key)
 
     return end_pauses
@@ -149,10 +150,10 @@ def test_people_see_names(board, octopus, context, a_run):
     machine = board.join(a_run(), {"Machines-7"}).machines[0]
     info = machine.holders[0].info
     assert machine.name == "web-Machines-7"
-    assert info["project"] == {"id": "Projects-7", "name": "Web"}
-    assert info["environment"] == {"id": "Environments-2", "name": "Production"}
-    assert info["release"] == {"id": "Releases-90", "version": "1.4.0"}
-    assert info["deployment_id"] == DEPLOYMENT
+    assert info.project == Document("Projects-7", "Web")
+    assert info.environment == Document("Environments-2", "Production")
+    assert info.release == Document("Releases-90", "1.4.0")
+    assert info.deployment_id == DEPLOYMENT
 
 
 def test_lost_names_do_not_stop_it(board, httpserver, context, a_run):
@@ -233,7 +234,7 @@ def test_deployment_of_no_machine_is_done_with(board, octopus, context):
     resolve_all(context)
 
     assert context.unresolved.tasks() == []
-    assert board.place(TASK).run["state"] == "observed"
+    assert board.place(TASK).run.state == "observed"
 
 
 def test_runbook_run_holds_the_machines_that_octopus_names(board, octopus, context, a_run):
@@ -283,8 +284,8 @@ def test_run_that_ended_meanwhile_is_ended_by_the_reconciler(board, octopus, con
 
     resolve_all(context)
 
-    assert board.place(TASK).run["state"] == "ended"
-    assert board.place(TASK).run["cause"] == "reconciled"
+    assert board.place(TASK).run.state == "ended"
+    assert board.place(TASK).run.cause == "reconciled"
     assert context.unresolved.tasks() == []
 
 
@@ -294,11 +295,11 @@ def test_run_anew_that_began_before_its_first_end_was_found_is_observed(board, o
     octopus.has_task(state="Failed", completed=minute_ago, DeploymentId=DEPLOYMENT)
     hears(board, seconds=-120)
     resolve_all(context)
-    assert board.place(TASK).run["state"] == "ended"
+    assert board.place(TASK).run.state == "ended"
 
     hears(board, number=2, seconds=-30)
 
-    assert board.place(TASK).run["state"] == "started"
+    assert board.place(TASK).run.state == "started"
 
 
 def test_run_that_joins_while_octopus_is_asked_keeps_its_place(board, httpserver, octopus, context, a_run):
@@ -316,7 +317,7 @@ def test_run_that_joins_while_octopus_is_asked_keeps_its_place(board, httpserver
     resolve_all(context)
 
     assert board.place(TASK).is_granted
-    assert board.place(TASK).run["machines"] == ["Machines-9"]
+    assert board.place(TASK).run.machines == ("Machines-9",)
     assert holders_of(board, a_run, "Machines-7") == []
 
 

@@ -14,6 +14,7 @@ from werkzeug import Request, Response
 
 from app.coordination.board import Board, Policy
 from app.domain.events import parse_event
+from app.domain.run import Document
 from app.octopus.client import OctopusClient
 from app.web import create_app
 from tests.conftest import TOKENS, WEBHOOK_SECRET, Clock, an_event, services_on
@@ -63,7 +64,7 @@ def make_impatient(board: Board) -> Callable[[], None]:
     """Ends all pauses, which Redis counts by its own clock."""
 
     def end_pauses() -> None:
-        for key in board.client.scan_iter(board.keys.named("resolving:") + "*"):
+        for key in board.client.scan_iter(board.keys.named("resolving:", "*")):
             board.client.delete(key)
 
     return end_pauses
@@ -132,7 +133,7 @@ def test_targets_with_the_tag_are_used_where_octopus_says_which_have_it(board, o
     resolve_all(context)
 
     assert machines_of(board) == {"Machines-51"}
-    assert "machines_note" not in board.place("ServerTasks-1").run["info"]
+    assert board.place("ServerTasks-1").run.info.machines_note is None
 
 
 def test_where_tags_are_not_told_all_targets_are_busy_and_the_run_says_why(board, octopus, context, starts):
@@ -144,7 +145,7 @@ def test_where_tags_are_not_told_all_targets_are_busy_and_the_run_says_why(board
     resolve_all(context)
 
     assert machines_of(board) == {"Machines-51", "Machines-52"}
-    note = board.place("ServerTasks-1").run["info"]["machines_note"]
+    note = board.place("ServerTasks-1").run.info.machines_note
     assert note == ("target tags of name-of-Machines-51, name-of-Machines-52 are not known: "
                     "all targets of the plan are busy")  # fmt: skip
 
@@ -178,7 +179,7 @@ def test_deployment_that_is_started_again_uses_the_machine_that_was_excluded_bef
     resolve_all(context)
 
     assert machines_of(board, 11) == {"Machines-11", "Machines-12"}
-    assert "started again" in board.place("ServerTasks-11").run["info"]["machines_note"]
+    assert "started again" in board.place("ServerTasks-11").run.info.machines_note
 
 
 def test_names_in_a_plan_stand_for_the_machines_that_are_called_so(board, octopus, context, starts):
@@ -433,7 +434,7 @@ def test_run_that_went_on_after_its_wait_is_observed_on_its_plan(board, octopus,
     resolve_all(context)
 
     assert machines_of(board) == {"Machines-7", "Machines-8"}
-    assert board.place("ServerTasks-1").run["info"]["project"] == {"id": "Projects-7", "name": "Web"}
+    assert board.place("ServerTasks-1").run.info.project == Document("Projects-7", "Web")
 
 
 def test_run_whose_wait_was_over_with_its_task_is_done(board, octopus, context, went_on):

@@ -12,6 +12,7 @@ from pytest_httpserver import HTTPServer
 from app.coordination.board import Board, Policy
 from app.coordination.budget import Budget
 from app.domain.events import parse_event
+from app.domain.run import Document
 from app.octopus.client import OctopusClient
 from tests.conftest import an_event, services_on
 from tests.integration.octopus_stand_in import OctopusStandIn
@@ -148,7 +149,7 @@ def test_where_the_budget_is_spent_machines_go_before_names(board, octopus, cont
 
     budget.offset_ms += 61_000
     resolve_all(context)
-    assert board.place("ServerTasks-1").run["info"]["project"] == {"id": "Projects-7", "name": "Web"}
+    assert board.place("ServerTasks-1").run.info.project == Document("Projects-7", "Web")
 
 
 def test_names_of_many_runs_are_asked_for_in_lists(board, octopus, context):
@@ -169,9 +170,9 @@ def test_names_of_many_runs_are_asked_for_in_lists(board, octopus, context):
     for number in range(1, 6):
         place = board.place(f"ServerTasks-{number}")
         assert place.machines[0].name == f"web-{number}"
-        assert place.run["info"]["project"]["name"] == f"project {number}"
-        assert place.run["info"]["release"] == {"id": "Releases-90", "version": "1.4.0"}
-        assert place.run["info"]["tenant"]["name"] == "ACME"
+        assert place.run.info.project.name == f"project {number}"
+        assert place.run.info.release == Document("Releases-90", "1.4.0")
+        assert place.run.info.tenant.name == "ACME"
     assert octopus.count("projects") == octopus.count("machines") == 1
     assert octopus.count("environments/Environments-2") == octopus.count("tenants/Tenants-1") == 1
     assert not context.unresolved.any()
@@ -189,7 +190,7 @@ def test_names_that_are_known_cost_no_request(board, octopus, context):
 
     resolve_all(context)
 
-    assert board.place("ServerTasks-2").run["info"]["project"]["name"] == "Web"
+    assert board.place("ServerTasks-2").run.info.project.name == "Web"
     assert octopus.count("projects/Projects-7") == octopus.count("environments/Environments-2") == 1
 
 
@@ -203,7 +204,7 @@ def test_names_do_not_replace_those_of_another_document(board, octopus, context)
     assert board.name("SERVERTASKS-1", {"project": {"id": "projects-7", "name": "Web"}}, []) == "named"
     assert board.name("ServerTasks-9", {}, []) == "unknown"
 
-    assert board.place("ServerTasks-1").run["info"]["project"]["name"] == "Web"
+    assert board.place("ServerTasks-1").run.info.project.name == "Web"
 
 
 def test_naming_a_run_leaves_its_version(board, octopus, context):
@@ -264,8 +265,8 @@ def test_run_whose_process_begins_with_our_step_is_expected_once_that_is_known(b
         resolve_all(context)
 
     assert machines_of(board, 1) == {"Machines-7"}
-    assert board.place("ServerTasks-2").run["state"] == "started"
-    assert board.place("ServerTasks-2").run["planned"] == ["Machines-7"]
+    assert board.place("ServerTasks-2").run.state == "started"
+    assert board.place("ServerTasks-2").run.planned == ("Machines-7",)
     assert machines_of(board, 3) == {"Machines-7"}
     assert octopus.count("deploymentprocesses/process-s-1") == 1
 

@@ -142,7 +142,7 @@ def a_task(task: int) -> dict[str, object]:
 def state_of(board: Board, task: int) -> str:
     place = board.place(f"ServerTasks-{task}")
     assert place
-    return str(place.run["state"])
+    return str(place.run.state)
 
 
 def test_resolve_is_enqueued_once_until_it_begins(board, settings, queue):

@@ -3,8 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.run import Run
-from app.domain.status import State
+from app.domain.run import Run, State
 from app.store.connection import connect
 from app.store.errors import StoreError, StoreUnreachable
 from app.store.keys import NAMES

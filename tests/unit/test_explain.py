@@ -2,9 +2,10 @@ import pytest
 
 from app.domain.eta import Eta
 from app.domain.explain import MOST_LINKS, explain
-from app.domain.status import Holder, MachinePlace, Place, State
+from app.domain.run import Document, RunInfo, RunState, State
+from app.domain.status import Holder, MachinePlace, Place
 
-INFO = {"project": {"name": "Api"}, "url": "https://octopus.example.com/1"}
+INFO = RunInfo(project=Document(name="Api"), url="https://octopus.example.com/1")
 
 
 def a_holder(task="ServerTasks-1", *, since_ms=0, kind="lease", **fields):
@@ -16,8 +17,8 @@ def a_machine(number, place, *holders, ahead=()):
 
 
 def a_waiter(task, *machines, order=1):
-    run = {"id": task, "order": f"{order:026}", "requested_at_ms": 1_000, "info": INFO}
-    return Place(task, State.WAITING, run, 61_000, machines)
+    run = RunState(task, State.WAITING, order=f"{order:026}", requested_at_ms=1_000, info=INFO)
+    return Place(run, 61_000, machines)
 
 
 def why(place, *others):
@@ -34,7 +35,7 @@ def test_chain_goes_over_those_ahead_to_the_run_that_works():
         ("waiting", "ServerTasks-2", "web-7"), ("working", "ServerTasks-1", "web-8"),
     ]  # fmt: skip
     assert found.chain[0].eta_ms == Eta(60_000, 90_000)
-    assert found.chain[1].url == INFO["url"]
+    assert found.chain[1].url == INFO.url
 
 
 def test_holder_that_came_first_is_the_one_in_the_way():
@@ -60,13 +61,18 @@ def test_what_the_family_holds_is_no_link():
         (a_holder(kind="observed"), "working", "has worked on", "it has no release step"),
         (a_holder(paused=True), "paused", "waits for a person", "answer the intervention of ServerTasks-1"),
         (
-            Holder("reservation", None, 0, {}, "disk", None, "ann"),
+            Holder("reservation", None, 0, note="disk", by="ann"),
             "reservation",
             "by ann: disk",
             "unreserve Machines-7",
         ),
-        (Holder("reservation", None, 0, {}, "d", 99, "ann"), "reservation", "by ann", "at the reservation's end"),
-        (Holder("rebuilding", None, 0, {}), "rebuilding", "granted nothing for 1 min", "Octopus has told"),
+        (
+            Holder("reservation", None, 0, note="d", until_ms=99, by="ann"),
+            "reservation",
+            "by ann",
+            "at the reservation's end",
+        ),
+        (Holder("rebuilding", None, 0), "rebuilding", "granted nothing for 1 min", "Octopus has told"),
     ],
 )
 def test_last_link_says_what_would_let_it_go(holder, kind, said, remedy):

@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 
 from app.domain.eta import Eta
 from app.domain.news import news_of
-from app.domain.status import Holder, MachinePlace, Place, State
+from app.domain.run import Document, RunInfo, RunState, State
+from app.domain.status import Holder, MachinePlace, Place
 
 NOW = 1_800_000_000_000
-API = {"project": {"name": "Api"}}
+API = RunInfo(project=Document(name="Api"))
 HOLDER = Holder("lease", "ServerTasks-4700", NOW - 60_000, API)
 MACHINE = MachinePlace("Machines-7", "web-01", 2, (HOLDER,), ("ServerTasks-4705",))
 OTHER = MachinePlace("Machines-8", "web-02", 1, (), ())
-PLACE = Place("ServerTasks-4711", State.WAITING, {"requested_at_ms": NOW - 90_000}, NOW, (MACHINE, OTHER))
+RUN = RunState("ServerTasks-4711", State.WAITING, requested_at_ms=NOW - 90_000)
+PLACE = Place(RUN, NOW, (MACHINE, OTHER))
 
 
 def with_machine(**fields: Any) -> Place:
@@ -40,13 +42,13 @@ def test_time_that_passes_and_what_is_expected_are_no_news(passed: timedelta, p5
         with_machine(holders=(replace(HOLDER, task_id="ServerTasks-4701"),)),
         with_machine(holders=(replace(HOLDER, paused=True),)),
         with_machine(holders=(replace(HOLDER, kind="provisional"),)),
-        with_machine(holders=(Holder("reservation", None, NOW, {}, note="disk", by="ann"),)),
+        with_machine(holders=(Holder("reservation", None, NOW, note="disk", by="ann"),)),
         with_machine(holders=()),
         with_machine(id="Machines-9", name="web-03"),
         replace(PLACE, machines=(MACHINE,)),
-        replace(PLACE, run={**PLACE.run, "after": "expired"}),
-        replace(PLACE, state=State.GRANTED),
-        replace(PLACE, state=State.EXPIRED),
+        replace(PLACE, run=replace(RUN, after="expired")),
+        replace(PLACE, run=replace(RUN, state=State.GRANTED)),
+        replace(PLACE, run=replace(RUN, state=State.EXPIRED)),
     ],
     ids=["place", "task", "paused", "kind", "reserved", "free", "machine", "fewer", "again", "granted", "expired"],
 )  # fmt: skip

@@ -1,13 +1,14 @@
 import pytest
 
-from app.domain.status import WAIT_STATES, Holder, MachinePlace, Place, State
+from app.domain.run import Document, RunInfo, RunState, State
+from app.domain.status import WAIT_STATES, Holder, MachinePlace, Place
 from app.queries.views import WaitAnswer
 from app.web.api.schemas.waits import WaitModel
 
 MINUTE = 60_000
 NOW = 1_800_000_000_000
 
-API = {"project": {"name": "Api"}, "release": {"version": "2.0.1"}, "environment": {"name": "Production"}}
+API = RunInfo(project=Document(name="Api"), release=Document(name="2.0.1"), environment=Document(name="Production"))
 
 
 def a_holder(**fields):
@@ -21,7 +22,7 @@ def a_machine(**fields):
 
 
 def a_place(*machines, state=State.WAITING, **run):
-    return Place("ServerTasks-4711", state, {"requested_at_ms": NOW - MINUTE, **run}, NOW, machines)
+    return Place(RunState("ServerTasks-4711", state, **{"requested_at_ms": NOW - MINUTE, **run}), NOW, machines)
 
 
 def shown(place):
@@ -41,7 +42,7 @@ def shown(place):
             "Waiting for web-01, place 2: ServerTasks-4700 (Api 2.0.1 to Production) is paused on it for 3 min.",
         ),
         (
-            [a_machine(holders=(Holder("reservation", None, NOW - MINUTE, {}, note="disk", by="ann"),))],
+            [a_machine(holders=(Holder("reservation", None, NOW - MINUTE, note="disk", by="ann"),))],
             "Waiting for web-01, place 2: a reservation by ann (disk) has held it for 1 min.",
         ),
         (
@@ -49,7 +50,7 @@ def shown(place):
             "Waiting for web-01, place 2: ServerTasks-4705 is next, and waits for another machine.",
         ),
         (
-            [a_machine(holders=(a_holder(info={}),)), a_machine(id="Machines-8", name="web-02", place=1)],
+            [a_machine(holders=(a_holder(info=RunInfo()),)), a_machine(id="Machines-8", name="web-02", place=1)],
             "Waiting for web-01 and 1 more, place 2: ServerTasks-4700 has held it for 3 min.",
         ),
         (
@@ -136,10 +137,10 @@ def test_states_of_the_contract():
     ("info", "title"),
     [
         ({}, ""),
-        (API, "Api 2.0.1 to Production"),
+        (API.as_json(), "Api 2.0.1 to Production"),
         ({"environment": {"name": "Production (EU)"}}, "to Production (EU)"),
         ({"project": {"name": "(old) Api"}, "release": {"id": "Releases-9"}}, "(old) Api Releases-9"),
     ],
 )
 def test_brackets_in_a_name_stay_in_the_title(info, title):
-    assert a_holder(info=info).title == title
+    assert a_holder(info=RunInfo.from_json(info)).title == title

@@ -7,7 +7,8 @@ import pytest
 from app.domain import wording
 from app.domain.attribution import Reason, Stretch
 from app.domain.replay import Wait
-from app.domain.status import WAIT_STATES, State
+from app.domain.run import State
+from app.domain.status import WAIT_STATES
 from app.web.pages.run import waited_for
 from tests.conftest import ROOT
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import structlog
 
-from app.coordination.board import info_of
-from app.domain.ids import distinct_ids, space_of
+from app.domain.ids import distinct_ids
 from app.domain.plan import MachineUse, Selection, Target, machines_of
 from app.domain.status import Place
 from app.octopus.client import OctopusClient
@@ -59,11 +58,11 @@ class ObservedRun:
 
     @property
     def deployment_id(self) -> str | None:
-        return (self.task.deployment_id if self.task else None) or info_of(self.place.run).get("deployment_id")
+        return (self.task.deployment_id if self.task else None) or self.place.run.info.deployment_id
 
     @property
     def runbook_run_id(self) -> str | None:
-        return (self.task.runbook_run_id if self.task else None) or info_of(self.place.run).get("runbook_run_id")
+        return (self.task.runbook_run_id if self.task else None) or self.place.run.info.runbook_run_id
 
 
 class FactFinder:
@@ -136,7 +135,7 @@ class FactFinder:
 
     def _info(self, known: ObservedRun, what: Deployment | RunbookRun, use: MachineUse) -> dict[str, Any]:
         """What people are shown, as `Run.info`."""
-        before = info_of(known.place.run)
+        before = known.place.run.info.as_json()
         info: dict[str, Any] = {"space_id": known.space} if known.space else {}
         info["runbook_run_id" if isinstance(what, RunbookRun) else "deployment_id"] = what.id
         for name in DOCUMENTS:
@@ -159,7 +158,7 @@ class FactFinder:
         if key not in first_actions:
             self._unread.setdefault((known.space, what.process_id), what)
         first = first_actions.get(key)
-        began = timedelta(milliseconds=self._board.now_ms() - known.place.run.get("started_oct_ms", 0))
+        began = timedelta(milliseconds=self._board.now_ms() - (known.place.run.started_oct_ms or 0))
         is_new = began <= self._board.policy.expect_step
         return is_new and first is not None and first.is_expected(what.skipped_actions)
 
@@ -181,4 +180,4 @@ class FactFinder:
 
 def space_of_place(place: Place) -> str | None:
     """The space of the run, if it is known."""
-    return space_of(info_of(place.run))
+    return place.run.info.space

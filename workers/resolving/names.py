@@ -10,8 +10,6 @@ from typing import Any
 
 import structlog
 
-from app.coordination.board import info_of
-from app.domain.ids import space_of
 from app.domain.status import Place
 from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import OctopusError
@@ -59,7 +57,7 @@ def _look_up(memory: Memory, octopus: OctopusClient, places: list[Place]) -> boo
     """Whether Octopus has said all that it will; False to ask again in the next pass."""
     wanted: dict[tuple[str, str | None], dict[str, str]] = {}
     for place in places:
-        space = space_of(info_of(place.run))
+        space = place.run.info.space
         for kind, document_id in _nameless(place):
             if is_id(document_id) and document_key(kind, space, document_id) not in memory.names:
                 wanted.setdefault((kind, space), {})[document_id.lower()] = document_id
@@ -116,7 +114,7 @@ class _Asking:
 
 
 def _nameless(place: Place) -> Iterator[tuple[str, str]]:
-    info = info_of(place.run)
+    info = place.run.info.as_json()
     for what, (kind, label) in DOCUMENTS.items():
         thing = info.get(what) or {}
         if thing.get("id") and not thing.get(label):
@@ -127,14 +125,13 @@ def _nameless(place: Place) -> Iterator[tuple[str, str]]:
 
 
 def _names_for(memory: Memory, place: Place) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    info = info_of(place.run)
-    space = space_of(info)
+    space = place.run.info.space
     machines = []
     for machine in place.machines:
         name = memory.names.get(document_key("machines", space, machine.id)) if machine.name == machine.id else None
         if name:
             machines.append({"id": machine.id, "name": name})
-    return dict(_known(memory, space, info)), machines
+    return dict(_known(memory, space, place.run.info.as_json())), machines
 
 
 def _known(memory: Memory, space: str | None, info: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:

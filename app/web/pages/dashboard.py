@@ -11,7 +11,7 @@ from flask import render_template, request
 
 from app.coordination.snapshot import Machine, Snapshot
 from app.domain.news import in_the_way
-from app.domain.status import Described, Place, name_of
+from app.domain.status import Described, Place
 from app.queries.etas import eta_of
 from app.queries.views import waiting_places
 from app.services import Services
@@ -148,10 +148,8 @@ def _blocker(place: Place) -> dict[str, Any]:
 
 def _choices(snapshot: Snapshot, card_filter: DashboardFilter) -> dict[str, list[str]]:
     """The environments and projects of all runs that hold or wait, and the ones that are asked for."""
-    infos = [held.info for machine in snapshot.machines for held in machine.holders]
-    infos += [waiter.info for machine in snapshot.machines for waiter in machine.line]
-    chosen = {"environment": card_filter.environment, "project": card_filter.project}
-    return {
-        what: sorted({*(name for info in infos if (name := name_of(info, what))), *filter(None, [chosen[what]])})
-        for what in ("environment", "project")
-    }
+    runs: list[Described] = [held for machine in snapshot.machines for held in machine.holders]
+    runs += [waiter for machine in snapshot.machines for waiter in machine.line]
+    environments = {card_filter.environment, *(run.environment for run in runs)}
+    projects = {card_filter.project, *(run.project for run in runs)}
+    return {"environment": sorted(filter(None, environments)), "project": sorted(filter(None, projects))}

@@ -8,7 +8,7 @@ from flask import render_template, request
 
 from app.domain.intervals import Interval, Span
 from app.domain.replay import Wait
-from app.domain.status import Place, describe_info
+from app.domain.status import Place
 from app.domain.wording import Names
 from app.queries.explain import Explained, explanation_of
 from app.queries.views import NOBODY_RESUMES, RunFacts, facts_of, needs_a_person
@@ -53,7 +53,7 @@ def show_run(task_id: str, draft: Draft | None = None) -> Any:
         "_run.html" if is_fragment else "run.html",
         run=found,
         label=place.title,
-        is_parked=bool(place.run.get("parked")) and place.is_waiting,
+        is_parked=place.run.parked and place.is_waiting,
         family=_family(place),
         unseen=found.unseen,
         by_hand=NOBODY_RESUMES if needs_a_person(services, place) else None,
@@ -77,9 +77,9 @@ def _why(services: Services, place: Place) -> Explained | None:
 
 def _family(place: Place) -> dict[str, str]:
     """The others with whom it shares its machines, and what they are."""
-    family = place.run.get("family")
+    family = place.run.family
     holders = [held for machine in place.machines for held in machine.holders if family and held.family == family]
-    others = {held.task_id: describe_info(held.info) for held in holders if held.task_id}
+    others = {held.task_id: held.title for held in holders if held.task_id}
     return {task: what for task, what in others.items() if task != place.task_id}
 
 

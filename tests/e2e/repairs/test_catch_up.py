@@ -25,7 +25,7 @@ def test_events_that_no_webhook_brought_are_applied_once(board, octopus, context
     do(catch_up)
     do(catch_up)
 
-    assert state(board, one) == "ended" or board.place(one.task_id).run["end_seen"]
+    assert state(board, one) == "ended" or board.place(one.task_id).run.end_seen
     assert state(board, two) == "started"
     [caught_up] = records(board, kind="caught_up")
     assert caught_up.detail["missed"] == len([r for r in records(board, kind="event") if not r.detail.get("note")])

@@ -94,4 +94,4 @@ def test_parked_wait_that_octowait_may_not_answer_is_taken_for_one_at_work(empty
     assert rebuilds(context)
 
     assert state(empty, parked) == "observed"
-    assert empty.place(parked.task_id).run["paused"]
+    assert empty.place(parked.task_id).run.paused

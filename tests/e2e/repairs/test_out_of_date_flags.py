@@ -72,7 +72,7 @@ def test_approval_whose_task_forgot_it_is_paused_on_its_machines(empty, octopus,
     assert rebuilds(forgetful(make_context(empty)))
 
     assert state(empty, approval) == "observed"
-    assert empty.place(approval.task_id).run["paused"]
+    assert empty.place(approval.task_id).run.paused
 
 
 def test_task_that_waits_for_an_approval_before_its_start_holds_nothing(empty, octopus, make_context):

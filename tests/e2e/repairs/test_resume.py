@@ -23,7 +23,7 @@ def test_intervention_that_is_not_its_own_is_not_answered(board, octopus, contex
     board.release(holder)
     # Raised after it had asked.
     place = board.place(one.task_id)
-    place.run["requested_at_ms"] -= 60_000
+    place = replace(place, run=replace(place.run, requested_at_ms=place.run.requested_at_ms - 60_000))
 
     with pytest.raises(resume.NotYet):
         resume.answer(context, client, place)

@@ -203,7 +203,7 @@ def test_parked_run_whose_flags_are_out_of_date_stays_parked(empty, octopus, mak
 
     assert rebuilds(make_context(empty))
 
-    assert empty.place(one.task_id).run.get("parked")
+    assert empty.place(one.task_id).run.parked
 
 
 def test_run_that_goes_on_after_a_restart_is_busy_meanwhile(board, octopus, learn, do):

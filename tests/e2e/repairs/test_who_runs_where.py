@@ -164,7 +164,7 @@ def test_parked_waiters_are_put_back_in_line(make_context, redis_url, namespace,
     assert [state(board, each) for each in parked] == ["waiting", "waiting"]
     assert board.place(parked[0].task_id).place == 1
     assert state(board, approval) == "observed", "a run that is paused for a person is under way (rule 9)"
-    assert board.place(approval.task_id).run["paused"]
+    assert board.place(approval.task_id).run.paused
     assert state(board, holder) == "observed"
 
 

@@ -99,7 +99,7 @@ def test_a_resume_from_before_the_pause_changes_nothing(board, clock, octopus):
     octopus.tells(Effect.PAUSED, ago=seconds(1))
 
     assert octopus.tells(Effect.RESUMED, ago=seconds(2)) == "ignored"
-    assert board.place("ServerTasks-1").run["paused"]
+    assert board.place("ServerTasks-1").run.paused
 
 
 def test_an_event_of_the_far_future_is_not_believed(board, octopus):

@@ -62,7 +62,7 @@ def test_end_event_releases_the_lease(board, octopus, clock):
     assert octopus.tells(Effect.ENDED, outcome="failed") == "applied"
 
     assert board.place("ServerTasks-1").state == "released"
-    assert board.place("ServerTasks-1").run["outcome"] == "failed"
+    assert board.place("ServerTasks-1").run.outcome == "failed"
 
 
 def test_end_event_takes_a_waiter_out_of_the_line(board, octopus):

@@ -273,7 +273,7 @@ def test_presumed_run_keeps_its_time_when_it_is_observed(board, octopus, clock):
 
     board.observe("ServerTasks-900", machines(7), info={})
 
-    assert began_ms - 100 <= board.place("ServerTasks-900").run["observed_at_ms"] <= began_ms
+    assert began_ms - 100 <= board.place("ServerTasks-900").run.observed_at_ms <= began_ms
 
 
 # Without an API key

@@ -68,7 +68,7 @@ def test_re_run_after_an_end_is_another_run(board, clock, octopus):
     octopus.runs()
 
     place = board.place("ServerTasks-1")
-    assert (place.state, place.run["run"]) == ("observed", 2)
+    assert (place.state, place.run.run) == ("observed", 2)
 
 
 @pytest.mark.parametrize(("cause", "number"), [("reconciled", 2), ("step", 1)])
@@ -76,7 +76,7 @@ def test_who_asks_again_after_its_task_was_found_ended_is_another_run(board, cau
     board.join(Run("ServerTasks-1"), {"Machines-7"})
     board.release("ServerTasks-1", cause=cause)
 
-    assert board.join(Run("ServerTasks-1"), {"Machines-7"}).run["run"] == number
+    assert board.join(Run("ServerTasks-1"), {"Machines-7"}).run.run == number
 
 
 def test_late_start_after_a_reconciled_end_leaves_nothing_held(board, clock, octopus):
@@ -97,7 +97,7 @@ def test_re_run_after_a_reconciled_end_is_observed(board, clock, octopus):
 
     assert octopus.tells(Effect.STARTED) == "unresolved"
 
-    assert board.place("ServerTasks-1").run["run"] == 2
+    assert board.place("ServerTasks-1").run.run == 2
 
 
 def test_end_seen_after_a_reconciled_end_lets_a_quick_re_run_be_observed(board, clock, octopus):

@@ -69,7 +69,7 @@ def test_waiting_returns_at_once_when_the_wake_came_before(board, a_run):
     place = board.wait(waiter.task_id, timeout=minutes(1))
 
     assert place.is_granted
-    assert place.run["collected"]
+    assert place.run.collected
 
 
 def test_waiting_returns_a_waiter_when_its_time_is_over(board, a_run):

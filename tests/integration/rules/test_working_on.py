@@ -195,14 +195,14 @@ def test_without_a_key_its_late_start_makes_them_busy_for_a_while(make_board):
 
 def test_resume_does_not_move_the_start(board, clock, octopus):
     octopus.tells(Effect.STARTED, "ServerTasks-1")
-    began = board.place("ServerTasks-1").run["started_oct_ms"]
+    began = board.place("ServerTasks-1").run.started_oct_ms
     clock.advance(minutes(3))
     octopus.tells(Effect.PAUSED, "ServerTasks-1")
     clock.advance(minutes(3))
 
     octopus.tells(Effect.RESUMED, "ServerTasks-1")
 
-    assert board.place("ServerTasks-1").run["started_oct_ms"] == began
+    assert board.place("ServerTasks-1").run.started_oct_ms == began
 
 
 def test_start_that_comes_after_the_resume_is_the_start(board, clock, octopus):
@@ -211,7 +211,7 @@ def test_start_that_comes_after_the_resume_is_the_start(board, clock, octopus):
     octopus.tells(Effect.STARTED, "ServerTasks-1", ago=minutes(9))
 
     place = board.place("ServerTasks-1")
-    assert abs(place.run["started_oct_ms"] - (place.now_ms - timedelta(minutes=9) // timedelta(milliseconds=1))) < 2000
+    assert abs(place.run.started_oct_ms - (place.now_ms - timedelta(minutes=9) // timedelta(milliseconds=1))) < 2000
 
 
 def test_second_start_of_a_deployment_under_another_task_is_known(board, octopus):

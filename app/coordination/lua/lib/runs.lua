@@ -1,5 +1,58 @@
 -- lib/runs.lua: runs as JSON values, timeline records, and notifications of waiting clients.
 --
+-- One run is one JSON value. Its fields, which app/domain/run.py lists too; false and empty ones may be left out:
+--
+-- run.id                 its task id, as Octopus writes it
+-- run.state              where it stands
+-- run.run                which run of its task it is, from 1
+-- run.v                  grows with every change, so that whoever decides on what he saw can tell that it has changed since
+-- run.info               what people are shown
+-- run.machines           the ids of the machines it waits for, holds or uses
+-- run.presumed           the machines it is presumed to use while nobody knows (rule 19)
+-- run.planned            the machines it will use once it has asked, or does not ask in time
+-- run.priority           higher goes first
+-- run.order              its place in every line, as text that sorts: priority, then arrival
+-- run.parked             its wait is a manual intervention, which uses no task slot (rule 11)
+-- run.rebuilt            it waited before all was lost, and was put back in line
+-- run.on_behalf_of       the task id of the run that started it (rule 10)
+-- run.family             the number of the family with which it shares a lease
+-- run.has_key            an API key was set when it began, so that its machines are found out
+-- run.hold_ms            without one: how long its machines are presumed busy
+-- run.ttl_ms             how long it stays without a sign of life
+-- run.max_hold_ms        how long it may hold
+-- run.requested_at_ms    when it asked to wait
+-- run.asked_at_ms        when it asked last
+-- run.timeout_at_ms      when its wait ends for its own time-out
+-- run.granted_at_ms      when it was granted
+-- run.token              the fencing token of its grant
+-- run.collected          its step has heard of the grant
+-- run.provisional_at_ms  since when its machines are presumed busy
+-- run.observed_at_ms     since when it is seen to use its machines
+-- run.expected_until_ms  until when it is expected to ask, with octowait's step or gate before it
+-- run.start_seen_at_ms   when its start was told, or before
+-- run.started_oct_ms     its latest start
+-- run.is_resume_first    that start is a resume; the start itself has not been told
+-- run.again              its deployment was started before, under another task
+-- run.paused             it waits for a person in Octopus
+-- run.paused_oct_ms      when its latest pause began
+-- run.gave_way           it has lost its machines to a pause
+-- run.cancelling_at_ms   since when Octopus tries to cancel it
+-- run.lingers            its wait is over, and its task may work all the same
+-- run.gave_back          its step has said that it uses its machines no longer, after its wait was over
+-- run.is_aborted         its intervention was answered with "Abort"
+-- run.ended_at_ms        when its wait or hold ended
+-- run.ended_oct_ms       its latest end
+-- run.prior_end_oct_ms   the latest end of an earlier run of its task
+-- run.end_seen           its end in Octopus has been told
+-- run.owes_end           the end of the run before it, which its step told, is still to come from Octopus
+-- run.outcome            how its task ended: succeeded, failed, canceled, timedout or abandoned
+-- run.cause              why its wait or hold ended
+-- run.reason             what a person gave as the reason for it
+-- run.by                 the person
+-- run.refusal            why it may not wait
+-- run.after              the state in which it was before it joined again
+-- run.wait_ended         the state in which its wait ended, before it was seen to work on
+--
 -- needs: clock, keys
 
 local function load_run(task)
