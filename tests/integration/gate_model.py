@@ -10,6 +10,8 @@ from typing import Any
 TTL, TOLERANCE = 50, 5
 
 FINISHED = ("released", "left", "expired", "timed_out", "refused", "ended")
+#: Waits that are over while the task may work on; without an API key, and without patience, nobody can know it.
+WENT_ON = ("left", "expired", "timed_out", "refused")
 HOLDING = {"granted": "lease", "observed": "observed"}
 
 #: Ends of a parked run that its task does not know of.
@@ -259,7 +261,9 @@ class Model:
             is_another = run["state"] == "known"
         if not is_another:
             run["started"] = max(run.get("started") or 0, occurred)
-            return "applied"
+            is_told = task in self.resumes or run.get("aborted")
+            may_work_on = run["state"] in WENT_ON and run.get("ended") is None and not is_told
+            return "unresolved" if may_work_on else "applied"
         self.resumes.discard(task)
         family = None if run["state"] in FINISHED else run["family"]
         self.runs[task] = {**a_run(task, "started"), "started": occurred, "family": family}
@@ -297,6 +301,7 @@ class Model:
     def answered(self, task: str, result: str) -> str:
         run = self.runs[task]
         is_over = run["state"] in FINISHED and run["cause"] in UNTOLD and run.get("ended") is None
+        run["aborted"] = result == "Abort"
         self.resumes.discard(task)
         if result == "Proceed" and (run["state"] == "waiting" or is_over):
             self._observe(run)

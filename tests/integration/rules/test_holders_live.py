@@ -86,7 +86,7 @@ def test_longest_hold_ends_a_lease_where_it_is_set(make_board, a_run):
     clock.advance(minutes(2))
 
     assert board.poll(waiter.task_id).is_granted
-    assert "longest time" in board.place(holder.task_id).reason
+    assert "longest hold" in board.place(holder.task_id).reason
 
 
 def test_an_end_that_was_found_out_about_an_earlier_request_changes_nothing(board, clock, a_run):
