@@ -177,7 +177,7 @@ class Replay(BoardState):
     def _presumed(self, change: RecordLike) -> Wait | Hold | None:
         before = self._stop_presuming(change)
         ended = self._leave(change, "lost")
-        run = self._new(change, "provisional", None)
+        run = self._new(change, "provisional", change.detail.get("family"))
         run.since_ms = before.since_ms if before else change.at_ms
         self._enter(run, change.at_ms)
         return ended

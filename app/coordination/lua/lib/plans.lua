@@ -127,7 +127,7 @@ local function presume(run, machines, cause, hold_ms)
     end
     run.presumed, run.provisional_at_ms = presumed, run.provisional_at_ms or NOW
     save_run(run)
-    record("presumed", run, presumed, cause, nil)
+    record("presumed", run, presumed, cause, run.family and { family = run.family } or nil)
     return true
 end
 
