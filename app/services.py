@@ -26,7 +26,7 @@ from app.coordination.snapshot import Counts, Snapshot, count, take
 from app.coordination.tracked import TrackedRuns
 from app.coordination.unseen import Unseen
 from app.coordination.wakes import Wakes
-from app.domain.status import Place
+from app.domain.status import RunStatus
 from app.followers.learner import Learner
 from app.followers.metric_values import MetricBuffer, MetricValues
 from app.followers.outbox import Outbox
@@ -153,7 +153,7 @@ class Services:
         """Whether a worker has reported lately."""
         return workers_seen(self.client, self.settings)
 
-    def objection_to_release(self, place: Place) -> Objection | None:
+    def objection_to_release(self, place: RunStatus) -> Objection | None:
         """Why the run should not be ended by force without `confirm`; None where nothing speaks against it, and without
         an API key.
         """

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from app.coordination.board import Policy
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.history.timeline import Timeline
 from app.services import Services, make_services
 from app.settings import Settings
@@ -147,12 +147,12 @@ def timeline(board: OpenBoard) -> Timeline:
 
 
 @pytest.fixture
-def a_run() -> Callable[..., Run]:
+def a_run() -> Callable[..., RunRequest]:
     """Builds runs with task ids that count up from ServerTasks-1."""
     numbers = iter(range(1, 1_000_000))
 
-    def build(**fields: Any) -> Run:
-        return Run(**{"task_id": f"ServerTasks-{next(numbers)}", **fields})
+    def build(**fields: Any) -> RunRequest:
+        return RunRequest(**{"task_id": f"ServerTasks-{next(numbers)}", **fields})
 
     return build
 

@@ -12,7 +12,7 @@ import structlog
 from app.domain.events import Effect, Event
 from app.domain.ids import space_id_of
 from app.domain.run import State
-from app.domain.status import Place
+from app.domain.status import RunStatus
 from app.jobs import RESOLVE
 from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import OctopusError
@@ -81,12 +81,12 @@ def deliver_starts(
         context.enqueue(RESOLVE)
 
 
-def _is_unheard(place: Place | None) -> bool:
+def _is_unheard(place: RunStatus | None) -> bool:
     return place is None or place.state is State.KNOWN
 
 
 def _scopes_of(octopus: OctopusClient, asked: BySpace, tasks: Sequence[Task]) -> dict[str, dict[str, Any]]:
-    """Where *tasks* run, as `Run.info` says it, by lower-case task id; nothing of those of which Octopus does not."""
+    """Where *tasks* run, as `RunRequest.info` has it, by lower-case task id; without those that Octopus hides."""
     by_space: dict[str | None, list[Task]] = {}
     for task in tasks:
         by_space.setdefault(space_id_of(task.space_id), []).append(task)
@@ -130,13 +130,13 @@ def _tell_start(context: Context, task: Task, scope: Mapping[str, Any], since_ms
     return outcome
 
 
-def _went_on(place: Place, task: Task, since_ms: int) -> bool:
+def _went_on(place: RunStatus, task: Task, since_ms: int) -> bool:
     """Whether it gave its machines away for a pause that was over when Octopus was asked."""
     run = place.run
     return run.gave_way and place.state in _DONE and (run.ended_at_ms or 0) < since_ms and not task.is_paused
 
 
-def _is_news(place: Place, task: Task) -> bool:
+def _is_news(place: RunStatus, task: Task) -> bool:
     """Whether the board is to be told that the task has begun."""
     if place.state in _KNOWN or place.run.lingers:
         return False
@@ -149,7 +149,7 @@ def _is_news(place: Place, task: Task) -> bool:
     return began_ms(task) > (told_ms or run.ended_at_ms or 0)
 
 
-def _key(task: Task, place: Place | None) -> str:
+def _key(task: Task, place: RunStatus | None) -> str:
     """What the start is known by: told once, and once more after each end of the run's wait."""
     ended_ms = place.run.ended_at_ms if place else None
     return "-".join(["listed", task.id, str(began_ms(task)), *([str(ended_ms)] if ended_ms else [])])
@@ -168,7 +168,7 @@ def deliver_state(
 
     Args:
         key: What the event is known by: the same is told once.
-        scope: Where it runs, as `Run.info` says it, if that is known.
+        scope: Where it runs, as `RunRequest.info` says it, if that is known.
     """
     project = {"id": task.project_id} if task.project_id else None
     ids = {name: value for name, value in (

@@ -14,7 +14,7 @@ from app.coordination.board import Board
 from app.coordination.claims import Claims, UnresolvedRuns
 from app.coordination.tracked import TrackedRuns
 from app.coordination.unseen import Unseen
-from app.domain.status import Place
+from app.domain.status import RunStatus
 from app.jobs import Job, begin_round, enqueue
 from app.octopus.client import OctopusClient
 from app.services import Services
@@ -71,7 +71,7 @@ class Context:
         return enqueue(self.services.client, self.settings, job)
 
 
-def log_context(place: Place) -> AbstractContextManager[None]:
+def log_context(place: RunStatus) -> AbstractContextManager[None]:
     """Name the run and its machines in every line of the log."""
     return bound_contextvars(task=place.task_id, machines=[machine.id for machine in place.machines])
 

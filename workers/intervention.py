@@ -9,7 +9,7 @@ from datetime import timedelta
 import structlog
 
 from app.domain.run import State
-from app.domain.status import Place
+from app.domain.status import RunStatus
 from app.domain.terms import shows_terms
 from app.jobs import RESUME
 from app.octopus.client import OctopusClient
@@ -36,7 +36,7 @@ class InterventionFinding:
     refusal: str | None = None
 
 
-def find(context: Context, octopus: OctopusClient, place: Place) -> InterventionFinding | None:
+def find(context: Context, octopus: OctopusClient, place: RunStatus) -> InterventionFinding | None:
     """The intervention that the run is, or was, paused for; None if it has not been raised yet.
 
     1. Of all interventions of the task those that may be it: pending, or raised since the run asked.
@@ -51,7 +51,7 @@ def find(context: Context, octopus: OctopusClient, place: Place) -> Intervention
     return judge(octopus, claim_of(place), asked) if asked else None
 
 
-def claim_of(place: Place) -> Claim:
+def claim_of(place: RunStatus) -> Claim:
     """The ids that the run named when it asked."""
     info = place.run.info
     project = info.project.id if info.project else None
@@ -95,7 +95,7 @@ def _unreadable(interruption: Interruption, error: OctopusError) -> str:
     )
 
 
-def _asked(context: Context, octopus: OctopusClient, place: Place) -> list[Interruption]:
+def _asked(context: Context, octopus: OctopusClient, place: RunStatus) -> list[Interruption]:
     tolerance_ms = context.settings.clock_tolerance_seconds * 1000
     # One of an earlier run of the same task is not this run's, unless it is pending: a run that has ended asks nobody.
     # A run can have asked again, or been put back in line, after its intervention was raised.
@@ -113,7 +113,7 @@ def _newest(asked: Sequence[Interruption]) -> Interruption:
     return max(asked, key=lambda each: (each.is_pending, each.created_ms or 0))
 
 
-def look_after(context: Context, octopus: OctopusClient, place: Place, task: Task) -> None:
+def look_after(context: Context, octopus: OctopusClient, place: RunStatus, task: Task) -> None:
     """See what the interventions of a run say that waits or holds, as far as *task*, its task, gives reason to ask.
 
     Raises:
@@ -131,7 +131,7 @@ def look_after(context: Context, octopus: OctopusClient, place: Place, task: Tas
         see_pause(context, octopus, place)
 
 
-def see_pause(context: Context, octopus: OctopusClient, place: Place) -> None:
+def see_pause(context: Context, octopus: OctopusClient, place: RunStatus) -> None:
     """Take the machines of a paused run back, where paused runs give way, if it is still paused: the event of its pause
     may be old, and what its task says of itself out of date.
 
@@ -150,7 +150,7 @@ def see_pause(context: Context, octopus: OctopusClient, place: Place) -> None:
     log.info("reconcile: it is paused, and gives way", interruption=pending[0].id, outcome=outcome)
 
 
-def see_override(context: Context, octopus: OctopusClient, place: Place) -> None:
+def see_override(context: Context, octopus: OctopusClient, place: RunStatus) -> None:
     """Note that somebody has let a waiting parked run go on before its turn, if so.
 
     Raises:
@@ -165,7 +165,7 @@ def see_override(context: Context, octopus: OctopusClient, place: Place) -> None
         note_answer(context, place, found.interruption, cause=cause)
 
 
-def see_unanswered(context: Context, octopus: OctopusClient, place: Place) -> None:
+def see_unanswered(context: Context, octopus: OctopusClient, place: RunStatus) -> None:
     """Have the intervention of a granted parked run answered that nobody is about to answer, if there is one.
 
     Raises:
@@ -182,12 +182,12 @@ def see_unanswered(context: Context, octopus: OctopusClient, place: Place) -> No
         context.enqueue(RESUME)
 
 
-def _may_ask(context: Context, what: str, place: Place) -> bool:
+def _may_ask(context: Context, what: str, place: RunStatus) -> bool:
     """Whether a run is to be asked about again that says the same for hours, and mostly nothing."""
     return context.claims.claim(f"{what}-{place.task_id}", UNANSWERED_EVERY)
 
 
-def note_answer(context: Context, place: Place, found: Interruption, *, cause: str) -> str:
+def note_answer(context: Context, place: RunStatus, found: Interruption, *, cause: str) -> str:
     """Note who has answered it, ``octowait`` or ``by_hand``, and what; see `Board.answered`."""
     return context.board.answered(
         place.task_id, cause, seen=place, result=found.result or "Proceed", interruption=found.id,

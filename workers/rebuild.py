@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 
 from app.domain.events import Effect
-from app.domain.run import Rebuilt, Run, State
+from app.domain.run import Rebuilt, RunRequest, State
 from app.domain.terms import parse_terms, shows_terms
 from app.jobs import CATCH_UP, REBUILD
 from app.octopus.client import OctopusClient
@@ -135,7 +135,7 @@ def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task, pending
         terms = parse_terms(ours.instructions)
         raised_ms = ours.created_ms or task.start_ms or 0
         timeout = terms.timeout and max(terms.timeout - _passed(context, raised_ms), timedelta(seconds=1))
-        run = Run(
+        run = RunRequest(
             task.id, info={**place.run.info.as_json(), **facts.info}, parked=True, timeout=timeout,
             priority=terms.priority, on_behalf_of=terms.on_behalf_of, rebuilt=Rebuilt(raised_ms, terms.is_complete),
         )  # fmt: skip

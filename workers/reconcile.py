@@ -13,7 +13,7 @@ import structlog
 
 from app.coordination.unseen import UnseenRun
 from app.domain.run import TaskEnd
-from app.domain.status import Place
+from app.domain.status import RunStatus
 from app.jobs import RECONCILE
 from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import OctopusDenied, OctopusError, OctopusMissing
@@ -49,7 +49,7 @@ ELSEWHERE_EVERY = timedelta(minutes=1)
 OUTCOMES = {"success": "succeeded", "timedout": "timedout", "failed": "failed", "canceled": "canceled"}
 
 #: The places of one space, None for an unknown one, by lower-case task id.
-Groups = Mapping[str | None, Mapping[str, Place]]
+Groups = Mapping[str | None, Mapping[str, RunStatus]]
 
 
 def run() -> None:
@@ -112,7 +112,7 @@ def choose(context: Context, asked: BySpace, task_ids: Sequence[str], *, pages: 
 
     Looked at first and asked about second: what happens in between makes the answer count for nothing.
     """
-    groups: dict[str | None, dict[str, Place]] = {}
+    groups: dict[str | None, dict[str, RunStatus]] = {}
     #: Each space as the first run writes it, and whether it costs a request.
     written: dict[str | None, str | None] = {}
     costs: dict[str | None, bool] = {}
@@ -151,7 +151,7 @@ def compare(
         StoreError: Redis does not answer.
     """
     known = {task.id.lower(): task for task in listed}
-    missing: list[Place] = []
+    missing: list[RunStatus] = []
     for space, group in groups.items():
         found = {key: known[key] for key in group if key in known}
         rest = [place.task_id for key, place in group.items() if key not in known]
@@ -166,7 +166,7 @@ def compare(
     _see_singly(context, octopus, asked, missing)
 
 
-def _see(context: Context, octopus: OctopusClient, asked: BySpace, place: Place, task: Task) -> None:
+def _see(context: Context, octopus: OctopusClient, asked: BySpace, place: RunStatus, task: Task) -> None:
     with log_context(place):
         try:
             _compare(context, octopus, place, task)
@@ -176,7 +176,7 @@ def _see(context: Context, octopus: OctopusClient, asked: BySpace, place: Place,
             asked.failed(error)
 
 
-def _compare(context: Context, octopus: OctopusClient, place: Place, task: Task) -> None:
+def _compare(context: Context, octopus: OctopusClient, place: RunStatus, task: Task) -> None:
     if task.is_completed:
         outcome = context.board.release(place.task_id, cause="reconciled", seen=place, ended=end_of(task))
         log.info("reconcile: its task has ended", task=place.task_id, state=task.state, outcome=outcome)
@@ -191,7 +191,7 @@ def end_of(task: Task) -> TaskEnd:
     return TaskEnd(OUTCOMES.get(task.state.lower(), task.state.lower()), task.completed_ms)
 
 
-def _see_singly(context: Context, octopus: OctopusClient, asked: BySpace, places: Iterable[Place]) -> None:
+def _see_singly(context: Context, octopus: OctopusClient, asked: BySpace, places: Iterable[RunStatus]) -> None:
     """Those that a list did not have. One that Octopus does not know stays as it is: the API key may not see it, and a
     machine that stays busy is seen and freed.
     """
@@ -223,7 +223,7 @@ def _has_slot(context: Context) -> bool:
     return any(context.claims.claim(f"single-slot-{number}", minute) for number in range(MOST_SINGLE))
 
 
-def _note_unseen(context: Context, place: Place, why: str) -> None:
+def _note_unseen(context: Context, place: RunStatus, why: str) -> None:
     run = UnseenRun(place.task_id, place.run.info.space, why, place.now_ms)
     if context.unseen.note(run):
         with log_context(place):

@@ -11,7 +11,7 @@ import structlog
 from rq.timeouts import JobTimeoutException
 from structlog.contextvars import bind_contextvars
 
-from app.domain.status import Place
+from app.domain.status import RunStatus
 from app.jobs import RESOLVE
 from app.octopus.ask import JOB_PATIENCE
 from app.octopus.client import IDS_A_PAGE, OctopusClient
@@ -168,7 +168,7 @@ class Resolver:
                 self._done(task_id, self._observe(task_id, facts))
         return self._outcomes
 
-    def _places(self, task_ids: Sequence[str]) -> dict[str, Place]:
+    def _places(self, task_ids: Sequence[str]) -> dict[str, RunStatus]:
         """The runs as they stand; those that are not to be resolved any more are done."""
         places = {}
         for task_id in task_ids:
@@ -181,7 +181,7 @@ class Resolver:
                     places[task_id] = place
         return places
 
-    def _task(self, place: Place) -> Task | None:
+    def _task(self, place: RunStatus) -> Task | None:
         """Its task; None where the key may not see that, but perhaps what it runs, which the event named."""
         try:
             return self._lookup.task(place.task_id, space_of_place(place))
@@ -204,7 +204,7 @@ class Resolver:
             task_id, machines, info=facts.info, is_full=facts.is_full, expects_step=facts.expects_step
         )
 
-    def _end(self, task: Task, place: Place) -> str:
+    def _end(self, task: Task, place: RunStatus) -> str:
         # A re-run of the task that joined since must not be taken out of its line.
         outcome = self._board.release(place.task_id, cause="reconciled", seen=place, ended=end_of(task))
         return "late" if outcome == "nothing" else "ended"

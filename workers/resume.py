@@ -9,7 +9,7 @@ from typing import Literal
 import structlog
 from rq.timeouts import JobTimeoutException
 
-from app.domain.status import Place
+from app.domain.status import RunStatus
 from app.jobs import RESUME
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusDenied, OctopusError
@@ -85,7 +85,7 @@ def attempt(context: Context, octopus: OctopusClient, task_id: str) -> None:
         _attempt(context, octopus, place)
 
 
-def _attempt(context: Context, octopus: OctopusClient, place: Place) -> None:
+def _attempt(context: Context, octopus: OctopusClient, place: RunStatus) -> None:
     task_id = place.task_id
     try:
         answer(context, octopus, place)
@@ -115,7 +115,7 @@ def _is_to_be_said(context: Context, task_id: str, error: Exception, tries: int)
     return tries == TRIES_UNTIL_SAID
 
 
-def answer(context: Context, octopus: OctopusClient, place: Place) -> None:
+def answer(context: Context, octopus: OctopusClient, place: RunStatus) -> None:
     """Take responsibility for the run's intervention and submit "Proceed" or, when its turn will not come, "Abort".
 
     Raises:
@@ -142,7 +142,7 @@ def answer(context: Context, octopus: OctopusClient, place: Place) -> None:
     _submit(context, octopus, place, asked)
 
 
-def _submit(context: Context, octopus: OctopusClient, place: Place, asked: Interruption) -> None:
+def _submit(context: Context, octopus: OctopusClient, place: RunStatus, asked: Interruption) -> None:
     try:
         if not asked.has_responsibility:
             if asked.responsible_user_id:
@@ -158,14 +158,14 @@ def _submit(context: Context, octopus: OctopusClient, place: Place, asked: Inter
     _note(context, place, asked.id, _result(place))
 
 
-def _result(place: Place) -> Literal["Proceed", "Abort"]:
+def _result(place: RunStatus) -> Literal["Proceed", "Abort"]:
     return "Proceed" if place.is_granted else "Abort"
 
 
-def _notes(place: Place) -> str:
+def _notes(place: RunStatus) -> str:
     return f"octowait: {place.message}"
 
 
-def _note(context: Context, place: Place, interruption_id: str, result: str) -> None:
+def _note(context: Context, place: RunStatus, interruption_id: str, result: str) -> None:
     outcome = context.board.answered(place.task_id, "octowait", result=result, interruption=interruption_id)
     log.info("resume: answered", task=place.task_id, interruption=interruption_id, result=result, outcome=outcome)

@@ -14,8 +14,8 @@ from app.coordination.encode import batch_member, event_json
 from app.domain.errors import ClosesCircle, GateError, HoldsOthers, InThePast, NoMachines, NotWaiting, UnknownRun
 from app.domain.events import Event
 from app.domain.ids import checked_id, distinct_ids
-from app.domain.run import MAX_PRIORITY, Run, State, TaskEnd
-from app.domain.status import Place, circle_words
+from app.domain.run import MAX_PRIORITY, RunRequest, State, TaskEnd
+from app.domain.status import RunStatus, circle_words
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.scripts import Scripts, redis_errors
@@ -84,7 +84,7 @@ class Board:
         self._blocking = blocking or client
         self.script = Scripts(client, self._keys, offset_ms=offset_ms)
 
-    def join(self, run: Run, machines: Collection[str], *, ttl: timedelta | None = None) -> Place:
+    def join(self, run: RunRequest, machines: Collection[str], *, ttl: timedelta | None = None) -> RunStatus:
         """Ask for a lease on all of *machines*, or a place in their lines; never for some of them.
 
         Asking again for the same run returns the same place and counts as a sign of life.
@@ -135,19 +135,19 @@ class Board:
         """How long machines are presumed busy; with an API key that is until the truth is known."""
         return {"has_key": True} if self.policy.has_key else {"hold_ms": _ms(self.policy.provisional)}
 
-    def poll(self, task_id: str) -> Place | None:
+    def poll(self, task_id: str) -> RunStatus | None:
         """The run as it stands, asked by its own step: a sign of life, and a grant counts as collected."""
         return self._view(task_id, "poll")
 
-    def place(self, task_id: str) -> Place | None:
+    def place(self, task_id: str) -> RunStatus | None:
         """The run as it stands, asked by anybody; None if nobody has heard of it. Source: lua/poll.lua."""
         return self._view(task_id, "look")
 
-    def _view(self, task_id: str, who: str) -> Place | None:
+    def _view(self, task_id: str, who: str) -> RunStatus | None:
         word, *rest = self.script("poll", task_id, who)
         return decode_view(rest) if word == b"run" else None
 
-    def wait(self, task_id: str, *, timeout: timedelta) -> Place | None:
+    def wait(self, task_id: str, *, timeout: timedelta) -> RunStatus | None:
         """Block on Redis until the run waits no longer, at most *timeout*; the run as it stands then.
 
         A wake is a hint: what counts is what the script says after it. Many scripts, one at least every half TTL.
@@ -169,7 +169,7 @@ class Board:
         cause: str = "step",
         by: str | None = None,
         reason: str | None = None,
-        seen: Place | None = None,
+        seen: RunStatus | None = None,
         ended: TaskEnd | None = None,
     ) -> str:
         """Give back what the run holds, or take it out of its lines.
@@ -256,7 +256,7 @@ class Board:
         """Remember what people call the things of a run whose ids are known already: ``named`` or ``unknown``.
 
         Args:
-            info: Those of `Run.info` that have a name or version by now, with their ids.
+            info: Those of `RunRequest.info` that have a name or version by now, with their ids.
             machines: ``{"id": …, "name": …}`` each.
 
         Source: lua/name.lua.
@@ -286,7 +286,7 @@ class Board:
         """End the machine's reservation; False if there was none. Source: lua/unreserve.lua."""
         return bool(self.script("unreserve", machine_id, by)[0] == b"unreserved")
 
-    def prioritize(self, task_id: str, priority: int, *, by: str, reason: str) -> Place:
+    def prioritize(self, task_id: str, priority: int, *, by: str, reason: str) -> RunStatus:
         """Move a waiting run; among equals it keeps its arrival.
 
         Raises:
@@ -331,7 +331,7 @@ class Board:
         """Grant nobody until `open`; False if it was closed. Source: lua/close.lua."""
         return self._word("close", _json({"by": by, **({"reason": reason} if reason else {})})) == "closed"
 
-    def answered(self, task_id: str, cause: str, *, seen: Place | None = None, **detail: str | None) -> str:
+    def answered(self, task_id: str, cause: str, *, seen: RunStatus | None = None, **detail: str | None) -> str:
         """Note that the intervention of a parked run has been answered, or will not be any more.
 
         Args:
@@ -357,14 +357,14 @@ class Board:
         """
         return self._word("put_off", task_id, _ms(pause), why, "refused" if refused else "")
 
-    def remind(self, seen: Place) -> str:
+    def remind(self, seen: RunStatus) -> str:
         """Have the intervention of a granted parked run answered, which is still pending: ``reminded`` or ``late``.
 
         Source: lua/remind.lua.
         """
         return self._word("remind", seen.task_id, _version(seen))
 
-    def give_way(self, seen: Place, *, interruption: str) -> str:
+    def give_way(self, seen: RunStatus, *, interruption: str) -> str:
         """Take back the machines of a run that is paused for *interruption*: ``gave_way`` or ``late``.
 
         Source: lua/give_way.lua.
@@ -414,7 +414,7 @@ class Board:
         """Write a record of something that changed nothing here. Source: lua/note.lua."""
         self.script("note", kind, cause, _json(detail))
 
-    def note_cancelling(self, seen: Place) -> None:
+    def note_cancelling(self, seen: RunStatus) -> None:
         """Remember since when Octopus tries to cancel the run's task. Source: lua/cancelling.lua."""
         self.script("cancelling", seen.task_id, _version(seen))
 
@@ -452,7 +452,7 @@ def _checked_priority(priority: int) -> int:
     return priority
 
 
-def _version(seen: Place | None) -> str:
+def _version(seen: RunStatus | None) -> str:
     return str(seen.run.v) if seen else ""
 
 

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from app.domain.run import Rebuilt, Refusal, RunInfo, RunState, State
-from app.domain.status import Holder, MachinePlace, Place
+from app.domain.status import Holder, MachinePlace, RunStatus
 
 _FIELDS = frozenset(field.name for field in fields(RunState))
 
@@ -53,9 +53,9 @@ def holder_of(kind: str, run: RunState) -> Holder:
     return Holder(kind, run.id, since, run.info, paused=run.paused, family=run.family)
 
 
-def decode_view(answer: Sequence[Any], *, is_new: bool = False) -> Place:
+def decode_view(answer: Sequence[Any], *, is_new: bool = False) -> RunStatus:
     """A run as lua/lib/view.lua answers it, behind the word."""
-    return Place(
+    return RunStatus(
         run=decode_run(answer[0]),
         now_ms=answer[1],
         machines=tuple(_machine(entry) for entry in answer[2:]),

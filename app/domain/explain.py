@@ -9,19 +9,19 @@ from itertools import takewhile
 from app.domain.durations import format_duration
 from app.domain.eta import Eta
 from app.domain.run import MAX_PRIORITY
-from app.domain.status import Holder, MachinePlace, Place
+from app.domain.status import Holder, MachinePlace, RunStatus
 
 #: Links of a chain that are shown, and runs ahead that a machine's line is shown with.
 MOST_LINKS = 20
 
 #: A run as it stands, without a sign of life.
-Look = Callable[[str], Place | None]
+Look = Callable[[str], RunStatus | None]
 
 #: The runs of a family that wait.
 Children = Callable[[int], Sequence[str]]
 
 #: When a run with such a place would start.
-Foretell = Callable[[Place], Eta | None]
+Foretell = Callable[[RunStatus], Eta | None]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Alternative:
 class Explanation:
     """The explanation of a waiting run. *is_cut*: the chain is longer than shown."""
 
-    place: Place
+    place: RunStatus
     chain: tuple[Link, ...]
     is_cut: bool
     first: Alternative
@@ -109,7 +109,7 @@ class Explanation:
         return said
 
 
-def explain(place: Place, look: Look, foretell: Foretell, children: Children = lambda family: ()) -> Explanation:
+def explain(place: RunStatus, look: Look, foretell: Foretell, children: Children = lambda family: ()) -> Explanation:
     """Why a waiting run does not start. It looks at each run of the chain once, a moment after the one before."""
     chain, is_cut = _chain(place, look, foretell, children)
     wanted = tuple(machine for machine in place.machines if machine.place)
@@ -133,7 +133,7 @@ def _first(machine: MachinePlace, look: Look) -> MachinePlace:
     return replace(machine, place=len(ahead) + 1, ahead=ahead)
 
 
-def _would_wait_for_itself(place: Place, look: Look, children: Children) -> bool:
+def _would_wait_for_itself(place: RunStatus, look: Look, children: Children) -> bool:
     """Whether somebody for whom the run waits would stand behind it if it were first: then its priority stays.
 
     That is a child of one who holds what the run wants, or one before that child. Looks at `MOST_LINKS` runs.
@@ -152,15 +152,15 @@ def _would_wait_for_itself(place: Place, look: Look, children: Children) -> bool
     return False
 
 
-def _waits_behind(place: Place, children: Children) -> Sequence[str]:
+def _waits_behind(place: RunStatus, children: Children) -> Sequence[str]:
     """The runs in line that have to go before the holders go for which this one waits."""
     families = {held.family for machine in place.machines if machine.place for held in machine.holders}
     return [task for family in families if family is not None for task in children(family)]
 
 
-def _chain(place: Place, look: Look, foretell: Foretell, children: Children) -> tuple[tuple[Link, ...], bool]:
+def _chain(place: RunStatus, look: Look, foretell: Foretell, children: Children) -> tuple[tuple[Link, ...], bool]:
     links: list[Link] = []
-    at: Place | None = place
+    at: RunStatus | None = place
     seen = {place.task_id}
     while at is not None and len(links) < MOST_LINKS:
         held = [(holder, machine) for machine in at.machines if machine.place for holder in machine.holders]
@@ -179,18 +179,18 @@ def _chain(place: Place, look: Look, foretell: Foretell, children: Children) -> 
     return tuple(links), at is not None
 
 
-def _started_by(held: Holder, look: Look, children: Children) -> Place | None:
+def _started_by(held: Holder, look: Look, children: Children) -> RunStatus | None:
     """The run that this one started and waits for, while that one stands in line itself."""
     waiting = [look(task) for task in (children(held.family) if held.family is not None else ())]
     own = [child for child in waiting if child and child.is_waiting and _parent(child) == (held.task_id or "").lower()]
     return min(own, key=lambda child: child.run.order, default=None)
 
 
-def _parent(child: Place) -> str:
+def _parent(child: RunStatus) -> str:
     return (child.run.on_behalf_of or "").lower()
 
 
-def _of_child(child: Place, parent: Holder, foretell: Foretell) -> Link:
+def _of_child(child: RunStatus, parent: Holder, foretell: Foretell) -> Link:
     machine = max(child.machines, key=lambda machine: machine.place)
     link = _of_waiter(child, machine, foretell)
     remedy = (
@@ -199,7 +199,7 @@ def _of_child(child: Place, parent: Holder, foretell: Foretell) -> Link:
     return replace(link, remedy=remedy, started_by=parent.task_id)
 
 
-def _of_waiter(run: Place, machine: MachinePlace, foretell: Foretell) -> Link:
+def _of_waiter(run: RunStatus, machine: MachinePlace, foretell: Foretell) -> Link:
     info = run.run.info
     label = info.of(run.task_id)
     return Link(
@@ -208,7 +208,7 @@ def _of_waiter(run: Place, machine: MachinePlace, foretell: Foretell) -> Link:
     )  # fmt: skip
 
 
-def _add_head(links: list[Link], place: Place, look: Look, foretell: Foretell) -> Place | None:
+def _add_head(links: list[Link], place: RunStatus, look: Look, foretell: Foretell) -> RunStatus | None:
     """Add the first who stands before the run, if anybody does: that one as it stands."""
     heads = [(look(machine.ahead[0]), machine) for machine in place.machines if machine.place and machine.ahead]
     waiting = [(head, machine) for head, machine in heads if head and head.is_waiting]
@@ -219,7 +219,7 @@ def _add_head(links: list[Link], place: Place, look: Look, foretell: Foretell) -
     return head
 
 
-def _of_holder(held: Holder, machine: MachinePlace, *, child: Place | None = None) -> Link:
+def _of_holder(held: Holder, machine: MachinePlace, *, child: RunStatus | None = None) -> Link:
     kind = held.kind if held.task_id is None else "paused" if held.paused else "waiting" if child else "working"
     label = "octowait itself" if kind == "rebuilding" else held.label
     remedy = _remedy(kind, held, machine)
@@ -254,7 +254,7 @@ def _remedy(kind: str, held: Holder, machine: MachinePlace) -> str:
 
 
 def _alternative_of(
-    place: Place, machines: tuple[MachinePlace, ...], foretell: Foretell, dropped: MachinePlace | None = None
+    place: RunStatus, machines: tuple[MachinePlace, ...], foretell: Foretell, dropped: MachinePlace | None = None
 ) -> Alternative:
     stands = max((machine.place for machine in machines), default=0)
     blockers: dict[str, None] = {}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from app.domain.status import MachinePlace, Place
+from app.domain.status import MachinePlace, RunStatus
 
 
-def in_the_way(place: Place) -> tuple[MachinePlace, MachinePlace | None]:
+def in_the_way(place: RunStatus) -> tuple[MachinePlace, MachinePlace | None]:
     """The machine where a wait is longest, and the one of whose holder the waiter is told, there or elsewhere."""
     worst = max(place.machines, key=lambda machine: (machine.place, bool(machine.holders)))
     return worst, worst if worst.holders else next((other for other in place.machines if other.holders), None)
 
 
-def news_of(place: Place) -> str:
-    """A word for what `Place.message` says: state, place, machine, holder and who is next.
+def news_of(place: RunStatus) -> str:
+    """A word for what `RunStatus.message` says: state, place, machine, holder and who is next.
 
     It stays the same while only time passes, and while only what is expected changes.
     """

@@ -31,7 +31,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRequest:
     """What one execution of a server task asks of the gate. *info* is what people are shown, as `RunInfo.as_json`."""
 
     task_id: str

@@ -1,4 +1,4 @@
-"""A run as it stands: what it wants, who is there, who is ahead, and the sentence that says so."""
+"""The status of a run: the machines it wants, their holders, the runs ahead of it, and a one-sentence summary."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class MachinePlace:
 
 
 @dataclass(frozen=True)
-class Place(Described):
+class RunStatus(Described):
     """A run as it stands. Times are milliseconds of the Redis server's clock; *now_ms* is when it was read."""
 
     run: RunState
@@ -170,7 +170,7 @@ def circle_words(circle: Sequence[Mapping[str, str]]) -> str:
     return text
 
 
-def _reason(place: Place) -> str | None:
+def _reason(place: RunStatus) -> str | None:
     if place.is_waiting and any(held.kind == "rebuilding" for machine in place.machines for held in machine.holders):
         return "octowait lost its memory and grants nobody until it has found out from Octopus what runs where"
     run = place.run
@@ -195,7 +195,7 @@ def _reason(place: Place) -> str | None:
     return run.reason or ENDS.get(run.cause or "")
 
 
-def _message(place: Place) -> str:
+def _message(place: RunStatus) -> str:
     if place.state is State.WAITING:
         eta = f" {place.eta_ms.message}" if place.eta_ms else ""
         return f"Waiting for {_blockers(place)}{eta}"
@@ -206,7 +206,7 @@ def _message(place: Place) -> str:
     return f"{ending} ({place.reason})." if place.reason else f"{ending}."
 
 
-def _blockers(place: Place) -> str:
+def _blockers(place: RunStatus) -> str:
     """The machine where the wait is longest, who holds it, and who is ahead there."""
     worst = max(place.machines, key=lambda m: (m.place, bool(m.holders)))
     more = len(place.machines) - 1

@@ -11,7 +11,7 @@ from typing import Literal
 from app.domain.durations import format_duration
 from app.domain.records import Record
 from app.domain.run import RunState
-from app.domain.status import Place
+from app.domain.status import RunStatus
 
 #: A webhook comes 10 to 50 s after the event. What was found out sooner than this was not lost.
 LATE_MS = 120_000
@@ -43,7 +43,7 @@ def cause_of_wait(run: RunState) -> str:
     return f"wait {run.id} {run.run} {run.requested_at_ms}"
 
 
-def notice_of_wait(place: Place) -> Notice:
+def notice_of_wait(place: RunStatus) -> Notice:
     """The notice of a run that has waited for long, whatever the reason."""
     run, since = place.run, format_duration(place.now_ms - place.run.requested_at_ms)
     return Notice(

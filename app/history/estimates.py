@@ -30,7 +30,7 @@ from app.domain.eta import (
     the_longest,
 )
 from app.domain.run import RunState
-from app.domain.status import Holder, MachinePlace, Place
+from app.domain.status import Holder, MachinePlace, RunStatus
 from app.history.durations import (
     ACCURACY,
     DURATIONS,
@@ -70,7 +70,7 @@ class Estimates:
         self,
         client: Client,
         keys: Keys,
-        look: Callable[[str], Place | None],
+        look: Callable[[str], RunStatus | None],
         runs: Callable[[Iterable[str]], Mapping[str, RunState]],
     ) -> None:
         self._client = client
@@ -89,7 +89,7 @@ class Estimates:
         self._done: dict[str, Vector | None] = {}
         self._fronts: dict[tuple[str, str], Vector | None] = {}
 
-    def with_eta(self, place: Place) -> Place:
+    def with_eta(self, place: RunStatus) -> RunStatus:
         """The place with its ETA, if there is one; that of a wait that has just begun is stored, to be checked later.
 
         Never fails: an ETA is not worth a failed poll.
@@ -104,12 +104,12 @@ class Estimates:
         except StoreError:
             return place
 
-    def eta(self, place: Place) -> Eta | None:
+    def eta(self, place: RunStatus) -> Eta | None:
         """When a waiting run will start; None where the past cannot tell, or somebody must act first."""
         vector = self.vector(place)
         return eta_of(vector) if vector else None
 
-    def vector(self, place: Place) -> Vector | None:
+    def vector(self, place: RunStatus) -> Vector | None:
         """Milliseconds until the run starts in each scenario.
 
         Who stands before it, and before those at their other machines, is looked at first. Nobody overtakes, so in the
@@ -142,9 +142,9 @@ class Estimates:
             self._done.clear()
             self._fronts.clear()
 
-    def _those_before(self, place: Place) -> list[Place]:
+    def _those_before(self, place: RunStatus) -> list[RunStatus]:
         """The runs on which the start of a run depends and that are not known of yet, in the order of the lines."""
-        found: dict[str, Place] = {}
+        found: dict[str, RunStatus] = {}
         wanted = _last_ahead(place)
         while wanted and self._looks < MOST_LOOKS:
             task = wanted.pop()
@@ -157,14 +157,14 @@ class Estimates:
                 wanted += _last_ahead(seen)
         return sorted(found.values(), key=lambda seen: seen.run.order)
 
-    def _until_done(self, place: Place) -> Vector | None:
+    def _until_done(self, place: RunStatus) -> Vector | None:
         """Until a run in line will have given its machines back."""
         if not place.is_waiting and not place.is_granted:
             return NOTHING
         start = self._until_start(place) if place.is_waiting else NOTHING
         return self._and_then(start, place.task_id) if start is not None else None
 
-    def _until_start(self, place: Place) -> Vector | None:
+    def _until_start(self, place: RunStatus) -> Vector | None:
         """Until the slowest of its lines has come to it."""
         turns = [self._until_turn(machine, place.now_ms) for machine in place.machines]
         known = [turn for turn in turns if turn is not None]
@@ -265,7 +265,7 @@ class Estimates:
                 self._kinds[task] = (now, _kind(runs.get(task.lower())))
         return [self._kinds[task][1] for task in wanted]
 
-    def _keep(self, place: Place) -> None:
+    def _keep(self, place: RunStatus) -> None:
         """Store the first prediction of a wait for the learner, up to `MOST_PREDICTIONS`."""
         assert place.eta_ms
         name = self._keys.named(PREDICTIONS)
@@ -278,7 +278,7 @@ class Estimates:
                 self._client.hdel(name, field)
 
 
-def _last_ahead(place: Place) -> list[str]:
+def _last_ahead(place: RunStatus) -> list[str]:
     """The last named run ahead at each machine of the run."""
     return [machine.ahead[-1] for machine in place.machines if machine.place and machine.ahead]
 

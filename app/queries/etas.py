@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from app.coordination.snapshot import Snapshot
 from app.domain.eta import Eta
-from app.domain.status import Place
+from app.domain.status import RunStatus
 from app.queries.views import waiting_places
 from app.services import Services
 
@@ -18,6 +18,6 @@ def etas_of(services: Services, snapshot: Snapshot, tasks: Iterable[str]) -> dic
     return {place.task_id: eta for place in places if (eta := eta_of(services, place))}
 
 
-def eta_of(services: Services, place: Place) -> Eta | None:
+def eta_of(services: Services, place: RunStatus) -> Eta | None:
     """When it will start; None where the past cannot tell."""
     return services.estimates.with_eta(place).eta_ms

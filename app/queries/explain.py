@@ -7,7 +7,7 @@ from typing import Any
 
 from app.domain.explain import MOST_LINKS, Explanation, Link, explain
 from app.domain.narrative import mentioned
-from app.domain.status import Place
+from app.domain.status import RunStatus
 from app.queries.names import names_of
 from app.queries.stories import WaitStory
 from app.queries.views import NOBODY_RESUMES, message_of, needs_a_person
@@ -27,7 +27,7 @@ class Explained:
         waits: The waits of its task, oldest first.
     """
 
-    place: Place
+    place: RunStatus
     message: str
     needs_a_person: bool
     what_if: Explanation | None

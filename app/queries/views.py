@@ -10,7 +10,7 @@ from app.coordination.snapshot import Machine, Snapshot, Waiter
 from app.domain.news import news_of
 from app.domain.records import Filter, Record
 from app.domain.run import RunState, State
-from app.domain.status import MachinePlace, Place
+from app.domain.status import MachinePlace, RunStatus
 from app.services import Services
 
 #: Records of its timeline that a run's page and its API answer show, the newest ones.
@@ -33,7 +33,7 @@ NOBODY_RESUMES = (
 class WaitAnswer:
     """A run as its step sees it; all else is the run's."""
 
-    run: Place
+    run: RunStatus
     message: str
     wake_key: str
 
@@ -50,23 +50,23 @@ class WaitAnswer:
         return news_of(self.run)
 
 
-def wait_answer(services: Services, place: Place) -> WaitAnswer:
+def wait_answer(services: Services, place: RunStatus) -> WaitAnswer:
     """The answer about a wait."""
     foreseen = services.estimates.with_eta(place)
     return WaitAnswer(foreseen, message_of(services, foreseen), services.keys.wake(place.task_id))
 
 
-def message_of(services: Services, place: Place) -> str:
+def message_of(services: Services, place: RunStatus) -> str:
     """The sentence for the person who reads the deployment log; and what octowait cannot do for a parked run."""
     return f"{place.message} {NOBODY_RESUMES}" if needs_a_person(services, place) else place.message
 
 
-def needs_a_person(services: Services, place: Place) -> bool:
+def needs_a_person(services: Services, place: RunStatus) -> bool:
     """Whether nobody but a person can let a parked run go on when its turn has come."""
     return place.is_waiting and place.run.parked and not services.knows_octopus
 
 
-def waiting_places(snapshot: Snapshot) -> Iterator[Place]:
+def waiting_places(snapshot: Snapshot) -> Iterator[RunStatus]:
     """Everyone waiting, in order, as the steps see it."""
     at: dict[str, list[MachinePlace]] = {}
     runs: dict[str, RunState] = {}
@@ -78,7 +78,7 @@ def waiting_places(snapshot: Snapshot) -> Iterator[Place]:
         if task in runs:
             # It is read a moment after the lines, and may have been granted meanwhile.
             run = replace(runs[task], state=State.WAITING)
-            yield Place(run, snapshot.now_ms, tuple(at[task]))
+            yield RunStatus(run, snapshot.now_ms, tuple(at[task]))
 
 
 def _place_at(machine: Machine, waiter: Waiter) -> MachinePlace:
@@ -98,7 +98,7 @@ class RunFacts:
         unseen: Why its end will not be seen, where Octopus hides it.
     """
 
-    status: Place
+    status: RunStatus
     timeline: list[Record]
     unseen: str | None = None
 
@@ -148,7 +148,7 @@ def run_of(services: Services, task_id: str) -> RunFacts | None:
     return facts_of(services, place) if place else None
 
 
-def facts_of(services: Services, place: Place) -> RunFacts:
+def facts_of(services: Services, place: RunStatus) -> RunFacts:
     """One run with the newest records of its timeline."""
     records = services.timeline.newest(Filter(task_id=place.task_id), limit=RUN_RECORDS)
     return RunFacts(place, records, services.unseen.why(place.task_id))

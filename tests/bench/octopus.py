@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from tests.bench.report import Report
 from tests.bench.world import directory, embedded
 from tests.conftest import eventually, opened
@@ -70,8 +70,8 @@ def _calls_a_minute(number: int) -> int:
         eventually(lambda: stack.records(kind="granted"), timeout=60)
         machine = stack.records(kind="granted")[0].machines[0]
         for waiter in range(number):
-            stack.board.join(Run(f"ServerTasks-{10_000 + waiter}", parked=True, info={"space_id": octopus.space_id}),
-                             {machine})  # fmt: skip
+            task, info = f"ServerTasks-{10_000 + waiter}", {"space_id": octopus.space_id}
+            stack.board.join(RunRequest(task, parked=True, info=info), {machine})
         before, began = _calls(octopus), time.monotonic()
         time.sleep(60)
         calls = _calls(octopus) - before

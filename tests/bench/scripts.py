@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.store.scripts import APP, source
 from tests.bench.measurements import markdown_table, write_section
 from tests.bench.report import Report, number
@@ -142,7 +142,7 @@ def _joins(board: OpenBoard) -> list[list[str]]:
     return [[run.task_id, request(run, [f"Machines-{n}"], TTL)] for n, run in enumerate(_runs(), start=1)]
 
 
-def _runs() -> list[Run]:
+def _runs() -> list[RunRequest]:
     runs = [new_run() for _ in range(BATCH)]
     return [replace(run, info={**run.info, "project": {"id": f"Projects-{n}"}}) for n, run in enumerate(runs)]
 

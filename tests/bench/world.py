@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.store.connection import Client, connect
 from app.store.embedded import EmbeddedServer
 from app.store.scripts import source
@@ -42,10 +42,10 @@ def new_namespace() -> str:
     return f"b{uuid.uuid4().hex[:12]}"
 
 
-def new_run(**fields: Any) -> Run:
+def new_run(**fields: Any) -> RunRequest:
     """A run with all that a step says about it."""
     number = next(_tasks)
-    return Run(f"ServerTasks-{number}", info={**INFO, "deployment_id": f"Deployments-{number}"}, **fields)
+    return RunRequest(f"ServerTasks-{number}", info={**INFO, "deployment_id": f"Deployments-{number}"}, **fields)
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def board_on(redis_url: str, namespace: str | None = None, *, connections: int =
         blocking.close()
 
 
-def fill(board: OpenBoard, wishes: Iterable[tuple[Run, Collection[str]]], *, ttl: timedelta) -> None:
+def fill(board: OpenBoard, wishes: Iterable[tuple[RunRequest, Collection[str]]], *, ttl: timedelta) -> None:
     """Join many runs with the script itself, in pipelines: the same as `Board.join`, without its round trips."""
     sha = board.client.script_load(source("coordination", "join"))
     keys = board.keys.all()
@@ -103,7 +103,7 @@ def fill(board: OpenBoard, wishes: Iterable[tuple[Run, Collection[str]]], *, ttl
             pipe.execute()
 
 
-def request(run: Run, machines: Collection[str], ttl: timedelta) -> str:
+def request(run: RunRequest, machines: Collection[str], ttl: timedelta) -> str:
     return json.dumps(
         {
             "machines": sorted(machines),

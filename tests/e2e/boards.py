@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 
 from app.coordination.board import Board
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from tests.conftest import Clock
 
 TTL = timedelta(hours=1)
@@ -27,7 +27,7 @@ def join(
         "environment": {"id": "Environments-2", "name": environment},
         "url": f"https://octopus.example.com/app#/Spaces-1/tasks/ServerTasks-{task}",
     }
-    run = Run(f"ServerTasks-{task}", info, priority=priority)
+    run = RunRequest(f"ServerTasks-{task}", info, priority=priority)
     board.join(run, {f"Machines-{number}" for number in machines}, ttl=ttl)
     board.poll(run.task_id)
 

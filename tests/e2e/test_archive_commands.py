@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.coordination.board import Board
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from tests.conftest import Clock, Service, eventually
 from tests.e2e.test_cli import Cli
 
@@ -22,7 +22,7 @@ def service(board: Board, clock: Clock, make_service: Callable[..., Service]) ->
     board.client.hdel(board.keys.counters, "stamp")
     clock.advance(timedelta(days=-200))
     for number, days in enumerate((1, 199, 0)):
-        run = Run(f"ServerTasks-{number}", {"project": {"id": "Projects-7"}})
+        run = RunRequest(f"ServerTasks-{number}", {"project": {"id": "Projects-7"}})
         board.join(run, {"Machines-7"})
         board.release(run.task_id)
         clock.advance(timedelta(days=days))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.followers.learner import Learner
 from app.store.connection import connect
 from app.store.keys import Keys
@@ -128,7 +128,7 @@ def an_hour_ago(service: Service) -> Service:
     board = OpenBoard(client, namespace=service.env["OCTOWAIT_NAMESPACE"], offset_ms=-3_600_000)
     for number in range(101, 104):
         info = {"project": {"id": "Projects-Web"}, "environment": {"id": "Environments-2"}}
-        board.join(Run(f"ServerTasks-{number}", info), {"Machines-7"})
+        board.join(RunRequest(f"ServerTasks-{number}", info), {"Machines-7"})
         board.script.offset_ms += 600_000
         board.release(f"ServerTasks-{number}")
     Learner(client, board.keys).learn()

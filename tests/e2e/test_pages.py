@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import expect
 
 from app.coordination.board import Board
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from tests.conftest import TOKENS, eventually
 from tests.e2e.boards import TTL, join
 from tests.e2e.browser import CUT, keep_screenshot
@@ -240,7 +240,7 @@ def test_text_from_people_is_text(board, window):
 
 
 def test_address_from_a_payload_that_is_no_web_address_is_no_link(board, window):
-    run = Run("ServerTasks-1", {"url": "javascript:alert(1)"})
+    run = RunRequest("ServerTasks-1", {"url": "javascript:alert(1)"})
     board.join(run, {"Machines-1"}, ttl=TTL)
     page = window.sign_in(VIEWER, "/runs/ServerTasks-1")
 

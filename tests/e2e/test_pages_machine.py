@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import expect
 
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.followers.learner import Learner
 from tests.conftest import TOKENS, eventually
 from tests.e2e.boards import TTL, join, write_past
@@ -277,9 +277,9 @@ def test_marks_of_a_chart_stand_at_the_midnights_of_the_reader(window):
 
 
 def test_runs_that_share_a_machine_and_parked_ones_are_marked(past_board, window):
-    child = Run("ServerTasks-8", {"project": {"name": "Database"}}, on_behalf_of="ServerTasks-4")
+    child = RunRequest("ServerTasks-8", {"project": {"name": "Database"}}, on_behalf_of="ServerTasks-4")
     past_board.join(child, {"Machines-1"}, ttl=TTL)
-    past_board.join(Run("ServerTasks-9", {"project": {"name": "Mail"}}, parked=True), {"Machines-1"}, ttl=TTL)
+    past_board.join(RunRequest("ServerTasks-9", {"project": {"name": "Mail"}}, parked=True), {"Machines-1"}, ttl=TTL)
 
     page = window.sign_in(VIEWER, PAGE)
     expect(page.locator(".holders li", has_text="ServerTasks-4").locator(".tag")).to_have_text("Shared")

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import expect
 
 from app.coordination.attempts import MOST_FAILURES
-from app.domain.run import Run, TaskEnd
+from app.domain.run import RunRequest, TaskEnd
 from app.followers.learner import Learner
 from app.history.archive.files import ARCHIVED, Manifest
 from tests.conftest import TOKENS, a_delivery
@@ -110,7 +110,7 @@ def test_waiting_run_explains_itself_and_when_it_is_expected(window):
 
 
 def test_parked_run_that_octowait_cannot_resume_says_who_can(past_board, window, service):
-    past_board.join(Run("ServerTasks-7", parked=True), {"Machines-1"})
+    past_board.join(RunRequest("ServerTasks-7", parked=True), {"Machines-1"})
 
     page = window.sign_in(VIEWER, "/runs/ServerTasks-7")
     expect(page.locator(".story")).to_contain_text("when it is granted, answer its intervention by hand")

@@ -10,7 +10,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from app.coordination.board import Board
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.octopus.client import OctopusClient
 from tests.conftest import services_on
 from tests.integration.spaces_of_octopus import Octopus
@@ -53,7 +53,7 @@ def do(context: Context, job: Any) -> None:
 def holds(board: Board, number: int, machine: str, space: Any = "Spaces-1", **run: Any) -> None:
     """Let ``ServerTasks-<number>`` ask for the machine: it holds it, or waits for it."""
     info = {"space_id": space} if space else {}
-    board.join(Run(f"ServerTasks-{number}", info=info, **run), {machine}, ttl=timedelta(hours=9))
+    board.join(RunRequest(f"ServerTasks-{number}", info=info, **run), {machine}, ttl=timedelta(hours=9))
 
 
 def state(board: Board, number: int) -> str | None:

@@ -9,7 +9,7 @@ from app.coordination.board import Policy
 from app.coordination.tracked import TrackedRuns
 from app.domain.events import Batch, Effect
 from app.domain.records import Filter
-from app.domain.run import Run, TaskEnd
+from app.domain.run import RunRequest, TaskEnd
 from app.history.timeline import Timeline
 from tests.conftest import Clock
 from tests.integration.octopus_tells import WEB, Octopus
@@ -37,31 +37,31 @@ def seconds(number):
 
 
 def test_holders_come_before_waiters_and_each_once(board, tracked):
-    board.join(Run("ServerTasks-1"), {A, B})
-    board.join(Run("ServerTasks-2"), {A, B})
+    board.join(RunRequest("ServerTasks-1"), {A, B})
+    board.join(RunRequest("ServerTasks-2"), {A, B})
     board.reserve(A, note="disk", by="ann")
 
     assert tracked.tasks() == ["ServerTasks-1", "ServerTasks-2"]
 
 
 def test_watched_are_the_holders_that_somebody_waits_for(board, octopus):
-    board.join(Run("ServerTasks-1"), {A})
-    board.join(Run("ServerTasks-2"), {B})
+    board.join(RunRequest("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-2"), {B})
     octopus.runs("ServerTasks-3", [{"id": "Machines-10", "name": "db"}])
     assert board.watched() == []
 
-    board.join(Run("ServerTasks-4"), {A, "Machines-10"})
-    board.join(Run("ServerTasks-5"), {A})
+    board.join(RunRequest("ServerTasks-4"), {A, "Machines-10"})
+    board.join(RunRequest("ServerTasks-5"), {A})
 
     assert sorted(board.watched()) == ["ServerTasks-1", "ServerTasks-3"]
 
 
 def test_long_line_is_looked_at_once(board):
-    board.join(Run("ServerTasks-1"), {A})
-    board.join(Run("ServerTasks-2"), {B})
+    board.join(RunRequest("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-2"), {B})
     for number in range(3, 9):
-        board.join(Run(f"ServerTasks-{number}"), {A})
-    board.join(Run("ServerTasks-9"), {B})
+        board.join(RunRequest(f"ServerTasks-{number}"), {A})
+    board.join(RunRequest("ServerTasks-9"), {B})
 
     assert board.watched(most=2) == ["ServerTasks-1", "ServerTasks-2"]
 
@@ -99,7 +99,7 @@ def test_batch_that_came_whole_has_no_gap_however_it_came(batches, clock, octopu
 
 
 def test_event_that_a_repair_brings_says_so_and_how_late(board, octopus, timeline):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
 
     board.deliver(octopus.event(Effect.ENDED, ago=seconds(-1), occurred_ms=octopus._clock.now_ms), via="catch_up")
 
@@ -109,7 +109,7 @@ def test_event_that_a_repair_brings_says_so_and_how_late(board, octopus, timelin
 
 
 def test_end_that_was_reconciled_says_how_late(board, clock, timeline):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     ended_ms = clock.now_ms
     clock.advance(seconds(20))
 
@@ -123,11 +123,11 @@ def test_end_that_was_reconciled_says_how_late(board, clock, timeline):
 
 def test_late_event_of_a_reconciled_end_does_not_end_the_run_anew(board, clock, octopus):
     """The task is run again at once, and its second run has the machine when the event of the first end comes."""
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     end = octopus.event(Effect.ENDED)
     board.release("ServerTasks-1", cause="reconciled", ended=TaskEnd("failed", end.occurred_ms))
     clock.advance(seconds(2))
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
 
     board.deliver(end)
 
@@ -135,7 +135,7 @@ def test_late_event_of_a_reconciled_end_does_not_end_the_run_anew(board, clock, 
 
 
 def test_reconciler_that_looked_before_the_run_anew_ends_nothing(board, octopus):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     seen = board.place("ServerTasks-1")
     octopus.tells(Effect.STARTED, ago=seconds(-1))
 
@@ -154,10 +154,10 @@ def patient(make_board):
 
 def abandoned(board, clock):
     """A holder whose task Octopus could not cancel for eleven minutes."""
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     board.note_cancelling(board.place("ServerTasks-1"))
     clock.advance(timedelta(minutes=11))
-    board.join(Run("ServerTasks-2", parked=True), {A})
+    board.join(RunRequest("ServerTasks-2", parked=True), {A})
     return TaskEnd("canceled", clock.now_ms)
 
 
@@ -197,7 +197,7 @@ def test_grace_time_is_not_prolonged_by_looking_again(patient):
 
 
 def test_task_that_was_cancelled_soon_needs_no_grace(patient):
-    patient.join(Run("ServerTasks-1"), {A})
+    patient.join(RunRequest("ServerTasks-1"), {A})
     patient.note_cancelling(patient.place("ServerTasks-1"))
 
     assert patient.release("ServerTasks-1", cause="reconciled", ended=TaskEnd("canceled")) == "released"
@@ -214,7 +214,7 @@ def test_run_anew_of_an_abandoned_task_is_not_ended_by_its_grace_time(patient):
     end = abandoned(patient, clock)
     patient.release("ServerTasks-1", cause="reconciled", ended=end)
 
-    patient.join(Run("ServerTasks-1"), {A})
+    patient.join(RunRequest("ServerTasks-1"), {A})
     clock.advance(timedelta(minutes=6))
     patient.sweep()
 
@@ -227,12 +227,12 @@ def test_observed_run_that_was_abandoned_keeps_its_machines_too(patient):
     octopus.runs("ServerTasks-1", WEB)
     octopus.tells(Effect.ENDED, outcome="abandoned")
 
-    assert patient.join(Run("ServerTasks-2"), {"Machines-7"}).is_waiting
+    assert patient.join(RunRequest("ServerTasks-2"), {"Machines-7"}).is_waiting
     clock.advance(timedelta(minutes=6))
 
     patient.sweep()
 
-    assert patient.join(Run("ServerTasks-3"), {"Machines-7"}).is_granted
+    assert patient.join(RunRequest("ServerTasks-3"), {"Machines-7"}).is_granted
 
 
 @pytest.mark.parametrize("was", ["granted", "observed"])
@@ -243,7 +243,7 @@ def test_run_anew_of_an_abandoned_task_keeps_its_machines_beyond_the_grace_time(
     if was == "observed":
         octopus.runs("ServerTasks-1", WEB)
     else:
-        patient.join(Run("ServerTasks-1"), {"Machines-7"})
+        patient.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     patient.note_cancelling(patient.place("ServerTasks-1"))
     clock.advance(timedelta(minutes=11))
     octopus.tells(Effect.ENDED, outcome="canceled")
@@ -252,7 +252,7 @@ def test_run_anew_of_an_abandoned_task_keeps_its_machines_beyond_the_grace_time(
     octopus.tells(Effect.STARTED)
     clock.advance(timedelta(minutes=30))
 
-    assert patient.join(Run("ServerTasks-2"), {"Machines-7"}).is_waiting
+    assert patient.join(RunRequest("ServerTasks-2"), {"Machines-7"}).is_waiting
     octopus.tells(Effect.ENDED, outcome="succeeded")
     assert patient.place("ServerTasks-2").is_granted
     assert patient.client.zrange(patient.keys.holders, 0, -1) == [b"machines-7\0lease\0ServerTasks-2"]

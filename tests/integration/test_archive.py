@@ -15,7 +15,7 @@ import pytest
 
 from app.domain.records import Filter, order_of
 from app.domain.replay import Wait
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.followers.learner import Learner
 from app.history.archive.files import Archive
 from app.history.archive.retention import Retention
@@ -43,7 +43,7 @@ FILTERS = [
 def a_day(board, number):
     """Two runs one after the other on a machine of both, and an operator."""
     info = {"project": {"id": f"Projects-{number % 2}"}, "environment": {"id": f"Environments-{number % 2}"}}
-    first, second = Run(f"ServerTasks-{2 * number}", info), Run(f"ServerTasks-{2 * number + 1}", info)
+    first, second = RunRequest(f"ServerTasks-{2 * number}", info), RunRequest(f"ServerTasks-{2 * number + 1}", info)
     board.join(first, {"Machines-7", "Machines-8"})
     board.join(second, {"Machines-7"})
     board.release(first.task_id, reason='he said "enough"')
@@ -146,8 +146,8 @@ def test_waits_and_holds_are_told_of_what_is_in_files(board, clock, retention, a
     for _ in range(4):
         a_day(board, 0)
         # A wait over midnight, which ends in another file than it began in.
-        board.join(Run("ServerTasks-8"), {"Machines-7"})
-        board.join(Run("ServerTasks-9"), {"Machines-7"}, ttl=timedelta(days=9))
+        board.join(RunRequest("ServerTasks-8"), {"Machines-7"})
+        board.join(RunRequest("ServerTasks-9"), {"Machines-7"}, ttl=timedelta(days=9))
         clock.advance(timedelta(days=1))
         board.release("ServerTasks-8")
         board.release("ServerTasks-9")

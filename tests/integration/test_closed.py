@@ -7,7 +7,7 @@ import pytest
 from app.coordination.snapshot import take
 from app.domain.events import Effect
 from app.domain.records import Filter
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.history.timeline import Timeline
 from tests.conftest import Clock
 from tests.integration.octopus_tells import WEB, Octopus
@@ -24,7 +24,7 @@ def empty(redis_url, make_board):
 
 
 def test_empty_board_grants_nobody_and_says_why(empty):
-    place = empty.join(Run("ServerTasks-1"), {"Machines-7"})
+    place = empty.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     assert place.is_waiting
     assert [held.kind for held in place.machines[0].holders] == ["rebuilding"]
@@ -34,15 +34,15 @@ def test_empty_board_grants_nobody_and_says_why(empty):
 
 def test_loss_is_recorded_once(empty):
     for number in range(3):
-        empty.join(Run(f"ServerTasks-{number}"), {"Machines-7"})
+        empty.join(RunRequest(f"ServerTasks-{number}"), {"Machines-7"})
 
     closed = list(Timeline(empty.client, empty.keys).read(Filter(kind="closed")))
     assert [record.cause for record in closed] == ["empty"]
 
 
 def test_opening_grants_who_is_first(empty):
-    empty.join(Run("ServerTasks-1"), {"Machines-7"})
-    empty.join(Run("ServerTasks-2"), {"Machines-7"})
+    empty.join(RunRequest("ServerTasks-1"), {"Machines-7"})
+    empty.join(RunRequest("ServerTasks-2"), {"Machines-7"})
 
     assert empty.open("rebuilt", found=2)
 
@@ -55,8 +55,8 @@ def test_waiters_start_in_the_order_in_which_octopus_started_them(empty):
     clock = Clock(empty)
     octopus = Octopus(empty, clock)
     for number in (3, 1, 2):
-        empty.join(Run(f"ServerTasks-{number}"), {"Machines-7"})
-    empty.join(Run("ServerTasks-9", priority=5), {"Machines-7"})
+        empty.join(RunRequest(f"ServerTasks-{number}"), {"Machines-7"})
+    empty.join(RunRequest("ServerTasks-9", priority=5), {"Machines-7"})
     for number in (1, 2, 3, 9):
         octopus.tells(Effect.STARTED, f"ServerTasks-{number}", ago=timedelta(minutes=60 - number))
 
@@ -74,7 +74,7 @@ def test_waiters_start_in_the_order_in_which_octopus_started_them(empty):
 
 def test_who_was_found_running_is_there_when_the_board_opens(empty):
     octopus = Octopus(empty, Clock(empty))
-    empty.join(Run("ServerTasks-2"), {"Machines-7"})
+    empty.join(RunRequest("ServerTasks-2"), {"Machines-7"})
     octopus.runs("ServerTasks-1", WEB)
 
     empty.open("rebuilt")
@@ -85,10 +85,10 @@ def test_who_was_found_running_is_there_when_the_board_opens(empty):
 
 
 def test_operator_closes_and_opens(board, timeline):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     assert board.close(by="ann", reason="restored a backup")
-    assert board.join(Run("ServerTasks-2"), {"Machines-8"}).is_waiting
+    assert board.join(RunRequest("ServerTasks-2"), {"Machines-8"}).is_waiting
     assert board.place("ServerTasks-1").is_granted
     assert board.open("operator", by="ann", reason="I looked")
 
@@ -100,17 +100,17 @@ def test_operator_closes_and_opens(board, timeline):
 
 
 def test_fencing_tokens_grow_across_a_loss(board, make_board):
-    before = board.join(Run("ServerTasks-1"), {"Machines-7"}).fencing_token
+    before = board.join(RunRequest("ServerTasks-1"), {"Machines-7"}).fencing_token
     for key in board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"):
         board.client.delete(key)
 
     board.open("operator")
 
-    assert board.join(Run("ServerTasks-1"), {"Machines-7"}).fencing_token > before
+    assert board.join(RunRequest("ServerTasks-1"), {"Machines-7"}).fencing_token > before
 
 
 def test_snapshot_shows_that_the_board_is_closed(empty):
-    empty.join(Run("ServerTasks-1"), {"Machines-7"})
+    empty.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     snapshot = take(empty.client, empty.keys)
 
@@ -122,7 +122,7 @@ def test_snapshot_shows_that_the_board_is_closed(empty):
 
 def test_waiters_of_a_closed_board_die_as_ever(empty):
     clock = Clock(empty)
-    empty.join(Run("ServerTasks-1"), {"Machines-7"})
+    empty.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     clock.advance(timedelta(minutes=5))
     empty.sweep()
@@ -131,10 +131,10 @@ def test_waiters_of_a_closed_board_die_as_ever(empty):
 
 
 def test_family_does_not_grow_while_the_board_is_closed(board):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     board.close(by="ann")
 
-    assert board.join(Run("ServerTasks-2", on_behalf_of="ServerTasks-1"), {"Machines-7"}).is_waiting
+    assert board.join(RunRequest("ServerTasks-2", on_behalf_of="ServerTasks-1"), {"Machines-7"}).is_waiting
     board.open("operator")
     assert board.place("ServerTasks-2").is_granted
 
@@ -142,16 +142,16 @@ def test_family_does_not_grow_while_the_board_is_closed(board):
 def test_board_of_another_namespace_is_closed_for_itself(board):
     other = OpenBoard(board.client, namespace=f"{board.keys.namespace}x")
 
-    assert other.join(Run("ServerTasks-1"), {"Machines-7"}).is_waiting
-    assert board.join(Run("ServerTasks-1"), {"Machines-7"}).is_granted
+    assert other.join(RunRequest("ServerTasks-1"), {"Machines-7"}).is_waiting
+    assert board.join(RunRequest("ServerTasks-1"), {"Machines-7"}).is_granted
 
 
 def test_child_behind_others_goes_on_when_the_board_opens(board):
     """Its parent waits for it, and they wait for its parent."""
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
-    board.join(Run("ServerTasks-9"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-9"), {"Machines-7"})
     board.close(by="ann")
-    assert board.join(Run("ServerTasks-2", on_behalf_of="ServerTasks-1"), {"Machines-7"}).is_waiting
+    assert board.join(RunRequest("ServerTasks-2", on_behalf_of="ServerTasks-1"), {"Machines-7"}).is_waiting
 
     board.open("operator")
 
@@ -161,7 +161,7 @@ def test_child_behind_others_goes_on_when_the_board_opens(board):
 def test_family_finds_together_after_a_loss(empty):
     """The parent's lease is lost, and its child comes back before Octopus has said that the parent runs."""
     octopus = Octopus(empty, Clock(empty))
-    assert empty.join(Run("ServerTasks-2", on_behalf_of="ServerTasks-1"), {"Machines-7"}).is_waiting
+    assert empty.join(RunRequest("ServerTasks-2", on_behalf_of="ServerTasks-1"), {"Machines-7"}).is_waiting
     octopus.runs("ServerTasks-1", WEB)
 
     empty.open("rebuilt")
@@ -173,10 +173,10 @@ def test_who_waited_before_the_board_was_closed_keeps_the_order(board):
     """Octopus started them in another order than they came to their wait steps (rule 3)."""
     octopus = Octopus(board, Clock(board))
     for number in (1, 2, 3):
-        board.join(Run(f"ServerTasks-{number}"), {"Machines-7"})
+        board.join(RunRequest(f"ServerTasks-{number}"), {"Machines-7"})
         octopus.tells(Effect.STARTED, f"ServerTasks-{number}", ago=timedelta(minutes=number))
     board.close(by="ann")
-    board.join(Run("ServerTasks-4"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-4"), {"Machines-7"})
     octopus.tells(Effect.STARTED, "ServerTasks-4", ago=timedelta(minutes=60))
 
     board.open("operator")
@@ -194,4 +194,4 @@ def test_rebuild_of_what_was_lost_again_does_not_open(board):
     assert not board.open("rebuilt", found=3, closed_ms=closed_ms)
 
     assert board.closed_since_ms()
-    assert board.join(Run("ServerTasks-1"), {"Machines-7"}).is_waiting
+    assert board.join(RunRequest("ServerTasks-1"), {"Machines-7"}).is_waiting

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.store.connection import connect
 from app.store.embedded import EmbeddedServer
 from app.store.errors import StoreUnreachable
@@ -105,7 +105,7 @@ def test_server_survives_the_death_of_its_user_and_is_used_again(server, start_u
 
 def test_data_is_there_after_a_restart(server):
     server.acquire()
-    opened(OpenBoard(connect(server.url))).join(Run("ServerTasks-1"), {"Machines-7"})
+    opened(OpenBoard(connect(server.url))).join(RunRequest("ServerTasks-1"), {"Machines-7"})
     server.release()
     assert not server.is_alive()
 
@@ -116,7 +116,7 @@ def test_data_is_there_after_a_restart(server):
 
 def test_dead_server_is_revived_with_its_data(server):
     server.acquire()
-    opened(OpenBoard(connect(server.url))).join(Run("ServerTasks-1"), {"Machines-7"})
+    opened(OpenBoard(connect(server.url))).join(RunRequest("ServerTasks-1"), {"Machines-7"})
     server.stop(signal.SIGKILL)
 
     assert server.revive()

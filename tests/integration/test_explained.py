@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.errors import ClosesCircle, GateError
 from app.domain.explain import explain
-from app.domain.run import MAX_PRIORITY, Rebuilt, Run
+from app.domain.run import MAX_PRIORITY, Rebuilt, RunRequest
 
 TTL = timedelta(days=1)
 
@@ -18,7 +18,9 @@ TTL = timedelta(days=1)
 def join(board):
     def join(number, *machines, parent=None, priority=0):
         started_by = f"ServerTasks-{parent}" if parent else None
-        run = Run(f"ServerTasks-{number}", {"on_behalf_of": started_by}, priority=priority, on_behalf_of=started_by)
+        run = RunRequest(
+            f"ServerTasks-{number}", {"on_behalf_of": started_by}, priority=priority, on_behalf_of=started_by
+        )
         return board.join(run, [f"Machines-{machine}" for machine in machines], ttl=TTL)
 
     return join
@@ -56,7 +58,7 @@ def test_child_that_a_rebuild_put_back_is_still_the_child_of_its_parent(board, j
     """What it is shown with comes from Octopus, which knows nothing of parents."""
     join(1, 2)
     join(2, 1)
-    rebuilt = Run("ServerTasks-3", {"space_id": "Spaces-1"}, parked=True, on_behalf_of="servertasks-2",
+    rebuilt = RunRequest("ServerTasks-3", {"space_id": "Spaces-1"}, parked=True, on_behalf_of="servertasks-2",
                   rebuilt=Rebuilt(1, True))  # fmt: skip
     board.join(rebuilt, ["Machines-2"])
     join(4, 1)

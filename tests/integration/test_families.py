@@ -7,7 +7,7 @@ import pytest
 from app.domain.errors import ClosesCircle
 from app.domain.events import Effect
 from app.domain.records import Filter
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from tests.integration.octopus_tells import Octopus
 
 A, B, C = "Machines-1", "Machines-2", "Machines-3"
@@ -24,7 +24,7 @@ def join(board):
 
     def do(number, machines, *, of=None, **fields):
         parent = f"ServerTasks-{of}" if of else None
-        return board.join(Run(f"ServerTasks-{number}", on_behalf_of=parent, **fields), machines)
+        return board.join(RunRequest(f"ServerTasks-{number}", on_behalf_of=parent, **fields), machines)
 
     return do
 
@@ -91,16 +91,16 @@ def test_siblings_of_one_parent_run_side_by_side(board, join):
 
 
 def test_child_in_other_letters_finds_its_parent(board):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
 
-    assert board.join(Run("ServerTasks-2", on_behalf_of="servertasks-1"), {A.upper()}).is_granted
+    assert board.join(RunRequest("ServerTasks-2", on_behalf_of="servertasks-1"), {A.upper()}).is_granted
 
 
 @pytest.mark.parametrize("of", ["ServerTasks-77", "ServerTasks-2"], ids=["unknown", "itself"])
 def test_on_behalf_of_that_does_not_hold_is_an_ordinary_wait(board, join, of):
     join(1, {A})
 
-    assert board.join(Run("ServerTasks-2", on_behalf_of=of), {A}).is_waiting
+    assert board.join(RunRequest("ServerTasks-2", on_behalf_of=of), {A}).is_waiting
 
 
 def test_on_behalf_of_one_that_waits_or_has_ended_is_an_ordinary_wait(board, join):
@@ -335,12 +335,12 @@ def test_child_that_is_left_by_its_sibling_does_not_wait_in_a_circle(board, join
 
 def test_child_that_is_left_by_a_dead_sibling_does_not_wait_in_a_circle(board, join, clock):
     join(1, {A})
-    board.join(Run("ServerTasks-7", parked=True), {B})
+    board.join(RunRequest("ServerTasks-7", parked=True), {B})
     join(2, {B}, of=1, parked=True)
     board.release("ServerTasks-7")
     assert state(board, 2) == "granted"
     join(9, {A, B}, parked=True)
-    board.join(Run("ServerTasks-8", parked=True), {C})
+    board.join(RunRequest("ServerTasks-8", parked=True), {C})
     join(3, {B, C}, of=1, parked=True)
 
     board.release("ServerTasks-2", cause="forced", by="ann", reason="stuck")

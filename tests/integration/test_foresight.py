@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.followers.learner import Learner
 from tests.open_board import estimates_on
 
@@ -55,7 +55,7 @@ class Days:
         self.tasks += 1
         self.lengths[f"ServerTasks-{self.tasks}"] = int((5 + project) * MINUTE_MS * self.draw.lognormvariate(0, 0.5))
         info = {"project": {"id": f"Projects-{project}"}, "environment": {"id": "Environments-1"}}
-        return self.board.join(Run(f"ServerTasks-{self.tasks}", info), machines, ttl=timedelta(days=90))
+        return self.board.join(RunRequest(f"ServerTasks-{self.tasks}", info), machines, ttl=timedelta(days=90))
 
     def hold(self, task):
         heapq.heappush(self.holding, (self.clock.now_ms + self.lengths[task], task))
@@ -103,7 +103,7 @@ def test_runs_that_always_take_as_long_start_when_it_was_foretold(board, clock, 
 
     def join(project, machines, priority=0):
         info = {"project": {"id": project}, "environment": {"id": "Environments-1"}}
-        run = Run(f"ServerTasks-{next(numbers)}", info, priority=priority)
+        run = RunRequest(f"ServerTasks-{next(numbers)}", info, priority=priority)
         board.join(run, machines, ttl=timedelta(days=9))
         return run.task_id
 

@@ -12,7 +12,7 @@ import pytest
 
 from app.domain.events import Effect, Event
 from app.domain.records import Filter
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.history.timeline import Timeline
 from app.store.connection import connect
 from app.store.embedded import EmbeddedServer
@@ -28,10 +28,10 @@ import sys
 from datetime import timedelta
 from app.coordination.board import Board
 from app.store.connection import connect
-from app.domain.run import Run
+from app.domain.run import RunRequest
 url, namespace, task = sys.argv[1:]
 board = Board(connect(url), namespace=namespace, blocking=connect(url, blocking=True))
-print(board.join(Run(task), {"Machines-7"}, ttl=timedelta(minutes=1)).state, flush=True)
+print(board.join(RunRequest(task), {"Machines-7"}, ttl=timedelta(minutes=1)).state, flush=True)
 print(board.wait(task, timeout=timedelta(minutes=1)).state, flush=True)
 sys.stdin.read()
 """
@@ -69,9 +69,9 @@ def kill(process):
 @pytest.fixture
 def line(board, start_step):
     """ServerTasks-1 holds, ServerTasks-2 is a process that waits, ServerTasks-3 waits behind it and lives long."""
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     process = start_step("ServerTasks-2")
-    board.join(Run("ServerTasks-3"), {"Machines-7"}, ttl=60 * MINUTE)
+    board.join(RunRequest("ServerTasks-3"), {"Machines-7"}, ttl=60 * MINUTE)
     return process
 
 
@@ -152,9 +152,9 @@ def mortal(tmp_path):
 def test_blocked_waiters_keep_their_places_when_redis_dies(mortal):
     board = opened(OpenBoard(connect(mortal.url), blocking=connect(mortal.url, blocking=True)))
     tasks = [f"ServerTasks-{number}" for number in range(1, 21)]
-    board.join(Run("ServerTasks-0"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-0"), {"Machines-7"})
     for task in tasks:
-        board.join(Run(task), {"Machines-7"})
+        board.join(RunRequest(task), {"Machines-7"})
     is_back, cut_off, served = threading.Event(), [], []
 
     def wait_and_release(task):
@@ -194,7 +194,7 @@ def test_what_was_acknowledged_is_there_after_redis_died(mortal):
         for turn in range(1_000_000):
             task = f"ServerTasks-{number}-{turn}"
             try:
-                place = boards[number].join(Run(task), {f"Machines-{turn % 5}"})
+                place = boards[number].join(RunRequest(task), {f"Machines-{turn % 5}"})
             except StoreUnreachable:
                 return
             acknowledged.append((task, place.fencing_token))

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from app.domain.records import Filter, Record
-from app.domain.run import Run
+from app.domain.run import RunRequest
 
 THREADS, BOARDS, ROUNDS, MACHINES = 200, 8, 3, 12
 
@@ -59,7 +59,7 @@ def test_two_hundred_threads_are_served_in_order_and_alone(make_board, timeline)
         board = boards[number % BOARDS]
         barrier.wait(30)
         for turn in range(ROUNDS):
-            run = Run(f"ServerTasks-{number}-{turn}", priority=dice.choice([0, 0, 0, 1, -1]))
+            run = RunRequest(f"ServerTasks-{number}-{turn}", priority=dice.choice([0, 0, 0, 1, -1]))
             wanted = [f"Machines-{m}" for m in dice.sample(range(MACHINES), dice.randint(1, 4))]
             place = board.join(run, wanted)
             if not place.is_granted:

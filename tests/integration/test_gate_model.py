@@ -21,7 +21,7 @@ from app.coordination.board import Policy
 from app.coordination.snapshot import take
 from app.domain.errors import ClosesCircle, HoldsOthers
 from app.domain.events import Effect, Event
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.store.connection import connect
 from tests.conftest import Clock, opened
 from tests.integration.gate_model import TTL, Model
@@ -73,7 +73,7 @@ class Gate(RuleBasedStateMachine):
         expected = self.next_call().join(task, set(machines), priority, timeout, parked, parent)
 
         limit = timedelta(seconds=timeout) if timeout else None
-        run = Run(task, priority=priority, timeout=limit, parked=parked, on_behalf_of=parent)
+        run = RunRequest(task, priority=priority, timeout=limit, parked=parked, on_behalf_of=parent)
         try:
             place = self.board.join(run, machines, ttl=timedelta(seconds=TTL))
             outcome = "joined" if place.is_new else "known"

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.coordination.board import Board
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.octopus.errors import OctopusBusy, OctopusDenied
 from tests.integration.reconciling import context, do, holds, make_context, octopus, state
 from tests.integration.spaces_of_octopus import Octopus
@@ -171,9 +171,9 @@ def test_key_that_may_see_no_tasks_at_all_is_no_failure_every_few_seconds(board,
 
 def test_run_whose_interruptions_are_hidden_stops_nobody(board, clock, octopus, context):
     """Octopus shows the task, and 404 for what it asks people."""
-    board.join(Run("ServerTasks-1", info={"space_id": "Spaces-1"}), {"Machines-1"}, ttl=timedelta(hours=9))
-    board.join(Run("ServerTasks-2", parked=True, info={"space_id": "Spaces-1"}), {"Machines-1"})
-    board.join(Run("ServerTasks-3", parked=True, info={"space_id": "Spaces-1"}), {"Machines-1"})
+    board.join(RunRequest("ServerTasks-1", info={"space_id": "Spaces-1"}), {"Machines-1"}, ttl=timedelta(hours=9))
+    board.join(RunRequest("ServerTasks-2", parked=True, info={"space_id": "Spaces-1"}), {"Machines-1"})
+    board.join(RunRequest("ServerTasks-3", parked=True, info={"space_id": "Spaces-1"}), {"Machines-1"})
     clock.advance(timedelta(minutes=5))
     octopus.has(1)
     octopus.has(2, "Queued")

@@ -8,7 +8,7 @@ from app.coordination.board import Policy
 from app.coordination.tracked import TrackedRuns
 from app.domain.events import Effect
 from app.domain.records import Filter
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from tests.conftest import Clock
 from tests.integration.octopus_tells import Octopus
 
@@ -31,7 +31,7 @@ def seconds(number):
 
 
 def park(board, number, machines=(A,), **fields):
-    return board.join(Run(f"ServerTasks-{number}", parked=True, **fields), machines)
+    return board.join(RunRequest(f"ServerTasks-{number}", parked=True, **fields), machines)
 
 
 def state(board, number):
@@ -48,7 +48,7 @@ def test_claim_that_is_granted_at_once_has_nothing_to_resume(board, due):
 
 
 def test_parked_waiter_is_to_be_resumed_when_its_turn_comes(board, due):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     assert park(board, 2).is_waiting
     assert due() == []
 
@@ -59,7 +59,7 @@ def test_parked_waiter_is_to_be_resumed_when_its_turn_comes(board, due):
 
 
 def test_parked_waiter_lives_without_a_sign_of_life(board, clock, due):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
 
     clock.advance(timedelta(hours=3))
@@ -73,7 +73,7 @@ def test_parked_waiter_lives_without_a_sign_of_life(board, clock, due):
 
 def test_claim_whose_first_answer_was_lost_is_not_resumed(board, due):
     """It hears of its grant when it asks again, and its deployment goes on without an intervention."""
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
     board.release("ServerTasks-1")
 
@@ -83,7 +83,7 @@ def test_claim_whose_first_answer_was_lost_is_not_resumed(board, due):
 
 
 def test_parked_waiter_that_times_out_is_to_be_aborted(board, clock, due):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2, timeout=seconds(60))
 
     clock.advance(seconds(61))
@@ -94,7 +94,7 @@ def test_parked_waiter_that_times_out_is_to_be_aborted(board, clock, due):
 
 
 def test_parked_waiter_that_an_operator_takes_out_is_to_be_aborted(board, due):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
 
     board.release("ServerTasks-2", cause="forced", by="ann", reason="not today")
@@ -103,7 +103,7 @@ def test_parked_waiter_that_an_operator_takes_out_is_to_be_aborted(board, due):
 
 
 def test_granted_run_that_is_forced_before_it_was_resumed_is_to_be_aborted(board, due):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
     board.release("ServerTasks-1")
 
@@ -113,7 +113,7 @@ def test_granted_run_that_is_forced_before_it_was_resumed_is_to_be_aborted(board
 
 
 def test_run_that_was_resumed_and_is_forced_later_is_not_aborted(board, due):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
     board.release("ServerTasks-1")
     board.answered("ServerTasks-2", "octowait", result="Proceed")
@@ -124,7 +124,7 @@ def test_run_that_was_resumed_and_is_forced_later_is_not_aborted(board, due):
 
 
 def test_parked_run_whose_task_ends_has_nothing_to_answer(board, due, octopus):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
     park(board, 3)
 
@@ -137,8 +137,8 @@ def test_parked_run_whose_task_ends_has_nothing_to_answer(board, due, octopus):
 
 
 def test_waiter_that_claims_instead_of_waiting_lives_on_without_polls(board, clock):
-    board.join(Run("ServerTasks-1", parked=True), {A})
-    board.join(Run("ServerTasks-2"), {A})
+    board.join(RunRequest("ServerTasks-1", parked=True), {A})
+    board.join(RunRequest("ServerTasks-2"), {A})
 
     assert park(board, 2).place == 1
     clock.advance(timedelta(hours=1))
@@ -149,10 +149,10 @@ def test_waiter_that_claims_instead_of_waiting_lives_on_without_polls(board, clo
 
 
 def test_claim_that_waits_in_a_step_after_all_dies_like_one(board, clock):
-    board.join(Run("ServerTasks-1", parked=True), {A})
+    board.join(RunRequest("ServerTasks-1", parked=True), {A})
     park(board, 2)
 
-    board.join(Run("ServerTasks-2"), {A})
+    board.join(RunRequest("ServerTasks-2"), {A})
     clock.advance(timedelta(hours=1))
     board.sweep()
 
@@ -160,7 +160,7 @@ def test_claim_that_waits_in_a_step_after_all_dies_like_one(board, clock):
 
 
 def test_answer_is_recorded_and_ends_the_asking(board, due, timeline):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
     board.release("ServerTasks-1")
 
@@ -173,7 +173,7 @@ def test_answer_is_recorded_and_ends_the_asking(board, due, timeline):
 
 
 def test_answer_that_is_put_off_is_due_later(board, clock, due, timeline):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
     board.release("ServerTasks-1")
 
@@ -186,7 +186,7 @@ def test_answer_that_is_put_off_is_due_later(board, clock, due, timeline):
 
 
 def test_event_of_its_intervention_ends_the_pause(board, due, octopus):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
     board.release("ServerTasks-1")
     board.put_off("ServerTasks-2", seconds(300))
@@ -198,13 +198,13 @@ def test_event_of_its_intervention_ends_the_pause(board, due, octopus):
 
 
 def test_answer_for_a_run_that_has_ended_is_not_put_off(board):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
 
     assert board.put_off("ServerTasks-1", seconds(10)) == "late"
 
 
 def test_run_that_a_person_lets_go_on_before_its_turn_is_observed(board, timeline):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
     park(board, 3)
 
@@ -222,7 +222,7 @@ def test_run_that_a_person_lets_go_on_before_its_turn_is_observed(board, timelin
 
 
 def test_decision_on_what_has_changed_since_is_late(board):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
     seen = board.place("ServerTasks-2")
     board.release("ServerTasks-1")
@@ -235,7 +235,7 @@ def test_decision_on_what_has_changed_since_is_late(board):
 @pytest.mark.parametrize("end", ["timed out", "forced"])
 def test_run_that_a_person_lets_go_on_after_its_turn_was_over_is_observed(board, clock, timeline, end):
     """It is on its machines, whoever holds them by now."""
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2, timeout=seconds(60))
     if end == "forced":
         board.release("ServerTasks-1")
@@ -248,12 +248,12 @@ def test_run_that_a_person_lets_go_on_after_its_turn_was_over_is_observed(board,
 
     assert state(board, 2) == "observed"
     board.release("ServerTasks-1")
-    assert board.join(Run("ServerTasks-3"), {A}).is_waiting
+    assert board.join(RunRequest("ServerTasks-3"), {A}).is_waiting
 
 
 def test_run_that_is_forced_while_it_is_resumed_is_observed(board, due, timeline):
     """The worker has decided to proceed, and says so to Octopus while the operator takes the lease away."""
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
     park(board, 3)
     board.release("ServerTasks-1")
@@ -268,7 +268,7 @@ def test_run_that_is_forced_while_it_is_resumed_is_observed(board, due, timeline
 
 
 def test_run_that_was_resumed_and_gave_back_before_that_was_noted_is_not_observed(board):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
     board.release("ServerTasks-1")
     board.release("ServerTasks-2")
@@ -279,7 +279,7 @@ def test_run_that_was_resumed_and_gave_back_before_that_was_noted_is_not_observe
 
 
 def test_run_whose_task_has_ended_is_not_observed_for_an_answer(board, octopus):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
     board.release("ServerTasks-2", cause="forced", by="ann", reason="stuck")
     octopus.tells(Effect.ENDED, "ServerTasks-2")
@@ -290,7 +290,7 @@ def test_run_whose_task_has_ended_is_not_observed_for_an_answer(board, octopus):
 
 
 def test_event_that_it_goes_on_is_an_answer_by_hand(board, clock, octopus):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
     clock.advance(seconds(60))
 
@@ -300,7 +300,7 @@ def test_event_that_it_goes_on_is_an_answer_by_hand(board, clock, octopus):
 
 
 def test_event_of_an_earlier_pause_is_no_answer(board, octopus):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
 
     octopus.tells(Effect.RESUMED, "ServerTasks-2", ago=seconds(30))
@@ -313,7 +313,7 @@ def test_pause_of_a_parked_run_does_not_take_its_lease(make_board, a_run):
     board = make_board(Policy(paused_holds=False))
     clock = Clock(board)
     octopus = Octopus(board, clock)
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
     pause = octopus.event(Effect.PAUSED, "ServerTasks-2")
     board.release("ServerTasks-1")
@@ -331,7 +331,7 @@ def test_pause_that_it_is_parked_in_does_not_take_its_lease_however_late_it_is_r
     """Octopus raises the intervention some seconds after the grant, and nobody would answer it any more."""
     board = make_board(Policy(paused_holds=False))
     clock = Clock(board)
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
     board.release("ServerTasks-1")
     clock.advance(seconds(20))
@@ -343,7 +343,7 @@ def test_pause_that_it_is_parked_in_does_not_take_its_lease_however_late_it_is_r
 
 
 def test_run_anew_has_no_intervention_of_the_run_before(board, clock, due, octopus):
-    board.join(Run("ServerTasks-1"), {A})
+    board.join(RunRequest("ServerTasks-1"), {A})
     park(board, 2)
     board.release("ServerTasks-2", cause="forced", by="ann", reason="stuck")
     clock.advance(seconds(60))
@@ -362,8 +362,8 @@ def capped(make_board):
 
 
 def test_blocking_waiter_that_would_reach_the_cap_is_refused(capped):
-    capped.join(Run("ServerTasks-1"), {A})
-    places = [capped.join(Run(f"ServerTasks-{number}"), {A}) for number in (2, 3, 4)]
+    capped.join(RunRequest("ServerTasks-1"), {A})
+    places = [capped.join(RunRequest(f"ServerTasks-{number}"), {A}) for number in (2, 3, 4)]
 
     assert [str(place.state) for place in places] == ["waiting", "waiting", "refused"]
     assert "parked wait" in places[-1].message
@@ -372,39 +372,39 @@ def test_blocking_waiter_that_would_reach_the_cap_is_refused(capped):
 
 def test_refused_waiter_is_in_no_line_and_may_ask_again(capped):
     for number in (1, 2, 3, 4):
-        capped.join(Run(f"ServerTasks-{number}"), {A})
+        capped.join(RunRequest(f"ServerTasks-{number}"), {A})
     capped.release("ServerTasks-2")
 
-    assert capped.join(Run("ServerTasks-4"), {A}).place == 2
+    assert capped.join(RunRequest("ServerTasks-4"), {A}).place == 2
 
 
 def test_run_that_need_not_wait_is_never_refused(capped):
     for number in (1, 2, 3):
-        capped.join(Run(f"ServerTasks-{number}"), {A})
+        capped.join(RunRequest(f"ServerTasks-{number}"), {A})
 
-    assert capped.join(Run("ServerTasks-9"), {B}).is_granted
+    assert capped.join(RunRequest("ServerTasks-9"), {B}).is_granted
 
 
 def test_parked_waiters_do_not_count(capped):
-    capped.join(Run("ServerTasks-1"), {A})
+    capped.join(RunRequest("ServerTasks-1"), {A})
     for number in range(10, 20):
         assert park(capped, number).is_waiting
 
-    assert capped.join(Run("ServerTasks-2"), {A}).is_waiting
+    assert capped.join(RunRequest("ServerTasks-2"), {A}).is_waiting
 
 
 def test_asking_again_is_not_refused(capped):
     for number in (1, 2, 3):
-        capped.join(Run(f"ServerTasks-{number}"), {A})
+        capped.join(RunRequest(f"ServerTasks-{number}"), {A})
 
-    assert capped.join(Run("ServerTasks-3"), {A}).is_waiting
+    assert capped.join(RunRequest("ServerTasks-3"), {A}).is_waiting
 
 
 @pytest.mark.parametrize("gone", ["grant", "leave", "expiry", "end"])
 def test_slot_of_one_that_waits_no_longer_is_free(capped, gone):
     clock = Clock(capped)
     for number in (1, 2, 3):
-        capped.join(Run(f"ServerTasks-{number}"), {A})
+        capped.join(RunRequest(f"ServerTasks-{number}"), {A})
 
     match gone:
         case "grant":
@@ -416,9 +416,9 @@ def test_slot_of_one_that_waits_no_longer_is_free(capped, gone):
         case "end":
             Octopus(capped, clock).tells(Effect.ENDED, "ServerTasks-3")
 
-    assert capped.join(Run("ServerTasks-4"), {A}).is_waiting
+    assert capped.join(RunRequest("ServerTasks-4"), {A}).is_waiting
 
 
 def test_without_a_known_cap_nobody_is_refused(board):
     for number in range(50):
-        assert str(board.join(Run(f"ServerTasks-{number}"), {A}).state) != "refused"
+        assert str(board.join(RunRequest(f"ServerTasks-{number}"), {A}).state) != "refused"

@@ -17,7 +17,7 @@ from app.domain.events import Effect, Event
 from app.domain.ledger import By, Ledger
 from app.domain.records import Filter
 from app.domain.replay import Hold, Replay, Wait
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.followers.learner import Learner
 from app.history.intervals import Past
 from app.history.timeline import Timeline
@@ -93,10 +93,10 @@ class World:
 
     def join(self, task, machines, priority, timeout):
         limit = timedelta(seconds=timeout) if timeout else None
-        self.board.join(Run(task, priority=priority, timeout=limit), machines, ttl=timedelta(seconds=100))
+        self.board.join(RunRequest(task, priority=priority, timeout=limit), machines, ttl=timedelta(seconds=100))
 
     def child(self, task, parent, machines):
-        self.board.join(Run(task, on_behalf_of=parent), machines, ttl=timedelta(seconds=100))
+        self.board.join(RunRequest(task, on_behalf_of=parent), machines, ttl=timedelta(seconds=100))
 
     def close(self):
         self.board.close(by="ann")
@@ -277,9 +277,9 @@ def test_a_run_that_was_seen_elsewhere_is_not_in_the_way_any_more(board, clock):
     board.deliver(Event("e1", "e1", "DeploymentStarted", Effect.STARTED, clock.now_ms, "ServerTasks-1", None))
     board.observe("ServerTasks-1", [{"id": "Machines-1", "name": "web-01"}], info={})
     board.reserve("Machines-1", note="disk", by="ann")
-    board.join(Run("ServerTasks-2"), {"Machines-1"}, ttl=timedelta(hours=1))
+    board.join(RunRequest("ServerTasks-2"), {"Machines-1"}, ttl=timedelta(hours=1))
     clock.advance(timedelta(minutes=1))
-    board.join(Run("ServerTasks-1"), {"Machines-2"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-2"})
     clock.advance(timedelta(minutes=1))
     board.unreserve("Machines-1", by="ann")
 
@@ -297,7 +297,9 @@ class Deployments:
 
     def join(self, project="Projects-1", machines=("Machines-7",)):
         info = {"project": {"id": project}, "environment": {"id": "Environments-1"}}
-        return self.board.join(Run(f"ServerTasks-{next(self.numbers)}", info), set(machines), ttl=timedelta(days=9))
+        return self.board.join(
+            RunRequest(f"ServerTasks-{next(self.numbers)}", info), set(machines), ttl=timedelta(days=9)
+        )
 
     def hold(self, minutes, **how):
         place = self.join(**how)

@@ -7,7 +7,7 @@ import pytest
 from app.coordination.board import Policy
 from app.domain.events import Effect
 from app.domain.records import Filter
-from app.domain.run import Run, TaskEnd
+from app.domain.run import RunRequest, TaskEnd
 from tests.integration.octopus_tells import WEB, Octopus
 
 SETTLED = timedelta(seconds=45)
@@ -22,7 +22,7 @@ def octopus(board, clock):
 def restored(board, clock):
     """ServerTasks-2 and 3 wait for Machines-7 behind ServerTasks-1, as far as the backup knows; the board is closed."""
     for number in (1, 2, 3):
-        board.join(Run(f"ServerTasks-{number}"), {"Machines-7"})
+        board.join(RunRequest(f"ServerTasks-{number}"), {"Machines-7"})
     clock.advance(timedelta(seconds=1))
     board.close(by="ann", reason="restored a backup")
     clock.advance(timedelta(seconds=1))
@@ -90,7 +90,7 @@ def test_run_that_was_taken_for_dead_and_works_is_there(restored, clock):
 
     restored.release("ServerTasks-1")
     restored.open("rebuilt")
-    assert restored.join(Run("ServerTasks-4"), {"Machines-7"}).is_waiting
+    assert restored.join(RunRequest("ServerTasks-4"), {"Machines-7"}).is_waiting
     clock.advance(timedelta(days=100))
     restored.sweep()
     assert state(restored, 2) == "observed", "it is no longer one that is forgotten"
@@ -114,7 +114,7 @@ def test_run_that_ended_unresolved_is_to_be_resolved(make_board, clock):
 @pytest.mark.parametrize("end", ["its step", "its event", "force", "reconciled"])
 def test_end_that_somebody_told_of_stands(board, clock, octopus, end):
     """Octopus lists a task a moment before it ends, and a release step is not the end of its task."""
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     board.close(by="ann")
     match end:
         case "its step":
@@ -132,8 +132,8 @@ def test_end_that_somebody_told_of_stands(board, clock, octopus, end):
 
 
 def test_parked_wait_that_was_over_and_is_still_paused_is_aborted_all_the_same(board, clock):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
-    board.join(Run("ServerTasks-2", parked=True, timeout=timedelta(seconds=60)), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-2", parked=True, timeout=timedelta(seconds=60)), {"Machines-7"})
     clock.advance(timedelta(seconds=61))
     board.close(by="ann")
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.web import create_app
 from tests.conftest import TOKENS, WEBHOOK_SECRET, services_on
 
@@ -28,9 +28,9 @@ def report(services):
 def test_machines_where_most_was_waited_are_drawn_and_how_many_are_not_is_said(board, clock, report, monkeypatch):
     monkeypatch.setattr("app.web.api.report.MOST_CHARTS", 2)
     for number in range(1, 6):
-        board.join(Run(f"ServerTasks-{number}"), {f"Machines-{number}"}, ttl=TTL)
+        board.join(RunRequest(f"ServerTasks-{number}"), {f"Machines-{number}"}, ttl=TTL)
     for number in (2, 4):
-        board.join(Run(f"ServerTasks-{number + 10}"), {f"Machines-{number}"}, ttl=TTL)
+        board.join(RunRequest(f"ServerTasks-{number + 10}"), {f"Machines-{number}"}, ttl=TTL)
     clock.advance(timedelta(hours=1))
     board.release("ServerTasks-2")
     board.release("ServerTasks-4")
@@ -47,7 +47,7 @@ def test_ledger_of_a_report_is_the_same_when_its_range_is_in_the_archive(board, 
     board.script.offset_ms = -200 * 86_400_000
     begin_ms = board.now_ms() - 1
     for number in (1, 2):
-        board.join(Run(f"ServerTasks-{number}"), {"Machines-7"}, ttl=TTL)
+        board.join(RunRequest(f"ServerTasks-{number}"), {"Machines-7"}, ttl=TTL)
     board.script.offset_ms += 5 * 3_600_000
     board.release("ServerTasks-1")
     board.release("ServerTasks-2")

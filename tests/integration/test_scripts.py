@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.run import Run, State
+from app.domain.run import RunRequest, State
 from app.store.connection import connect
 from app.store.errors import StoreError, StoreUnreachable
 from app.store.keys import NAMES
@@ -277,7 +277,7 @@ def test_server_that_is_not_there_is_unreachable(tmp_path):
     board = OpenBoard(connect(f"unix://{tmp_path}/none.sock"))
 
     with pytest.raises(StoreUnreachable, match="does not answer"):
-        board.join(Run("ServerTasks-1"), {"Machines-7"})
+        board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
 
 def test_everything_a_board_writes_has_the_hash_tag_of_its_namespace(board, a_run, namespace):

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from app.domain.records import Filter
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.history.timeline import MOST_SCANNED
 from app.store.connection import connect
 
@@ -17,10 +17,10 @@ MANY = MOST_SCANNED + 3_000
 def history(board, clock):
     """Two runs of two projects on two machines, ten minutes apart; when the second came."""
     web = {"project": {"id": "Projects-1"}, "environment": {"id": "Environments-1"}}
-    board.join(Run("ServerTasks-1", web), {"Machines-7", "Machines-8"})
+    board.join(RunRequest("ServerTasks-1", web), {"Machines-7", "Machines-8"})
     clock.advance(timedelta(minutes=10))
     second_ms = clock.now_ms
-    board.join(Run("ServerTasks-2", {"project": {"id": "Projects-2"}}), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-2", {"project": {"id": "Projects-2"}}), {"Machines-7"})
     board.reserve("Machines-9", note="disk", by="ann")
     board.release("ServerTasks-1", by="ann", reason="stuck")
     return second_ms

@@ -3,7 +3,7 @@ import pytest
 from app.domain.eta import Eta
 from app.domain.explain import MOST_LINKS, explain
 from app.domain.run import Document, RunInfo, RunState, State
-from app.domain.status import Holder, MachinePlace, Place
+from app.domain.status import Holder, MachinePlace, RunStatus
 
 INFO = RunInfo(project=Document(name="Api"), url="https://octopus.example.com/1")
 
@@ -18,7 +18,7 @@ def a_machine(number, place, *holders, ahead=()):
 
 def a_waiter(task, *machines, order=1):
     run = RunState(task, State.WAITING, order=f"{order:026}", requested_at_ms=1_000, info=INFO)
-    return Place(run, 61_000, machines)
+    return RunStatus(run, 61_000, machines)
 
 
 def why(place, *others):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from app.domain.eta import Eta
 from app.domain.news import news_of
 from app.domain.run import Document, RunInfo, RunState, State
-from app.domain.status import Holder, MachinePlace, Place
+from app.domain.status import Holder, MachinePlace, RunStatus
 
 NOW = 1_800_000_000_000
 API = RunInfo(project=Document(name="Api"))
@@ -21,10 +21,10 @@ HOLDER = Holder("lease", "ServerTasks-4700", NOW - 60_000, API)
 MACHINE = MachinePlace("Machines-7", "web-01", 2, (HOLDER,), ("ServerTasks-4705",))
 OTHER = MachinePlace("Machines-8", "web-02", 1, (), ())
 RUN = RunState("ServerTasks-4711", State.WAITING, requested_at_ms=NOW - 90_000)
-PLACE = Place(RUN, NOW, (MACHINE, OTHER))
+PLACE = RunStatus(RUN, NOW, (MACHINE, OTHER))
 
 
-def with_machine(**fields: Any) -> Place:
+def with_machine(**fields: Any) -> RunStatus:
     return replace(PLACE, machines=(replace(MACHINE, **fields), OTHER))
 
 
@@ -52,7 +52,7 @@ def test_time_that_passes_and_what_is_expected_are_no_news(passed: timedelta, p5
     ],
     ids=["place", "task", "paused", "kind", "reserved", "free", "machine", "fewer", "again", "granted", "expired"],
 )  # fmt: skip
-def test_state_place_and_holder_are_news(other: Place) -> None:
+def test_state_place_and_holder_are_news(other: RunStatus) -> None:
     assert news_of(other) != news_of(PLACE)
 
 

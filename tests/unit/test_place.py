@@ -1,7 +1,7 @@
 import pytest
 
 from app.domain.run import Document, RunInfo, RunState, State
-from app.domain.status import WAIT_STATES, Holder, MachinePlace, Place
+from app.domain.status import WAIT_STATES, Holder, MachinePlace, RunStatus
 from app.queries.views import WaitAnswer
 from app.web.api.schemas.waits import WaitModel
 
@@ -22,7 +22,7 @@ def a_machine(**fields):
 
 
 def a_place(*machines, state=State.WAITING, **run):
-    return Place(RunState("ServerTasks-4711", state, **{"requested_at_ms": NOW - MINUTE, **run}), NOW, machines)
+    return RunStatus(RunState("ServerTasks-4711", state, **{"requested_at_ms": NOW - MINUTE, **run}), NOW, machines)
 
 
 def shown(place):

@@ -11,7 +11,7 @@ import structlog
 
 from app.domain.ids import distinct_ids
 from app.domain.plan import MachineUse, Selection, Target, machines_of
-from app.domain.status import Place
+from app.domain.status import RunStatus
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusError
 from app.octopus.first_step import first_action
@@ -34,7 +34,7 @@ class Unclear(Exception):
 
 @dataclass(frozen=True)
 class Facts:
-    """The facts of a run. *info* is shown to people, as `Run.info`. *is_full*: the machines are its whole plan.
+    """The facts of a run. *info* is shown to people, as `RunRequest.info`. *is_full*: the machines are its whole plan.
 
     *expects_step*: its process begins with octowait's step; False where that is not known.
     """
@@ -49,7 +49,7 @@ class Facts:
 class ObservedRun:
     """A run whose machines are to be found out; *task* is None where its key may not see that."""
 
-    place: Place
+    place: RunStatus
     task: Task | None
 
     @property
@@ -80,7 +80,7 @@ class FactFinder:
         self._expects_steps = expects_steps
         self._unread: dict[tuple[str | None, str], Deployment | RunbookRun] = {}
 
-    def find(self, place: Place, task: Task | None) -> Facts:
+    def find(self, place: RunStatus, task: Task | None) -> Facts:
         """What Octopus knows of a run that the gate does not; the names of it are looked up later.
 
         Raises:
@@ -134,7 +134,7 @@ class FactFinder:
         return self._lookup.target_tags(distinct_ids([*planned, *selection.specific]), space)
 
     def _info(self, known: ObservedRun, what: Deployment | RunbookRun, use: MachineUse) -> dict[str, Any]:
-        """What people are shown, as `Run.info`."""
+        """What people are shown, as `RunRequest.info`."""
         before = known.place.run.info.as_json()
         info: dict[str, Any] = {"space_id": known.space} if known.space else {}
         info["runbook_run_id" if isinstance(what, RunbookRun) else "deployment_id"] = what.id
@@ -178,6 +178,6 @@ class FactFinder:
             self._memory.first_actions.put(document_key("processes", space, process_id), first)
 
 
-def space_of_place(place: Place) -> str | None:
+def space_of_place(place: RunStatus) -> str | None:
     """The space of the run, if it is known."""
     return place.run.info.space

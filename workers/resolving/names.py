@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from app.domain.status import Place
+from app.domain.status import RunStatus
 from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import OctopusError
 from workers.context import Context
@@ -53,7 +53,7 @@ def with_names(memory: Memory, space: str | None, info: Mapping[str, Any]) -> di
     return {**info, **dict(_known(memory, space, info))}
 
 
-def _look_up(memory: Memory, octopus: OctopusClient, places: list[Place]) -> bool:
+def _look_up(memory: Memory, octopus: OctopusClient, places: list[RunStatus]) -> bool:
     """Whether Octopus has said all that it will; False to ask again in the next pass."""
     wanted: dict[tuple[str, str | None], dict[str, str]] = {}
     for place in places:
@@ -113,7 +113,7 @@ class _Asking:
         return True
 
 
-def _nameless(place: Place) -> Iterator[tuple[str, str]]:
+def _nameless(place: RunStatus) -> Iterator[tuple[str, str]]:
     info = place.run.info.as_json()
     for what, (kind, label) in DOCUMENTS.items():
         thing = info.get(what) or {}
@@ -124,7 +124,7 @@ def _nameless(place: Place) -> Iterator[tuple[str, str]]:
             yield "machines", machine.id
 
 
-def _names_for(memory: Memory, place: Place) -> tuple[dict[str, Any], list[dict[str, str]]]:
+def _names_for(memory: Memory, place: RunStatus) -> tuple[dict[str, Any], list[dict[str, str]]]:
     space = place.run.info.space
     machines = []
     for machine in place.machines:

@@ -8,8 +8,8 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from app.domain.errors import UnknownRun
-from app.domain.run import Run
-from app.domain.status import WAIT_STATES, Place
+from app.domain.run import RunRequest
+from app.domain.status import WAIT_STATES, RunStatus
 from app.domain.wording import STATES
 from app.queries.views import message_of, wait_answer, waiting_places
 from app.settings import Token
@@ -42,7 +42,7 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
     info = body.model_dump(
         exclude={"machines", "priority", "timeout_seconds", "parked"}, exclude_none=True, exclude_defaults=True
     )
-    run = Run(
+    run = RunRequest(
         task_id=task_id,
         info=info,
         priority=body.priority,
@@ -116,7 +116,7 @@ def _wants_text() -> bool:
     return accepted["text/plain"] > accepted["application/json"]
 
 
-def _answer(place: Place, status: int) -> Any:
+def _answer(place: RunStatus, status: int) -> Any:
     _name_in_log(place)
     if not _wants_text():
         return wait_answer(current_services(), place), status
@@ -128,7 +128,7 @@ def _answer(place: Place, status: int) -> Any:
     )
 
 
-def _name_in_log(place: Place) -> None:
+def _name_in_log(place: RunStatus) -> None:
     name_in_log(task=place.task_id, machines=[machine.id for machine in place.machines])
 
 

@@ -11,7 +11,7 @@ from flask import render_template, request
 
 from app.coordination.snapshot import Machine, Snapshot
 from app.domain.news import in_the_way
-from app.domain.status import Described, Place
+from app.domain.status import Described, RunStatus
 from app.queries.etas import eta_of
 from app.queries.views import waiting_places
 from app.services import Services
@@ -134,7 +134,7 @@ def _waiting(services: Services, snapshot: Snapshot, card_filter: DashboardFilte
     return rows
 
 
-def _blocker(place: Place) -> dict[str, Any]:
+def _blocker(place: RunStatus) -> dict[str, Any]:
     """Where the wait of a run is longest, and who is in its way there."""
     worst, held = in_the_way(place)
     return {

@@ -8,7 +8,7 @@ from flask import render_template, request
 
 from app.domain.intervals import Interval, Span
 from app.domain.replay import Wait
-from app.domain.status import Place
+from app.domain.status import RunStatus
 from app.domain.wording import Names
 from app.queries.explain import Explained, explanation_of
 from app.queries.views import NOBODY_RESUMES, RunFacts, facts_of, needs_a_person
@@ -69,13 +69,13 @@ def show_run(task_id: str, draft: Draft | None = None) -> Any:
     return (page, draft.status) if draft else page
 
 
-def _why(services: Services, place: Place) -> Explained | None:
+def _why(services: Services, place: RunStatus) -> Explained | None:
     """Why it waits; None if it does not, perhaps since a moment ago."""
     why = explanation_of(services, place.task_id) if place.is_waiting else None
     return why if why and why.what_if else None
 
 
-def _family(place: Place) -> dict[str, str]:
+def _family(place: RunStatus) -> dict[str, str]:
     """The others with whom it shares its machines, and what they are."""
     family = place.run.family
     holders = [held for machine in place.machines for held in machine.holders if family and held.family == family]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.domain.terms import TERMS_LINE
 from app.followers.notices import notice_of
 from app.octopus.errors import OctopusUnreachable
@@ -28,9 +28,9 @@ def claim(board, octopus):
         octopus.project("Web", steps=steps)
         if is_runbook:
             octopus.runbook("Web", "Restart", steps=steps)
-        board.join(Run("ServerTasks-900"), {machine(octopus)})
+        board.join(RunRequest("ServerTasks-900"), {machine(octopus)})
         deployment = octopus.run_runbook("Web", "Restart") if is_runbook else octopus.deploy("Web")
-        run = Run(deployment.task_id, parked=True, info={"space_id": octopus.space_id, **(info or {})})
+        run = RunRequest(deployment.task_id, parked=True, info={"space_id": octopus.space_id, **(info or {})})
         assert board.join(run, {machine(octopus)}).is_waiting
         octopus.wait_for(deployment, is_paused=True)
         board.release("ServerTasks-900")
@@ -188,7 +188,7 @@ def test_refusal_is_told_also_of_a_run_that_nobody_is_about_to_answer(board, oct
     """Its claim's first request came late and heard of the grant, so that nothing is to be answered."""
     info = {"project": {"id": "Projects-99"}}
     parked = claim([manual("Wait", instructions=MARKED), WORK], info=info)
-    run = Run(parked.task_id, parked=True, info={"space_id": octopus.space_id, **info})
+    run = RunRequest(parked.task_id, parked=True, info={"space_id": octopus.space_id, **info})
     assert board.join(run, {machine(octopus)}).is_granted
 
     do(resume)
@@ -214,9 +214,9 @@ def test_granted_run_that_stays_paused_is_answered_by_hand(board, octopus, do, c
 
 def test_waiting_run_without_the_line_that_a_person_lets_go_on_is_seen(board, octopus, do):
     octopus.project("Web", steps=[manual("octowait", instructions=UNMARKED), replace(WORK, seconds=10_000.0)])
-    board.join(Run("ServerTasks-900"), {machine(octopus)})
+    board.join(RunRequest("ServerTasks-900"), {machine(octopus)})
     parked = octopus.deploy("Web")
-    board.join(Run(parked.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
+    board.join(RunRequest(parked.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
     octopus.wait_for(parked, is_paused=True)
     octopus.submit(octopus.pending(parked)[0]["Id"])
     octopus.wait_for(parked, "Executing")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.domain.events import parse_event
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.octopus.errors import OctopusBusy, OctopusDenied, OctopusMissing
 from tests.conftest import an_event
 from tests.e2e.repairs.helpers import asked_for, deploys, do_in, records, state
@@ -35,7 +35,7 @@ def test_events_that_no_webhook_brought_are_applied_once(board, octopus, context
 
 def test_lost_end_is_repaired(board, octopus, do):
     one = deploys(octopus, "Web", steps=[work("deploy", machines=["web-01"], seconds=0.1)])
-    board.join(Run(one.task_id), {"Machines-1"})
+    board.join(RunRequest(one.task_id), {"Machines-1"})
     octopus.wait_for(one)
 
     do(catch_up)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from app.domain.run import Run, TaskEnd
+from app.domain.run import RunRequest, TaskEnd
 from tests.e2e.repairs.helpers import (
     FOR_EVER,
     MARKED,
@@ -77,9 +77,9 @@ def test_board_stays_closed_until_every_step_had_time_to_show_life(empty, octopu
 def test_waiter_of_a_restored_backup_that_works_is_not_trampled(board, octopus, make_context):
     """The backup was made while it waited; it was granted since, and works."""
     context, at_work = make_context(board), works(octopus, "Web")
-    board.join(Run("ServerTasks-900"), {machine(octopus)})
-    board.join(Run(at_work.task_id), {machine(octopus)})
-    board.join(Run("ServerTasks-901", parked=True), {machine(octopus)})
+    board.join(RunRequest("ServerTasks-900"), {machine(octopus)})
+    board.join(RunRequest(at_work.task_id), {machine(octopus)})
+    board.join(RunRequest("ServerTasks-901", parked=True), {machine(octopus)})
     board.script.offset_ms += 1000
     board.close(by="ann", reason="restored a backup")
     board.release("ServerTasks-900", cause="reconciled", ended=TaskEnd("succeeded"))
@@ -93,11 +93,11 @@ def test_waiter_of_a_restored_backup_that_works_is_not_trampled(board, octopus, 
 def test_parked_waiter_of_a_restored_backup_that_was_resumed_is_not_trampled(board, octopus, make_context, do):
     """octowait answered its intervention, and Redis does not know any more."""
     context = make_context(board)
-    board.join(Run("ServerTasks-900"), {machine(octopus)})
+    board.join(RunRequest("ServerTasks-900"), {machine(octopus)})
     asks = manual("octowait", instructions=MARKED)
     parked = deploys(octopus, "Web", steps=[asks, work("deploy", machines=["web-01"], seconds=FOR_EVER)])
     octopus.wait_for(parked, is_paused=True)
-    board.join(Run(parked.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
+    board.join(RunRequest(parked.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
     [found] = context.octopus.interruptions(parked.task_id, pending_only=True, space=octopus.space_id)
     context.octopus.take_responsibility(found)
     context.octopus.submit(found, "Proceed", notes="octowait")
@@ -112,8 +112,8 @@ def test_parked_waiter_of_a_restored_backup_that_was_resumed_is_not_trampled(boa
 
 def test_run_that_was_taken_for_dead_and_works_is_found(board, octopus, make_context):
     context, at_work = make_context(board), works(octopus, "Web")
-    board.join(Run("ServerTasks-900"), {machine(octopus)})
-    board.join(Run(at_work.task_id), {machine(octopus)})
+    board.join(RunRequest("ServerTasks-900"), {machine(octopus)})
+    board.join(RunRequest(at_work.task_id), {machine(octopus)})
     board.script.offset_ms += 600_000
     board.sweep()
     assert state(board, at_work) == "expired"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.domain.events import Effect
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from tests.conftest import services_on
 from tests.e2e.repairs.helpers import FOR_EVER, MARKED, deploys, do_in, machine, parks, rebuilds, records, state, works
 from tests.integration.octopus_tells import Octopus as Events
@@ -83,7 +83,7 @@ def test_task_that_waits_for_an_approval_before_its_start_holds_nothing(empty, o
 
     assert rebuilds(context)
 
-    assert empty.join(Run("ServerTasks-900"), {machine(octopus)}).is_granted
+    assert empty.join(RunRequest("ServerTasks-900"), {machine(octopus)}).is_granted
 
 
 def test_key_that_may_not_see_interruptions_takes_paused_runs_for_those_at_work(empty, octopus, make_context):
@@ -103,11 +103,11 @@ def park(board, octopus):
     """A deployment that is paused for octowait, and waits for web-01 behind ServerTasks-900."""
 
     def do(**options: Any) -> Any:
-        board.join(Run("ServerTasks-900"), {machine(octopus)})
+        board.join(RunRequest("ServerTasks-900"), {machine(octopus)})
         asks = manual("octowait", instructions=MARKED, **options)
         parked = deploys(octopus, "Web", steps=[asks, work("d", machines=["web-01"], seconds=FOR_EVER)])
         octopus.wait_for(parked, is_paused=True)
-        board.join(Run(parked.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
+        board.join(RunRequest(parked.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
         board.script.offset_ms += 31_000
         return parked
 
@@ -137,7 +137,7 @@ def test_granted_run_whose_task_forgot_its_interruption_is_answered(board, octop
     parked = park()
     board.release("ServerTasks-900")
     # A late first request hears of the grant, and nobody tells the run.
-    board.join(Run(parked.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
+    board.join(RunRequest(parked.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
 
     do_in(forgetful(context), reconcile)
     do_in(forgetful(context), resume)
@@ -163,8 +163,8 @@ def approves(board, octopus):
     """A deployment that has web-01 and is paused for a person; ServerTasks-900 waits behind it."""
     approval = deploys(octopus, "Web", steps=APPROVES)
     octopus.wait_for(approval, is_paused=True)
-    board.join(Run(approval.task_id, info={"space_id": octopus.space_id}), {machine(octopus)})
-    assert board.join(Run("ServerTasks-900"), {machine(octopus)}).is_waiting
+    board.join(RunRequest(approval.task_id, info={"space_id": octopus.space_id}), {machine(octopus)})
+    assert board.join(RunRequest("ServerTasks-900"), {machine(octopus)}).is_waiting
     return approval
 
 
@@ -201,11 +201,11 @@ def test_pause_that_is_over_takes_nothing_away(board, clock, octopus, yielding, 
 def test_pause_that_a_parked_run_is_let_go_on_by_takes_nothing_away(board, octopus, yielding, park):
     parked = park()
     board.release("ServerTasks-900")
-    board.join(Run("ServerTasks-901"), {machine(octopus)})
+    board.join(RunRequest("ServerTasks-901"), {machine(octopus)})
 
     do_in(yielding, watch)
     assert state(board, parked) == "granted"
-    board.join(Run(parked.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
+    board.join(RunRequest(parked.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
     do_in(yielding, watch)
 
     assert state(board, parked) == "granted", "nor when nobody is about to answer it"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.coordination.board import Policy
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.octopus.errors import OctopusBusy, OctopusUnreachable
 from tests.conftest import Clock
 from tests.e2e.repairs.helpers import calls, deploys, do_in, records, state
@@ -18,8 +18,8 @@ from workers import reconcile, watch
 
 def test_holder_whose_task_has_ended_is_released(board, octopus, do):
     one = deploys(octopus, "Web")
-    board.join(Run(one.task_id, info={"space_id": octopus.space_id}), {"Machines-1"})
-    board.join(Run("ServerTasks-900"), {"Machines-1"})
+    board.join(RunRequest(one.task_id, info={"space_id": octopus.space_id}), {"Machines-1"})
+    board.join(RunRequest("ServerTasks-900"), {"Machines-1"})
     octopus.cancel(one)
     octopus.wait_for(one, "Canceled")
 
@@ -33,8 +33,8 @@ def test_holder_whose_task_has_ended_is_released(board, octopus, do):
 
 def test_holder_whose_task_runs_keeps_its_machines(board, octopus, do):
     one = deploys(octopus, "Web")
-    board.join(Run(one.task_id), {"Machines-1"})
-    board.join(Run("ServerTasks-900"), {"Machines-1"})
+    board.join(RunRequest(one.task_id), {"Machines-1"})
+    board.join(RunRequest("ServerTasks-900"), {"Machines-1"})
 
     do(watch)
     do(reconcile)
@@ -44,7 +44,7 @@ def test_holder_whose_task_runs_keeps_its_machines(board, octopus, do):
 
 def test_watch_asks_nothing_while_nobody_waits(board, octopus, do):
     one = deploys(octopus, "Web")
-    board.join(Run(one.task_id), {"Machines-1"})
+    board.join(RunRequest(one.task_id), {"Machines-1"})
     before = calls(octopus)
 
     do(watch)
@@ -55,9 +55,9 @@ def test_watch_asks_nothing_while_nobody_waits(board, octopus, do):
 def test_watch_is_one_request_whatever_the_number_of_waiters(board, octopus, do):
     holders = [deploys(octopus, f"P{number}") for number in range(3)]
     for number, holder in enumerate(holders):
-        board.join(Run(holder.task_id, info={"space_id": octopus.space_id}), {f"Machines-{number}"})
+        board.join(RunRequest(holder.task_id, info={"space_id": octopus.space_id}), {f"Machines-{number}"})
     for number in range(60):
-        board.join(Run(f"ServerTasks-{900 + number}"), {f"Machines-{number % 3}"})
+        board.join(RunRequest(f"ServerTasks-{900 + number}"), {f"Machines-{number % 3}"})
     before = calls(octopus)
 
     do(watch)
@@ -67,9 +67,11 @@ def test_watch_is_one_request_whatever_the_number_of_waiters(board, octopus, do)
 
 def test_reconcile_is_one_request_while_somebody_waits(board, octopus, do):
     holder = deploys(octopus, "Web")
-    board.join(Run(holder.task_id, info={"space_id": octopus.space_id}), {"Machines-1"})
+    board.join(RunRequest(holder.task_id, info={"space_id": octopus.space_id}), {"Machines-1"})
     for number in range(120):
-        board.join(Run(f"ServerTasks-{900 + number}", parked=True, info={"space_id": octopus.space_id}), {"Machines-1"})
+        board.join(
+            RunRequest(f"ServerTasks-{900 + number}", parked=True, info={"space_id": octopus.space_id}), {"Machines-1"}
+        )
     before = calls(octopus)
 
     do(reconcile)
@@ -80,8 +82,8 @@ def test_reconcile_is_one_request_while_somebody_waits(board, octopus, do):
 
 def test_waiter_whose_task_was_cancelled_leaves_the_line(board, octopus, do):
     waiter = deploys(octopus, "Web")
-    board.join(Run("ServerTasks-900"), {"Machines-1"})
-    board.join(Run(waiter.task_id, parked=True), {"Machines-1"})
+    board.join(RunRequest("ServerTasks-900"), {"Machines-1"})
+    board.join(RunRequest(waiter.task_id, parked=True), {"Machines-1"})
     octopus.cancel(waiter)
     octopus.wait_for(waiter, "Canceled")
 
@@ -91,8 +93,8 @@ def test_waiter_whose_task_was_cancelled_leaves_the_line(board, octopus, do):
 
 
 def test_holder_that_octopus_does_not_know_keeps_its_machines(board, octopus, do):
-    board.join(Run("ServerTasks-901"), {"Machines-1"})
-    board.join(Run("ServerTasks-902"), {"Machines-1"})
+    board.join(RunRequest("ServerTasks-901"), {"Machines-1"})
+    board.join(RunRequest("ServerTasks-902"), {"Machines-1"})
 
     do(watch)
 
@@ -102,8 +104,8 @@ def test_holder_that_octopus_does_not_know_keeps_its_machines(board, octopus, do
 def test_holders_that_octopus_hides_are_not_asked_about_all_the_time(board, octopus, do):
     """Twelve watches a minute, and each asked for five of them once more (P7)."""
     for number in range(8):
-        board.join(Run(f"ServerTasks-{901 + number}"), {f"Machines-{number}"})
-        board.join(Run(f"ServerTasks-{951 + number}", parked=True), {f"Machines-{number}"})
+        board.join(RunRequest(f"ServerTasks-{901 + number}"), {f"Machines-{number}"})
+        board.join(RunRequest(f"ServerTasks-{951 + number}", parked=True), {f"Machines-{number}"})
     before = calls(octopus)
 
     for _ in range(6):
@@ -117,9 +119,9 @@ def test_holders_of_several_spaces_are_asked_about_at_once(board, octopus, do):
     octopus.space("Other")
     other = octopus.api("spaces?partialName=Other")["Items"][0]["Id"]
     one = deploys(octopus, "Web")
-    board.join(Run(one.task_id, info={"space_id": octopus.space_id}), {"Machines-1"})
-    board.join(Run("ServerTasks-900", info={"space_id": other}), {"Machines-2"})
-    board.join(Run("ServerTasks-901"), {"Machines-1", "Machines-2"})
+    board.join(RunRequest(one.task_id, info={"space_id": octopus.space_id}), {"Machines-1"})
+    board.join(RunRequest("ServerTasks-900", info={"space_id": other}), {"Machines-2"})
+    board.join(RunRequest("ServerTasks-901"), {"Machines-1", "Machines-2"})
     octopus.cancel(one)
     octopus.wait_for(one, "Canceled")
 
@@ -131,8 +133,8 @@ def test_holders_of_several_spaces_are_asked_about_at_once(board, octopus, do):
 @pytest.mark.parametrize("fault", [{"error": 1.0}, {"is_down": True}, {"too_many": 1.0}], ids=["500", "down", "429"])
 def test_nothing_is_ended_while_octopus_does_not_answer(board, octopus, do, fault):
     one = deploys(octopus, "Web")
-    board.join(Run(one.task_id), {"Machines-1"})
-    board.join(Run("ServerTasks-900"), {"Machines-1"})
+    board.join(RunRequest(one.task_id), {"Machines-1"})
+    board.join(RunRequest("ServerTasks-900"), {"Machines-1"})
     octopus.faults(**fault)
 
     with pytest.raises((OctopusBusy, OctopusUnreachable)):
@@ -145,12 +147,12 @@ def test_run_that_is_run_again_while_octopus_answers_is_not_ended(board, octopus
     """The look is at the first run, and the answer about it; the second asks for its machines in between."""
     one = deploys(octopus, "Web", steps=[work("deploy", machines=["web-01"], seconds=0.1)])
     octopus.wait_for(one)
-    board.join(Run(one.task_id), {"Machines-1"})
+    board.join(RunRequest(one.task_id), {"Machines-1"})
 
     class Again:
         def tasks(self, *args: Any, **options: Any) -> Any:
             found = context.octopus.tasks(*args, **options)
-            board.join(Run(one.task_id), {"Machines-1"})
+            board.join(RunRequest(one.task_id), {"Machines-1"})
             return found
 
     reconcile.reconcile(context, Again(), [one.task_id])
@@ -162,8 +164,8 @@ def test_task_that_octopus_abandons_keeps_its_machines_for_the_grace_time(make_b
     board = make_board(Policy(abandoned_grace=timedelta(minutes=5)))
     context, clock = make_context(board), Clock(board)
     one = deploys(octopus, "Web")
-    board.join(Run(one.task_id), {"Machines-1"})
-    board.join(Run("ServerTasks-900", parked=True), {"Machines-1"})
+    board.join(RunRequest(one.task_id), {"Machines-1"})
+    board.join(RunRequest("ServerTasks-900", parked=True), {"Machines-1"})
     board.note_cancelling(board.place(one.task_id))
     clock.advance(timedelta(minutes=11))
     octopus.abandon(one)

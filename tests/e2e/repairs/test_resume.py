@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.followers.notices import notice_of
 from tests.conftest import eventually
 from tests.e2e.repairs.helpers import FOR_EVER, MARKED, calls, deploys, do_in, machine, records, state
@@ -19,7 +19,7 @@ from workers import reconcile, resume
 
 def test_intervention_that_is_not_its_own_is_not_answered(board, octopus, context, holder, claimed_by_others):
     one, client = claimed_by_others(context)
-    board.join(Run(one.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
+    board.join(RunRequest(one.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
     board.release(holder)
     # Raised after it had asked.
     place = board.place(one.task_id)
@@ -40,7 +40,7 @@ def park(board, octopus):
             manual("octowait", instructions=instructions), work("deploy", machines=["web-01"], seconds=0.1),
         ])  # fmt: skip
         deployment = octopus.deploy(project)
-        run = Run(deployment.task_id, parked=True, info={"space_id": octopus.space_id}, **options)
+        run = RunRequest(deployment.task_id, parked=True, info={"space_id": octopus.space_id}, **options)
         assert board.join(run, {machine(octopus)}).is_waiting
         octopus.wait_for(deployment, is_paused=True)
         return deployment
@@ -50,7 +50,7 @@ def park(board, octopus):
 
 @pytest.fixture
 def holder(board, octopus):
-    board.join(Run("ServerTasks-900"), {machine(octopus)})
+    board.join(RunRequest("ServerTasks-900"), {machine(octopus)})
     return "ServerTasks-900"
 
 
@@ -83,7 +83,7 @@ def test_parked_run_that_timed_out_is_aborted_with_the_reason(board, clock, octo
 def test_answer_is_tried_until_the_intervention_is_raised(board, clock, octopus, do, holder):
     octopus.project("Web", steps=[work("slow claim", on_server=True, seconds=FOR_EVER)])
     deployment = octopus.deploy("Web")
-    board.join(Run(deployment.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
+    board.join(RunRequest(deployment.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
     board.release(holder)
 
     for _ in range(6):
@@ -100,7 +100,7 @@ def test_intervention_that_never_comes_is_not_asked_for_all_the_time(board, cloc
     """Each such run would take four requests a minute from those that watch the holders."""
     octopus.project("Web", steps=[work("no intervention", on_server=True, seconds=FOR_EVER)])
     deployment = octopus.deploy("Web")
-    board.join(Run(deployment.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
+    board.join(RunRequest(deployment.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
     board.release(holder)
     before = calls(octopus)
 
@@ -137,7 +137,7 @@ def test_run_that_it_stumbles_over_does_not_stop_the_others(board, octopus, cont
 def test_intervention_without_the_word_is_left_to_people(board, octopus, do, holder):
     octopus.project("Web", steps=[manual("Approve", instructions="of the week"), work("d", machines=["web-01"])])
     deployment = octopus.deploy("Web")
-    board.join(Run(deployment.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
+    board.join(RunRequest(deployment.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
     octopus.wait_for(deployment, is_paused=True)
     board.release(holder)
 
@@ -168,7 +168,7 @@ def test_person_who_lets_it_go_on_before_its_turn_is_seen_without_an_event(board
         manual("octowait", instructions=MARKED), work("deploy", machines=["web-01"], seconds=FOR_EVER),
     ])  # fmt: skip
     parked = octopus.deploy("Web")
-    board.join(Run(parked.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
+    board.join(RunRequest(parked.task_id, parked=True, info={"space_id": octopus.space_id}), {machine(octopus)})
     octopus.wait_for(parked, is_paused=True)
     octopus.submit(octopus.pending(parked)[0]["Id"])
     octopus.wait_for(parked, "Executing")
@@ -208,7 +208,9 @@ def test_answer_is_not_looked_for_when_its_task_has_ended(board, clock, octopus,
     """Its wait timed out, and the deployment was cancelled before the intervention was raised."""
     octopus.project("Web", steps=[work("slow claim", on_server=True, seconds=FOR_EVER)])
     deployment = octopus.deploy("Web")
-    run = Run(deployment.task_id, parked=True, info={"space_id": octopus.space_id}, timeout=timedelta(seconds=60))
+    run = RunRequest(
+        deployment.task_id, parked=True, info={"space_id": octopus.space_id}, timeout=timedelta(seconds=60)
+    )
     board.join(run, {machine(octopus)})
     octopus.cancel(deployment)
     octopus.wait_for(deployment)
@@ -223,7 +225,7 @@ def test_answer_is_not_looked_for_when_its_task_has_ended(board, clock, octopus,
 
 def test_one_run_that_fails_does_not_stop_the_others(board, octopus, do, holder, park):
     lost = deploys(octopus, "Lost", steps=[work("d", on_server=True, seconds=FOR_EVER)])
-    board.join(Run(lost.task_id, parked=True, info={"space_id": octopus.space_id}), {"Machines-77"})
+    board.join(RunRequest(lost.task_id, parked=True, info={"space_id": octopus.space_id}), {"Machines-77"})
     parked = park("Web")
     board.release(holder)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.coordination.board import Board
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.octopus.errors import OctopusError
 from tests.conftest import eventually
 from tests.e2e.repairs.helpers import FOR_EVER, MARKED, deploys, machine, rebuilds, state, works
@@ -33,7 +33,7 @@ PREPARES = work("prepare", on_server=True, seconds=FOR_EVER)
 def busy(board: Board, octopus: SimulatedOctopus) -> set[str]:
     """The names of the machines that nobody is granted now."""
     return {each["Name"] for number, each in enumerate(octopus.api("machines")["Items"])
-            if board.join(Run(f"ServerTasks-90{number}"), {each["Id"]}).is_waiting}  # fmt: skip
+            if board.join(RunRequest(f"ServerTasks-90{number}"), {each["Id"]}).is_waiting}  # fmt: skip
 
 
 @pytest.fixture
@@ -155,9 +155,9 @@ def test_one_run_in_a_hidden_space_is_that_runs_trouble(board, octopus, do):
     hidden = octopus.space("Hidden")
     octopus.hide(hidden)
     one = works(octopus, "Web")
-    board.join(Run("ServerTasks-903", info={"space_id": hidden}), {"Machines-9"})
-    board.join(Run(one.task_id, info={"space_id": octopus.space_id}), {machine(octopus)})
-    waiter = Run("ServerTasks-902", info={"space_id": octopus.space_id})
+    board.join(RunRequest("ServerTasks-903", info={"space_id": hidden}), {"Machines-9"})
+    board.join(RunRequest(one.task_id, info={"space_id": octopus.space_id}), {machine(octopus)})
+    waiter = RunRequest("ServerTasks-902", info={"space_id": octopus.space_id})
     board.join(waiter, {machine(octopus)})
     octopus.cancel(one)
     octopus.wait_for(one)

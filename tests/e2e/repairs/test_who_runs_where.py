@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.coordination.board import Policy
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.octopus.errors import OctopusBusy, OctopusUnreachable
 from tests.conftest import Clock
 from tests.e2e.repairs.helpers import FOR_EVER, MARKED, asked_for, deploys, do_in, machine, state
@@ -27,9 +27,9 @@ def test_observed_deployment_and_runbook_run_make_their_machines_busy(board, oct
     do(resolve)
 
     assert state(board, one) == "observed"
-    assert board.join(Run("ServerTasks-900"), {machine(octopus)}).is_waiting
+    assert board.join(RunRequest("ServerTasks-900"), {machine(octopus)}).is_waiting
     assert state(board, two) == "observed"
-    assert board.join(Run("ServerTasks-901"), {machine(octopus, "web-02")}).is_waiting
+    assert board.join(RunRequest("ServerTasks-901"), {machine(octopus, "web-02")}).is_waiting
 
 
 def test_nothing_is_resolved_while_the_board_is_closed(board, octopus, do):
@@ -52,7 +52,7 @@ def test_empty_redis_grants_nobody_until_octopus_has_said_who_runs(make_context,
     context, clock = make_context(board), Clock(board)
     runs = [deploys(octopus, f"P{n}", steps=[work("d", machines=[f"web-0{n}"], seconds=FOR_EVER)]) for n in (1, 2)]
     waiter = deploys(octopus, "Waiter", steps=[work("wait", on_server=True, seconds=FOR_EVER)])
-    board.join(Run(waiter.task_id, info={"space_id": octopus.space_id}), {machine(octopus)})
+    board.join(RunRequest(waiter.task_id, info={"space_id": octopus.space_id}), {machine(octopus)})
 
     do_in(context, rebuild)
     assert board.closed_since_ms(), "the waiters have had no time to come back"

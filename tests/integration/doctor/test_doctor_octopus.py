@@ -11,7 +11,7 @@ import pytest
 from app.coordination.unseen import UnseenRun
 from app.doctor import on_octopus, on_octowait, on_tasks
 from app.doctor.context import DoctorContext
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.domain.terms import TERMS_LINE
 from app.octopus.client import OctopusClient
 from tests.integration.doctor.helpers import (
@@ -139,9 +139,9 @@ def capped(case: DoctorContext, cap: int | None) -> DoctorContext:
 
 
 def wait_in_steps(board: Any, octopus: Octopus, count: int, **task: Any) -> None:
-    board.join(Run("ServerTasks-100"), {"Machines-7"}, ttl=timedelta(minutes=9))
+    board.join(RunRequest("ServerTasks-100"), {"Machines-7"}, ttl=timedelta(minutes=9))
     for number in range(count):
-        board.join(Run(f"ServerTasks-{number}"), {"Machines-7"}, ttl=timedelta(minutes=9))
+        board.join(RunRequest(f"ServerTasks-{number}"), {"Machines-7"}, ttl=timedelta(minutes=9))
         octopus.tasks.append({"Id": f"ServerTasks-{number}", "State": "Executing", **task})
 
 
@@ -177,7 +177,7 @@ def test_waiters_that_use_no_slot_do_not_count(case, board, octopus):
 
 
 def test_holder_that_octopus_does_not_know(case, board):
-    board.join(Run("ServerTasks-1"), {"Machines-7"}, ttl=timedelta(minutes=9))
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"}, ttl=timedelta(minutes=9))
 
     (finding,) = on_tasks.holders(case)
 
@@ -187,7 +187,7 @@ def test_holder_that_octopus_does_not_know(case, board):
 
 def test_holder_that_cannot_be_looked_after_is_named_once(case, board):
     """That Octopus knows no such task may be because it hides it: nobody is told to release it for that."""
-    board.join(Run("ServerTasks-3"), {"Machines-7"}, ttl=timedelta(minutes=9))
+    board.join(RunRequest("ServerTasks-3"), {"Machines-7"}, ttl=timedelta(minutes=9))
     case.gate.services.unseen.note(
         UnseenRun("ServerTasks-3", "Spaces-99", "Octopus answers 403 for Spaces-99", board.now_ms())
     )
@@ -213,7 +213,7 @@ def test_every_run_can_be_looked_after(case):
     ],
 )
 def test_holder_that_runs_or_has_ended(case, board, octopus, state, ended_seconds_ago, expected):
-    board.join(Run("ServerTasks-1"), {"Machines-7"}, ttl=timedelta(minutes=9))
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"}, ttl=timedelta(minutes=9))
     completed = ago(ended_seconds_ago) if ended_seconds_ago else None
     octopus.tasks = [{"Id": "ServerTasks-1", "State": state, "CompletedTime": completed}]
 
@@ -221,7 +221,7 @@ def test_holder_that_runs_or_has_ended(case, board, octopus, state, ended_second
 
 
 def test_holder_that_waits_for_an_approval_before_its_start(case, board, octopus):
-    board.join(Run("ServerTasks-1"), {"Machines-7"}, ttl=timedelta(minutes=9))
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"}, ttl=timedelta(minutes=9))
     octopus.tasks = [{"Id": "ServerTasks-1", "State": "Queued", "HasPendingPreconditions": True}]
 
     (finding,) = on_tasks.holders(case)

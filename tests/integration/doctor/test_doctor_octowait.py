@@ -11,7 +11,7 @@ from rq import SimpleWorker
 from app.client.http import HttpGate
 from app.doctor import on_octowait
 from app.doctor.examination import open_context
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from app.jobs import queues_of
 from app.store.connection import connect
 from app.store.persistence import read_condition
@@ -125,9 +125,9 @@ def test_dead_letters_are_those_of_octowait(case, settings):
 
 
 def test_waits_are_told(case, board):
-    board.join(Run("ServerTasks-1"), {"Machines-7"}, ttl=timedelta(minutes=9))
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"}, ttl=timedelta(minutes=9))
     assert [finding.what for finding in on_octowait.longest_wait(case)] == ["Nobody waits."]
 
-    board.join(Run("ServerTasks-2"), {"Machines-7"}, ttl=timedelta(minutes=9))
+    board.join(RunRequest("ServerTasks-2"), {"Machines-7"}, ttl=timedelta(minutes=9))
     (finding,) = on_octowait.longest_wait(replace(case))
     assert "1 run waits" in finding.what and "ServerTasks-1" in finding.what

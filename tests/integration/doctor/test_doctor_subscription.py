@@ -9,7 +9,7 @@ import pytest
 
 from app.doctor import on_subscription
 from app.domain.events import parse_event
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from tests.conftest import an_event
 from tests.integration.doctor.helpers import (
     CATEGORIES,
@@ -132,7 +132,7 @@ def test_events_that_had_to_be_asked_for_did_not_come(case, octopus, board):
 
 def test_events_from_before_octowait_are_not_missing(case, octopus, board):
     case.gate.services.client.delete(case.gate.services.keys.timeline)
-    board.join(Run("ServerTasks-9"), {"Machines-7"}, ttl=timedelta(minutes=9))
+    board.join(RunRequest("ServerTasks-9"), {"Machines-7"}, ttl=timedelta(minutes=9))
     octopus.events = [an_event(number=1, task=1, occurred=ago(300))]
 
     assert levels(on_subscription.arriving, case) == {"events": UNKNOWN}

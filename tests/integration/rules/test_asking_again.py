@@ -4,7 +4,7 @@ import pytest
 
 from app.domain.errors import HoldsOthers, InvalidId, NoMachines
 from app.domain.events import Effect
-from app.domain.run import Run
+from app.domain.run import RunRequest
 
 
 def test_waiter_that_asks_again_keeps_its_place(board, a_run):
@@ -39,7 +39,7 @@ def test_holder_that_asks_for_fewer_is_granted_and_keeps_all(board, a_run):
 @pytest.mark.parametrize(("before", "verb"), [("Machines-7", "holds"), ("Machines-9", "waits for")])
 def test_asking_for_more_is_refused_and_changes_nothing(board, a_run, before, verb):
     board.join(a_run(), {"Machines-9"})
-    run = Run("ServerTasks-4711")
+    run = RunRequest("ServerTasks-4711")
     board.join(run, {before})
 
     with pytest.raises(HoldsOthers) as refused:
@@ -58,16 +58,16 @@ def test_asking_for_no_machine_is_an_error(board, a_run):
 @pytest.mark.parametrize(("task", "machine"), [("ServerTasks-1\0", "Machines-7"), ("ServerTasks-1", "a/b"), ("", "m")])
 def test_ids_that_could_break_out_of_a_key_are_refused(board, task, machine):
     with pytest.raises(InvalidId):
-        board.join(Run(task), {machine})
+        board.join(RunRequest(task), {machine})
 
 
 @pytest.mark.parametrize("again", [True, False])
 def test_ids_compare_without_regard_to_letter_case(board, a_run, octopus, again):
-    holder, waiter = Run("ServerTasks-1"), Run("ServerTasks-2")
+    holder, waiter = RunRequest("ServerTasks-1"), RunRequest("ServerTasks-2")
     board.join(holder, {"Machines-7"})
     assert board.join(waiter, {"MACHINES-7"}).is_waiting
     if again:
-        assert board.join(Run("servertasks-2"), {"machines-7"}).place == 1
+        assert board.join(RunRequest("servertasks-2"), {"machines-7"}).place == 1
 
     octopus.tells(Effect.ENDED, "SERVERTASKS-1")
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from app.domain.events import Effect
 from app.domain.records import Filter
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from tests.integration.octopus_tells import WEB
 from tests.integration.rules.helpers import kinds, seconds
 
@@ -36,7 +36,7 @@ def test_start_and_end_of_the_same_moment_leave_nothing_held(board, octopus):
 
 
 def test_late_start_after_release_leaves_nothing_held(board, clock, octopus):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     clock.advance(seconds(20))
     board.release("ServerTasks-1")
 
@@ -47,7 +47,7 @@ def test_late_start_after_release_leaves_nothing_held(board, clock, octopus):
 
 
 def test_start_of_a_holder_that_comes_late_changes_nothing(board, octopus):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     assert octopus.tells(Effect.STARTED, ago=seconds(3)) == "applied"
 
@@ -55,7 +55,7 @@ def test_start_of_a_holder_that_comes_late_changes_nothing(board, octopus):
 
 
 def test_unknown_category_is_kept_in_the_timeline_and_changes_nothing(board, timeline, octopus):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     assert octopus.tells(Effect.OTHER, category="DeploymentFrozen") == "ignored"
 
@@ -65,7 +65,7 @@ def test_unknown_category_is_kept_in_the_timeline_and_changes_nothing(board, tim
 
 
 def test_event_without_a_task_is_linked_by_its_deployment(board, octopus):
-    board.join(Run("ServerTasks-1", {"deployment_id": "Deployments-51"}), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1", {"deployment_id": "Deployments-51"}), {"Machines-7"})
 
     assert octopus.tells(Effect.ENDED, None, deployment_id="deployments-51") == "applied"
 
@@ -76,7 +76,7 @@ def test_event_that_cannot_be_linked_is_not_remembered(board, octopus):
     event = octopus.event(Effect.ENDED, None, deployment_id="Deployments-51")
     assert [board.deliver(event), board.deliver(event)] == ["unlinked", "unlinked"]
 
-    board.join(Run("ServerTasks-1", {"deployment_id": "Deployments-51"}), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1", {"deployment_id": "Deployments-51"}), {"Machines-7"})
 
     assert board.deliver(event) == "applied"
 

@@ -7,7 +7,7 @@ import pytest
 from app.coordination.board import Policy
 from app.domain.events import Effect
 from app.domain.records import Filter
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from tests.integration.octopus_tells import WEB
 from tests.integration.rules.helpers import kinds, minutes, seconds
 
@@ -22,9 +22,9 @@ def board(make_board):
 @pytest.fixture
 def gated(board):
     """The last run of the project came with a step; ServerTasks-1 holds the machine now."""
-    board.join(Run("ServerTasks-800", info=INFO), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-800", info=INFO), {"Machines-7"})
     board.release("ServerTasks-800")
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     board.poll("ServerTasks-1")
 
 
@@ -41,7 +41,7 @@ def test_gated_run_that_asks_in_time_is_no_overlap(board, gated, octopus, timeli
     starts(octopus, board)
     clock.advance(seconds(100))
 
-    board.join(Run("ServerTasks-900", info=INFO), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-900", info=INFO), {"Machines-7"})
     clock.advance(minutes(30))
     board.sweep()
 
@@ -74,11 +74,11 @@ def test_its_machines_are_busy_meanwhile(board, gated, octopus):
     starts(octopus, board)
     board.release("ServerTasks-1")
 
-    assert board.join(Run("ServerTasks-2"), {"Machines-7"}).is_waiting
+    assert board.join(RunRequest("ServerTasks-2"), {"Machines-7"}).is_waiting
 
 
 def test_first_run_of_a_project_may_be_about_to_ask_and_the_next_is_not(board, octopus, timeline, clock):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     board.poll("ServerTasks-1")
     starts(octopus, board)
     assert overlaps(timeline) == []
@@ -92,7 +92,7 @@ def test_first_run_of_a_project_may_be_about_to_ask_and_the_next_is_not(board, o
 
 
 def test_run_of_no_known_project_is_an_overlap_at_once(board, octopus, timeline):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     octopus.runs("ServerTasks-900")
 
@@ -129,7 +129,7 @@ def test_project_that_ran_without_asking_is_not_expected_to_ask_next_time(board,
     board.release("ServerTasks-1")
     starts(octopus, board, "ServerTasks-900")
     octopus.tells(Effect.ENDED, "ServerTasks-900", outcome="succeeded")
-    board.join(Run("ServerTasks-2"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-2"), {"Machines-7"})
 
     starts(octopus, board, "ServerTasks-901")
 
@@ -144,15 +144,15 @@ def plans(octopus, board, task="ServerTasks-900", **fields):
 def test_plan_that_begins_with_a_step_holds_nothing_until_it_asks(board, octopus, timeline):
     assert plans(octopus, board) == "expected"
 
-    assert board.join(Run("ServerTasks-2"), {"Machines-7"}).is_granted
-    assert board.join(Run("ServerTasks-900"), {"Machines-7"}).is_waiting
+    assert board.join(RunRequest("ServerTasks-2"), {"Machines-7"}).is_granted
+    assert board.join(RunRequest("ServerTasks-900"), {"Machines-7"}).is_waiting
     assert kinds(timeline, task_id="ServerTasks-900") == ["event", "expected", "joined"]
 
 
 def test_plan_that_begins_with_a_step_ends_what_was_presumed(board, gated, octopus):
     octopus.tells(Effect.STARTED, "ServerTasks-900", info=INFO)
     board.release("ServerTasks-1")
-    board.join(Run("ServerTasks-2"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-2"), {"Machines-7"})
 
     assert board.observe("ServerTasks-900", WEB, info={}, expects_step=True) == "expected"
 
@@ -166,7 +166,7 @@ def test_plan_that_begins_with_a_step_that_never_asks_is_observed(board, octopus
     clock.advance(seconds(121))
     board.sweep()
 
-    assert board.join(Run("ServerTasks-2"), {"Machines-7"}).is_waiting
+    assert board.join(RunRequest("ServerTasks-2"), {"Machines-7"}).is_waiting
     assert board.place("ServerTasks-900").state == "observed"
 
 
@@ -182,4 +182,4 @@ def test_planned_run_that_ends_leaves_nothing(board, octopus, clock):
     board.sweep()
 
     assert board.place("ServerTasks-900").state == "ended"
-    assert board.join(Run("ServerTasks-2"), {"Machines-7"}).is_granted
+    assert board.join(RunRequest("ServerTasks-2"), {"Machines-7"}).is_granted

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 
 from app.domain.events import Effect
-from app.domain.run import Run
+from app.domain.run import RunRequest
 
 
 def test_run_that_ended_before_the_retention_is_forgotten(board, clock, octopus):
-    board.join(Run("ServerTasks-1", {"deployment_id": "Deployments-51"}), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1", {"deployment_id": "Deployments-51"}), {"Machines-7"})
     board.release("ServerTasks-1")
 
     clock.advance(timedelta(days=91))
@@ -20,7 +20,7 @@ def test_run_that_ended_before_the_retention_is_forgotten(board, clock, octopus)
 
 
 def test_run_that_still_holds_is_not_forgotten(board, clock, octopus):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     octopus.tells(Effect.QUEUED, "ServerTasks-2")
     octopus.runs("ServerTasks-2", [{"id": "Machines-8"}])
 

@@ -7,7 +7,7 @@ import pytest
 from app.coordination.board import Policy
 from app.domain.events import Effect
 from app.domain.records import Filter
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from tests.conftest import Clock
 from tests.integration.rules.helpers import minutes, seconds
 
@@ -57,7 +57,7 @@ def test_releasing_a_waiter_takes_it_out_of_the_line(board, a_run):
 
 
 def test_end_event_releases_the_lease(board, octopus, clock):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     assert octopus.tells(Effect.ENDED, outcome="failed") == "applied"
 
@@ -66,8 +66,8 @@ def test_end_event_releases_the_lease(board, octopus, clock):
 
 
 def test_end_event_takes_a_waiter_out_of_the_line(board, octopus):
-    board.join(Run("ServerTasks-2"), {"Machines-7"})
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-2"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     octopus.tells(Effect.ENDED, outcome="canceled")
 

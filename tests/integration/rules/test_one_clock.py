@@ -2,12 +2,12 @@
 
 from app.domain.events import Effect
 from app.domain.records import Filter
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from tests.integration.rules.helpers import minutes, seconds
 
 
 def test_end_within_the_tolerance_before_the_request_counts(board, octopus):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     assert octopus.tells(Effect.ENDED, ago=seconds(4)) == "applied"
 
@@ -15,7 +15,7 @@ def test_end_within_the_tolerance_before_the_request_counts(board, octopus):
 
 
 def test_end_before_the_request_by_more_than_the_tolerance_is_of_an_earlier_run(board, octopus):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     assert octopus.tells(Effect.ENDED, ago=seconds(6)) == "ignored"
 

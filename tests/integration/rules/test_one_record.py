@@ -2,7 +2,7 @@
 
 from app.domain.events import Effect
 from app.domain.records import Filter
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from tests.integration.octopus_tells import WEB
 from tests.integration.rules.helpers import kinds, minutes, seconds
 
@@ -13,7 +13,7 @@ def test_every_change_writes_exactly_one_record(board, timeline, clock, octopus)
         change()
         return kinds(timeline)[before:]
 
-    one, two = Run("ServerTasks-1"), Run("ServerTasks-2")
+    one, two = RunRequest("ServerTasks-1"), RunRequest("ServerTasks-2")
     assert grown(lambda: board.join(one, {"Machines-7", "Machines-8"})) == ["joined", "granted"]
     assert grown(lambda: board.join(two, {"Machines-7"}, ttl=minutes(1))) == ["joined"]
     assert grown(lambda: board.prioritize("ServerTasks-2", 3, by="ann", reason="x")) == ["prioritized"]
@@ -28,13 +28,13 @@ def test_every_change_writes_exactly_one_record(board, timeline, clock, octopus)
 
 
 def test_what_changes_nothing_writes_nothing(board, timeline, octopus, a_run):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
-    board.join(Run("ServerTasks-2"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-2"), {"Machines-7"})
     event = octopus.event(Effect.OTHER)
     board.deliver(event)
     before = kinds(timeline)
 
-    board.join(Run("ServerTasks-2"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-2"), {"Machines-7"})
     board.poll("ServerTasks-2")
     board.place("ServerTasks-1")
     board.release("ServerTasks-404")
@@ -47,8 +47,8 @@ def test_what_changes_nothing_writes_nothing(board, timeline, octopus, a_run):
 
 def test_records_carry_ids_cause_and_durations(board, timeline, clock):
     info = {"project": {"id": "Projects-7"}, "environment": {"id": "Environments-2"}}
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
-    board.join(Run("ServerTasks-2", info), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-2", info), {"Machines-7"})
     clock.advance(seconds(50))
 
     board.release("ServerTasks-1")

@@ -5,29 +5,29 @@ import pytest
 from app.coordination.board import Policy
 from app.domain.events import Effect
 from app.domain.records import Filter
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from tests.conftest import Clock
 from tests.integration.octopus_tells import WEB, Octopus
 from tests.integration.rules.helpers import minutes, seconds
 
 
 def test_paused_holder_keeps_its_machines(board, a_run, octopus):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     assert octopus.tells(Effect.PAUSED) == "applied"
 
-    place = board.join(Run("ServerTasks-2"), {"Machines-7"})
+    place = board.join(RunRequest("ServerTasks-2"), {"Machines-7"})
     assert place.is_waiting
     assert "is paused on it" in place.message
 
 
 def test_resumed_holder_is_no_longer_shown_as_paused(board, octopus, clock):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     octopus.tells(Effect.PAUSED)
     clock.advance(seconds(5))
     octopus.tells(Effect.RESUMED)
 
-    assert "has held it" in board.join(Run("ServerTasks-2"), {"Machines-7"}).message
+    assert "has held it" in board.join(RunRequest("ServerTasks-2"), {"Machines-7"}).message
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def yielding(make_board):
 
 def test_paused_holder_gives_way_where_the_setting_says_so(yielding):
     board, octopus, _ = yielding
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
-    board.join(Run("ServerTasks-2"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-2"), {"Machines-7"})
 
     octopus.tells(Effect.PAUSED)
 
@@ -49,20 +49,20 @@ def test_paused_holder_gives_way_where_the_setting_says_so(yielding):
 
 def test_run_that_gave_way_is_observed_when_it_resumes(yielding):
     board, octopus, clock = yielding
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     octopus.tells(Effect.PAUSED)
     clock.advance(minutes(5))
 
     assert octopus.tells(Effect.RESUMED) == "applied"
 
     assert board.place("ServerTasks-1").state == "observed"
-    assert board.join(Run("ServerTasks-2"), {"Machines-7"}).is_waiting
+    assert board.join(RunRequest("ServerTasks-2"), {"Machines-7"}).is_waiting
 
 
 def test_resuming_into_the_lease_of_another_is_an_overlap(yielding, timeline):
     board, octopus, clock = yielding
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
-    board.join(Run("ServerTasks-2"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-2"), {"Machines-7"})
     octopus.tells(Effect.PAUSED)
     assert board.poll("ServerTasks-2").is_granted
     clock.advance(minutes(5))
@@ -75,7 +75,7 @@ def test_resuming_into_the_lease_of_another_is_an_overlap(yielding, timeline):
 
 def test_pause_that_arrives_after_its_resumption_takes_nothing_away(yielding):
     board, octopus, clock = yielding
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     clock.advance(minutes(5))
     octopus.tells(Effect.RESUMED, ago=seconds(1))
 
@@ -87,7 +87,7 @@ def test_pause_that_arrives_after_its_resumption_takes_nothing_away(yielding):
 def test_pause_of_an_earlier_run_takes_nothing_away(yielding):
     board, octopus, clock = yielding
     octopus.tells(Effect.ENDED, ago=seconds(60))
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     assert octopus.tells(Effect.PAUSED, ago=seconds(90)) == "ignored"
 
@@ -96,14 +96,14 @@ def test_pause_of_an_earlier_run_takes_nothing_away(yielding):
 
 def test_resumption_that_arrives_after_the_end_leaves_nothing_held(yielding):
     board, octopus, clock = yielding
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     octopus.tells(Effect.PAUSED)
     clock.advance(minutes(5))
     octopus.tells(Effect.ENDED)
 
     octopus.tells(Effect.RESUMED, ago=seconds(60))
 
-    assert board.join(Run("ServerTasks-2"), {"Machines-7"}).is_granted
+    assert board.join(RunRequest("ServerTasks-2"), {"Machines-7"}).is_granted
 
 
 def test_a_run_paused_before_its_machines_are_known_gives_way_where_paused_runs_do(make_board):

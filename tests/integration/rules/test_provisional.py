@@ -7,7 +7,7 @@ import pytest
 from app.coordination.board import Policy
 from app.domain.events import Effect
 from app.domain.records import Filter
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from tests.conftest import Clock
 from tests.integration.octopus_tells import Octopus
 from tests.integration.rules.helpers import holders, kinds, seconds
@@ -47,7 +47,7 @@ def starts(octopus, task="ServerTasks-900", *, info=INFO, **fields):
 
 def is_free(board, number, task="ServerTasks-1"):
     """Whether somebody who asks for the machine is granted it."""
-    place = board.join(Run(task), {f"Machines-{number}"})
+    place = board.join(RunRequest(task), {f"Machines-{number}"})
     board.release(task, cause="forced")
     return place.is_granted
 
@@ -57,7 +57,7 @@ def test_machines_of_the_last_run_are_busy_from_the_start(board, octopus):
 
     assert starts(octopus) == "unresolved"
 
-    asked = board.join(Run("ServerTasks-1"), {"Machines-7"})
+    asked = board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     assert asked.is_waiting
     assert holders(board, "ServerTasks-1") == [("provisional", "ServerTasks-900")]
     assert "presumed to use" in asked.message
@@ -95,7 +95,7 @@ def test_ids_of_the_process_compare_without_letter_case(board, octopus):
 def test_truth_replaces_what_was_presumed(board, octopus, timeline):
     ran(octopus, board, numbers=(7,))
     starts(octopus)
-    waiter = Run("ServerTasks-1")
+    waiter = RunRequest("ServerTasks-1")
     board.join(waiter, {"Machines-7"})
 
     assert board.observe("ServerTasks-900", machines(8), info={}) == "observed"
@@ -108,7 +108,7 @@ def test_truth_replaces_what_was_presumed(board, octopus, timeline):
 def test_end_ends_what_was_presumed(board, octopus):
     ran(octopus, board)
     starts(octopus)
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     octopus.tells(Effect.ENDED, "ServerTasks-900")
 
@@ -118,7 +118,7 @@ def test_end_ends_what_was_presumed(board, octopus):
 def test_reconciled_end_ends_what_was_presumed(board, octopus):
     ran(octopus, board)
     starts(octopus)
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     assert board.release("ServerTasks-900", cause="reconciled", seen=board.place("ServerTasks-900")) == "released"
 
@@ -128,9 +128,9 @@ def test_reconciled_end_ends_what_was_presumed(board, octopus):
 def test_run_that_joins_drops_its_own_and_stands_behind(board, octopus):
     ran(octopus, board)
     starts(octopus)
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
-    asked = board.join(Run("ServerTasks-900"), {"Machines-7"})
+    asked = board.join(RunRequest("ServerTasks-900"), {"Machines-7"})
 
     assert board.place("ServerTasks-1").is_granted
     assert (asked.state, asked.place) == ("waiting", 1)
@@ -139,7 +139,7 @@ def test_run_that_joins_drops_its_own_and_stands_behind(board, octopus):
 def test_with_a_key_only_the_truth_ends_it(board, octopus, clock):
     ran(octopus, board)
     starts(octopus)
-    board.join(Run("ServerTasks-1", parked=True), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1", parked=True), {"Machines-7"})
 
     clock.advance(timedelta(hours=2))
     board.sweep()
@@ -150,7 +150,7 @@ def test_with_a_key_only_the_truth_ends_it(board, octopus, clock):
 def test_final_refusal_of_octopus_ends_it_after_a_while(board, octopus, clock, timeline):
     ran(octopus, board)
     starts(octopus)
-    board.join(Run("ServerTasks-1", parked=True), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1", parked=True), {"Machines-7"})
 
     assert board.refuse_plan("ServerTasks-900") == "noted"
     clock.advance(seconds(59))
@@ -220,9 +220,9 @@ def test_runbooks_of_a_project_are_remembered_together(board, octopus):
 
 
 def test_claims_widen_the_memory(board, octopus):
-    board.join(Run("ServerTasks-800", info=INFO), {"Machines-7", "Machines-8"})
+    board.join(RunRequest("ServerTasks-800", info=INFO), {"Machines-7", "Machines-8"})
     board.release("ServerTasks-800")
-    board.join(Run("ServerTasks-801", info=INFO), {"Machines-8"})
+    board.join(RunRequest("ServerTasks-801", info=INFO), {"Machines-8"})
     board.release("ServerTasks-801")
 
     starts(octopus)
@@ -233,7 +233,7 @@ def test_claims_widen_the_memory(board, octopus):
 def test_empty_plan_takes_back_what_was_presumed(board, octopus):
     ran(octopus, board)
     starts(octopus)
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     assert board.observe("ServerTasks-900", [], info={}) == "observed"
 
@@ -244,7 +244,7 @@ def test_two_starts_at_once_presume_both(board, octopus):
     ran(octopus, board)
     starts(octopus, "ServerTasks-900")
     starts(octopus, "ServerTasks-901")
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     octopus.tells(Effect.ENDED, "ServerTasks-900")
     assert board.place("ServerTasks-1").is_waiting
@@ -255,7 +255,7 @@ def test_two_starts_at_once_presume_both(board, octopus):
 
 def test_presumption_alone_is_no_overlap(board, octopus, timeline):
     ran(octopus, board)
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     starts(octopus)
     assert not list(timeline.read(Filter(kind="overlapped")))
 
@@ -282,7 +282,7 @@ def test_presumed_run_keeps_its_time_when_it_is_observed(board, octopus, clock):
 @pytest.fixture
 def told(keyless):
     """What Octopus tells a board without an API key, whose last run was a claim for Machines-7."""
-    keyless.join(Run("ServerTasks-800", info=INFO), {"Machines-7"})
+    keyless.join(RunRequest("ServerTasks-800", info=INFO), {"Machines-7"})
     keyless.release("ServerTasks-800")
     return Octopus(keyless, Clock(keyless))
 
@@ -290,7 +290,7 @@ def told(keyless):
 def test_without_a_key_it_ends_by_itself(keyless, told):
     clock = Clock(keyless)
     starts(told)
-    keyless.join(Run("ServerTasks-1", parked=True), {"Machines-7"})
+    keyless.join(RunRequest("ServerTasks-1", parked=True), {"Machines-7"})
 
     clock.advance(seconds(59))
     keyless.sweep()
@@ -304,7 +304,7 @@ def test_without_a_key_it_ends_by_itself(keyless, told):
 def test_without_a_key_one_head_is_delayed_at_most_twice_the_time_in_all(keyless, told):
     clock = Clock(keyless)
     starts(told, "ServerTasks-900")
-    keyless.join(Run("ServerTasks-1", parked=True), {"Machines-7"})
+    keyless.join(RunRequest("ServerTasks-1", parked=True), {"Machines-7"})
     waited = 0
     for number in range(901, 920):
         for _ in range(5):
@@ -325,7 +325,7 @@ def test_without_a_key_the_next_head_has_patience_of_its_own(keyless, told):
     clock = Clock(keyless)
     for number, waiter in ((900, "ServerTasks-1"), (901, "ServerTasks-2")):
         starts(told, f"ServerTasks-{number}")
-        assert keyless.join(Run(waiter, parked=True), {"Machines-7"}).is_waiting
+        assert keyless.join(RunRequest(waiter, parked=True), {"Machines-7"}).is_waiting
         clock.advance(seconds(61))
         keyless.sweep()
         assert keyless.place(waiter).is_granted

@@ -5,17 +5,17 @@ from datetime import timedelta
 import pytest
 
 from app.domain.events import Effect
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from tests.integration.rules.helpers import seconds
 
 
 def test_old_end_does_not_end_the_re_run(board, clock, octopus):
     """ServerTasks-1 ends, Octopus holds its event back, a trigger re-runs it, and only then the event arrives."""
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     clock.advance(seconds(60))
     board.release("ServerTasks-1")
     clock.advance(seconds(20))
-    assert board.join(Run("ServerTasks-1"), {"Machines-7"}).is_granted
+    assert board.join(RunRequest("ServerTasks-1"), {"Machines-7"}).is_granted
 
     assert octopus.tells(Effect.ENDED, ago=seconds(19)) == "ignored"
     assert board.place("ServerTasks-1").is_granted
@@ -26,9 +26,9 @@ def test_old_end_does_not_end_the_re_run(board, clock, octopus):
 
 
 def test_owed_end_of_the_same_moment_does_not_end_who_asked_again(board, clock, octopus):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     board.release("ServerTasks-1")
-    assert board.join(Run("ServerTasks-1"), {"Machines-7"}).is_granted
+    assert board.join(RunRequest("ServerTasks-1"), {"Machines-7"}).is_granted
 
     assert octopus.tells(Effect.ENDED) == "ignored"
     assert board.place("ServerTasks-1").is_granted
@@ -39,9 +39,9 @@ def test_owed_end_of_the_same_moment_does_not_end_who_asked_again(board, clock, 
 
 
 def test_old_end_does_not_end_the_re_run_that_asks_while_its_lease_is_still_there(board, clock, octopus):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     clock.advance(seconds(60))
-    assert not board.join(Run("ServerTasks-1"), {"Machines-7"}).is_new
+    assert not board.join(RunRequest("ServerTasks-1"), {"Machines-7"}).is_new
 
     assert octopus.tells(Effect.ENDED, ago=seconds(30)) == "ignored"
 
@@ -73,14 +73,14 @@ def test_re_run_after_an_end_is_another_run(board, clock, octopus):
 
 @pytest.mark.parametrize(("cause", "number"), [("reconciled", 2), ("step", 1)])
 def test_who_asks_again_after_its_task_was_found_ended_is_another_run(board, cause, number):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     board.release("ServerTasks-1", cause=cause)
 
-    assert board.join(Run("ServerTasks-1"), {"Machines-7"}).run.run == number
+    assert board.join(RunRequest("ServerTasks-1"), {"Machines-7"}).run.run == number
 
 
 def test_late_start_after_a_reconciled_end_leaves_nothing_held(board, clock, octopus):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     clock.advance(seconds(60))
     board.release("ServerTasks-1", cause="reconciled")
 
@@ -90,7 +90,7 @@ def test_late_start_after_a_reconciled_end_leaves_nothing_held(board, clock, oct
 
 
 def test_re_run_after_a_reconciled_end_is_observed(board, clock, octopus):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     clock.advance(seconds(60))
     board.release("ServerTasks-1", cause="reconciled")
     clock.advance(seconds(60))
@@ -101,7 +101,7 @@ def test_re_run_after_a_reconciled_end_is_observed(board, clock, octopus):
 
 
 def test_end_seen_after_a_reconciled_end_lets_a_quick_re_run_be_observed(board, clock, octopus):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     clock.advance(seconds(60))
     board.release("ServerTasks-1", cause="reconciled")
     octopus.tells(Effect.ENDED, ago=seconds(30))

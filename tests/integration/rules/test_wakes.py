@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.run import Run
+from app.domain.run import RunRequest
 from tests.integration.rules.helpers import minutes
 
 
@@ -28,8 +28,8 @@ def test_wake_list_has_the_new_state_once(board, a_run):
     ],
 )
 def test_wake_list_tells_of_every_end_of_a_wait(board, clock, end, word):
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
-    board.join(Run("ServerTasks-2"), {"Machines-7"}, ttl=minutes(1))
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-2"), {"Machines-7"}, ttl=minutes(1))
 
     end(board, clock)
 

@@ -6,7 +6,7 @@ import pytest
 
 from app.coordination.board import Policy
 from app.domain.events import Effect
-from app.domain.run import Run, TaskEnd
+from app.domain.run import RunRequest, TaskEnd
 from tests.conftest import Clock
 from tests.integration.octopus_tells import WEB, Octopus
 from tests.integration.rules.helpers import holders, kinds, minutes, seconds
@@ -19,9 +19,9 @@ def board(make_board):
 
 def goes(board, clock, how):
     """ServerTasks-1 waits for Machines-7, which ServerTasks-9 holds, and its wait ends so."""
-    board.join(Run("ServerTasks-9"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-9"), {"Machines-7"})
     timeout = seconds(20) if how == "timed_out" else None
-    board.join(Run("ServerTasks-1", timeout=timeout), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1", timeout=timeout), {"Machines-7"})
     board.poll("ServerTasks-9")
     if how == "left":
         board.release("ServerTasks-1")
@@ -29,7 +29,7 @@ def goes(board, clock, how):
         clock.advance(seconds(60))
         board.sweep()
     assert board.place("ServerTasks-1").state == how
-    board.join(Run("ServerTasks-2", parked=True), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-2", parked=True), {"Machines-7"})
     board.release("ServerTasks-9")
 
 
@@ -80,7 +80,7 @@ def test_event_of_its_end_frees_them(board, clock, octopus, how):
 def test_step_that_asks_again_joins_at_the_end(board, clock):
     goes(board, clock, "expired")
 
-    asked = board.join(Run("ServerTasks-1"), {"Machines-7"})
+    asked = board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     assert board.place("ServerTasks-2").is_granted
     assert (asked.state, asked.place) == ("waiting", 1)
@@ -91,7 +91,7 @@ def test_step_that_asks_again_after_it_was_observed_is_told_why_too(board, clock
     goes(board, clock, "expired")
     board.observe("ServerTasks-1", WEB, info={})
 
-    asked = board.join(Run("ServerTasks-1"), {"Machines-7"})
+    asked = board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     assert board.place("ServerTasks-2").is_granted
     assert "removed from the line" in asked.reason
@@ -129,12 +129,12 @@ def test_its_late_start_is_observed(board, clock, octopus, how):
 
     assert board.place("ServerTasks-1").is_to_resolve
     assert board.observe("ServerTasks-1", WEB, info={}) == "observed"
-    assert board.join(Run("ServerTasks-3"), {"Machines-7"}).is_waiting
+    assert board.join(RunRequest("ServerTasks-3"), {"Machines-7"}).is_waiting
 
 
 def test_grant_that_nobody_collected_is_in_doubt_too(board, clock):
-    board.join(Run("ServerTasks-9"), {"Machines-7"})
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-9"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     board.release("ServerTasks-9")
     assert board.place("ServerTasks-1").is_granted
 
@@ -142,23 +142,23 @@ def test_grant_that_nobody_collected_is_in_doubt_too(board, clock):
     board.sweep()
 
     assert board.place("ServerTasks-1").state == "expired"
-    assert board.join(Run("ServerTasks-2"), {"Machines-7"}).is_waiting
+    assert board.join(RunRequest("ServerTasks-2"), {"Machines-7"}).is_waiting
 
 
 def test_end_that_was_told_leaves_no_doubt(board, clock, octopus):
-    board.join(Run("ServerTasks-9"), {"Machines-7"})
-    board.join(Run("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-9"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
 
     octopus.tells(Effect.ENDED, "ServerTasks-1")
     board.release("ServerTasks-9")
 
     assert not board.place("ServerTasks-1").is_to_resolve
-    assert board.join(Run("ServerTasks-2"), {"Machines-7"}).is_granted
+    assert board.join(RunRequest("ServerTasks-2"), {"Machines-7"}).is_granted
 
 
 def test_parked_run_is_paused_in_octopus_until_it_is_answered(board, clock):
-    board.join(Run("ServerTasks-9"), {"Machines-7"})
-    board.join(Run("ServerTasks-1", parked=True, timeout=seconds(20)), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-9"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-1", parked=True, timeout=seconds(20)), {"Machines-7"})
     clock.advance(seconds(30))
     board.sweep()
     assert board.place("ServerTasks-1").state == "timed_out"
@@ -167,7 +167,7 @@ def test_parked_run_is_paused_in_octopus_until_it_is_answered(board, clock):
     board.answered("ServerTasks-1", "octowait", result="Abort")
 
     assert not board.place("ServerTasks-1").is_to_resolve
-    assert board.join(Run("ServerTasks-2"), {"Machines-7"}).is_granted
+    assert board.join(RunRequest("ServerTasks-2"), {"Machines-7"}).is_granted
 
 
 def test_without_a_key_a_dead_waiter_is_simply_gone(make_board):
@@ -186,7 +186,7 @@ def test_without_a_key_its_late_start_makes_them_busy_for_a_while(make_board):
 
     Octopus(board, clock).tells(Effect.STARTED, "ServerTasks-1", ago=seconds(70))
 
-    assert board.join(Run("ServerTasks-3", parked=True), {"Machines-7"}).is_waiting
+    assert board.join(RunRequest("ServerTasks-3", parked=True), {"Machines-7"}).is_waiting
     clock.advance(seconds(61))
     board.sweep()
     assert board.place("ServerTasks-3").is_granted
