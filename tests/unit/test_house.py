@@ -39,7 +39,7 @@ FLOORS: dict[str, set[str]] = {
         "app", "coordination", "domain", "followers", "history", "jobs", "logs", "queries", "services",
         "settings", "store",
     },
-    "workers": {"coordination", "domain", "followers", "history", "jobs", "octopus", "services", "settings", "store"},
+    "workers": {"coordination", "domain", "followers", "jobs", "octopus", "services", "settings", "store"},
 }  # fmt: skip
 
 #: The packages that alone import a library; others do so in the files named as exceptions.
