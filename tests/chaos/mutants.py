@@ -133,9 +133,9 @@ MUTANTS = (
     _one("presumed machines count as free", "observed", ("provisional",), "lua/lib/plans.lua",
          'call("ZADD", HOLDERS, 0, holder_member("provisional", run, machine))\n', ""),
     _one("a presumption ends before the truth is known", "observed", ("provisional",), "lua/lib/plans.lua",
-         '    save_run(run)\n    record("presumed", run, presumed, cause, nil)\n',
+         '    save_run(run)\n    record("presumed", run, presumed, cause, ',
          '    call("ZREM", HOLDERS, holder_member("provisional", run, presumed[#presumed]))\n'
-         '    save_run(run)\n    record("presumed", run, presumed, cause, nil)\n'),
+         '    save_run(run)\n    record("presumed", run, presumed, cause, '),
     _one("an observed run's machines count as free", "observed", ("observed",), ENDS,
          'call("ZADD", HOLDERS, 0, holder_member("observed", run, machine))\n', ""),
     _one("a run that ended in Octopus goes on here", "silent", ("everything ends",), "workers/reconcile.py",
