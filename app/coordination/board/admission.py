@@ -1,0 +1,100 @@
+"""Admission: whether the board grants at all, reservations, and the sweep that ends what is due."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.coordination.board.base import BoardScripts, compact_json, milliseconds
+from app.domain.errors import InThePast
+from app.domain.ids import checked_id
+from app.store.scripts import redis_errors
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep found."""
+
+    #: More is due than one sweep ends.
+    more: bool
+    #: Parked runs wait for their intervention to be answered.
+    resumes: bool
+    #: The board is closed: nobody is granted (rule 15).
+    is_closed: bool
+    #: This sweep is the first after a time in which nobody served.
+    had_outage: bool
+
+
+class AdmissionVerbs(BoardScripts):
+    """Opens and closes the board, reserves machines, and sweeps."""
+
+    def open(
+        self, cause: str, *, by: str | None = None, reason: str | None = None, found: int | None = None,
+        closed_ms: int | None = None,
+    ) -> bool:  # fmt: skip
+        """Grant again, those who came since it was closed in the order in which Octopus started them (rule 15).
+
+        Args:
+            cause: ``rebuilt``, ``no_api_key``, ``operator`` or ``test``.
+            found: Runs that the rebuild found.
+            closed_ms: `closed_since_ms` before the rebuild began; if it was closed anew since, nothing happens.
+
+        Returns:
+            False if it was open, or has been closed anew.
+
+        Source: lua/open.lua.
+        """
+        detail = {k: v for k, v in (("by", by), ("reason", reason), ("found", found)) if v is not None}
+        return self._word("open", cause, compact_json(detail), "" if closed_ms is None else closed_ms) == "opened"
+
+    def close(self, *, by: str, reason: str | None = None) -> bool:
+        """Grant nobody until `open`; False if it was closed. Source: lua/close.lua."""
+        return self._word("close", compact_json({"by": by, **({"reason": reason} if reason else {})})) == "closed"
+
+    def closed_since_ms(self) -> int | None:
+        """Since when nobody is granted (rule 15); None while the board is open."""
+        with redis_errors():
+            opened, closed = self._client.hmget(self._keys.counters, ["opened_at", "closed_at"])
+        return None if opened else int(closed or self.now_ms())
+
+    def settling_since_ms(self) -> int | None:
+        """Since when steps that wait have been able to show life to a closed board: it was closed then, or octowait was
+        away until then; None while the board is open.
+        """
+        closed_ms = self.closed_since_ms()
+        with redis_errors():
+            outage: Any = self._client.hget(self._keys.counters, "outage_at")
+        return closed_ms and max(closed_ms, int(outage or 0))
+
+    def reserve(self, machine_id: str, *, note: str, by: str, until_ms: int | None = None) -> Mapping[str, Any]:
+        """Grant the machine to nobody new until *until_ms*, or until `unreserve`: the reservation.
+
+        Raises:
+            InThePast: *until_ms* has passed.
+
+        Source: lua/reserve.lua.
+        """
+        wish = {"note": note, "by": by, **({"until_ms": until_ms} if until_ms is not None else {})}
+        word, answer = self.script("reserve", checked_id(machine_id, "machine"), compact_json(wish))
+        if word == b"past":
+            raise InThePast(f"until_ms {until_ms} has passed: it is {answer} now")
+        reservation: Mapping[str, Any] = json.loads(answer)
+        return reservation
+
+    def unreserve(self, machine_id: str, *, by: str) -> bool:
+        """End the machine's reservation; False if there was none. Source: lua/unreserve.lua."""
+        return bool(self.script("unreserve", machine_id, by)[0] == b"unreserved")
+
+    def sweep(self, *, serving: bool = False) -> Swept:
+        """End what is due and forget what is older than the retention.
+
+        Args:
+            serving: This is the sweep of a process that serves waiters, so a long gap since the last was an outage.
+
+        Source: lua/sweep.lua.
+        """
+        retention = milliseconds(self.policy.retention)
+        _, due, resumes, door, outage = self.script("sweep", int(serving), retention)
+        return Swept(due > 0, resumes > 0, door == b"closed", outage == b"outage")

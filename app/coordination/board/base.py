@@ -1,0 +1,105 @@
+"""What all parts of the board share: its policy, and how it calls a script."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from app.coordination.decode import decode_view
+from app.domain.status import RunStatus
+from app.store.connection import Client
+from app.store.keys import Keys
+from app.store.scripts import Scripts, redis_errors
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How the gate behaves where a setting decides."""
+
+    waiter_ttl: timedelta = timedelta(seconds=60)
+    max_hold: timedelta | None = None
+    paused_holds: bool = True
+    clock_tolerance: timedelta = timedelta(seconds=5)
+    retention: timedelta = timedelta(days=90)
+    #: Tasks that Octopus runs at once; None if unknown.
+    task_cap: int | None = None
+    #: Of these, how many blocking waiters must leave to others.
+    task_cap_reserve: int = 2
+    #: How long the machines of an abandoned task stay busy: its script may still run.
+    abandoned_grace: timedelta = timedelta()
+    #: An API key is set, so that a worker finds out which machines a run uses.
+    has_key: bool = False
+    #: How long machines are presumed busy with a run of which nobody will know (rule 19).
+    provisional: timedelta = timedelta(seconds=60)
+    #: How long a run whose process comes with a step or a gate of ours is expected to ask.
+    expect_step: timedelta = timedelta(seconds=120)
+
+
+class BoardScripts:
+    """The scripts of one namespace, called under one policy.
+
+    Args:
+        client: For the scripts.
+        blocking: A client without a time-out, for `wait`.
+        offset_ms: What the clock is ahead of the server's; tests move it.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        namespace: str = "default",
+        policy: Policy | None = None,
+        blocking: Client | None = None,
+        offset_ms: int = 0,
+    ) -> None:
+        self._client = client
+        self._keys = Keys(namespace)
+        self.policy = policy or Policy()
+        self._blocking = blocking or client
+        self.script = Scripts(client, self._keys, offset_ms=offset_ms)
+
+    @property
+    def _cap(self) -> dict[str, int]:
+        policy = self.policy
+        return {"cap": policy.task_cap, "reserve": policy.task_cap_reserve} if policy.task_cap else {}
+
+    @property
+    def _presumption(self) -> dict[str, Any]:
+        """How long machines are presumed busy; with an API key that is until the truth is known."""
+        return {"has_key": True} if self.policy.has_key else {"hold_ms": milliseconds(self.policy.provisional)}
+
+    @property
+    def _paused_holds(self) -> str:
+        return "1" if self.policy.paused_holds else "0"
+
+    def _view(self, task_id: str, who: str) -> RunStatus | None:
+        word, *rest = self.script("poll", task_id, who)
+        return decode_view(rest) if word == b"run" else None
+
+    def _word(self, name: str, *args: str | int) -> str:
+        return str(self.script(name, *args)[0], "ascii")
+
+    def now_ms(self) -> int:
+        """The clock of the gate: the Redis server's."""
+        with redis_errors():
+            seconds, micros = self._client.time()
+        return int(seconds * 1000 + micros // 1000 + self.script.offset_ms)
+
+    def note(self, kind: str, cause: str = "", **detail: object) -> None:
+        """Write a record of something that changed nothing here. Source: lua/note.lua."""
+        self.script("note", kind, cause, compact_json(detail))
+
+
+def version_of(seen: RunStatus | None) -> str:
+    return str(seen.run.v) if seen else ""
+
+
+def milliseconds(duration: timedelta) -> int:
+    return duration // timedelta(milliseconds=1)
+
+
+def compact_json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

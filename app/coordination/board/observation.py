@@ -1,0 +1,114 @@
+"""The observation of runs: what Octopus tells of their starts, their ends and their machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from app.coordination.board.base import BoardScripts, compact_json, milliseconds, version_of
+from app.coordination.encode import batch_member, event_json
+from app.domain.events import Event
+from app.domain.ids import distinct_ids
+from app.domain.status import RunStatus
+from app.store.scripts import redis_errors
+
+
+class ObservationVerbs(BoardScripts):
+    """Applies events, and makes the machines of runs busy that work without a lease."""
+
+    def deliver(self, event: Event, *, via: str = "webhook") -> str:
+        """Apply one event of Octopus.
+
+        Args:
+            via: Who brings it: ``webhook``, ``catch_up``, ``reconcile`` or ``rebuild``; all but the first are repairs.
+
+        Returns:
+            ``applied``, ``unresolved`` (applied, and its machines are to be found out), ``ignored``, ``duplicate``, or
+            ``unlinked``: only Octopus can say which task it is about, or ``implausible``: it says that it occurred more
+            than a day from now; neither was remembered.
+
+        Source: lua/deliver.lua.
+        """
+        tolerance, grace = milliseconds(self.policy.clock_tolerance), milliseconds(self.policy.abandoned_grace)
+        batch = batch_member(event.batch)
+        start = {**self._presumption, "expect_ms": milliseconds(self.policy.expect_step)}
+        return self._word(
+            "deliver", event.key, event_json(event), tolerance, self._paused_holds, via, batch, grace,
+            compact_json(start),
+        )  # fmt: skip
+
+    def observe(
+        self, task_id: str, machines: Iterable[Mapping[str, str]], *, info: Mapping[str, Any], is_full: bool = True,
+        expects_step: bool = False,
+    ) -> str:  # fmt: skip
+        """Make the machines of a started run busy (rule 8), or of one that works on after its wait was over.
+
+        Args:
+            machines: ``{"id": …, "name": …}`` each.
+            is_full: They are all of its process there; the next run of that is presumed to use the same (rule 19).
+            expects_step: A step or gate of ours comes first in its process, so it is about to ask.
+
+        Returns:
+            ``observed``; ``expected``: it holds nothing until `Policy.expect_step` is over; or ``late`` when it has
+            ended, waits or holds a lease by now.
+
+        Source: lua/observe.lua.
+        """
+        plan = {"is_full": is_full, "expects_step": expects_step, "expect_ms": milliseconds(self.policy.expect_step)}
+        return self._word(
+            "observe", task_id, compact_json(list(machines)), compact_json(dict(info)), self._paused_holds,
+            compact_json(plan),
+        )  # fmt: skip
+
+    def presume(self, task_id: str, machine_ids: Iterable[str]) -> str:
+        """Make machines busy that a run certainly uses, while it is not known whether it uses more.
+
+        Returns:
+            ``presumed``; ``known``: they are already; or ``late``: all its machines are known by now.
+
+        Source: lua/presume.lua.
+        """
+        return self._word("presume", task_id, compact_json(distinct_ids(list(machine_ids))))
+
+    def refuse_plan(self, task_id: str) -> str:
+        """Octopus will never say which machines a run uses: presume that no longer than `Policy.provisional`.
+
+        Returns:
+            ``noted``, or ``late`` when nothing is presumed of it, or that has its end already.
+
+        Source: lua/refuse_plan.lua.
+        """
+        return self._word("refuse_plan", task_id, milliseconds(self.policy.provisional))
+
+    def name(self, task_id: str, info: Mapping[str, Any], machines: Iterable[Mapping[str, str]]) -> str:
+        """Remember what people call the things of a run whose ids are known already: ``named`` or ``unknown``.
+
+        Args:
+            info: Those of `RunRequest.info` that have a name or version by now, with their ids.
+            machines: ``{"id": …, "name": …}`` each.
+
+        Source: lua/name.lua.
+        """
+        return self._word("name", task_id, compact_json(dict(info)), compact_json(list(machines)))
+
+    def recover(self, task_id: str, *, paused: bool) -> str:
+        """Make the machines of a run busy that is under way in Octopus, and was taken for a waiter here, or for ended.
+
+        Only while the board is closed, and after every step that waits had time to show life.
+
+        Returns:
+            ``observed``, ``unresolved`` when its machines are to be found out, ``kept`` or ``unknown``.
+
+        Source: lua/recover.lua.
+        """
+        return self._word("recover", task_id, "paused" if paused else "")
+
+    def note_cancelling(self, seen: RunStatus) -> None:
+        """Remember since when Octopus tries to cancel the run's task. Source: lua/cancelling.lua."""
+        self.script("cancelling", seen.task_id, version_of(seen))
+
+    def last_webhook_ms(self) -> int | None:
+        """When the last event came by webhook; None if none ever did."""
+        with redis_errors():
+            at_ms: Any = self._client.hget(self._keys.counters, "event_at")
+        return int(at_ms) if at_ms else None

@@ -1,0 +1,156 @@
+"""The waits of the board: who asks for machines, shows life, and gives them back."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from app.coordination.board.base import BoardScripts, compact_json, milliseconds, version_of
+from app.coordination.decode import decode_run, decode_view
+from app.domain.errors import ClosesCircle, GateError, HoldsOthers, NoMachines, NotWaiting, UnknownRun
+from app.domain.ids import checked_id, distinct_ids
+from app.domain.run import MAX_PRIORITY, RunRequest, State, TaskEnd
+from app.domain.status import RunStatus, circle_words
+from app.store.scripts import redis_errors
+
+
+class WaitVerbs(BoardScripts):
+    """Joins, polls, releases and moves waiters."""
+
+    def join(self, run: RunRequest, machines: Collection[str], *, ttl: timedelta | None = None) -> RunStatus:
+        """Ask for a lease on all of *machines*, or a place in their lines; never for some of them.
+
+        Asking again for the same run returns the same place and counts as a sign of life.
+
+        Args:
+            machines: At least one, e.g. ``{"Machines-7", "Machines-12"}``.
+            ttl: How long the waiter stays in line without a further sign of life; the policy's by default.
+
+        Raises:
+            NoMachines: *machines* is empty.
+            HoldsOthers: the run waits for or holds other machines; it must release first.
+            InvalidId: an id is not of the form Octopus gives.
+
+        Source: lua/join.lua.
+        """
+        if not machines:
+            raise NoMachines(f"{run.task_id} asked for no machine: expected at least one, e.g. Machines-7")
+        asked = distinct_ids([checked_id(machine, "machine") for machine in machines])
+        request = {
+            "machines": asked,
+            "info": {name: value for name, value in run.info.items() if value is not None},
+            "priority": _checked_priority(run.priority),
+            "ttl_ms": milliseconds(ttl or self.policy.waiter_ttl),
+            **({"timeout_ms": milliseconds(run.timeout)} if run.timeout else {}),
+            **({"max_hold_ms": milliseconds(self.policy.max_hold)} if self.policy.max_hold else {}),
+            **({"parked": True} if run.parked else {}),
+            **({"on_behalf_of": run.on_behalf_of} if run.on_behalf_of else {}),
+            **({"rebuilt": asdict(run.rebuilt)} if run.rebuilt else {}),
+            **self._cap,
+            **self._presumption,
+        }
+        word, *rest = self.script("join", checked_id(run.task_id, "task"), compact_json(request))
+        if word == b"holds_others":
+            held = decode_run(rest[1])
+            verb = "holds" if held.state is State.GRANTED else "waits for"
+            raise HoldsOthers(
+                f"{held.id} {verb} {', '.join(held.machines)}: release before asking for {rest[0].decode()}"
+            )
+        return decode_view(rest, is_new=word == b"joined")
+
+    def poll(self, task_id: str) -> RunStatus | None:
+        """The run as it stands, asked by its own step: a sign of life, and a grant counts as collected."""
+        return self._view(task_id, "poll")
+
+    def place(self, task_id: str) -> RunStatus | None:
+        """The run as it stands, asked by anybody; None if nobody has heard of it. Source: lua/poll.lua."""
+        return self._view(task_id, "look")
+
+    def wait(self, task_id: str, *, timeout: timedelta) -> RunStatus | None:
+        """Block on Redis until the run waits no longer, at most *timeout*; the run as it stands then.
+
+        A wake is a hint: what counts is what the script says after it. Many scripts, one at least every half TTL.
+        """
+        deadline = time.monotonic() + timeout.total_seconds()
+        while True:
+            place = self.poll(task_id)
+            left = deadline - time.monotonic()
+            if place is None or not place.is_waiting or left <= 0:
+                return place
+            slice_seconds = min(left, place.run.ttl_ms / 2000, 45.0)
+            with redis_errors():
+                self._blocking.blpop([self._keys.wake(place.task_id)], timeout=max(0.01, slice_seconds))
+
+    def release(
+        self,
+        task_id: str,
+        *,
+        cause: str = "step",
+        by: str | None = None,
+        reason: str | None = None,
+        seen: RunStatus | None = None,
+        ended: TaskEnd | None = None,
+    ) -> str:
+        """Give back what the run holds, or take it out of its lines.
+
+        Args:
+            cause: ``step``, ``forced`` or ``reconciled``.
+            seen: The run as it was when this was decided; if it has moved on since, nothing happens.
+            ended: How its task ended, for ``reconciled``.
+
+        Returns:
+            ``released``, ``left``, ``nothing``, or ``grace``: it will be released when the time for abandoned tasks is
+            over.
+
+        Source: lua/release.lua.
+        """
+        detail: dict[str, object] = {**({"by": by} if by else {}), **({"reason": reason} if reason else {})}
+        if ended:
+            detail |= {"outcome": ended.outcome, **({"ended_oct_ms": ended.at_ms} if ended.at_ms else {})}
+        return self._word(
+            "release", task_id, cause, compact_json(detail), version_of(seen), milliseconds(self.policy.abandoned_grace)
+        )
+
+    def prioritize(self, task_id: str, priority: int, *, by: str, reason: str) -> RunStatus:
+        """Move a waiting run; among equals it keeps its arrival.
+
+        Raises:
+            UnknownRun: nobody has heard of it.
+            NotWaiting: it waits no longer.
+            ClosesCircle: it would then wait for itself.
+
+        Source: lua/prioritize.lua.
+        """
+        why = compact_json({"by": by, "reason": reason})
+        word, *rest = self.script("prioritize", task_id, _checked_priority(priority), why)
+        if word == b"unknown":
+            raise UnknownRun(f"{task_id} is unknown: expected a run that waits")
+        if word == b"not_waiting":
+            raise NotWaiting(f"{task_id} is {rest[0].decode()}: expected a run that waits")
+        if word == b"circle":
+            raise ClosesCircle(
+                f"{task_id} with priority {priority} would wait for itself: {circle_words(json.loads(rest[0]))}"
+            )
+        return decode_view(rest)
+
+    def waiting_children(self, family: int) -> list[str]:
+        """The runs of a family that wait for more than it holds. Not a script."""
+        begin = f"{family:016d}\0"
+        with redis_errors():
+            members: Any = self._client.zrangebylex(self._keys.children, f"[{begin}", f"({begin[:-1]}\1")
+        return [member.decode()[len(begin) :] for member in members]
+
+    def watched(self, *, most: int = 10_000) -> list[str]:
+        """The runs that hold a machine somebody waits for; of at most *most* machines. Source: lua/watched.lua."""
+        return [task.decode() for task in self.script("watched", most)[1:]]
+
+
+def _checked_priority(priority: int) -> int:
+    # Its digits are part of the order in a line: one more of them and nobody could read that line again.
+    if not -MAX_PRIORITY <= priority <= MAX_PRIORITY:
+        raise GateError(f"priority {priority}: expected {-MAX_PRIORITY} to {MAX_PRIORITY}")
+    return priority
