@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from app.settings import ADDRESS_FILE, BadSettings, Settings, load_settings, read_secrets, with_secrets
+from app.settings import ADDRESS_FILE, BadSettings, Settings, load_settings
+from app.settings.generated import read_secrets, with_secrets
 
 if TYPE_CHECKING:
     from app.client.api import Gate

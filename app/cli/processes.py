@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.cli.command import command
-from app.settings import Settings, load_settings, with_secrets
+from app.settings import Settings, load_settings
+from app.settings.generated import with_secrets
 
 
 @command("up", "octowait up")

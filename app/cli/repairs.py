@@ -12,7 +12,8 @@ import click
 
 from app.cli.command import REFUSED, as_json, command, with_gate
 from app.cli.printing import print_json, print_table
-from app.settings import load_settings, with_secrets
+from app.settings import load_settings
+from app.settings.generated import with_secrets
 
 if TYPE_CHECKING:
     from app.client.api import Gate

@@ -14,7 +14,8 @@ from pathlib import Path
 from honcho.environ import parse_procfile
 from honcho.manager import Manager
 
-from app.settings import ADDRESS_FILE, PREFIX, BadSettings, Settings, read_secrets, secrets_file
+from app.settings import ADDRESS_FILE, PREFIX, BadSettings, Settings
+from app.settings.generated import read_secrets, secrets_file
 from app.store.embedded import EmbeddedServer
 from app.store.errors import StoreError
 

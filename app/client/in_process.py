@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from app.client.api import address, refusal
 from app.services import Services, make_services
-from app.settings import Settings, Token
+from app.settings import Settings
+from app.settings.values import Token
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from app.octopus.header_value import uses_objects
 from app.octopus.server import Space
 from app.octopus.subscriptions import Subscription, SubscriptionSpec
 from app.provision.subscription_differences import NONE, SubscriptionChange, differences
-from app.settings import PREFIX, BadSettings, Settings, read_secrets
+from app.settings import PREFIX, BadSettings, Settings
+from app.settings.generated import read_secrets
 
 WEBHOOK_PATH = "/webhooks/octopus"
 

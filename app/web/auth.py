@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from flask import current_app, request, session
 
-from app.settings import Token
+from app.settings.values import Token
 from app.web.errors import Problem
 
 #: Which roles may do what a role is asked for. A viewer must not poll: a poll is a sign of life of somebody else.

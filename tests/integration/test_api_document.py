@@ -13,7 +13,8 @@ from jsonschema import Draft202012Validator
 from pydantic import SecretStr
 
 from app.services import make_services
-from app.settings import Settings, Token
+from app.settings import Settings
+from app.settings.values import Token
 from app.web import create_app
 
 WAIT = {

@@ -21,7 +21,8 @@ from pathlib import Path
 
 from app.client.http import HttpGate
 from app.domain.durations import format_duration
-from app.settings import PREFIX, Settings, load_settings, read_secrets
+from app.settings import PREFIX, Settings, load_settings
+from app.settings.generated import read_secrets
 from tests.simulator.control import ROOT, Deployment, SimulatedOctopus
 from tests.simulator.record import overlaps, uses_gate
 from tests.simulator.steps import Step, claim_step, parked_wait, release_step, wait_step, work

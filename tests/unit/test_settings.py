@@ -2,7 +2,8 @@ import stat
 
 import pytest
 
-from app.settings import BadSettings, load_settings, secrets_file, with_secrets
+from app.settings import BadSettings, load_settings
+from app.settings.generated import secrets_file, with_secrets
 
 TOKENS = "step:ci:step-token-1,viewer:web:viewer-token-1"
 

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Blueprint
 
 from app.jobs import ARCHIVE, CATCH_UP, REBUILD
-from app.settings import Token
+from app.settings.values import Token
 from app.web.api.routing import Api, current_services
 from app.web.api.schemas.admin import (
     ArchiveRequest,

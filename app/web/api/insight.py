@@ -13,7 +13,7 @@ from app.domain.errors import UnknownRun
 from app.domain.ledger import By, Row
 from app.queries.explain import explanation_of
 from app.queries.ledger import COLUMNS, ledger_of
-from app.settings import Token
+from app.settings.values import Token
 from app.web.api.routing import Api, current_services
 from app.web.api.schemas.insight import EtaReport, ExplainAnswer, LedgerAnswer, LedgerQuery
 from app.web.api.timeline import plain

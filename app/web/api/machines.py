@@ -8,7 +8,7 @@ from flask import Blueprint
 
 from app.domain.errors import UnknownRun
 from app.queries.views import MachineWithRuns, last_runs, run_of
-from app.settings import Token
+from app.settings.values import Token
 from app.web.api.routing import Api, current_services
 from app.web.api.schemas.machines import (
     MachineDetail,

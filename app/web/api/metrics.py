@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from app.domain.records import order_of
 from app.followers.metrics import METRICS, MetricDefinition
 from app.services import Services
-from app.settings import Token
+from app.settings.values import Token
 from app.web.api.routing import Api, current_services
 
 api = Api(Blueprint("metrics", __name__))

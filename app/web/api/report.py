@@ -18,7 +18,7 @@ from app.domain.records import Filter, Record
 from app.queries.ledger import LedgerOfRange, ledgers_of
 from app.queries.names import names_of
 from app.services import Services
-from app.settings import Token
+from app.settings.values import Token
 from app.web.api.routing import Api, current_services
 from app.web.api.schemas.fields import Id, Input, Ms
 from app.web.charts.build import drawn, machines_in, tasks_in

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, request, stream_with_context
 
 from app.domain.records import Filter, Record
 from app.history.records import COLUMNS
-from app.settings import Token
+from app.settings.values import Token
 from app.web.api.routing import Api, current_services
 from app.web.api.schemas.timeline import RecordModel, TimelinePage, TimelineQuery
 

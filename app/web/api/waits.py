@@ -12,7 +12,7 @@ from app.domain.run import RunRequest
 from app.domain.status import WAIT_STATES, RunStatus
 from app.domain.wording import STATES
 from app.queries.views import message_of, wait_answer, waiting_places
-from app.settings import Token
+from app.settings.values import Token
 from app.store.fairness import in_turns
 from app.web.api.routing import Api, current_services
 from app.web.api.schemas.waits import (

@@ -1,0 +1,71 @@
+"""Generated secrets: those that nobody set, kept in a file of the data directory."""
+
+from __future__ import annotations
+
+import os
+import secrets as random_secrets
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from app.settings import PREFIX, BadSettings, Settings
+from app.settings.values import ROLES, parse_tokens
+
+
+def with_secrets(settings: Settings) -> Settings:
+    """*settings* with the secrets that nobody set taken from ``secrets.env`` in the data directory, made if missing.
+
+    Raises:
+        BadSettings: secrets are missing and BIND can be reached from other machines.
+    """
+    if settings.webhook_secret and settings.tokens:
+        return settings
+    missing = [
+        PREFIX + name
+        for name, value in (("WEBHOOK_SECRET", settings.webhook_secret), ("TOKENS", settings.tokens))
+        if not value
+    ]
+    if not settings.is_loopback:
+        raise BadSettings(
+            f"{PREFIX}BIND={settings.bind} can be reached from other machines: "
+            f"expected {' and '.join(missing)} to be set"
+        )
+    kept = read_secrets(settings.data_dir) or _write_secrets(settings.data_dir)
+    return settings.model_copy(
+        update={
+            "webhook_secret": settings.webhook_secret or SecretStr(kept[f"{PREFIX}WEBHOOK_SECRET"]),
+            "tokens": settings.tokens or parse_tokens(kept[f"{PREFIX}TOKENS"]),
+        }
+    )
+
+
+def secrets_file(data_dir: Path) -> Path:
+    return data_dir / "secrets.env"
+
+
+def read_secrets(data_dir: Path) -> dict[str, str] | None:
+    """What `with_secrets` generated, by variable; None if it did not, or they are not ours to read."""
+    try:
+        lines = secrets_file(data_dir).read_text().splitlines()
+    except OSError:
+        return None
+    kept = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    return kept if {f"{PREFIX}WEBHOOK_SECRET", f"{PREFIX}TOKENS"} <= kept.keys() else None
+
+
+def _write_secrets(data_dir: Path) -> dict[str, str]:
+    tokens = ",".join(f"{role}:local:{random_secrets.token_urlsafe(24)}" for role in ROLES)
+    kept = {f"{PREFIX}WEBHOOK_SECRET": random_secrets.token_urlsafe(24), f"{PREFIX}TOKENS": tokens}
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    text = "# Made by octowait for this machine only.\n" + "".join(f"{k}={v}\n" for k, v in kept.items())
+    try:
+        # Two processes can start at once: the file appears whole or not at all, and the first one's counts.
+        draft = data_dir / f"secrets.env.{os.getpid()}"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+        os.link(draft, secrets_file(data_dir))
+    except FileExistsError:
+        return read_secrets(data_dir) or kept
+    finally:
+        draft.unlink(missing_ok=True)
+    return kept

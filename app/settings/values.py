@@ -1,0 +1,84 @@
+"""Values of settings, read from what an operator wrote."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Annotated
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from app.domain.ids import space_id_of
+
+ROLES = ("step", "viewer", "admin")
+
+
+@dataclass(frozen=True)
+class Token:
+    """Who may call, and as what."""
+
+    role: str
+    name: str
+    secret: str = field(repr=False)
+
+
+def parse_tokens(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    tokens = []
+    for entry in filter(None, (part.strip() for part in re.split(r"[,\n]", text))):
+        role, _, rest = entry.partition(":")
+        name, _, secret = rest.partition(":")
+        if role not in ROLES or not name or len(secret) < 8:
+            raise ValueError(
+                "expected role:name:token, comma separated; roles step, viewer, admin; tokens of 8 characters or more"
+            )
+        tokens.append(Token(role, name, secret))
+    return tuple(tokens)
+
+
+def parse_names(text: object) -> object:
+    return tuple(filter(None, (part.strip() for part in text.split(",")))) if isinstance(text, str) else text
+
+
+def parse_spaces(text: object) -> object:
+    names = parse_names(text)
+    # A name would be taken for an id, and Octopus would know no such space: nobody would ever be granted.
+    if isinstance(names, tuple) and not all(space_id_of(name) for name in names):
+        raise ValueError("expected ids of spaces, comma separated, such as Spaces-1,Spaces-2")
+    return names
+
+
+def parse_targets(text: object) -> object:
+    """The addresses of a list; one can have commas in it, so a comma ends one only where another begins."""
+    if not isinstance(text, str):
+        return text
+    addresses = [part.strip() for part in re.split(r"[,\s]+(?=[A-Za-z][A-Za-z0-9+.-]*://)", text.strip().strip(","))]
+    if any(not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://\S+\Z", address) for address in filter(None, addresses)):
+        raise ValueError("expected addresses of Apprise, comma separated, such as slack://…, mailto://… or json://…")
+    return tuple(SecretStr(address) for address in addresses if address)
+
+
+def checked_bind(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError("expected host:port, e.g. 127.0.0.1:8080")
+    return text
+
+
+def checked_url(text: str | None) -> str | None:
+    if text and not re.match(r"https?://[^/\s]+", text):
+        raise ValueError("expected an address such as https://octopus.example.com")
+    return text.rstrip("/") if text else None
+
+
+def secret_parts(address: str) -> list[str]:
+    """What of an address of Apprise may be a secret by itself: a password, a token in its path."""
+    password = urlsplit(address).netloc.rpartition("@")[0].partition(":")[2]
+    return [unquote(password), *(part for part in re.split(r"[/?&=@:]+", address) if len(part) >= 16)]
+
+
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Positive
+Url = Annotated[str | None, AfterValidator(checked_url)]
