@@ -11,7 +11,7 @@ from rich.table import Table
 
 from app.cli.printing import escape
 from app.domain.durations import format_duration
-from app.domain.run import RunInfo
+from app.domain.run_info import RunInfo
 
 Json = Mapping[str, Any]
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from app.domain.run import Rebuilt, Refusal, RunInfo, RunState, State
+from app.domain.run import Rebuilt, Refusal, RunState, State
+from app.domain.run_info import RunInfo
 from app.domain.status import Holder, MachinePlace, RunStatus
 
 _FIELDS = frozenset(field.name for field in fields(RunState))

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.coordination.decode import decode_holder, decode_run, holder_of
-from app.domain.run import RunInfo, RunState
+from app.domain.run import RunState
+from app.domain.run_info import RunInfo
 from app.domain.status import Described, Holder
 from app.store.connection import Client
 from app.store.keys import Keys

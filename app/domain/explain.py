@@ -1,18 +1,15 @@
-"""Explanation of a wait: the chain of blockers, the remedy for each, and alternatives."""
+"""Explain a wait: find the chain of blockers, the remedy for each, and alternatives."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import takewhile
 
-from app.domain.durations import format_duration
 from app.domain.eta import Eta
+from app.domain.explanation import MOST_LINKS, Alternative, Explanation, Link
 from app.domain.run import MAX_PRIORITY
 from app.domain.status import Holder, MachinePlace, RunStatus
-
-#: Links of a chain that are shown, and runs ahead that a machine's line is shown with.
-MOST_LINKS = 20
 
 #: A run as it stands, without a sign of life.
 Look = Callable[[str], RunStatus | None]
@@ -22,91 +19,6 @@ Children = Callable[[int], Sequence[str]]
 
 #: When a run with such a place would start.
 Foretell = Callable[[RunStatus], Eta | None]
-
-
-@dataclass(frozen=True)
-class Link:
-    """A blocker of the run before it in the chain.
-
-    *kind* is ``working``, ``paused`` (waits for a person), ``waiting`` (stands before it in line, was started by it, or
-    holds and waits for one that it started), ``reservation`` or ``rebuilding``; *place* and *eta_ms* are those of one
-    in line. *remedy* says what lets the next one go.
-    """
-
-    kind: str
-    task_id: str | None
-    label: str
-    at: MachinePlace
-    since_ms: int
-    url: str | None
-    remedy: str
-    place: int | None = None
-    eta_ms: Eta | None = None
-    note: str | None = None
-    by: str | None = None
-    until_ms: int | None = None
-    #: The task that started it and waits for it.
-    started_by: str | None = None
-
-    @property
-    def machine_id(self) -> str:
-        return self.at.id
-
-    @property
-    def machine(self) -> str:
-        """The name of the machine where it is in the way."""
-        return self.at.name
-
-
-@dataclass(frozen=True)
-class Alternative:
-    """An alternative: the run's place in it. *passes* is how many it would pass in its longest line.
-
-    *refused*: it would wait for itself then, so the gate leaves it where it is.
-    """
-
-    place: int
-    starts_now: bool
-    blocked_by: tuple[str, ...]
-    passes: int
-    eta_ms: Eta | None
-    dropped: MachinePlace | None = None
-    refused: bool = False
-
-    @property
-    def machine_id(self) -> str | None:
-        return self.dropped.id if self.dropped else None
-
-    @property
-    def machine(self) -> str | None:
-        """The name of the machine that it would do without."""
-        return self.dropped.name if self.dropped else None
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """The explanation of a waiting run. *is_cut*: the chain is longer than shown."""
-
-    place: RunStatus
-    chain: tuple[Link, ...]
-    is_cut: bool
-    first: Alternative
-    without: tuple[Alternative, ...]
-
-    @property
-    def sentences(self) -> list[str]:
-        """The explanation in sentences, the most important first."""
-        said = [self.place.message]
-        said += [_told(link, self.place.now_ms) for link in self.chain]
-        if self.is_cut:
-            said.append(f"The chain is longer than {MOST_LINKS}; the rest is not shown.")
-        if self.chain:
-            said.append(self.chain[-1].remedy)
-        said.append(_alternative("With the highest priority", self.first))
-        said += [_alternative(f"Without {what.machine}", what) for what in self.without if what.machine]
-        if self.without:
-            said.append("With fewer machines it has to ask anew, behind those who wait for them by then.")
-        return said
 
 
 def explain(place: RunStatus, look: Look, foretell: Foretell, children: Children = lambda family: ()) -> Explanation:
@@ -266,32 +178,3 @@ def _alternative_of(
         place=stands, starts_now=starts, blocked_by=tuple(blockers)[:MOST_LINKS],
         passes=max(0, (place.place or 0) - stands), eta_ms=foretell(replace(place, machines=machines)), dropped=dropped,
     )  # fmt: skip
-
-
-def _told(link: Link, now_ms: int) -> str:
-    since = format_duration(now_ms - link.since_ms)
-    match link.kind:
-        case "working":
-            return f"{link.label} has worked on {link.machine} for {since}."
-        case "paused":
-            return f"{link.label} has held {link.machine} for {since} and is paused: it waits for a person."
-        case "reservation":
-            return f"{link.machine} has been reserved for {since} by {link.by}: {link.note}."
-        case "rebuilding":
-            return f"octowait has granted nothing for {since}: it is finding out anew who runs where."
-    if link.started_by:
-        return f"{link.label}, which that one started, has waited for {link.machine} for {since}."
-    if link.place is None:
-        return f"{link.label} has held {link.machine} for {since} and waits for a run that it started."
-    return f"{link.label} stands before it at {link.machine}, at place {link.place} of its own, for {since}."
-
-
-def _alternative(what: str, other: Alternative) -> str:
-    if other.refused:
-        return f"{what} it would wait for itself, so that is refused."
-    if other.starts_now:
-        return f"{what} it would start at once."
-    eta = f", in about {format_duration(other.eta_ms.p50)}" if other.eta_ms else ""
-    passed = f" and pass {other.passes}" if other.passes else ""
-    blocked = f"; it would wait for {', '.join(other.blocked_by[:3])}" if other.blocked_by else ""
-    return f"{what} it would be at place {other.place}{passed}{blocked}{eta}."

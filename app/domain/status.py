@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from app.domain.durations import format_duration
 from app.domain.eta import Eta
-from app.domain.run import RunInfo, RunState, State
+from app.domain.run import RunState, State
+from app.domain.run_info import RunInfo
 from app.domain.wording import ENDS, REJOINED, STATES, holding
 
 #: The states that ``/api/waits`` speaks of.

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from app.domain.analysis.ledger import week_of
+from app.domain.analysis.replay import NEVER, Hold, Replay, Wait
 from app.domain.eta import Kind, Prediction
-from app.domain.ledger import week_of
 from app.domain.records import Filter
-from app.domain.replay import NEVER, Hold, Replay, Wait
 from app.followers.cursor import Cursor, Transaction
 from app.history.durations import (
     ACCURACY,

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from app.domain.intervals import Interval, intervals_of
+from app.domain.analysis.intervals import Interval, intervals_of
+from app.domain.analysis.replay import BEGIN_WITHOUT_LEASE, WITHOUT_EFFECT, WITHOUT_LEASE, Hold, Replay, Wait
 from app.domain.records import Filter, RecordLike, order_of
-from app.domain.replay import BEGIN_WITHOUT_LEASE, WITHOUT_EFFECT, WITHOUT_LEASE, Hold, Replay, Wait
 from app.history.archive.files import Archive
 from app.history.timeline import Timeline
 from app.store.connection import Client

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from app.domain.explain import MOST_LINKS, Explanation, Link, explain
-from app.domain.narrative import mentioned
+from app.domain.analysis.narrative import mentioned
+from app.domain.explain import explain
+from app.domain.explanation import MOST_LINKS, Explanation, Link
 from app.domain.status import RunStatus
 from app.queries.names import names_of
 from app.queries.stories import WaitStory

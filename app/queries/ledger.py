@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.domain.ledger import By, Ledger, Row
-from app.domain.narrative import mentioned
+from app.domain.analysis.ledger import By, Ledger, Row
+from app.domain.analysis.narrative import mentioned
 from app.domain.wording import Names
 from app.queries.names import names_of
 from app.queries.stories import WaitStory

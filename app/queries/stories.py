@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from app.domain.attribution import Stretch
-from app.domain.narrative import story
-from app.domain.replay import Wait
+from app.domain.analysis.attribution import Stretch
+from app.domain.analysis.narrative import story
+from app.domain.analysis.replay import Wait
 from app.domain.wording import Names
 
 #: Stretches of one wait that an answer shows.

@@ -13,8 +13,8 @@ from datetime import timedelta
 
 import pytest
 
+from app.domain.analysis.replay import Wait
 from app.domain.records import Filter, order_of
-from app.domain.replay import Wait
 from app.domain.run import RunRequest
 from app.followers.learner import Learner
 from app.history.archive.files import Archive

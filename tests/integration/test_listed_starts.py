@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 from app.coordination.board import Board, Policy
 from app.domain.events import Effect, Event
 from app.domain.records import Filter
-from app.domain.run import Document, TaskEnd
+from app.domain.run import TaskEnd
+from app.domain.run_info import Document
 from app.history.timeline import Timeline
 from app.jobs import queues_of
 from app.octopus.errors import OctopusBusy

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.coordination.snapshot import take
-from app.domain.attribution import Reason
+from app.domain.analysis.attribution import Reason
+from app.domain.analysis.ledger import By, Ledger
+from app.domain.analysis.replay import Hold, Replay, Wait
 from app.domain.errors import GateError
 from app.domain.events import Effect, Event
-from app.domain.ledger import By, Ledger
 from app.domain.records import Filter
-from app.domain.replay import Hold, Replay, Wait
 from app.domain.run import RunRequest
 from app.followers.learner import Learner
 from app.history.intervals import Past

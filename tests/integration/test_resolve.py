@@ -16,7 +16,7 @@ from werkzeug import Response
 
 from app.coordination.board import Board
 from app.domain.events import parse_event
-from app.domain.run import Document
+from app.domain.run_info import Document
 from app.octopus.client import OctopusClient
 from tests.conftest import an_event, services_on
 from workers import resolve

@@ -14,7 +14,7 @@ from werkzeug import Request, Response
 
 from app.coordination.board import Board, Policy
 from app.domain.events import parse_event
-from app.domain.run import Document
+from app.domain.run_info import Document
 from app.octopus.client import OctopusClient
 from app.web import create_app
 from tests.conftest import TOKENS, WEBHOOK_SECRET, Clock, an_event, services_on

@@ -12,7 +12,7 @@ from pytest_httpserver import HTTPServer
 from app.coordination.board import Board, Policy
 from app.coordination.budget import Budget
 from app.domain.events import parse_event
-from app.domain.run import Document
+from app.domain.run_info import Document
 from app.octopus.client import OctopusClient
 from tests.conftest import an_event, services_on
 from tests.integration.octopus_stand_in import OctopusStandIn

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.domain.attribution import Reason
-from app.domain.replay import Wait
+from app.domain.analysis.attribution import Reason
+from app.domain.analysis.replay import Wait
 
 
 @dataclass

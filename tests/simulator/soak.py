@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.domain.analysis.replay import Wait
 from app.domain.records import Record
-from app.domain.replay import Wait
 from app.history.intervals import Past
 from app.jobs import CATCH_UP, enqueue
 from app.settings import Settings

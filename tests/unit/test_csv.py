@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.domain.ledger import Row
+from app.domain.analysis.ledger import Row
 from app.history.records import COLUMNS
 from app.queries.ledger import COLUMNS as LEDGER_COLUMNS
 from app.web.api.insight import ledger_csv

@@ -1,8 +1,10 @@
 import pytest
 
 from app.domain.eta import Eta
-from app.domain.explain import MOST_LINKS, explain
-from app.domain.run import Document, RunInfo, RunState, State
+from app.domain.explain import explain
+from app.domain.explanation import MOST_LINKS
+from app.domain.run import RunState, State
+from app.domain.run_info import Document, RunInfo
 from app.domain.status import Holder, MachinePlace, RunStatus
 
 INFO = RunInfo(project=Document(name="Api"), url="https://octopus.example.com/1")

@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from app.domain.attribution import Reason, Stretch
-from app.domain.intervals import Span
-from app.domain.replay import Wait
+from app.domain.analysis.attribution import Reason, Stretch
+from app.domain.analysis.intervals import Span
+from app.domain.analysis.replay import Wait
 from app.domain.wording import Names
 from app.web.charts.layout import AXIS, CAPTION, HOLD, lay_out
 from app.web.charts.shapes import Box

@@ -2,9 +2,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.domain.attribution import Reason, Stretch
-from app.domain.ledger import By, Ledger, week_of
-from app.domain.replay import Hold, Wait
+from app.domain.analysis.attribution import Reason, Stretch
+from app.domain.analysis.ledger import By, Ledger, week_of
+from app.domain.analysis.replay import Hold, Wait
 
 HOUR = 3_600_000
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from app.domain.eta import Eta
 from app.domain.news import news_of
-from app.domain.run import Document, RunInfo, RunState, State
+from app.domain.run import RunState, State
+from app.domain.run_info import Document, RunInfo
 from app.domain.status import Holder, MachinePlace, RunStatus
 
 NOW = 1_800_000_000_000

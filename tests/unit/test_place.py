@@ -1,6 +1,7 @@
 import pytest
 
-from app.domain.run import Document, RunInfo, RunState, State
+from app.domain.run import RunState, State
+from app.domain.run_info import Document, RunInfo
 from app.domain.status import WAIT_STATES, Holder, MachinePlace, RunStatus
 from app.queries.views import WaitAnswer
 from app.web.api.schemas.waits import WaitModel

@@ -1,11 +1,11 @@
-"""Who waited for whom, by the rule that app/domain/attribution.py states."""
+"""Who waited for whom, by the rule that app/domain/analysis/attribution.py states."""
 
 import json
 from dataclasses import dataclass, field
 
 import pytest
 
-from app.domain.replay import Hold, Replay, Wait
+from app.domain.analysis.replay import Hold, Replay, Wait
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import fields
 import pytest
 
 from app.coordination.decode import decode_run, run_state
-from app.domain.run import Document, Rebuilt, Refusal, RunInfo, RunState, State
+from app.domain.run import Rebuilt, Refusal, RunState, State
+from app.domain.run_info import Document, RunInfo
 from tests.conftest import ROOT
 
 LUA = ROOT / "app" / "coordination" / "lua"

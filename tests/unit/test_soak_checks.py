@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.domain.attribution import Reason, Stretch
+from app.domain.analysis.attribution import Reason, Stretch
+from app.domain.analysis.replay import Wait
 from app.domain.records import Record
-from app.domain.replay import Wait
 from tests.simulator import busy_check, loss_check
 from tests.simulator.busy_check import knowledge, meetings, untold, untold_until
 from tests.simulator.ledger_check import compare

@@ -1,6 +1,6 @@
-from app.domain.attribution import Reason, Stretch
-from app.domain.narrative import MOST_TOLD, listed, story
-from app.domain.replay import Wait
+from app.domain.analysis.attribution import Reason, Stretch
+from app.domain.analysis.narrative import MOST_TOLD, listed, story
+from app.domain.analysis.replay import Wait
 from app.domain.wording import Names
 
 NAMES = Names(runs={"servertasks-1": "ServerTasks-1 (Api 2.0.1 to Production)"}, machines={"machines-7": "web-01"})

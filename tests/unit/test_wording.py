@@ -5,8 +5,8 @@ import re
 import pytest
 
 from app.domain import wording
-from app.domain.attribution import Reason, Stretch
-from app.domain.replay import Wait
+from app.domain.analysis.attribution import Reason, Stretch
+from app.domain.analysis.replay import Wait
 from app.domain.run import State
 from app.domain.status import WAIT_STATES
 from app.web.pages.run import waited_for

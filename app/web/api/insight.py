@@ -9,8 +9,8 @@ from typing import Any
 
 from flask import Blueprint, Response
 
+from app.domain.analysis.ledger import By, Row
 from app.domain.errors import UnknownRun
-from app.domain.ledger import By, Row
 from app.queries.explain import explanation_of
 from app.queries.ledger import COLUMNS, ledger_of
 from app.settings.values import Token

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, current_app, stream_with_context
 from markupsafe import Markup
 from pydantic import Field
 
-from app.domain.ledger import By
+from app.domain.analysis.ledger import By
 from app.domain.records import Filter, Record
 from app.queries.ledger import LedgerOfRange, ledgers_of
 from app.queries.names import names_of

@@ -8,9 +8,9 @@ from typing import Any
 from flask import url_for
 from markupsafe import Markup
 
-from app.domain.attribution import Stretch
-from app.domain.intervals import Interval
-from app.domain.replay import Wait
+from app.domain.analysis.attribution import Stretch
+from app.domain.analysis.intervals import Interval
+from app.domain.analysis.replay import Wait
 from app.domain.wording import Names, blocker
 from app.queries.names import names_of
 from app.services import Services

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from app.domain.attribution import Reason, Stretch
+from app.domain.analysis.attribution import Reason, Stretch
+from app.domain.analysis.intervals import Span
+from app.domain.analysis.replay import Wait
 from app.domain.durations import format_duration
-from app.domain.intervals import Span
-from app.domain.replay import Wait
 from app.domain.wording import BLOCKERS, ENDS, HELD, Names, blocker
 from app.web.charts.shapes import Box, Chart, Edge, Item, Text
 from app.web.charts.track import Clump, Track, Window, ticks

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TypeVar
 
-from app.domain.intervals import Interval, Span
-from app.domain.replay import Wait
+from app.domain.analysis.intervals import Interval, Span
+from app.domain.analysis.replay import Wait
 
 #: Columns of a chart; what is narrower than one of them is not drawn by itself.
 COLUMNS = 600

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import render_template, request
 
-from app.domain.ledger import By
+from app.domain.analysis.ledger import By
 from app.queries.ledger import ledger_of
 from app.web.api.routing import current_services
 from app.web.pages.base import blueprint

@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import render_template, request
 
-from app.domain.intervals import Interval, Span
-from app.domain.replay import Wait
+from app.domain.analysis.intervals import Interval, Span
+from app.domain.analysis.replay import Wait
 from app.domain.status import RunStatus
 from app.domain.wording import Names
 from app.queries.explain import Explained, explanation_of

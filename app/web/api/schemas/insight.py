@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from app.web.api.schemas.fields import Id, Input, Ms
 from app.web.api.schemas.waits import EtaModel, PlaceInLine
 
-#: The values of `app.domain.ledger.By`.
+#: The values of `app.domain.analysis.ledger.By`.
 GroupBy = Literal["machine", "project", "blocker", "environment", "week"]
 
 

@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 
-from app.domain.attribution import Stretch
+from app.domain.analysis.attribution import Stretch
+from app.domain.analysis.replay import Hold, Wait
 from app.domain.eta import quantile
-from app.domain.replay import Hold, Wait
 
 #: The longest waits that a ledger tells of.
 LONGEST = 10

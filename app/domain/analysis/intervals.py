@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from app.domain.board_state import ActiveRun
+from app.domain.analysis.board_state import ActiveRun
+from app.domain.analysis.replay import Hold, Replay, Wait
 from app.domain.records import RecordLike
-from app.domain.replay import Hold, Replay, Wait
 
 
 class Span(NamedTuple):

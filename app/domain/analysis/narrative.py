@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from app.domain.attribution import Stretch
+from app.domain.analysis.attribution import Stretch
+from app.domain.analysis.replay import Wait
 from app.domain.durations import format_duration
-from app.domain.replay import Wait
 from app.domain.wording import Names, blocker
 
 #: Stretches that a story tells one by one, the longest ones.

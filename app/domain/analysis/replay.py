@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from app.domain.attribution import Blocker, Reason, Stretch, stretches
-from app.domain.board_state import ActiveRun, BoardState
+from app.domain.analysis.attribution import Blocker, Reason, Stretch, stretches
+from app.domain.analysis.board_state import ActiveRun, BoardState
 from app.domain.records import RecordLike
 
 #: Kinds that change nothing on the board; a replay may leave them out.
