@@ -10,8 +10,10 @@ import ast
 import re
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 from tests.conftest import ROOT
 
@@ -129,3 +131,26 @@ def test_no_class_name_is_used_twice():
                if isinstance(node, ast.ClassDef)]  # fmt: skip
 
     assert {name for name in classes if classes.count(name) > 1} <= CLASS_NAMES_TWICE
+
+
+def test_no_module_is_longer_than_300_lines():
+    assert [f"{path.relative_to(ROOT)}: {n}" for path in FILES if (n := len(path.read_text().splitlines())) > 300] == []
+
+
+def test_no_package_has_more_than_20_modules():
+    """Without the module of the package itself, which lists no more than what is in it."""
+    rooms = Counter(path.parent.relative_to(ROOT) for path in FILES if path.name != "__init__.py")
+
+    assert {str(room): count for room, count in rooms.items() if count > 20} == {}
+
+
+def test_half_of_all_modules_are_within_100_lines():
+    assert median(len(path.read_text().splitlines()) for path in FILES) <= 100
+
+
+def test_every_package_is_installed():
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
+    rooms = {path.parent for path in FILES}
+
+    assert [room for room in rooms if not (room / "__init__.py").exists()] == []
+    assert {room.relative_to(ROOT).parts[0] + "*" for room in rooms} <= set(found)
