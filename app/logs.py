@@ -11,6 +11,8 @@ from typing import Any
 
 import structlog
 
+from app.domain.neutral import visible
+
 #: Tells more about what is being done here, for a line of the log; asked only when one is written.
 about: ContextVar[Callable[[], Mapping[str, Any]]] = ContextVar("about")
 
@@ -32,6 +34,7 @@ def configure_logs(log_format: str, *, level: str = "info", secrets: Collection[
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         _with_facts,
+        *([] if log_format == "json" else [_visible_values]),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -61,8 +64,13 @@ def _with_facts(logger: Any, name: str, event: structlog.typing.EventDict) -> st
     return {**tell(), **event} if tell else event
 
 
+def _visible_values(logger: Any, name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Names and paths come from others: one with a line end in it would write a line of its own. JSON escapes them."""
+    return {key: visible(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
 def _without(secrets: Collection[str], renderer: Callable[..., Any]) -> structlog.typing.Processor:
-    """*renderer*, of whose lines no secret is left, as it is or as JSON writes it."""
+    """*renderer*, of whose lines no secret is left, as it is or as JSON writes it, and no control but line ends."""
     spellings = {spelling for secret in secrets for spelling in (secret, json.dumps(secret)[1:-1], repr(secret)[1:-1])}
     # The longest first: one can be a part of another.
     hidden = sorted((s for s in spellings if len(s) >= _SHORTEST), key=len, reverse=True)
@@ -71,6 +79,7 @@ def _without(secrets: Collection[str], renderer: Callable[..., Any]) -> structlo
         line = renderer(logger, name, event)
         for secret in hidden:
             line = line.replace(secret, REDACTED)
-        return line
+        # A traceback has several lines, and what its error says can have more: none may look like one of the log.
+        return visible(line, but="\n").replace("\n", "\n  ")
 
     return render

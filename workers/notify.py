@@ -167,7 +167,12 @@ def _notify(sender: Apprise, notice: dict[str, Any]) -> bool:
     try:
         return bool(
             sender.notify(
-                title=notice["title"], body=notice["body"], notify_type=notice["level"], timeout=PATIENCE_SECONDS
+                title=notice["title"],
+                body=notice["body"],
+                notify_type=notice["level"],
+                timeout=PATIENCE_SECONDS,
+                # Names of projects and machines are no markup: an e-mail is sent as text, and others escape it.
+                body_format="text",
             )
         )
     except (TypeError, ValueError, OSError) as error:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 import click
 
+from app.domain.neutral import visible
 from app.settings import ADDRESS_FILE, BadSettings, Settings, load_settings
-from app.settings.generated import read_secrets, with_secrets
+from app.settings.generated import read_secrets, secrets_file, tokens_in, with_secrets
 
 if TYPE_CHECKING:
     from app.client.api import Gate
@@ -91,7 +93,24 @@ def find_gate(url: str | None, token: str | None, redis_url: str | None) -> Gate
             "OCTOWAIT_TOKEN is not set and no octowait keeps its secrets here: expected --token, OCTOWAIT_TOKEN or a "
             f"readable {settings.data_dir / 'secrets.env'}"
         )
-    return HttpGate(url or address_here(settings), token)
+    if url and "@" in urlsplit(url).netloc:
+        raise BadSettings("--url: expected an address without user and password; --token signs in")
+    return HttpGate(url or _own_address(settings, token, kept), token)
+
+
+def _own_address(settings: Settings, token: str, kept: Mapping[str, str]) -> str:
+    """`address_here`, if *token* is one of that directory: another must not go to whatever a file says.
+
+    Raises:
+        BadSettings: it is not.
+    """
+    address = address_here(settings)
+    if address == f"http://{settings.bind}" or token in {known.secret for known in tokens_in(kept)}:
+        return address
+    raise BadSettings(
+        f"{settings.data_dir / ADDRESS_FILE} says where octowait is, and the token is none of "
+        f"{secrets_file(settings.data_dir)}: expected --url or OCTOWAIT_URL beside the token"
+    )
 
 
 def address_here(settings: Settings) -> str:
@@ -154,5 +173,5 @@ def _fail_at(error: Exception) -> None:
 
 def fail(message: str, status: int) -> NoReturn:
     """End the process with *message* on standard error."""
-    click.echo(f"octowait: {message}", err=True)
+    click.echo(f"octowait: {visible(message, but=chr(10))}", err=True)
     sys.exit(status)

@@ -135,7 +135,7 @@ def _archive_head() -> Manifest | None:
         gate = find_gate(os.environ.get("OCTOWAIT_URL"), os.environ.get("OCTOWAIT_TOKEN"), None)
         head = gate.call("GET", "/api/archive")["head"]
     except (BadSettings, CannotReach, Refused, StoreError) as error:
-        click.echo(f"octowait cannot be asked how the archive ended: {error}", err=True)
+        print_lines([f"octowait cannot be asked how the archive ended: {error}"], err=True)
         return None
     return Manifest(**head) if head else None
 

@@ -8,13 +8,7 @@ from typing import Any
 
 import click
 
-#: What moves the cursor, sets colours or renames a window, as something that can be seen: names come from others.
-_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
-
-
-def visible(text: str) -> str:
-    """*text* with its control characters escaped."""
-    return text.translate(_VISIBLE)
+from app.domain.neutral import visible, visible_json
 
 
 def escape(text: str) -> str:
@@ -25,7 +19,7 @@ def escape(text: str) -> str:
 
 
 def print_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(visible_json(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def print_lines(lines: list[str], *, err: bool = False) -> None:

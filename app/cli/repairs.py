@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.command import REFUSED, as_json, command, with_gate
-from app.cli.printing import print_json, print_table
+from app.cli.printing import print_json, print_lines, print_table
 from app.settings import load_settings
 from app.settings.generated import with_secrets
 
@@ -53,7 +53,7 @@ def replay(gate: Gate, files: tuple[Path, ...], as_json: bool) -> None:
                 _forget(gate, kept_id)
             answers.append({"file": str(file), **answer})
             if not as_json:
-                click.echo(f"{file}: {answer['event'] or 'no event id'} {answer['outcome']}")
+                print_lines([f"{file}: {answer['event'] or 'no event id'} {answer['outcome']}"])
     if as_json:
         print_json(answers)
     sys.exit(REFUSED if any(answer["outcome"] == "kept" for answer in answers) else 0)

@@ -97,7 +97,7 @@ def reserve(gate: Gate, machine: str, note: str, until: str | None, as_json: boo
     """Grant a machine to nobody new; running work goes on."""
     body = {"note": note, "until_ms": parse_moment(until, ago=False)}
     answer = gate.call("PUT", f"/api/machines/{machine}/reservation", body=body)
-    print_json(answer) if as_json else click.echo(f"{answer['id']} is reserved: {answer['note']}")
+    print_json(answer) if as_json else print_lines([f"{answer['id']} is reserved: {answer['note']}"])
 
 
 @command("unreserve", "octowait unreserve Machines-7")

@@ -11,14 +11,35 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from app.client.api import CannotReach, address, refusal
+from app.client.api import CannotReach, Refused, address, refusal
+from app.domain.addresses import without_passwords
 
 #: Seconds for an answer, beyond what a call may block.
 ANSWER_SECONDS = 20.0
 
 #: Bytes of a stream that are taken at once, at most.
 _PIECE = 1 << 16
+
+
+class _SameOrigin(urllib.request.HTTPRedirectHandler):
+    """Lets nobody send the token elsewhere: urllib takes it along to whatever address an answer names."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if _origin(newurl) != _origin(req.full_url) or req.get_method() != "GET":
+            raise Refused(code, "redirected", f"{req.full_url} is redirected to {without_passwords(newurl)}: expected "
+                          "the address of octowait itself, as --url or OCTOWAIT_URL")  # fmt: skip
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _origin(address: str) -> tuple[str, str]:
+    parts = urlsplit(address)
+    return parts.scheme.lower(), parts.netloc.lower()
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(_SameOrigin)
 
 
 @dataclass(frozen=True)
@@ -65,9 +86,9 @@ class HttpGate:
         for name, value in (headers or {}).items():
             request.add_header(name, value)
         try:
-            return urllib.request.urlopen(request, timeout=ANSWER_SECONDS + 60)
+            return _opener().open(request, timeout=ANSWER_SECONDS + 60)
         except urllib.error.HTTPError as error:
             raise refusal(error.code, error.read()) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise CannotReach(f"{self.url} does not answer ({reason}): is octowait running there?") from error

@@ -1,4 +1,4 @@
-"""Text that can stand in a deployment log without being a command to Octopus.
+"""Text that can stand in a deployment log without being a command to Octopus, or to the terminal that shows it.
 
 Octopus looks for ``##octopus`` at every character that a script prints, and keeps its place from line to line: a name
 that people chose could set variables, collect files, or, ending in ``#``, swallow the genuine message after it.
@@ -28,6 +28,27 @@ def neutral(text: str) -> str:
     if text.isascii() and text.isprintable() and "#" not in text:
         return text
     return _OPENING.sub(r"\1 ", _CONTROLS.sub(" ", text))
+
+
+def visible(text: str, *, but: str = "") -> str:
+    """*text* with each control in it, but those in *but*, written as an escape such as ``\\x1b`` or ``\\u202e``."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _CONTROLS.sub(lambda found: found[0] if found[0] in but else _escape(found[0]), text)
+
+
+def visible_json(text: str) -> str:
+    """*text*, which is JSON, with the controls that JSON allows in its texts escaped as it escapes others."""
+    return text if text.isascii() and "\x7f" not in text else _CONTROLS.sub(_json_escape, text)
+
+
+def _escape(control: str) -> str:
+    return f"\\x{ord(control):02x}" if ord(control) < 0x100 else f"\\u{ord(control):04x}"
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    # Line ends stand between its texts: inside of them they are escapes already.
+    return found[0] if found[0] in "\t\r\n" else f"\\u{ord(found[0]):04x}"
 
 
 def neutral_json(value: Any) -> Any:

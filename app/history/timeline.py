@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from app.domain.neutral import visible_json
 from app.domain.records import Filter, Order, Record, RecordLike, order_of
 from app.history.archive.files import ARCHIVED, Archive
 from app.history.records import Entry, Stored
@@ -54,10 +55,10 @@ class Timeline:
                 yield entry.change
 
     def lines(self, wanted: Filter, *, after: str | None = None) -> Iterator[str]:
-        """The same as lines of JSON, without their ends."""
+        """The same as lines of JSON, without their ends, and with nothing that a terminal would obey."""
         for _, entry in self._scan(wanted, after):
             if entry is not None:
-                yield entry.line
+                yield visible_json(entry.line)
 
     def rows(self, wanted: Filter, *, after: str | None = None) -> Iterator[list[str]]:
         """The same as rows under `records.COLUMNS`."""

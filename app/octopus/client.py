@@ -67,8 +67,8 @@ class OctopusClient(Runs, Interruptions, Documents, Subscriptions, Processes, Se
 
     @property
     def url(self) -> str:
-        """Where Octopus is."""
-        return self._transport.url
+        """Where Octopus is, as it may be shown."""
+        return self._transport.shown_url
 
     def close(self) -> None:
         self._transport.close()

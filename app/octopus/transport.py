@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from traceback import walk_tb
 from typing import Protocol
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
+from app.domain.addresses import without_passwords
 from app.octopus import answers
 from app.octopus.errors import OctopusBusy, OctopusError, OctopusPage, OctopusRejected, OctopusUnreachable
 from app.octopus.shapes import Resource
@@ -32,6 +34,9 @@ MAX_WAIT_SECONDS = 30.0
 
 #: Same-host redirects of one request, e.g. a reverse proxy that adds a slash.
 MAX_REDIRECTS = 3
+
+#: What stands in no address (RFC 3986), and what one reader takes for something else than another.
+_NOT_OF_ADDRESSES = re.compile(r"[\\\x00-\x20\x7f]")
 
 #: Methods that have the same effect when they are repeated.
 _REPEATABLE = frozenset({"GET", "PUT", "DELETE"})
@@ -107,6 +112,7 @@ class Transport:
         reach: ReachObserver | None = None,
     ) -> None:
         self.url = url.rstrip("/")
+        self.shown_url = without_passwords(self.url)
         self._timeout = timeout
         self._attempts = attempts
         self._sleep = sleep
@@ -168,12 +174,22 @@ class Transport:
             if not answer.is_redirect:
                 answers.check(answer, str(call), urgent=policy.urgent)
                 return answer
-            address, params = urljoin(address, answer.headers["Location"]), None
-            if _origin(address) != self.origin:
-                raise OctopusRejected(f"{call}: redirected to {_origin(address)}: expected to stay at {self.url}")
-            if call.method != "GET":
-                raise OctopusRejected(f"{call}: redirected to {address}: expected to write to the configured address")
+            address, params = self._redirected(call, _joined(address, answer.headers["Location"])), None
         raise OctopusRejected(f"{call}: redirected more than {MAX_REDIRECTS} times")
+
+    def _redirected(self, call: Call, address: str) -> str:
+        """*address* where it is one of this server, put together anew.
+
+        Two who read a malformed address, such as ``http://other\\@octopus/``, need not find the same host in it: what
+        is sent goes to the host that was configured, whatever somebody makes of the rest.
+        """
+        if _NOT_OF_ADDRESSES.search(address) or _origin(address) != self.origin:
+            raise OctopusRejected(f"{call}: redirected to {_origin(address)}: expected to stay at {self.shown_url}")
+        if call.method != "GET":
+            shown = without_passwords(address)
+            raise OctopusRejected(f"{call}: redirected to {shown}: expected to write to the configured address")
+        own, parts = urlsplit(self.url), urlsplit(address)
+        return urlunsplit((own.scheme, own.netloc, parts.path or "/", parts.query, ""))
 
     def _await_turn(self, call: Call, policy: RequestPolicy, waiting: _Waiting) -> None:
         while self._budget and (pause := self._budget.take(policy.urgent, call.kind)) > 0:
@@ -189,8 +205,11 @@ class Transport:
                 call.method, address, params=params, json=call.body, timeout=self._timeout, allow_redirects=False
             )
         except requests.RequestException as error:
-            said = f"{call}: no answer from {self.url}: {error}"
+            said = without_passwords(f"{call}: no answer from {self.url}: {error}")
             raise OctopusUnreachable(said, why=_reason_of(error), not_begun=_never_sent(error)) from error
+        except ValueError as error:
+            # requests reads where a redirect leads although it is not to follow it.
+            raise OctopusRejected(f"{call}: redirected to what is no address") from error
         finally:
             waiting.spend(time.monotonic() - began)
         if self._reach and answers.is_answer(answer):
@@ -247,6 +266,13 @@ def _reason_of(error: requests.RequestException) -> str:
     if isinstance(cause, NameResolutionError):
         return "its name does not resolve"
     return "no connection" if isinstance(cause, NewConnectionError) else "the connection broke"
+
+
+def _joined(address: str, location: str) -> str:
+    try:
+        return urljoin(address, location)
+    except ValueError:
+        return ""
 
 
 def _origin(address: str) -> str:

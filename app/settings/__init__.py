@@ -8,20 +8,23 @@ from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from app.domain.addresses import without_passwords
 from app.settings.values import (
     Positive,
     Seconds,
     Token,
     Url,
     checked_bind,
+    checked_public_url,
     parse_spaces,
     parse_targets,
     parse_tokens,
+    password_in,
     secret_parts,
 )
 
@@ -46,7 +49,7 @@ class Settings(BaseSettings):
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")] = "default"
     bind: Annotated[str, AfterValidator(checked_bind)] = "127.0.0.1:8080"
     #: Where people and Octopus reach this, for links.
-    public_url: Url = None
+    public_url: Annotated[str | None, AfterValidator(checked_public_url)] = None
     webhook_secret: SecretStr | None = None
     webhook_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] = "X-Octowait-Secret"
     tokens: Annotated[tuple[Token, ...], NoDecode, BeforeValidator(parse_tokens)] = ()
@@ -116,7 +119,8 @@ class Settings(BaseSettings):
         return tuple(filter(None, (
             *(secret.get_secret_value() for secret in hidden if secret), *(token.secret for token in self.tokens),
             *(part for secret in self.notify_urls for part in secret_parts(secret.get_secret_value())),
-            unquote(parts.netloc.rpartition("@")[0].partition(":")[2]), *query.get("sentinel_password", ()),
+            password_in(parts.netloc), *query.get("sentinel_password", ()), *query.get("password", ()),
+            password_in(urlsplit(self.octopus_url or "").netloc),
         )))  # fmt: skip
 
     @property
@@ -163,5 +167,5 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 def _complaint(problem: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     name = str(problem["loc"][0])
     secret = name in ("tokens", "webhook_secret", "octopus_api_key", "redis_url", "notify_urls")
-    shown = "(not shown)" if secret else repr(given.get(name))
+    shown = "(not shown)" if secret else without_passwords(repr(given.get(name)))
     return f"{PREFIX}{name.upper()}={shown}: {problem['msg'].removeprefix('Value error, ')}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets as random_secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from app.settings import PREFIX, BadSettings, Settings
-from app.settings.values import ROLES, parse_tokens
+from app.settings.values import ROLES, Token, parse_tokens
 
 
 def with_secrets(settings: Settings) -> Settings:
@@ -51,6 +52,12 @@ def read_secrets(data_dir: Path) -> dict[str, str] | None:
         return None
     kept = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     return kept if {f"{PREFIX}WEBHOOK_SECRET", f"{PREFIX}TOKENS"} <= kept.keys() else None
+
+
+def tokens_in(kept: Mapping[str, str]) -> tuple[Token, ...]:
+    """The tokens of what `read_secrets` found."""
+    found = parse_tokens(kept.get(f"{PREFIX}TOKENS", ""))
+    return found if isinstance(found, tuple) else ()
 
 
 def _write_secrets(data_dir: Path) -> dict[str, str]:

@@ -73,10 +73,22 @@ def checked_url(text: str | None) -> str | None:
     return text.rstrip("/") if text else None
 
 
+def checked_public_url(text: str | None) -> str | None:
+    if text and "@" in urlsplit(text).netloc:
+        raise ValueError("expected an address without user and password: it is part of every link")
+    return checked_url(text)
+
+
+def password_in(netloc: str) -> str:
+    return unquote(netloc.rpartition("@")[0].partition(":")[2])
+
+
 def secret_parts(address: str) -> list[str]:
     """What of an address of Apprise may be a secret by itself: a password, a token in its path."""
-    password = urlsplit(address).netloc.rpartition("@")[0].partition(":")[2]
-    return [unquote(password), *(part for part in re.split(r"[/?&=@:]+", address) if len(part) >= 16)]
+    return [
+        password_in(urlsplit(address).netloc),
+        *(part for part in re.split(r"[/?&=@:]+", address) if len(part) >= 16),
+    ]
 
 
 Positive = Annotated[int, Field(gt=0)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
+
 from flask import Flask, Request, Response, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
@@ -53,7 +56,9 @@ def create_app(services: Services) -> Flask:
     app.extensions["octowait"] = services
     tokens = app.extensions["octowait.tokens"] = Tokens(settings.tokens)
     app.wsgi_app = Blocking(app.wsgi_app, services, tokens)  # type: ignore[method-assign]
-    app.extensions["octowait.operations"] = operations
+    # Once a process, when it is first asked for: it takes as long as a hundred other answers.
+    api_document = cache(lambda: document(operations, server=settings.public_url or "/"))
+    app.extensions["octowait.document"] = api_document
     for api in apis:
         app.register_blueprint(api.blueprint)
     app.register_blueprint(pages)
@@ -61,9 +66,13 @@ def create_app(services: Services) -> Flask:
     printed.install(app)
     request_log.install(app, is_verbose=settings.log_level == "debug")
 
+    @cache
+    def text_of_document() -> bytes:
+        return json.dumps(api_document(), separators=(",", ":")).encode()
+
     @app.get("/openapi.json")
-    def openapi() -> dict[str, object]:
-        return document(operations, server=settings.public_url or request.host_url.rstrip("/"))
+    def openapi() -> Response:
+        return Response(text_of_document(), content_type="application/json")
 
     @app.after_request
     def _harden(response: Response) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -584,3 +585,14 @@ def test_scheduler_asks_for_it_when_a_day_is_old_enough_even_without_an_api_key(
     archive_due(context)
     entry.do()
     assert queue.count == 0
+
+
+def test_files_are_for_their_owner_alone(past, clock, retention, archive):
+    before = os.umask(0)
+    try:
+        move_all(retention, clock)
+    finally:
+        os.umask(before)
+
+    modes = {path.name: path.stat().st_mode & 0o777 for path in archive.directory.iterdir()}
+    assert modes and set(modes.values()) == {0o600}

@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from pytest_httpserver import HTTPServer
 
-from app.client.api import CannotReach
+from app.client.api import CannotReach, Refused
 from app.client.http import HttpGate
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n"
@@ -36,6 +37,34 @@ def answering() -> Iterator[Callable[[bytes], HttpGate]]:
             return HttpGate(f"http://127.0.0.1:{server.getsockname()[1]}", "a-token-for-tests")
 
         yield start
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[HTTPServer]:
+    with HTTPServer(port=0) as other:
+        other.expect_request("/api/machines").respond_with_json({"machines": []})
+        yield other
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_token_follows_no_redirect_to_another_origin(
+    httpserver: HTTPServer, elsewhere: HTTPServer, status: int, method: str
+) -> None:
+    headers = {"Location": elsewhere.url_for("/api/machines")}
+    httpserver.expect_request("/api/machines").respond_with_data("", status=status, headers=headers)
+
+    with pytest.raises(Refused):
+        HttpGate(httpserver.url_for(""), "a-token-for-tests").call(method, "/api/machines", body=None)
+
+    assert elsewhere.log == []
+
+
+def test_redirect_within_the_own_origin_is_followed(httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/old/api/machines").respond_with_data("", status=302, headers={"Location": "/api/new"})
+    httpserver.expect_request("/api/new", headers={"Authorization": "Bearer a-token-for-tests"}).respond_with_json({})
+
+    assert HttpGate(httpserver.url_for("/old"), "a-token-for-tests").call("GET", "/api/machines") == {}
 
 
 def test_stream_is_read_as_it_was_sent(answering: Callable[[bytes], HttpGate]) -> None:

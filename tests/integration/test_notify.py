@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import json
+import socketserver
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -310,6 +313,42 @@ def test_notice_that_a_target_does_not_take_keeps_the_others_for_a_moment_only(b
     Notifier(context).run()
 
     assert one.titles == [f"Machines-{machine} is reserved" for machine in range(1, 5)]
+
+
+class Mailbox(socketserver.StreamRequestHandler):
+    """As much of an SMTP server as one e-mail needs; its server keeps the e-mails in *mails*."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 ready\r\n")
+        while line := self.rfile.readline():
+            if line.upper().startswith(b"DATA"):
+                self.wfile.write(b"354 go on\r\n")
+                self.server.mails.append(b"".join(iter(self.rfile.readline, b".\r\n")))
+            self.wfile.write(b"221 bye\r\n" if line.upper().startswith(b"QUIT") else b"250 ok\r\n")
+
+
+@pytest.fixture
+def mailbox():
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mailbox) as server:
+        server.daemon_threads, server.mails = True, []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_email_is_text_whatever_names_hold(board, make_context, mailbox):
+    address = (
+        f"mailto://127.0.0.1:{mailbox.server_address[1]}?from=octowait@example.com&to=ops@example.com&mode=insecure"
+    )
+    context = make_context(notify_urls=address)
+    Notifier(context).run()
+    board.reserve("Machines-7", note='<img src="https://elsewhere.example.com/x"><b>disk</b>', by="ann")
+
+    Notifier(context).run()
+
+    [mail] = [email.message_from_bytes(each, policy=email.policy.default) for each in mailbox.mails]
+    assert [part.get_content_type() for part in mail.walk()] == ["text/plain"]
+    assert '<img src="https://elsewhere.example.com/x"><b>disk</b>' in mail.get_content()
 
 
 def test_target_that_never_takes_it_ends_as_a_dead_letter_without_its_address(board, clock, make_context, one):

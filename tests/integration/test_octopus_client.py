@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socketserver
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -16,6 +18,7 @@ from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import (
     OctopusBusy,
     OctopusDenied,
+    OctopusError,
     OctopusMissing,
     OctopusRejected,
     OctopusUnreachable,
@@ -157,6 +160,66 @@ def test_redirect_to_another_host_is_refused_and_never_sees_the_key(httpserver, 
             client.task("ServerTasks-4711", space="Spaces-1")
 
         assert other.log == []
+
+
+class Redirecting(socketserver.ThreadingTCPServer):
+    """Answers everything with a redirect to *location*, as it is: others would mend what is wrong in it."""
+
+    location = ""
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Redirect)
+        self.port = self.server_address[1]
+        self.asked = 0
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *error: object) -> None:
+        self.shutdown()
+        super().__exit__(*error)
+
+
+class _Redirect(socketserver.StreamRequestHandler):
+    server: Redirecting
+
+    def handle(self) -> None:
+        while self.rfile.readline().strip():
+            pass
+        self.server.asked += 1
+        head = (
+            f"HTTP/1.1 302 Found\r\nLocation: {self.server.location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        self.wfile.write(head.encode())
+
+
+#: Where two readers of an address find different hosts, with ``%s`` for ours and for another's.
+MALFORMED = [
+    "http://{other}\\@{own}/", "http://{other}\\\\@{own}/x", "http:\\\\{other}/", "/\\{other}/", "\\\\{other}/x",
+    "http://{own}\\@{other}/", "http://{other}#@{own}/", "http://{other}?@{own}/", "http://{own}@{other}/",
+    "http://{other}/\\@{own}/", "//{other}/", "http:///{other}/", "http://[{own}]@{other}/", "http://{other}\t@{own}/",
+    "http://{other} @{own}/", "http://{own}:80@{other}/", "http://{other}%5C@{own}/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("location", MALFORMED)
+def test_malformed_redirect_never_takes_the_key_elsewhere(make_client, location):
+    with HTTPServer(port=0) as other, Redirecting() as own:
+        own.location = location.format(own=f"127.0.0.1:{own.port}", other=f"127.0.0.1:{other.port}")
+
+        with suppress(OctopusError):  # What leads to our own address may be followed; nothing is there.
+            make_client(f"http://127.0.0.1:{own.port}", attempts=1).task("ServerTasks-4711", space="Spaces-1")
+
+        assert own.asked and other.log == []
+
+
+def test_password_of_the_address_is_in_no_error(make_client):
+    client = make_client("http://octowait:pass%2Fword@127.0.0.1:1", attempts=1)
+
+    with pytest.raises(OctopusUnreachable) as caught:
+        client.task("ServerTasks-4711", space="Spaces-1")
+
+    assert "http://***@127.0.0.1:1" in str(caught.value)
+    assert "word" not in f"{caught.value}{client.url}"
 
 
 def test_redirect_on_the_same_host_is_followed_with_the_key(httpserver, client):

@@ -207,7 +207,8 @@ class Archive:
         """A file that appears as *path*, whole and on the disk, or not at all."""
         draft = path.with_name(f"{_DRAFT}{path.name}.{uuid.uuid4().hex}")
         try:
-            with open(draft, "xb") as file:
+            # It says who deployed what to where: for its owner alone, whatever the umask is.
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from flask import Blueprint, Response, request, stream_with_context
 
+from app.domain.neutral import visible, visible_json
 from app.domain.records import Filter, Record
 from app.history.records import COLUMNS
 from app.settings.values import Token
@@ -27,6 +28,10 @@ T = TypeVar("T")
 #: What a spreadsheet takes for the beginning of a formula, and where what others wrote may begin with it.
 _FORMULA = frozenset("=+-@\t\r\n")
 _TEXTS = [COLUMNS.index(name) for name in ("task_id", "machines", "project_id", "environment_id", "cause")]
+_DETAIL = COLUMNS.index("detail")
+
+#: Controls that a cell may have: it is quoted then.
+_IN_CELLS = "\t\r\n"
 
 STREAM_ID = re.compile(r"^[0-9]{1,15}-[0-9]{1,15}\Z")
 
@@ -103,13 +108,18 @@ def _batches(records: Iterable[T]) -> Iterator[list[T]]:
 
 
 def plain(value: object) -> object:
-    """*value* so that no spreadsheet takes a text for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA else value
+    """*value* so that no spreadsheet takes a text for a formula, and no terminal for a command."""
+    return _cell(value) if isinstance(value, str) else value
+
+
+def _cell(text: str) -> str:
+    text = visible(text, but=_IN_CELLS)
+    return f"'{text}" if text[:1] in _FORMULA else text
 
 
 def _plain(row: list[str]) -> list[str]:
-    """*row* so that no spreadsheet takes a text for a formula."""
+    """*row* with its texts `plain`."""
     for at in _TEXTS:
-        if row[at][:1] in _FORMULA:
-            row[at] = f"'{row[at]}"
+        row[at] = _cell(row[at])
+    row[_DETAIL] = visible_json(row[_DETAIL])
     return row

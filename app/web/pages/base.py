@@ -28,10 +28,10 @@ from werkzeug.exceptions import HTTPException, NotFound
 from app.domain import wording
 from app.domain.durations import format_duration
 from app.domain.ids import ID_PATTERN
-from app.web.api.openapi import document
 from app.web.api.routing import current_services
 from app.web.auth import ALLOWS, Tokens, caller, digest
 from app.web.errors import Problem, problem_of
+from app.web.hosts import own_hosts
 from app.web.pages.forms import form_token
 
 blueprint = Blueprint("pages", __name__)
@@ -78,9 +78,10 @@ def _refuse_other_sites() -> None:
         return
     site = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get("Origin")
-    # Behind a proxy we may be called by another name than the one that people use.
-    own = {request.host, urlsplit(current_services().settings.public_url or request.host_url).netloc}
-    if site not in (None, "same-origin") or (origin is not None and urlsplit(origin).netloc not in own):
+    settings = current_services().settings
+    if site not in (None, "same-origin") or (
+        origin is not None and urlsplit(origin).netloc not in own_hosts(settings, request.host)
+    ):
         raise Problem(403, "cross_site", "this form was sent by another site: expected one of octowait's own pages")
 
 
@@ -117,8 +118,7 @@ def _unknown_address(error: NotFound) -> Any:
 @blueprint.get("/docs")
 def docs() -> Any:
     """The OpenAPI document as a page."""
-    server = current_services().settings.public_url or request.host_url.rstrip("/")
-    return render_template("docs.html", api=document(current_app.extensions["octowait.operations"], server=server))
+    return render_template("docs.html", api=current_app.extensions["octowait.document"]())
 
 
 @blueprint.route("/sign-in", methods=["GET", "POST"])

@@ -103,7 +103,7 @@ def dashboard() -> Any:
         most=LINE_ON_DASHBOARD,
         card_filter=card_filter,
         choices=_choices(snapshot, card_filter),
-        base_url=services.settings.public_url or request.host_url.rstrip("/"),
+        base_url=services.settings.base_url,
         webhook_header=services.settings.webhook_header,
     )
 
