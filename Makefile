@@ -46,13 +46,14 @@ steps:
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
 
-$(VENV)/bin/python:
+# Pip comes last into an environment: one whose making broke off has none, and is made anew.
+$(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'octowait needs Python 3.11 or newer: make run PYTHON=python3.11' >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) \
-		|| { echo 'octowait needs the venv module; on Debian: apt-get install python3-venv' >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) \
+		|| { rm -rf $(VENV); echo 'octowait needs the venv module; on Debian: apt-get install python3-venv' >&2; exit 1; }
 
-$(VENV)/installed: requirements.txt pyproject.toml | $(VENV)/bin/python
+$(VENV)/installed: requirements.txt pyproject.toml | $(VENV)/bin/pip
 	@echo 'Installing octowait into $(VENV) ...'
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -e .
 	@touch $@

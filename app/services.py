@@ -138,7 +138,7 @@ class Services:
         if swept.is_closed and not self.knows_octopus:
             if self.board.open("no_api_key"):
                 log.warning(
-                    "REDIS WAS EMPTY AND THERE IS NO OCTOPUS API KEY: deployments that run now are unknown, and their "
+                    "Redis was empty and there is no Octopus API key: deployments that run now are unknown, and their "
                     "machines are granted. Set OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY to change that."
                 )
         elif swept.is_closed:

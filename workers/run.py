@@ -72,7 +72,7 @@ class JobWorker(SimpleWorker):
     def _refuse(self, job: Job) -> None:
         """Keep it as a dead letter, and forget it with whatever was to come after it."""
         error = InvalidJobOperation(refusal(job) if isinstance(job, VettedJob) else "it was not vetted")
-        log.error("worker: A JOB WAS REFUSED", why=str(error), job_id=job.id[:100])
+        log.error("worker: a job was refused", why=str(error), job_id=job.id[:100])
         self._context.record_failure(job, InvalidJobOperation, error)
         self.connection.delete(job.key, job.dependents_key, job.dependencies_key)
 
@@ -100,9 +100,9 @@ def run_worker(settings: Settings) -> None:
     services = make_services(settings)
     context = Context(services, make_client(settings, services.budget, reach=services.reach))
     if context.octopus is None:
-        log.warning(
-            "NO OCTOPUS API KEY: deployments without a wait step do not make their machines busy, since events do not "
-            "say which machines they use. Set OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY to change that."
+        log.info(
+            "worker: no Octopus API key, so deployments without a wait step do not make their machines busy: events do "
+            "not say which machines they use. Set OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY to change that."
         )
     # RQ listens to signals only once it has begun, and not between two workers.
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -137,6 +137,7 @@ def _work(context: Context) -> bool:
                 maintenance_interval=MAINTENANCE_SECONDS,
                 exception_handlers=[context.record_failure],
             )
+            log.info("worker: ready", queues=",".join(worker.queue_names()))
             try:
                 worker.work(logging_level="WARNING")
             except StopRequested:

@@ -13,7 +13,7 @@ from app.settings.generated import with_secrets
 
 @command("up", "octowait up")
 def up() -> None:
-    """Run web, worker and scheduler of the Procfile, on an embedded Redis unless OCTOWAIT_REDIS_URL is set."""
+    """Run web, worker and scheduler, on an embedded Redis unless OCTOWAIT_REDIS_URL is set."""
     from app.cli.up import up as run
 
     sys.exit(run(with_secrets(load_settings())))

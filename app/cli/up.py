@@ -1,4 +1,4 @@
-"""``octowait up``: everything of the Procfile on one machine, on an embedded Redis unless another one is set."""
+"""``octowait up``: web, worker and scheduler on one machine, on an embedded Redis unless another one is set."""
 
 from __future__ import annotations
 
@@ -6,52 +6,117 @@ import os
 import shlex
 import socket
 import sys
+import sysconfig
 import threading
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
-from honcho.environ import parse_procfile
 from honcho.manager import Manager
+from honcho.printer import Printer
 
+from app.cli.listener import listener_on
+from app.cli.welcome import welcome
 from app.settings import ADDRESS_FILE, PREFIX, BadSettings, Settings
-from app.settings.generated import read_secrets, secrets_file
 from app.store.embedded import EmbeddedServer
 from app.store.errors import StoreError
 
-_PROCFILE = Path(__file__).parent.parent.parent / "Procfile"
+#: The processes by name, each with its command of octowait; the Procfile of a checkout says the same.
+PROCESSES = {"web": "serve", "worker": "worker", "scheduler": "scheduler"}
+
+#: What the packages of octowait are in: a checkout, or the packages of an environment.
+_HOME = Path(__file__).parent.parent.parent
 
 
 def up(settings: Settings) -> int:
-    """Run every process of the Procfile until one ends or Ctrl-C; its exit status."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    """Run every process until one ends or Ctrl-C; the exit status."""
+    environment = _environment()
     _check_address(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if settings.redis_url:
         return _run(settings, environment)
     server = EmbeddedServer(settings.data_dir / "redis")
-    environment[f"{PREFIX}REDIS_URL"] = server.acquire()
+    is_new = not server.has_data
+    url = environment[f"{PREFIX}REDIS_URL"] = server.acquire()
     stopped = threading.Event()
     threading.Thread(target=_keep_alive, args=(server, stopped), daemon=True).start()
     try:
+        if is_new:
+            _begin(settings, url)
         return _run(settings, environment)
     finally:
         stopped.set()
         server.release()
 
 
+def _environment() -> dict[str, str]:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    if str(_HOME) not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_HOME), os.environ.get("PYTHONPATH"))))
+    return environment
+
+
+def _begin(settings: Settings, redis_url: str) -> None:
+    """Let a board grant whose Redis is new here: nothing has been lost that Octopus would have to be asked for."""
+    from app.client.in_process import DirectGate
+
+    services = DirectGate(settings.model_copy(update={"redis_url": redis_url})).services
+    if not services.knows_octopus:
+        services.board.open("no_api_key")
+
+
+class _Supervisor(Manager):  # type: ignore[misc]  # honcho has no types
+    """Honcho's, that survives an output which nobody reads any more, and an end before all has begun."""
+
+    def __init__(self) -> None:
+        super().__init__(_Output(self))
+        self._is_ended_early = False
+
+    def end_for_want_of_a_reader(self) -> None:
+        """End everything: what is printed is read no longer, as by ``octowait up | head -3``."""
+        # What is still to be written has nowhere to go, and is no error either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("octowait: nobody reads its output any more, everything is stopped", file=sys.stderr, flush=True)
+        self.returncode = 0
+        self.terminate()
+
+    def terminate(self) -> None:
+        # Honcho knows whom to end only once it has been told of its start.
+        self._is_ended_early = not self._all_started()
+        if not self._is_ended_early:
+            super().terminate()
+
+    def _system_print(self, data: str) -> None:
+        super()._system_print(data)
+        if self._is_ended_early:
+            self.terminate()
+
+
+class _Output(Printer):  # type: ignore[misc]  # honcho has no types
+    """Standard output. Who has stopped reading it has stopped octowait; a full disk behind it has not."""
+
+    def __init__(self, supervisor: _Supervisor) -> None:
+        super().__init__(sys.stdout)
+        self._supervisor = supervisor
+
+    def write(self, message: Any) -> None:
+        try:
+            super().write(message)
+        except BrokenPipeError:
+            self._supervisor.end_for_want_of_a_reader()
+        except OSError:
+            pass  # The line is lost, the deployments that wait are not.
+
+
 def _run(settings: Settings, environment: dict[str, str]) -> int:
-    print(_welcome(settings), flush=True)
     (settings.data_dir / ADDRESS_FILE).write_text(f"http://{settings.bind}\n")
-    threading.Thread(target=_say_when_ready, args=(settings,), daemon=True).start()
-    manager = Manager()
-    for name, command in parse_procfile(_PROCFILE.read_text()).processes.items():
-        # The interpreter that runs this one, so that no PATH decides which octowait it is.
-        words = shlex.split(command)
-        if words[0] == "octowait":
-            words = [sys.executable, "-m", "app", *words[1:]]
-        environment["PYTHONPATH"] = str(_PROCFILE.parent)
-        manager.add_process(name, shlex.join(words), env=environment)
+    manager = _Supervisor()
+    threading.Thread(target=_welcome_when_ready, args=(settings, manager), daemon=True).start()
+    for name, command in PROCESSES.items():
+        # The interpreter that runs this one, so that no PATH decides which octowait it is, and no folder named app
+        # here (-P): its own.
+        manager.add_process(name, shlex.join([sys.executable, "-P", "-m", "app", command]), env=environment)
     manager.loop()
     # Ctrl-C and SIGTERM are how it is meant to end.
     return 0 if manager.returncode in (None, 130, 143) else int(manager.returncode)
@@ -67,20 +132,27 @@ def _check_address(settings: Settings) -> None:
         try:
             probe.bind((host, int(port)))
         except OSError as error:
+            who = listener_on(int(port))
+            start = "make run" if (_HOME / "Makefile").exists() else "octowait up"
             raise BadSettings(
-                f"{PREFIX}BIND={settings.bind}: {error.strerror}. Stop what listens there, or take another address, "
-                f"e.g. {PREFIX}BIND={host}:{int(port) + 1} make run"
+                f"{PREFIX}BIND={settings.bind}: {error.strerror}{f' by {who}' if who else ''}. Stop what listens "
+                f"there, or take another address, e.g. {PREFIX}BIND={host}:{int(port) + 1} {start}"
             ) from error
 
 
-def _say_when_ready(settings: Settings) -> None:
+def _welcome_when_ready(settings: Settings, supervisor: _Supervisor) -> None:
     while True:
         try:
             with urllib.request.urlopen(f"http://{settings.bind}/readyz", timeout=5):
-                print(f"octowait is ready: {settings.base_url}/", flush=True)
-                return
+                break
         except OSError:
             time.sleep(0.2)
+    try:
+        print(welcome(settings), flush=True)
+    except BrokenPipeError:
+        supervisor.end_for_want_of_a_reader()
+    except OSError:
+        pass  # A full disk, as above.
 
 
 def _keep_alive(server: EmbeddedServer, stopped: threading.Event) -> None:
@@ -90,42 +162,3 @@ def _keep_alive(server: EmbeddedServer, stopped: threading.Event) -> None:
                 print("octowait: the embedded Redis had died and was started again", file=sys.stderr, flush=True)
         except StoreError as error:
             print(f"octowait: {error}", file=sys.stderr, flush=True)
-
-
-def _welcome(settings: Settings) -> str:
-    assert settings.webhook_secret
-    secret = settings.webhook_secret.get_secret_value()
-    kept_here = (read_secrets(settings.data_dir) or {}).values()
-    # Secrets that somebody chose are not for a terminal that somebody else may read.
-    generated = secret in kept_here and all(token.secret in "".join(kept_here) for token in settings.tokens)
-    secret = secret if generated else "<webhook secret>"
-    shown = {token.role: token.secret if generated else f"<{token.role} token>" for token in settings.tokens}
-    url = settings.base_url
-    step = shown.get("step", "<step token>")
-    join = f"""curl -i -X PUT {url}/api/waits/ServerTasks-1 -H 'Authorization: Bearer {step}' \\
-         -H 'Content-Type: application/json' -d '{{"machines": ["Machines-7"]}}'"""
-    webhook = f"""curl -i {url}/webhooks/octopus -H '{settings.webhook_header}: {secret}' \\
-         -d '{{"Payload": {{"Event": {{"Id": "Events-'$(date +%s)'", "Category": "DeploymentSucceeded",
-              "Occurred": "'$(date -u +%Y-%m-%dT%H:%M:%SZ)'", "RelatedDocumentIds": ["ServerTasks-1"]}}}}}}'"""
-    kept = f"in {secrets_file(settings.data_dir)}" if generated else "as you have set them"
-    link = f"{url}/sign-in#token={shown['admin']}" if generated and "admin" in shown else f"{url}/"
-    redis = "as you have set it" if settings.redis_url else f"embedded, data in {settings.data_dir / 'redis'}"
-    return f"""
-octowait is starting.
-
-  Dashboard   {link}
-  API         {url}/docs (sign in first)
-  Secrets     {kept}
-  Redis       {redis}
-
-Join the line of a machine, as a wait step would (change the task for a second one, which has
-to wait; it leaves the line when it has not asked again for {settings.waiter_ttl_seconds} s):
-
-    {join}
-
-Tell of the end of that deployment, as an Octopus webhook would:
-
-    {webhook}
-
-Next: add the wait step to a project and point a subscription here; README.md says how. Ctrl-C stops everything.
-"""

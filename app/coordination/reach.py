@@ -51,7 +51,7 @@ class Reach:
         """
         told_after_ms, lasts_ms = TOLD_AFTER // timedelta(milliseconds=1), min(int(lasts * 1000), 10**9)
         if self._script("unreachable", why[:MOST_WHY], lasts_ms, told_after_ms)[0] == b"told":
-            log.warning("OCTOPUS DOES NOT ANSWER: nothing is ended for that, and it is asked again", why=why)
+            log.warning("Octopus does not answer: nothing is ended for that, and it is asked again", why=why)
 
     def answered(self) -> None:
         """Octopus did answer.

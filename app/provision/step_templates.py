@@ -16,8 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-#: Beside app/, in a checkout as in an installed package.
-STEPS = Path(__file__).parent.parent.parent / "steps"
+_APP = Path(__file__).parent.parent
+
+#: The scripts: beside app/ in a checkout; an installed package has them as data of app.
+STEPS = next((path for path in (_APP / "steps", _APP.parent / "steps") if path.is_dir()), _APP.parent / "steps")
 
 #: What Octopus calls the language of a script, and what the script's name ends with.
 LANGUAGES = {"Bash": "sh", "PowerShell": "ps1", "Python": "py"}

@@ -43,6 +43,11 @@ class EmbeddedServer:
         self._users: IO[str] | None = None
         self._process: subprocess.Popen[str] | None = None
 
+    @property
+    def has_data(self) -> bool:
+        """Whether a server has kept anything here."""
+        return (self.directory / "appendonlydir").exists()
+
     def acquire(self) -> str:
         """Start the server, or join those who use it: its URL.
 

@@ -110,6 +110,7 @@ def serve(settings: Settings) -> None:
             "logger_class": "app.web.server.Log",
             "proc_name": "octowait",
             "control_socket_disable": True,
+            "when_ready": lambda _: log.info("web: listens", url=settings.base_url, bind=settings.bind),
         },
     ).run()
 

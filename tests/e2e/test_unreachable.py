@@ -99,7 +99,7 @@ def test_no_job_leaves_a_dead_letter_or_a_traceback(
 
     log = service.log.read_text()
     assert "Traceback" not in log and JobLog(board.client, board.keys).all() == []
-    assert log.count("OCTOPUS DOES NOT ANSWER") == 1
+    assert log.count("Octopus does not answer") == 1
     assert kinds(timeline) == ["octopus_unreachable"]
     assert board.place("ServerTasks-1").is_granted and board.place("ServerTasks-2").is_waiting
 

@@ -313,13 +313,13 @@ def test_scheduler_has_a_closed_board_rebuilt(board, settings, start_scheduler):
     assert eventually(lambda: asked_for(urgent, "rebuild")) == 1
 
 
-def test_without_an_api_key_a_scheduler_opens_a_closed_board_and_says_so_loudly(board, spawn):
+def test_without_an_api_key_a_scheduler_opens_a_closed_board_and_says_so(board, spawn):
     board.close(by="ann")
 
     scheduler = spawn(SCHEDULER, "60", HOUR)
 
     eventually(lambda: board.closed_since_ms() is None)
-    eventually(lambda: "THERE IS NO OCTOPUS API KEY" in scheduler.output)
+    eventually(lambda: "there is no Octopus API key" in scheduler.output)
 
 
 def test_worker_resolves_what_is_asked_for(board, settings, httpserver, spawn, worker_settings, a_run):
@@ -400,5 +400,5 @@ def test_worker_without_an_api_key_says_so_once(board, settings, queue, spawn):
         eventually(lambda: queue.count == 0)
 
     assert worker.end(signal.SIGTERM) == 0
-    assert worker.output.count("NO OCTOPUS API KEY") == 1
+    assert worker.output.count("no Octopus API key") == 1
     assert state_of(board, 4711) == "started"

@@ -136,7 +136,7 @@ def test_what_is_no_job_of_ours_is_a_dead_letter_and_is_never_run(board, forger,
     said = work()
 
     assert not forger.done.exists()
-    assert said.count("A JOB WAS REFUSED") == 1
+    assert said.count("a job was refused") == 1
     assert "Traceback" not in said and str(forger.done) not in said
     assert [letter["job"] for letter in letters(board)] == ["refused"]
     assert named in letters(board)[0]["error"]
