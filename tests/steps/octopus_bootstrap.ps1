@@ -2,8 +2,9 @@
 # names, the parameters, the exit status and the service messages of Calamari's Bootstrap.ps1, and around the script the
 # same scopes, preferences and variables.
 #
-# octopus_bootstrap.ps1 VARIABLES SCRIPT; VARIABLES has a line "base64-name base64-value" for each.
-param([string]$octopusVariablesFile, [string]$octopusScript)
+# octopus_bootstrap.ps1 VARIABLES SCRIPT [MODULE]; VARIABLES has a line "base64-name base64-value" for each, MODULE runs
+# first, in the same scope.
+param([string]$octopusVariablesFile, [string]$octopusScript, [string]$octopusModule = '')
 
 $ErrorActionPreference = 'Stop'
 
@@ -93,6 +94,10 @@ foreach ($octopusName in @($OctopusParameters.Keys)) {
 [System.Net.WebRequest]::DefaultWebProxy = New-Object System.Net.WebProxy
 if ($PSVersionTable.PSVersion.Major -ge 7) {
     [System.Net.Http.HttpClient]::DefaultProxy = New-Object System.Net.WebProxy
+}
+
+if ($octopusModule -ne '') {
+    . $octopusModule
 }
 
 try {

@@ -2,7 +2,8 @@
 
 Written for these tests, with the names, the exit status and the service messages of Calamari's Configuration.py.
 
-octopus_bootstrap.py VARIABLES SCRIPT; VARIABLES is a JSON object. It runs on Python 3.6 as the steps do.
+octopus_bootstrap.py VARIABLES SCRIPT [MODULE]; VARIABLES is a JSON object, MODULE is run first, in the same scope.
+It runs on Python 3.6 as the steps do.
 """
 
 import base64
@@ -60,5 +61,9 @@ def printwait(message):
 def printwarning(message):
     print_level("warning", message)
 
+
+if len(sys.argv) > 3:
+    with open(sys.argv[3], encoding="utf-8") as module_file:
+        exec(module_file.read(), globals())
 
 run_path(sys.argv[2], dict(globals()), "__main__")

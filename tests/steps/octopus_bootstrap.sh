@@ -2,10 +2,12 @@
 # The functions that Octopus gives a Bash script, as far as the steps use them: written for these tests, with the names,
 # the echo without quotes, the exit status and the service messages of Calamari's Bootstrap.sh.
 #
-# octopus_bootstrap.sh VARIABLES SCRIPT; VARIABLES has a line "base64-name base64-value" for each.
+# octopus_bootstrap.sh VARIABLES SCRIPT [MODULE]; VARIABLES has a line "base64-name base64-value" for each, MODULE is
+# sourced first.
 
 octopus_variables_file=$1
 octopus_script=$2
+octopus_module=${3:-}
 set --
 
 encode_servicemessagevalue() {
@@ -55,4 +57,7 @@ write_highlight() { write_level highlight "$1"; }
 write_wait() { write_level wait "$1"; }
 write_warning() { write_level warning "$1"; }
 
+if [ -n "$octopus_module" ]; then
+  . "$octopus_module"
+fi
 . "$octopus_script"

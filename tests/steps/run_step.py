@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from service_messages import Printed, parse
+
 HERE = Path(__file__).parent
 STEPS = HERE.parent.parent / "steps"
 
@@ -58,10 +60,26 @@ def _command(language: str, files: Sequence[str], python: str) -> list[str]:
     return [*_POWERSHELL, "-Command", f"try {{ . {{ . {call}; {pass_on} }} }} catch {{ throw }}"]
 
 
-class Step:
-    """A running step script."""
+def _unproxied(env: Mapping[str, str]) -> dict[str, str]:
+    """What a worker's environment has, without the proxies of the machine that runs the tests."""
+    return {name: value for name, value in env.items() if not name.lower().endswith("_proxy")}
 
-    def __init__(self, language: str, name: str, variables: Mapping[str, str], directory: Path, python: str) -> None:
+
+class Step:
+    """A running step script. *module*: lines before it; *around*: a command that starts it in another surrounding."""
+
+    def __init__(
+        self,
+        language: str,
+        name: str,
+        variables: Mapping[str, str],
+        directory: Path,
+        *,
+        python: str = sys.executable,
+        env: Mapping[str, str] | None = None,
+        module: str = "",
+        around: Sequence[str] = (),
+    ) -> None:
         suffix = SUFFIXES[language]
         stem = directory / f"{name}-{time.monotonic_ns()}"
         file, self.log = stem.with_suffix(".variables"), stem.with_suffix(".log")
@@ -71,12 +89,16 @@ class Step:
             text = "".join(f"{encode(key)} {encode(value)}\n" for key, value in variables.items())
         file.write_text(text)
         files = [str(HERE / f"octopus_bootstrap.{suffix}"), str(file), str(STEPS / f"{name}.{suffix}")]
+        if module:
+            before = stem.with_name(f"{stem.name}-module.{suffix}")
+            before.write_text(module)
+            files.append(str(before))
         # A worker's service often has no locale; a short pause instead of a second keeps the tests quick.
-        env = {**os.environ, "LC_ALL": "C", "OCTOWAIT_RETRY_BASE_SECONDS": "0.1", **_QUIET}
+        own = {"LC_ALL": "C", "OCTOWAIT_RETRY_BASE_SECONDS": "0.1", **_QUIET, **(env or {})}
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                _command(language, files, python),
-                env=env,
+                [*around, *_command(language, files, python)],
+                env={**_unproxied(os.environ), **own},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -86,6 +108,11 @@ class Step:
     @property
     def output(self) -> str:
         return self.log.read_text()
+
+    @property
+    def printed(self) -> Printed:
+        """The output as Octopus takes it."""
+        return parse(self.output)
 
     @property
     def lines(self) -> list[str]:
@@ -143,8 +170,13 @@ class Steps:
     def failed(self) -> int:
         return 1 if self.language == "bash" else 255
 
-    def start(self, name: str, task: str, variables: Mapping[str, str] | None = None, python: str = "") -> Step:
-        """Start *name* (``wait``, ``release``) for *task*, on Machines-7 unless *variables* say otherwise."""
+    def start(
+        self, name: str, task: str, variables: Mapping[str, str] | None = None, python: str = "", **around: Any
+    ) -> Step:
+        """Start *name* (``wait``, ``release``) for *task*, on Machines-7 unless *variables* say otherwise.
+
+        *around* is what `Step` takes besides.
+        """
         given = {
             **self._defaults,
             "Octopus.Task.Id": task,
@@ -152,6 +184,6 @@ class Steps:
             "Octopus.Space.Id": "Spaces-1",
             **(variables or {}),
         }
-        step = Step(self.language, name, given, self._directory, python or sys.executable)
+        step = Step(self.language, name, given, self._directory, python=python or sys.executable, **around)
         self.started.append(step)
         return step
