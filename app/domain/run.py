@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -41,8 +42,18 @@ class RunRequest:
     parked: bool = False
     #: The task id of the run that started this one; if that holds, this one shares its lease.
     on_behalf_of: str | None = None
+    #: What that run gave its children to prove it, if they have been given it; see `RunState.family_word`.
+    parent_word: str | None = None
     #: It waited before all was lost, and is put back in line.
     rebuilt: Rebuilt | None = None
+    #: The id that the execution of its step made for itself; None of a step that makes none.
+    claim: str | None = None
+
+
+def parse_parent(text: str) -> tuple[str, str | None]:
+    """The task id of a parent and its word for its family: ``ServerTasks-1.<word>``, or a task id alone."""
+    found = re.fullmatch(r"(ServerTasks-[0-9]+)\.([A-Za-z0-9_-]{16,64})", text, re.IGNORECASE)
+    return (found[1], found[2]) if found else (text, None)
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,12 @@ class RunState:
     on_behalf_of: str | None = None
     #: The number of the family with which it shares a lease.
     family: int | None = None
+    #: What its children say to prove that it started them; a secret of its step.
+    family_word: str | None = None
+    #: The id of the execution of a step that it belongs to, where that has one.
+    claim: str | None = None
+    #: That execution was told of the grant; what it asks from then on collects it.
+    told: bool = False
     #: An API key was set when it began, so that its machines are found out.
     has_key: bool = False
     #: Without one: how long its machines are presumed busy.

@@ -12,6 +12,7 @@ KINDS = {
     "joined": "Joined the line", "granted": "Granted", "released": "Released", "left": "Left the line",
     "expired": "Removed from the line", "timed_out": "Timed out", "refused": "Refused", "observed": "Seen running",
     "presumed": "Presumed to use", "dropped": "Presumed no longer", "expected": "About to ask",
+    "claimless": "Ended without a claim",
     "overlapped": "Overlapped", "ended": "Ended", "event": "Octopus event", "reserved": "Reserved",
     "unreserved": "Reservation ended", "prioritized": "Priority changed", "outage_ended": "octowait back",
     "closed": "Closed", "opened": "Open again", "resumed": "Intervention answered",
@@ -44,6 +45,9 @@ ENDS = {
     "uncollected": "its grant was not collected in time",
     "abandoned": "Octopus had abandoned its task, and the time for its script to end was over",
 }
+
+#: Why a claim that is over is told that it has left the line.
+CLAIM_IS_OVER = "this execution of its step is over, or another one has asked since"
 
 #: What a run that does not wait says of its state.
 STATES = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 from app.coordination.snapshot import Machine, Snapshot, Waiter
 from app.domain.news import news_of
@@ -31,11 +32,22 @@ NOBODY_RESUMES = (
 
 @dataclass(frozen=True)
 class WaitAnswer:
-    """A run as its step sees it; all else is the run's."""
+    """A run as its step sees it; all else is the run's.
+
+    Args:
+        claim: The execution of a step that it belongs to.
+        family: The word by which children of the run prove that; for that step alone.
+        details: The address of its page.
+        seen: What the step is to repeat in its next call; not told yet.
+    """
 
     run: RunStatus
     message: str
     wake_key: str
+    claim: str | None = None
+    family: str | None = None
+    details: str | None = None
+    seen: str | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.run, name)
@@ -51,9 +63,23 @@ class WaitAnswer:
 
 
 def wait_answer(services: Services, place: RunStatus) -> WaitAnswer:
-    """The answer about a wait."""
+    """The answer about a wait to somebody who only looks."""
     foreseen = services.estimates.with_eta(place)
     return WaitAnswer(foreseen, message_of(services, foreseen), services.keys.wake(place.task_id))
+
+
+def step_answer(services: Services, place: RunStatus, *, claim: str | None, base_url: str) -> WaitAnswer:
+    """The answer about a wait to a step.
+
+    Args:
+        claim: The id of the execution of the step, if it has one.
+        base_url: Where octowait's pages are, as far as the step knows.
+    """
+    run = place.run
+    return replace(
+        wait_answer(services, place), claim=run.claim, family=run.family_word if claim and claim == run.claim else None,
+        details=f"{base_url.rstrip('/')}/runs/{quote(run.id)}",
+    )  # fmt: skip
 
 
 def message_of(services: Services, place: RunStatus) -> str:

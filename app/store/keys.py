@@ -54,6 +54,7 @@ SCRIPT_KEYS = (
     Key("resumes", "zset", _SCRIPTS, "entries go when answered", "parked runs to answer the intervention of -> ms"),
     Key("batches", "zset", _SCRIPTS, "entries go when the batch is over", "webhooks of a batch that came"),
     Key("plan:", "string", _SCRIPTS, "renewed by each run", "what the last runs of a process used"),
+    Key("ended_claims", "zset", _SCRIPTS, "entries go after a day", "executions of steps that are over -> ms"),
 )  # fmt: skip
 
 #: The jobs of `app.jobs`, each with a round.

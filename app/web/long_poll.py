@@ -18,6 +18,7 @@ from app.services import Services
 from app.store.errors import StoreError
 from app.web.auth import ALLOWS, Tokens, bearer
 from app.web.errors import Problem
+from app.web.step_headers import step_headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -51,7 +52,8 @@ class Blocking:
         seconds = _block_seconds(environ)
         if seconds and self._may_poll(environ):
             try:
-                self._sleep(environ["PATH_INFO"][len(_PATH) :], seconds, environ.get("gunicorn.socket"))
+                claim = step_headers(environ).claim
+                self._sleep(environ["PATH_INFO"][len(_PATH) :], claim, seconds, environ.get("gunicorn.socket"))
             except Problem as problem:
                 environ[PROBLEM] = problem
             except StoreError:
@@ -63,7 +65,9 @@ class Blocking:
         token = self._tokens.find(secret) if secret else None
         return token is not None and token.role in ALLOWS["step"]
 
-    def _sleep(self, task_id: str, seconds: float, connection: socket.socket | None) -> None:
+    def _sleep(
+        self, task_id: str, claim: str | None, seconds: float, connection: socket.socket | None
+    ) -> None:  # fmt: skip
         """Sleep while the run waits, at most *seconds*; the open request is a sign of life all the time.
 
         Raises:
@@ -75,7 +79,7 @@ class Blocking:
         with wakes.sleeper(task_id) as sleeper:
             is_woken = False
             while not is_woken and not wakes.is_closed:
-                slice_seconds = self._slice(task_id)
+                slice_seconds = self._slice(task_id, claim)
                 left = deadline - time.monotonic()
                 if slice_seconds is None or left <= 0:
                     return
@@ -85,9 +89,9 @@ class Blocking:
                 if time.monotonic() >= deadline:
                     return
 
-    def _slice(self, task_id: str) -> float | None:
+    def _slice(self, task_id: str, claim: str | None) -> float | None:
         """Seconds until the next sign of life is due; None if the run does not wait."""
-        place = _apart(lambda: self._services.board.poll(task_id))
+        place = _apart(lambda: self._services.board.poll(task_id, claim=claim, blocks=True))
         return place.run.ttl_ms / 2000 if place and place.is_waiting else None
 
     def _refuse_if_full(self) -> None:

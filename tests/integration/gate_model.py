@@ -27,6 +27,8 @@ class Model:
         self.reserved: dict[str, int | None] = {}
         self.seen: set[str] = set()
         self.grants: list[str] = []
+        #: Executions of steps that are over, or that another one has followed: (task, claim).
+        self.over: set[tuple[str, str | None]] = set()
         #: Parked runs whose intervention is to be answered.
         self.resumes: set[str] = set()
         self.is_open = True
@@ -110,7 +112,9 @@ class Model:
     def grant_whoever_may_start(self) -> None:
         while ready := [run for run in self.waiting() if self.may_start(run)]:
             run = ready[0]
-            run.update(state="granted", timeout=None, life=None if run["parked"] else self.now + TTL, shown=self.seq)
+            is_to_be_collected = not run["parked"] or (run["claim"] and run["task"] == self.asking)
+            run.update(state="granted", timeout=None, life=self.now + TTL if is_to_be_collected else None)
+            run.update(told=False, shown=self.seq)
             self.grants.append(run["task"])
             self._tell(run)
 
@@ -122,6 +126,8 @@ class Model:
         is_untold = run["state"] == "waiting" or run["task"] in self.resumes
         self.resumes.discard(run["task"])
         run.update(state=state, cause=cause, life=None, timeout=None, ended_at=self.now)
+        if state != "expired":
+            self.over.add((run["task"], run["claim"]))
         if is_untold and cause in UNTOLD:
             self._tell(run)
 
@@ -160,36 +166,56 @@ class Model:
 
     # What is asked of the board
 
-    def poll(self, task: str) -> None:
+    def poll(self, task: str, claim: str | None = None, blocks: bool = False) -> str:
         run = self.runs.get(task)
-        if run and run["state"] == "waiting" and not run["parked"]:
+        if claim and (run is None or run["claim"] != claim):
+            return "left" if (task, claim) in self.over else "unknown"
+        if run is None:
+            return "unknown"
+        if run["state"] == "waiting" and not run["parked"]:
             run.update(life=self.now + TTL, shown=self.seq)
-        if run and run["state"] == "granted":
-            run["life"] = None
+        elif run["state"] == "granted" and claim and not (run["told"] and not blocks):
+            if run["life"]:
+                run.update(life=self.now + TTL, shown=self.seq)
+            run["told"] = True
+        elif run["state"] == "granted":
+            if claim:
+                self.resumes.discard(task)
+            if claim or not run["parked"]:
+                run["life"] = None
+        return str(run["state"])
 
     def join(
-        self, task: str, machines: set[str], priority: int, timeout: int | None, parked: bool, parent: str | None
+        self, task: str, machines: set[str], priority: int, timeout: int | None, parked: bool, parent: str | None,
+        claim: str | None = None,
     ) -> str:  # fmt: skip
         self.asking = task
         try:
-            return self._join(task, machines, priority, timeout, parked, parent)
+            return self._join(task, machines, priority, timeout, parked, parent, claim)
         finally:
             self.asking = None
 
     def _join(
-        self, task: str, machines: set[str], priority: int, timeout: int | None, parked: bool, parent: str | None
+        self, task: str, machines: set[str], priority: int, timeout: int | None, parked: bool, parent: str | None,
+        claim: str | None,
     ) -> str:  # fmt: skip
-        before = self.runs.get(task, {"state": "new", "family": None})
+        before = self.runs.get(task, {"state": "new", "family": None, "claim": None})
+        if claim and (task, claim) in self.over:
+            return "known" if before["claim"] == claim and before["state"] in ("refused", "timed_out") else "left"
         if before["state"] in ("waiting", "granted"):
             if not machines <= before["machines"]:
                 return "holds others"
             before["asked"] = self.now
-            if before["state"] == "granted":
+            if claim:
+                self._follow(before, claim)
+            if before["state"] == "granted" and not claim:
                 self.resumes.discard(task)
-            elif before["parked"] != parked:
+            elif before["state"] == "waiting" and before["parked"] != parked:
                 before.update(parked=parked, life=None)
-            self.poll(task)
+            self.poll(task, claim, blocks=True)
             return "known"
+        if claim:
+            self._follow(before, claim)
         family = None if before["state"] in FINISHED else before["family"]
         is_child = family is None and parent is not None
         if is_child:
@@ -201,6 +227,7 @@ class Model:
             "life": None if parked else self.now + TTL, "timeout": self.now + timeout if timeout else None,
             "asked": self.now, "requested": self.now, "joined": self.seq, "shown": self.seq, "parked": parked,
             "family": family, "parent": parent if is_child and family is not None else before.get("parent"),
+            "claim": claim, "told": False,
             "started": before.get("started"), "prior": before.get("ended") or before.get("prior"),
             "owes_end": before["state"] == "released" and not before.get("ended"),
         }  # fmt: skip
@@ -209,8 +236,13 @@ class Model:
             self.finish(run, "refused", "circle")
             self.grant_whoever_may_start()
         if run["state"] == "granted":
-            self.poll(task)
+            self.poll(task, claim, blocks=True)
         return "joined"
+
+    def _follow(self, run: RunState, claim: str) -> None:
+        if run["claim"] != claim:
+            self.over |= {(run["task"], run["claim"])} if run["claim"] else set()
+            run.update(claim=claim, told=False)
 
     def _family_of(self, parent: str | None, child: str) -> int | None:
         if parent is None or parent == child:
@@ -223,9 +255,15 @@ class Model:
             run["family"] = self.families
         return int(run["family"])
 
-    def release(self, task: str) -> str:
+    def release(self, task: str, claim: str | None = None) -> str:
         run = self.runs.get(task)
+        if claim and (run is None or run["claim"] != claim):
+            was_followed = run is not None and run["claim"] and (task, claim) in self.over
+            self.over.add((task, claim))
+            return "left" if was_followed else "nothing"
         if run is None or run["state"] == "known" or run["state"] in FINISHED:
+            if claim:
+                self.over.add((task, claim))
             return "nothing"
         was = run["state"]
         self.end(run, "step")
@@ -284,6 +322,7 @@ class Model:
             run.update(owes_end=False, prior=max(prior or 0, occurred))
             return "ignored"
         run["ended"] = max(run.get("ended") or 0, occurred)
+        self.over.add((task, run["claim"]))
         if run["state"] == "known":
             self.finish(run, "ended", "event")
         if run["state"] not in FINISHED:
@@ -344,7 +383,7 @@ class Model:
     def recover(self, task: str, paused: bool) -> str:
         run = self.runs[task]
         is_silent = run.get("shown", 0) < self.closed_at
-        if run["state"] == "granted" and not run["parked"] and is_silent:
+        if run["state"] == "granted" and run["life"] and is_silent:
             run["life"] = None
         elif run["state"] == "waiting" and not run["parked"] and is_silent:
             self._observe(run)
@@ -366,4 +405,4 @@ class Model:
 def a_run(task: str, state: str) -> RunState:
     """A run that has not asked for anything."""
     return {"task": task, "state": state, "machines": set(), "family": None, "parked": False, "owes_end": False,
-            "cause": None}  # fmt: skip
+            "cause": None, "claim": None}  # fmt: skip

@@ -36,6 +36,7 @@ MACHINES = ["Machines-1", "Machines-2", "Machines-3"]
 tasks = st.sampled_from(TASKS)
 machine_sets = st.sets(st.sampled_from(MACHINES), min_size=1)
 priorities = st.integers(-1, 1)
+claims = st.sampled_from([None, None, "a" * 32, "b" * 32, "c" * 32])
 
 
 class Gate(RuleBasedStateMachine):
@@ -68,15 +69,15 @@ class Gate(RuleBasedStateMachine):
         return self.model
 
     @rule(task=tasks, machines=machine_sets, priority=priorities, timeout=st.sampled_from([None, None, TIMEOUT]),
-          parked=st.sampled_from([False, False, True]), parent=st.one_of(st.none(), tasks))  # fmt: skip
-    def join(self, task, machines, priority, timeout, parked, parent):
-        expected = self.next_call().join(task, set(machines), priority, timeout, parked, parent)
+          parked=st.sampled_from([False, False, True]), parent=st.one_of(st.none(), tasks), claim=claims)  # fmt: skip
+    def join(self, task, machines, priority, timeout, parked, parent, claim):
+        expected = self.next_call().join(task, set(machines), priority, timeout, parked, parent, claim)
 
         limit = timedelta(seconds=timeout) if timeout else None
-        run = RunRequest(task, priority=priority, timeout=limit, parked=parked, on_behalf_of=parent)
+        run = RunRequest(task, priority=priority, timeout=limit, parked=parked, on_behalf_of=parent, claim=claim)
         try:
             place = self.board.join(run, machines, ttl=timedelta(seconds=TTL))
-            outcome = "joined" if place.is_new else "known"
+            outcome = "left" if place.state == "left" else "joined" if place.is_new else "known"
         except HoldsOthers:
             outcome = "holds others"
 
@@ -87,17 +88,24 @@ class Gate(RuleBasedStateMachine):
         return sorted(task for task, run in self.model.runs.items() if not states or run["state"] in states)
 
     @precondition(lambda self: self.known("waiting", "granted"))
-    @rule(data=st.data())
-    def poll(self, data):
+    @rule(data=st.data(), blocks=st.booleans())
+    def poll(self, data, blocks):
         task = data.draw(st.sampled_from(self.known("waiting", "granted")))
-        self.next_call().poll(task)
-        self.board.poll(task)
+        claim = data.draw(st.sampled_from([None, self.model.runs[task]["claim"]]))
+        self.next_call().poll(task, claim, blocks)
+        self.board.poll(task, claim=claim, blocks=blocks)
+
+    @rule(task=tasks, claim=claims, blocks=st.booleans())
+    def poll_late(self, task, claim, blocks):
+        expected = self.next_call().poll(task, claim, blocks)
+        place = self.board.poll(task, claim=claim, blocks=blocks)
+        assert (str(place.state) if place else "unknown") == expected
 
     @precondition(known)
-    @rule(data=st.data())
-    def release(self, data):
+    @rule(data=st.data(), claim=claims)
+    def release(self, data, claim):
         task = data.draw(st.sampled_from(self.known()))
-        assert self.board.release(task) == self.next_call().release(task)
+        assert self.board.release(task, claim=claim) == self.next_call().release(task, claim)
 
     @precondition(lambda self: self.known("waiting"))
     @rule(data=st.data(), priority=priorities)
@@ -198,6 +206,10 @@ class Gate(RuleBasedStateMachine):
             if not place or run["state"] not in ("waiting", "granted", "observed"):
                 continue
             assert {m.id for m in place.machines} == run["machines"]
+            assert place.run.claim == run["claim"]
+            if run["state"] != "observed":
+                life = self.client.zscore(self.board.keys.deadlines, f"life\0{task}")
+                assert (place.run.told, bool(life)) == (run["told"], bool(run["life"])), task
             for machine in place.machines:
                 expected = self.shown(run, machine.id)
                 assert (machine.place, list(machine.ahead), {(h.kind, h.task_id) for h in machine.holders}) == expected

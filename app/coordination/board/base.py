@@ -8,7 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 from app.coordination.decode import decode_view
+from app.domain.run import RunState, State
 from app.domain.status import RunStatus
+from app.domain.wording import CLAIM_IS_OVER
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.scripts import Scripts, redis_errors
@@ -75,8 +77,10 @@ class BoardScripts:
     def _paused_holds(self) -> str:
         return "1" if self.policy.paused_holds else "0"
 
-    def _view(self, task_id: str, who: str) -> RunStatus | None:
-        word, *rest = self.script("poll", task_id, who)
+    def _view(self, task_id: str, who: str, claim: str | None = None) -> RunStatus | None:
+        word, *rest = self.script("poll", task_id, who, claim or "")
+        if word == b"left":
+            return status_of_the_over(task_id, claim, rest[0])
         return decode_view(rest) if word == b"run" else None
 
     def _word(self, name: str, *args: str | int) -> str:
@@ -91,6 +95,11 @@ class BoardScripts:
     def note(self, kind: str, cause: str = "", **detail: object) -> None:
         """Write a record of something that changed nothing here. Source: lua/note.lua."""
         self.script("note", kind, cause, compact_json(detail))
+
+
+def status_of_the_over(task_id: str, claim: str | None, now_ms: int) -> RunStatus:
+    """What a claim is told that is over: of the run that is there now it learns nothing."""
+    return RunStatus(RunState(task_id, State.LEFT, claim=claim, reason=CLAIM_IS_OVER), now_ms)
 
 
 def version_of(seen: RunStatus | None) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Collection
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from app.coordination.board.base import BoardScripts, compact_json, milliseconds, version_of
+from app.coordination.board.base import BoardScripts, compact_json, milliseconds, status_of_the_over, version_of
 from app.coordination.decode import decode_run, decode_view
 from app.domain.errors import ClosesCircle, GateError, HoldsOthers, NoMachines, NotWaiting, UnknownRun
 from app.domain.ids import checked_id, distinct_ids
@@ -24,7 +25,11 @@ class WaitVerbs(BoardScripts):
     def join(self, run: RunRequest, machines: Collection[str], *, ttl: timedelta | None = None) -> RunStatus:
         """Ask for a lease on all of *machines*, or a place in their lines; never for some of them.
 
-        Asking again for the same run returns the same place and counts as a sign of life.
+        Asking again for the same run returns the same place and counts as a sign of life. The answer to a run without a
+        claim collects its grant; one with a claim collects it by `poll`.
+
+        Returns:
+            The status of the run; ``left``, and nothing changed, where its claim is over, or another has followed it.
 
         Args:
             machines: At least one, e.g. ``{"Machines-7", "Machines-12"}``.
@@ -49,6 +54,8 @@ class WaitVerbs(BoardScripts):
             **({"max_hold_ms": milliseconds(self.policy.max_hold)} if self.policy.max_hold else {}),
             **({"parked": True} if run.parked else {}),
             **({"on_behalf_of": run.on_behalf_of} if run.on_behalf_of else {}),
+            **({"parent_word": run.parent_word} if run.parent_word else {}),
+            **({"claim": run.claim, "family_word": secrets.token_hex(16)} if run.claim else {}),
             **({"rebuilt": asdict(run.rebuilt)} if run.rebuilt else {}),
             **self._cap,
             **self._presumption,
@@ -60,24 +67,41 @@ class WaitVerbs(BoardScripts):
             raise HoldsOthers(
                 f"{held.id} {verb} {', '.join(held.machines)}: release before asking for {rest[0].decode()}"
             )
+        if word == b"left":
+            return status_of_the_over(run.task_id, run.claim, rest[0])
         return decode_view(rest, is_new=word == b"joined")
 
-    def poll(self, task_id: str) -> RunStatus | None:
-        """The run as it stands, asked by its own step: a sign of life, and a grant counts as collected."""
-        return self._view(task_id, "poll")
+    def poll(self, task_id: str, *, claim: str | None = None, blocks: bool = False) -> RunStatus | None:
+        """The run as it stands, asked by its own step: a sign of life, and a grant counts as collected.
+
+        Args:
+            claim: The id of the execution of the step that asks, if it has one. Then a grant counts as collected only
+                by what it asks after it was told of the grant.
+            blocks: It may be gone when the answer comes; so with a claim nothing is collected.
+
+        Returns:
+            The status of the run; ``left``, and nothing changed, where the claim is over, or another has followed it;
+            None where nobody has heard of the run, or it is not that claim's.
+
+        Source: lua/poll.lua.
+        """
+        return self._view(task_id, "block" if blocks else "poll", claim)
 
     def place(self, task_id: str) -> RunStatus | None:
         """The run as it stands, asked by anybody; None if nobody has heard of it. Source: lua/poll.lua."""
         return self._view(task_id, "look")
 
-    def wait(self, task_id: str, *, timeout: timedelta) -> RunStatus | None:
+    def wait(self, task_id: str, *, timeout: timedelta, claim: str | None = None) -> RunStatus | None:
         """Block on Redis until the run waits no longer, at most *timeout*; the run as it stands then.
 
         A wake is a hint: what counts is what the script says after it. Many scripts, one at least every half TTL.
+
+        Args:
+            claim: As in `poll`; then nothing is collected.
         """
         deadline = time.monotonic() + timeout.total_seconds()
         while True:
-            place = self.poll(task_id)
+            place = self.poll(task_id, claim=claim, blocks=True)
             left = deadline - time.monotonic()
             if place is None or not place.is_waiting or left <= 0:
                 return place
@@ -94,6 +118,7 @@ class WaitVerbs(BoardScripts):
         reason: str | None = None,
         seen: RunStatus | None = None,
         ended: TaskEnd | None = None,
+        claim: str | None = None,
     ) -> str:
         """Give back what the run holds, or take it out of its lines.
 
@@ -101,19 +126,20 @@ class WaitVerbs(BoardScripts):
             cause: ``step``, ``forced`` or ``reconciled``.
             seen: The run as it was when this was decided; if it has moved on since, nothing happens.
             ended: How its task ended, for ``reconciled``.
+            claim: The id of the execution of the step that asks, if it has one: only a run of that ends, and the claim
+                in any case.
 
         Returns:
-            ``released``, ``left``, ``nothing``, or ``grace``: it will be released when the time for abandoned tasks is
-            over.
+            ``released``, ``left`` (also where another claim has followed it), ``nothing``, or ``grace``: it will be
+            released when the time for abandoned tasks is over.
 
         Source: lua/release.lua.
         """
         detail: dict[str, object] = {**({"by": by} if by else {}), **({"reason": reason} if reason else {})}
         if ended:
             detail |= {"outcome": ended.outcome, **({"ended_oct_ms": ended.at_ms} if ended.at_ms else {})}
-        return self._word(
-            "release", task_id, cause, compact_json(detail), version_of(seen), milliseconds(self.policy.abandoned_grace)
-        )
+        grace = milliseconds(self.policy.abandoned_grace)
+        return self._word("release", task_id, cause, compact_json(detail), version_of(seen), grace, claim or "")
 
     def prioritize(self, task_id: str, priority: int, *, by: str, reason: str) -> RunStatus:
         """Move a waiting run; among equals it keeps its arrival.

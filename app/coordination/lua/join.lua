@@ -1,19 +1,27 @@
 -- join.lua: put a run into the lines of all its machines and grant it when it is first in each and all are free.
 --
--- needs: clock, keys, runs, lines, circles, grants, plans, ends, expiry, view
+-- needs: clock, keys, runs, lines, circles, grants, plans, claims, ends, expiry, view
 --
 -- ARGV[2]  task id
 -- ARGV[3]  the request, JSON: machines, info, priority, ttl_ms, timeout_ms, max_hold_ms, parked, on_behalf_of, cap, reserve,
---          has_key, hold_ms, and of a wait that was lost, rebuilt: {raised_ms, has_terms}
+--          has_key, hold_ms, of a wait that was lost, rebuilt: {raised_ms, has_terms}, and of a step that has one the claim
+--          and the family_word for it; parent_word is what proves on_behalf_of
 --
--- Returns {"joined", view...}, {"known", view...} when it waits or holds already (rule 4), or
--- {"holds_others", machine, run JSON} when it waits for or holds other machines than it asks for now.
+-- Returns {"joined", view...}, {"known", view...} when it waits or holds already (rule 4),
+-- {"holds_others", machine, run JSON} when it waits for or holds other machines than it asks for now, or {"left", now} when
+-- the execution of the step that asks is over, or another one has followed it.
 
 expire_due()
 local ask = cjson.decode(ARGV[3])
 local run = load_run(ARGV[2])
 asking_task = lower(ARGV[2])
 
+if is_over(ARGV[2], ask.claim) then
+    if run and run.claim == ask.claim and (run.state == "refused" or run.state == "timed_out") then
+        return view("known", run)
+    end
+    return { "left", NOW }
+end
 if run and (run.state == "waiting" or run.state == "granted") then
     local has = {}
     for _, machine in ipairs(run.machines) do
@@ -25,6 +33,12 @@ if run and (run.state == "waiting" or run.state == "granted") then
         end
     end
     run.asked_at_ms = NOW
+    if ask.claim and ask.claim ~= run.claim then
+        -- Another execution of the step runs, so the task is not over.
+        end_claim(run.id, run.claim)
+        call("ZREM", DEADLINES, "grace\0" .. run.id)
+        run.claim, run.told, run.family_word = ask.claim, nil, run.family_word or ask.family_word
+    end
     if run.state == "waiting" and (run.parked or false) ~= (ask.parked or false) then
         -- The wait step was replaced by a claim, or the other way round, and the task was retried.
         run.parked = ask.parked
@@ -33,17 +47,20 @@ if run and (run.state == "waiting" or run.state == "granted") then
         if not run.parked then
             call("SADD", BLOCKING, run.id)
         end
-    elseif run.state == "granted" then
+    elseif run.state == "granted" and not ask.claim then
         -- The step hears of the grant in this answer, and the task is not over: this step runs.
         call("ZREM", RESUMES, run.id)
         call("ZREM", DEADLINES, "grace\0" .. run.id)
     end
     save_run(run)
-    show_life(run)
+    show_life(run, ask.claim)
     return view("known", run)
 end
 
 local before = run or { id = ARGV[2], run = 1, state = "new" }
+if ask.claim and before.claim ~= ask.claim then
+    end_claim(before.id, before.claim)
+end
 local touched = {}
 if before.state == "observed" then
     -- Rule 8: an observed run that reaches its wait step stops being observed.
@@ -57,12 +74,18 @@ for _, machine in ipairs(stop_presuming(before)) do
 end
 
 -- Rule 10: the number of the family of a run that works: it holds, or its machines or even its start are not known yet,
--- since Octopus is late or Redis was lost. Nil for a run that waits or has ended.
+-- since Octopus is late or Redis was lost. Nil for a run that waits or has ended, or has not given the word for its family.
+local is_disowned
 local function family_of(task)
     if lower(task) == asking_task then
         return nil
     end
     local parent = load_run(task)
+    local word = parent and parent.family_word
+    is_disowned = ask.parent_word and word and word ~= ask.parent_word or nil
+    if is_disowned then
+        return nil
+    end
     if not parent then
         parent = { id = task, run = 1, state = "known", info = {} }
         call("ZADD", ENDED, NOW, lower(task))
@@ -90,6 +113,8 @@ run = {
     has_key = ask.has_key,
     hold_ms = ask.hold_ms,
     family = (not FINISHED[before.state] and before.family) or (ask.on_behalf_of and family_of(ask.on_behalf_of)) or nil,
+    claim = ask.claim,
+    family_word = ask.claim and (ask.claim == before.claim and before.family_word or ask.family_word) or nil,
     ttl_ms = ask.ttl_ms,
     max_hold_ms = ask.max_hold_ms,
     order = string.format("%010d%016d", 5000000000 - ask.priority, call("HINCRBY", COUNTERS, "order", 1)),
@@ -133,6 +158,7 @@ record("joined", run, run.machines, run.after, {
     parked = run.parked,
     family = run.family,
     on_behalf_of = ask.on_behalf_of,
+    disowned = is_disowned,
     rebuilt = ask.rebuilt and true or nil,
     expected = is_expected(before) or nil,
 })
@@ -151,6 +177,6 @@ elseif run.state == "waiting" and not run.parked and ask.cap and call("SCARD", B
 end
 run = load_run(run.id)
 if run.state == "granted" then
-    show_life(run)
+    show_life(run, ask.claim)
 end
 return view("joined", run)

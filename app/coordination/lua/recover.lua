@@ -36,10 +36,8 @@ local function is_over()
         or (is_paused and (run.gave_way or run.parked))
 end
 
-if run.state == "granted" and not run.parked and not run.collected and is_silent() then
-    run.collected = true
-    call("ZREM", DEADLINES, "life\0" .. run.id)
-    save_run(run)
+if run.state == "granted" and not run.collected and call("ZSCORE", DEADLINES, "life\0" .. run.id) and is_silent() then
+    collect(run)
     return { "kept" }
 end
 if run.state == "waiting" and not run.parked and is_silent() then

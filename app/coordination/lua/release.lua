@@ -1,18 +1,29 @@
 -- release.lua: end the hold of a run, or its wait, and grant the next waiters.
 --
--- needs: clock, keys, runs, ends, expiry
+-- needs: clock, keys, runs, claims, ends, expiry
 --
 -- ARGV[2]  task id
 -- ARGV[3]  cause   step | forced | reconciled
 -- ARGV[4]  detail  JSON: by, reason, ended_oct_ms, outcome, and what else the record shall say
 -- ARGV[5]  seen    the version of the run that the caller decided on, or "": whatever it is now
 -- ARGV[6]  grace   ms that the machines of a run stay busy which Octopus has abandoned, while its script may still run
+-- ARGV[7]  claim   the id of the execution of the step that asks, which ends its own run only, or ""
 --
--- Returns {"released"}, {"left"} when it was waiting, {"grace"} when it will be released later, or {"nothing"}.
+-- Returns {"released"}, {"left"} when it was waiting, or when another execution has followed the one that asks, {"grace"}
+-- when it will be released later, or {"nothing"}.
 
 expire_due()
 local run = load_run(ARGV[2])
+if ARGV[7] ~= "" and not (run and run.claim == ARGV[7]) then
+    local was_followed = run and run.claim and is_over(ARGV[2], ARGV[7])
+    -- What it sent before this may still be on its way.
+    end_claim(ARGV[2], ARGV[7])
+    return { was_followed and "left" or "nothing" }
+end
 if not run or (FINISHED[run.state] and not run.lingers) or run.state == "known" then
+    if run and ARGV[7] ~= "" then
+        end_claim(run.id, run.claim)
+    end
     return { "nothing" }
 end
 if ARGV[5] ~= "" and tonumber(ARGV[5]) ~= (run.v or 0) then
@@ -30,7 +41,12 @@ if ARGV[3] == "reconciled" then
         return { "grace" }
     end
 end
+if ARGV[3] == "step" and ARGV[7] == "" and (run.claim or FINISHED[run.after]) then
+    -- It may be about an earlier run of the task, and late: nobody can tell.
+    record("claimless", run, run.machines or run.presumed, nil, { by = detail.by, claim = run.claim })
+end
 if run.lingers then
+    end_claim(run.id, run.claim)
     run.gave_back = ARGV[3] == "step" or nil
     run.cause, run.by, run.reason = ARGV[3], detail.by, detail.reason
     stop_lingering(run, ARGV[3], detail)

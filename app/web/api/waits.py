@@ -8,10 +8,10 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from app.domain.errors import UnknownRun
-from app.domain.run import RunRequest
+from app.domain.run import RunRequest, parse_parent
 from app.domain.status import WAIT_STATES, RunStatus
 from app.domain.wording import STATES
-from app.queries.views import message_of, wait_answer, waiting_places
+from app.queries.views import WaitAnswer, step_answer, wait_answer, waiting_places
 from app.settings.values import Token
 from app.store.fairness import in_turns
 from app.web.api.routing import Api, current_services
@@ -28,6 +28,7 @@ from app.web.api.schemas.waits import (
 from app.web.errors import Problem
 from app.web.long_poll import PROBLEM
 from app.web.request_log import name_in_log
+from app.web.step_headers import StepHeaders, step_headers
 
 api = Api(Blueprint("waits", __name__))
 
@@ -38,20 +39,27 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
     """Join the line, or ask again.
 
     201 when it is new there, 200 when it waits or holds already: then it keeps its place and gets the same answer.
+    With a claim (header X-Octowait-Claim) the answer collects no grant. A new claim takes the place of the one before,
+    whose requests are answered with `left` from then on, as are those of a claim that is over.
     """
+    step = step_headers(request.environ)
+    parent, word = parse_parent(body.on_behalf_of) if body.on_behalf_of else (None, None)
     info = body.model_dump(
-        exclude={"machines", "priority", "timeout_seconds", "parked"}, exclude_none=True, exclude_defaults=True
-    )
+        exclude={"machines", "priority", "timeout_seconds", "parked", "on_behalf_of"}, exclude_none=True,
+        exclude_defaults=True,
+    )  # fmt: skip
     run = RunRequest(
         task_id=task_id,
-        info=info,
+        info=info | ({"on_behalf_of": parent} if parent else {}),
         priority=body.priority,
         timeout=timedelta(seconds=body.timeout_seconds) if body.timeout_seconds else None,
         parked=body.parked,
-        on_behalf_of=body.on_behalf_of,
+        on_behalf_of=parent,
+        parent_word=word,
+        claim=step.claim,
     )
     place = current_services().board.join(run, body.machines)
-    return _answer(place, 201 if place.is_new else 200)
+    return _answer(place, step, 201 if place.is_new else 200)
 
 
 @api.route("GET", "/api/waits/{task_id}", role="step", query=PollQuery, answers={200: WaitModel}, errors=(404,),
@@ -59,21 +67,32 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
 def poll(task_id: str, query: PollQuery, caller: Token) -> Any:
     """The present state, or the state as soon as it is no longer waiting.
 
-    Every call is a sign of life of the run.
+    Every call is a sign of life of the run, but with `look`. Without a claim (header X-Octowait-Claim) an answer
+    `granted` collects the grant. With one only a call without `block_seconds` does, and only once an answer has told of
+    the grant.
     """
     # It has slept in `Blocking` already, in front of Flask.
     if PROBLEM in request.environ:
         raise request.environ[PROBLEM]
-    place = current_services().board.poll(task_id)
+    step, board = step_headers(request.environ), current_services().board
+    if query.look:
+        place = board.place(task_id)
+    else:
+        place = board.poll(task_id, claim=step.claim, blocks=query.block_seconds > 0)
     if place is None or place.state not in WAIT_STATES:
         raise Problem(404, "unknown_run", f"{task_id[:100]} has not asked to wait: expected a PUT first")
-    return _answer(place, 200)
+    return _answer(place, step, 200)
 
 
 @api.route("DELETE", "/api/waits/{task_id}", role="step", query=ReleaseQuery, answers={200: Outcome}, text=True)
 def release(task_id: str, query: ReleaseQuery, caller: Token) -> Any:
-    """Give back the machines, or leave the line."""
-    return _outcome(task_id, current_services().board.release(task_id, by=caller.name, reason=query.reason))
+    """Give back the machines, or leave the line.
+
+    With a claim (header X-Octowait-Claim) only its own run ends, and requests of that claim change nothing any more.
+    """
+    claim = step_headers(request.environ).claim
+    outcome = current_services().board.release(task_id, by=caller.name, reason=query.reason, claim=claim)
+    return _outcome(task_id, outcome, claim)
 
 
 @api.route("GET", "/api/waits", role="viewer", answers={200: Waits})
@@ -116,28 +135,36 @@ def _wants_text() -> bool:
     return accepted["text/plain"] > accepted["application/json"]
 
 
-def _answer(place: RunStatus, status: int) -> Any:
+def _answer(place: RunStatus, step: StepHeaders, status: int) -> Any:
     _name_in_log(place)
+    services = current_services()
+    base_url = services.settings.public_url or request.host_url
+    answer = step_answer(services, place, claim=step.claim, base_url=base_url)
     if not _wants_text():
-        return wait_answer(current_services(), place), status
+        return answer, status
     number = place.fencing_token if place.is_granted else place.place
-    return _text(
-        f"{place.state} {number or 0}",
-        message_of(current_services(), current_services().estimates.with_eta(place)),
-        status,
-    )
+    return _text(f"{place.state} {number or 0}", answer.message, _facts(answer), status)
+
+
+def _facts(answer: WaitAnswer) -> dict[str, str | None]:
+    """The pairs of the third line: none of their words has a blank in it."""
+    return {name: getattr(answer, name) for name in ("claim", "seen", "news", "family", "details")}
 
 
 def _name_in_log(place: RunStatus) -> None:
     name_in_log(task=place.task_id, machines=[machine.id for machine in place.machines])
 
 
-def _outcome(task_id: str, outcome: str) -> Any:
+def _outcome(task_id: str, outcome: str, claim: str | None) -> Any:
     if not _wants_text():
-        return {"outcome": outcome}
-    return _text(f"{outcome} 0", f"{task_id} {STATES.get(outcome, 'held nothing')}.", 200)
+        return {"outcome": outcome, "claim": claim}
+    return _text(f"{outcome} 0", f"{task_id} {STATES.get(outcome, 'held nothing')}.", {"claim": claim}, 200)
 
 
-def _text(first: str, message: str, status: int) -> Response:
-    # The message can hold names that people chose; a shell reads exactly two lines.
-    return Response(f"{first}\n{' '.join(message.split())}\n", status, content_type="text/plain; charset=utf-8")
+def _text(first: str, message: str, facts: dict[str, str | None], status: int) -> Response:
+    """Two lines, and a third one that older scripts do not read."""
+    # The message can hold names that people chose; a shell reads line by line.
+    lines = [first, " ".join(message.split())]
+    if pairs := [f"{name} {word}" for name, word in facts.items() if word]:
+        lines.append(" ".join(pairs))
+    return Response("\n".join(lines) + "\n", status, content_type="text/plain; charset=utf-8")

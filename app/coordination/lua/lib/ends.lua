@@ -1,6 +1,6 @@
 -- lib/ends.lua: the ends of waits and holds, and runs that are observed because they work without a lease.
 --
--- needs: clock, keys, runs, lines, circles, grants, plans
+-- needs: clock, keys, runs, lines, circles, grants, plans, claims
 
 -- Causes of ends after which the Octopus task of a parked run is still paused for its intervention, to be answered.
 local UNTOLD_CAUSES = { timeout = true, forced = true, task_cap = true, circle = true, max_hold = true }
@@ -42,6 +42,10 @@ local function finish(run, state, cause, detail)
     end
     save_run(run)
     record(state, run, machines, cause, detail)
+    if state ~= "expired" then
+        -- Whoever was only silent for too long may ask for a place again.
+        end_claim(run.id, run.claim)
+    end
     if run.has_key and not run.parked and (was == "waiting" or cause == "uncollected") and may_work_on(run) then
         linger(run)
     end

@@ -17,10 +17,10 @@ local function grant(run)
     for _, machine in ipairs(run.machines) do
         call("ZADD", HOLDERS, 0, holder_member("lease", run, machine))
     end
-    run.state, run.collected = "granted", false
+    run.state, run.collected, run.told = "granted", false, nil
     run.token = call("HINCRBY", COUNTERS, "token", 1)
     run.granted_at_ms = NOW
-    if not run.parked then
+    if not run.parked or (run.claim and lower(run.id) == asking_task) then
         call("ZADD", DEADLINES, NOW + run.ttl_ms, "life\0" .. run.id)
     end
     if run.max_hold_ms then

@@ -8,17 +8,44 @@ local function forget_deadlines(run)
     end
 end
 
--- Note a sign of life. A parked run sends none: it waits as long as its task (rule 11).
-local function show_life(run)
-    if run.parked then
-        return
-    end
-    if run.state == "waiting" then
-        call("ZADD", DEADLINES, NOW + run.ttl_ms, "life\0" .. run.id)
-    elseif run.state == "granted" and not run.collected then
+-- Note that a run keeps its lease for as long as its task, for its step knows of it.
+local function collect(run)
+    if not run.collected then
         run.collected = true
         call("ZREM", DEADLINES, "life\0" .. run.id)
         save_run(run)
+    end
+end
+
+-- Note that the execution of a step, which has an id, hears of the grant of its run. It collects that by asking again
+-- after it was told: what it sent before may be carried out when it has given up.
+local function tell(run, may_collect)
+    if run.told and may_collect then
+        -- The step of a parked run goes on by itself, and an abandoned task is at work again.
+        call("ZREM", RESUMES, run.id)
+        call("ZREM", DEADLINES, "grace\0" .. run.id)
+        collect(run)
+        return
+    end
+    local life = "life\0" .. run.id
+    if not run.collected and call("ZSCORE", DEADLINES, life) then
+        call("ZADD", DEADLINES, NOW + run.ttl_ms, life)
+    end
+    if not run.told then
+        run.told = true
+        save_run(run)
+    end
+end
+
+-- Note a sign of life of a run's step. That of a parked run sends none: it waits as long as its task (rule 11).
+-- *claim*: the id of the execution of the step, if it has one; *may_collect*: whether it is there to read the answer.
+local function show_life(run, claim, may_collect)
+    if run.state == "waiting" and not run.parked then
+        call("ZADD", DEADLINES, NOW + run.ttl_ms, "life\0" .. run.id)
+    elseif run.state == "granted" and claim then
+        tell(run, may_collect)
+    elseif run.state == "granted" and not run.parked then
+        collect(run)
     end
 end
 

@@ -16,6 +16,9 @@
 -- run.rebuilt            it waited before all was lost, and was put back in line
 -- run.on_behalf_of       the task id of the run that started it (rule 10)
 -- run.family             the number of the family with which it shares a lease
+-- run.family_word        what its children say to prove that it started them
+-- run.claim              the id of the execution of a step that it belongs to, where that has one
+-- run.told               that execution was told of the grant; what it asks from then on collects it
 -- run.has_key            an API key was set when it began, so that its machines are found out
 -- run.hold_ms            without one: how long its machines are presumed busy
 -- run.ttl_ms             how long it stays without a sign of life

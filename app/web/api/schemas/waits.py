@@ -81,6 +81,12 @@ class WaitModel(BaseModel):
     wake_key: str
     message: str
     news: Annotated[str, Field(description="Another word when `message` says something new, not when time passes.")]
+    claim: Annotated[str | None, Field(description="The execution of a step that the run belongs to.")] = None
+    family: Annotated[
+        str | None, Field(description="For `on_behalf_of` of its children: `<task id>.<this word>`. A secret.")
+    ] = None
+    details: Annotated[str | None, Field(description="The address of the run's page.")] = None
+    seen: Annotated[str | None, Field(description="For the header X-Octowait-Seen of the next call.")] = None
 
 
 class Waits(BaseModel):
@@ -93,6 +99,9 @@ class PollQuery(Input):
     block_seconds: Annotated[
         float, Field(ge=0, le=MOST_SECONDS, description="Answer when it waits no longer, or after this.")
     ] = 0
+    look: Annotated[
+        bool, Field(description="Only look: no sign of life, nothing is collected, and `block_seconds` does not count.")
+    ] = False
 
 
 class ReleaseQuery(Input):
@@ -101,6 +110,7 @@ class ReleaseQuery(Input):
 
 class Outcome(BaseModel):
     outcome: Literal["released", "left", "nothing"]
+    claim: Annotated[str | None, Field(description="The claim that asked for it.")] = None
 
 
 class ForceRelease(Input):

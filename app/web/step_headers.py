@@ -1,0 +1,58 @@
+"""What a step script says of itself in the headers of a call of ``/api/waits/{task}``.
+
+Scripts of before 2 send none of them, and what their calls mean does not change.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.web.errors import Problem
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+#: Of a claim id, as the server takes it; the step scripts send 32 lower-case hex digits.
+CLAIM_PATTERN = r"[A-Za-z0-9_-]{16,64}"
+
+CLAIM_HEADER, SEEN_HEADER, VERSION_HEADER = "X-Octowait-Claim", "X-Octowait-Seen", "X-Octowait-Version"
+
+#: How much of what is only passed on is kept.
+_MOST = 200
+
+
+@dataclass(frozen=True)
+class StepHeaders:
+    """Who calls, as far as it says so.
+
+    Args:
+        claim: The id of this execution of the step.
+        seen: What an answer told it last of what octowait knows; not looked at yet.
+        version: Of the script; None of those that say none, and come from before 2.
+    """
+
+    claim: str | None = None
+    seen: str | None = None
+    version: str | None = None
+
+
+def step_headers(environ: WSGIEnvironment) -> StepHeaders:
+    """The headers of a request.
+
+    Raises:
+        Problem: 422, the claim is none.
+    """
+    claim = environ.get("HTTP_X_OCTOWAIT_CLAIM")
+    if claim is not None and not re.fullmatch(CLAIM_PATTERN, claim):
+        raise Problem(
+            422, "invalid_claim",
+            f"header {CLAIM_HEADER}: expected 16 to 64 letters, digits, '_' or '-', one for each execution of a step",
+        )  # fmt: skip
+    return StepHeaders(claim, _text(environ, SEEN_HEADER), _text(environ, VERSION_HEADER))
+
+
+def _text(environ: WSGIEnvironment, header: str) -> str | None:
+    given: str = environ.get("HTTP_" + header.upper().replace("-", "_"), "")
+    return given[:_MOST] or None
