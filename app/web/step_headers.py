@@ -37,6 +37,11 @@ class StepHeaders:
     seen: str | None = None
     version: str | None = None
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the script knows of answers in three lines."""
+        return bool(self.claim or self.version)
+
 
 def step_headers(environ: WSGIEnvironment) -> StepHeaders:
     """The headers of a request.

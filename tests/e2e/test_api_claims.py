@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import threading
 from typing import Any
 
@@ -55,12 +56,12 @@ def test_text_answer_has_a_third_line_that_says_the_same(service: Service) -> No
     }
 
 
-def test_text_answer_to_a_step_without_a_claim_has_its_first_two_lines_as_before(service: Service) -> None:
-    _, text = call(service, "PUT", 1, None, text=True)
+def test_text_answer_to_a_step_of_before_has_two_lines_as_before(service: Service) -> None:
+    _, text = service.call(
+        "PUT", "/api/waits/ServerTasks-1", {"machines": ["Machines-7"]}, role="step", headers={"Accept": "text/plain"}
+    )
 
-    assert text.startswith("granted ")
-    assert text.split("\n")[1] == "Granted: Machines-7, after waiting 0 s."
-    assert "claim" not in text and "family" not in text
+    assert re.fullmatch(r"granted [0-9]+\nGranted: Machines-7, after waiting 0 s\.\n", text)
 
 
 def test_step_confirms_what_the_answer_to_its_first_call_said(make_service: Any) -> None:

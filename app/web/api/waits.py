@@ -20,6 +20,7 @@ from app.web.api.schemas.waits import (
     Outcome,
     PollQuery,
     Prioritize,
+    ReleaseOutcome,
     ReleaseQuery,
     WaitModel,
     WaitRequest,
@@ -59,7 +60,7 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
         claim=step.claim,
     )
     place = current_services().board.join(run, body.machines)
-    return _answer(place, step, 201 if place.is_new else 200)
+    return _answer(place, step, 201 if place.is_new else 200, is_new=step.is_new)
 
 
 @api.route("GET", "/api/waits/{task_id}", role="step", query=PollQuery, answers={200: WaitModel}, errors=(404,),
@@ -81,10 +82,10 @@ def poll(task_id: str, query: PollQuery, caller: Token) -> Any:
         place = board.poll(task_id, claim=step.claim, blocks=query.block_seconds > 0)
     if place is None or place.state not in WAIT_STATES:
         raise Problem(404, "unknown_run", f"{task_id[:100]} has not asked to wait: expected a PUT first")
-    return _answer(place, step, 200)
+    return _answer(place, step, 200, is_new=query.look or step.is_new)
 
 
-@api.route("DELETE", "/api/waits/{task_id}", role="step", query=ReleaseQuery, answers={200: Outcome}, text=True)
+@api.route("DELETE", "/api/waits/{task_id}", role="step", query=ReleaseQuery, answers={200: ReleaseOutcome}, text=True)
 def release(task_id: str, query: ReleaseQuery, caller: Token) -> Any:
     """Give back the machines, or leave the line.
 
@@ -135,7 +136,7 @@ def _wants_text() -> bool:
     return accepted["text/plain"] > accepted["application/json"]
 
 
-def _answer(place: RunStatus, step: StepHeaders, status: int) -> Any:
+def _answer(place: RunStatus, step: StepHeaders, status: int, *, is_new: bool) -> Any:
     _name_in_log(place)
     services = current_services()
     base_url = services.settings.public_url or request.host_url
@@ -143,7 +144,7 @@ def _answer(place: RunStatus, step: StepHeaders, status: int) -> Any:
     if not _wants_text():
         return answer, status
     number = place.fencing_token if place.is_granted else place.place
-    return _text(f"{place.state} {number or 0}", answer.message, _facts(answer), status)
+    return _text(f"{place.state} {number or 0}", answer.message, _facts(answer) if is_new else {}, status)
 
 
 def _facts(answer: WaitAnswer) -> dict[str, str | None]:
@@ -162,7 +163,7 @@ def _outcome(task_id: str, outcome: str, claim: str | None) -> Any:
 
 
 def _text(first: str, message: str, facts: dict[str, str | None], status: int) -> Response:
-    """Two lines, and a third one that older scripts do not read."""
+    """Two lines, and where there are *facts* a third one."""
     # The message can hold names that people chose; a shell reads line by line.
     lines = [first, " ".join(message.split())]
     if pairs := [f"{name} {word}" for name, word in facts.items() if word]:

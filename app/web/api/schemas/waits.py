@@ -110,6 +110,9 @@ class ReleaseQuery(Input):
 
 class Outcome(BaseModel):
     outcome: Literal["released", "left", "nothing"]
+
+
+class ReleaseOutcome(Outcome):
     claim: Annotated[str | None, Field(description="The claim that asked for it.")] = None
 
 
