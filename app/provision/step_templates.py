@@ -63,8 +63,10 @@ CONTROLS = {
     "Octowait.WhenUnreachable": Control(
         "When octowait does not answer", "Select", "fail|Fail the deployment\nproceed|Go on without waiting"
     ),
-    # It may hold a password.
+    # Both may hold a password.
+    "Octowait.Proxy": Control("Proxy", "Sensitive"),
     "Octowait.RedisUrl": Control("Redis URL", "Sensitive", languages=frozenset({"Python"})),
+    "Octowait.Claim": Control("Claim to release"),
 }
 
 
@@ -213,11 +215,13 @@ def _parameters(step: str, language: str, readme: str, script: str) -> Iterator[
 
 def _description(step: str, language: str, readme: str) -> str:
     where, does = next(row[1:] for row in _table(readme, "Step", "Where in the process", "Does") if row[0] == step)
+    by_hand = next(text for name, text in _table(readme, "Step", "What a template cannot carry") if name == step)
     needs = next(needs for name, needs in _table(readme, "Language", "Needs") if name.startswith(f"{language} "))
     return "\n\n".join(
         (
             _sentence(does),
             f"Place in the process: {where}. It runs on a worker or the Octopus Server, never on deployment targets.",
+            f"Set by hand what a template cannot carry: {by_hand}.",
             f"Needs {needs}.",
         )
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 #: Languages whose scripts are still those of version 1: they pass no condition, and keep to the old words.
-OLD: frozenset[str] = frozenset({"bash", "powershell", "python"})
+OLD: frozenset[str] = frozenset({"bash", "powershell"})
 
 #: Conditions that a language of version 2 does not pass yet.
 NOT_YET: dict[str, frozenset[str]] = {"bash": frozenset(), "powershell": frozenset(), "python": frozenset()}

@@ -275,6 +275,10 @@ class StandIn:
 
 
 def _read(connection: socket.socket) -> Request | None:
+    if not isinstance(connection, ssl.SSLSocket) and connection.recv(1, socket.MSG_PEEK) == b"\x16":
+        # The hello of TLS, in which there may be no line end to wait for: a server without TLS says so in HTTP.
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        return None
     file = connection.makefile("rb")
     first = file.readline().decode("latin-1").split()
     if len(first) < 2:

@@ -49,6 +49,7 @@ CERTIFICATE = (
     "put the authority into this worker's store or SSL_CERT_FILE"
 )
 NO_TLS = "no TLS connection with {host} ({why})"
+NOT_HTTP = "no HTTP answer ({why})"
 NOT_OCTOWAIT = "HTTP {status}: not an answer of octowait"
 REDIRECT = NOT_OCTOWAIT + "; redirects are not followed, so Octowait.Url must be the address itself"
 #: After each reason that a proxy may have had a part in; without its user and password.

@@ -87,7 +87,8 @@ def test_they_say_who_and_when_as_the_community_library_demands(templates: dict[
 def test_the_parameters_are_those_that_the_script_reads(templates: dict[str, dict[str, Any]]) -> None:
     for template in templates.values():
         body = template["Properties"]["Octopus.Action.Script.ScriptBody"]
-        read = set(re.findall(r'"(Octowait\.(?!State|FencingToken|WaitedSeconds|Granted)\w+)"', body))
+        set_here = set(re.findall(r'(?:set_octopusvariable[ (]|Set-OctopusVariable -name )"(Octowait\.\w+)"', body))
+        read = set(re.findall(r'"(Octowait\.\w+)"', body)) - set_here
         if template["Properties"]["Octopus.Action.Script.Syntax"] != "Python":
             read -= {"Octowait.RedisUrl"}  # it would only say that it cannot use it
         assert set(parameters(template)) == read
@@ -110,7 +111,7 @@ def test_each_parameter_is_asked_for_in_the_right_way(templates: dict[str, dict[
         for name, parameter in parameters(template).items():
             control = parameter["DisplaySettings"]["Octopus.ControlType"]
             assert control in CONTROL_TYPES
-            assert (control == "Sensitive") == (name in ("Octowait.Token", "Octowait.RedisUrl"))
+            assert (control == "Sensitive") == (name in ("Octowait.Token", "Octowait.Proxy", "Octowait.RedisUrl"))
             assert parameter["Label"] and re.match(r"[A-Z].+\.$", parameter["HelpText"])
             if control == "Select":
                 options = parameter["DisplaySettings"]["Octopus.SelectOptions"].split("\n")
@@ -123,6 +124,24 @@ def test_people_read_text_without_links_into_this_repository(templates: dict[str
         texts = [template["Description"], *(parameter["HelpText"] for parameter in template["Parameters"])]
         assert all(texts) and "](" not in "".join(texts)
     assert templates["octowait-wait-bash.json"]["Description"].endswith("Needs Bash 3.2, curl.")
+
+
+def test_a_description_says_what_a_template_cannot_carry(templates: dict[str, dict[str, Any]]) -> None:
+    for name, template in templates.items():
+        said = template["Description"]
+        by_hand = {"wait": "no retries", "claim": "no retries", "release": "Always run"}[name.split("-")[1]]
+        for wish in ("once on a worker", "a pool of its own", by_hand, "time limit"):
+            assert wish in said, name
+
+
+def test_help_texts_say_what_is_required_and_can_be_copied(templates: dict[str, dict[str, Any]]) -> None:
+    for template in templates.values():
+        helps = {name: parameter["HelpText"] for name, parameter in parameters(template).items()}
+        assert {name for name, text in helps.items() if text.startswith("Required: ")} == {
+            "Octowait.Url", "Octowait.Token",
+        }  # fmt: skip
+        # A minus sign that no number may have would be copied from here.
+        assert not [text for text in (template["Description"], *helps.values()) if "\u2212" in text]
 
 
 def test_the_files_are_utf_8_without_a_mark_and_hold_the_templates(

@@ -3,7 +3,8 @@ def named(kind, name_variable, label):
     return thing if any(thing.values()) else None
 
 
-server, link = variable("Octopus.Web.ServerUri").rstrip("/"), variable("Octopus.Web.DeploymentLink")
+server = (variable("Octopus.Web.ServerUri") or variable("Octopus.Web.BaseUrl")).rstrip("/")
+link = variable("Octopus.Web.DeploymentLink") or variable("Octopus.Web.RunbookRunLink")
 body = json.dumps(
     {
         "space_id": variable("Octopus.Space.Id") or None,

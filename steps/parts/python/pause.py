@@ -1,4 +1,5 @@
 PAUSE_SECONDS = float(os.environ.get("OCTOWAIT_RETRY_BASE_SECONDS") or "1")
+MOST_RETRY_AFTER_SECONDS = 30 / TIME_DIVISOR
 failures = 0
 
 
@@ -8,5 +9,5 @@ def draw_pause(most):
 
 
 def pause(retry_after, until):
-    seconds = max(draw_pause(30), retry_after)
+    seconds = max(draw_pause(30), min(retry_after, MOST_RETRY_AFTER_SECONDS))
     time.sleep(max(0, min(seconds, until - elapsed())))

@@ -8,21 +8,45 @@
 
 VERB = "wait"
 PARKED = False
-BLOCK_SECONDS = 25
-SAY_AGAIN_SECONDS = 30  # with blocking calls of 25 s and pauses of at most 30 s: a line a minute
-FIRST_ANSWER_SECONDS = 120  # under WhenUnreachable = proceed
+FIRST_CONTACT_SECONDS = 300 / TIME_DIVISOR
+SAY_AGAIN_SECONDS = 60 / TIME_DIVISOR
+REDIS_BLOCK_SECONDS = 25
 DURATION_PATTERN = r" for [0-9]+ (s|min|h|d)( [0-9]+ (min|h))?\.$"
 
+# part: text
+
+
+# part: failure
+
+
 # part: parameters
+
+
+# part: address
+
+
+# part: route
+
+
+# part: claim_id
 
 
 # part: http
 
 
+# part: answer
+
+
 # part: pause
 
 
-# part: failure
+# part: polls
+
+
+# part: contact
+
+
+# part: log
 
 
 def finish(state, number):
@@ -34,13 +58,22 @@ def finish(state, number):
 
 
 def show(key, text):
+    # A line at each change, else one a minute as a sign of life. True if it is news.
     global shown_key, shown_at
-    if key == shown_key and elapsed() - shown_at < SAY_AGAIN_SECONDS:
-        return
-    shown_key, shown_at = key, elapsed()
-    printwait(text)
-    updateprogress(min(99, int(elapsed() * 100 / timeout_seconds)), text)
-    sys.stdout.flush()
+    is_news = key != shown_key
+    if is_news or elapsed() - shown_at >= SAY_AGAIN_SECONDS:
+        shown_key, shown_at = key, elapsed()
+        say_wait(text)
+        if "updateprogress" in globals():  # Octopus before 2019.7 has none
+            updateprogress(min(99, int(elapsed() * 100 / timeout_seconds)), clean(text))
+        sys.stdout.flush()
+    return is_news
+
+
+def key_of(answer):
+    # What is compared to tell news. Without a word for it: all but durations, and what is expected.
+    text = re.sub(DURATION_PATTERN, "", answer.message.split(" Expected ")[0])
+    return word(answer, "news") or f"{answer.number} {text}"
 
 
 def woken(seconds):
@@ -49,16 +82,24 @@ def woken(seconds):
     if redis_client is None or not wake_key:
         return False
     try:
-        redis_client.blpop([wake_key], timeout=seconds)
+        redis_client.blpop([wake_key], timeout=min(seconds, REDIS_BLOCK_SECONDS))
         return True
     except Exception as error:
-        printwarning(f"Octowait.RedisUrl is not usable here ({error}): blocking over HTTP.")
+        say_warning(f"Octowait.RedisUrl is not usable here ({error}): blocking over HTTP.")
         redis_client = None
         return False
 
 
+def poll():
+    keep_apart()
+    block = max(1, block_seconds())
+    if woken(block):
+        block = 0
+    return ask("GET", f"?block_seconds={block}", limit=block + CALL_SECONDS)
+
+
 def give_up():
-    ask("DELETE", "?reason=time-out%20of%20the%20wait%20step", time_out=5)
+    ask("DELETE", "?reason=time-out%20of%20the%20wait%20step", limit=5)
     fail(f"Gave up after {timeout_minutes} min (Octowait.TimeoutMinutes). {last_message}")
 
 
@@ -69,6 +110,8 @@ redis_url = parameter("Octowait.RedisUrl", "", ONE_EXPRESSION)
 # part: line_parameters
 
 # 2. Not on a deployment target: this script would hold the very mutex that others need to finish.
+# part: placement
+
 if target:
     fail(
         f"This step runs on the deployment target {target} and would block the very deployment "
@@ -78,7 +121,7 @@ if target:
 
 # 3. No machines: nothing to wait for.
 if not machines:
-    printhighlight("This deployment has no machines: nothing to wait for.")
+    say_highlight("This deployment has no machines: nothing to wait for.")
     finish("no_machines", 0)
 
 redis_client = None
@@ -86,61 +129,76 @@ if redis_url:
     try:
         import redis
 
-        limits = {"socket_connect_timeout": 10, "socket_timeout": BLOCK_SECONDS + 20}
+        limits = {"socket_connect_timeout": 10, "socket_timeout": REDIS_BLOCK_SECONDS + 20}
         redis_client = redis.Redis.from_url(redis_url, **limits)
     except (ImportError, ValueError) as error:
-        printwarning(f"Octowait.RedisUrl is not usable here ({error}): blocking over HTTP.")
+        say_warning(f"Octowait.RedisUrl is not usable here ({error}): blocking over HTTP.")
 
 
 # 4. Say who we are.
 # part: body
 
 # 5. Join the line and block until granted.
-patience = timeout_seconds
-if when_unreachable == "proceed":
-    patience = min(timeout_seconds, FIRST_ANSWER_SECONDS)
 shown_key, shown_at = "", 0
-has_answered = False  # it gave us a place at least once
+told_news = True  # by the last answer
+said_shorter = False
+has_place = False  # it gave us one at least once
 in_line = False  # nothing has gone wrong since then
+confirmations = 0  # how often a grant that was read was asked for again
 wake_key = None
+has_asked = False
 
 while True:
-    if not has_answered and elapsed() >= patience:
-        never_answered()
-    if elapsed() >= timeout_seconds:
-        give_up()
+    # What was granted is confirmed first, whatever the time.
+    if has_asked and confirmations == 0:
+        if not has_answered and elapsed() >= patience():
+            never_answered()
+        if elapsed() >= timeout_seconds:
+            give_up()
+    has_asked = True
 
-    if in_line:
-        block = min(BLOCK_SECONDS, int(timeout_seconds - elapsed()) + 1)
-        if woken(block):
-            block = 0
-        answer = ask("GET", f"?block_seconds={block}", block_seconds=block)
+    is_poll = in_line and confirmations == 0
+    if confirmations > 0:
+        answer = ask("GET", "?block_seconds=0")
+    elif in_line:
+        answer = poll()
     else:
         answer = ask("PUT", body=body)
+    if is_refused(answer):
+        fail(f"octowait does not let this run wait: {answer.message}")
+    listen(answer)
+    note(answer)
 
-    if answer.state == "waiting":
-        if has_answered and answer.is_new:
-            printwait("The place in the line was lost: joined again at the end.")
-        if in_line:
-            failures = 0
-        has_answered, in_line, wake_key = True, True, answer.wake_key
-        last_message = answer.message
-        # What is expected changes with every look, and is no news by itself.
-        key = re.sub(DURATION_PATTERN, "", answer.message.split(" Expected ")[0])
-        show(f"{answer.number} {key}", answer.message)
+    if answer.state == "granted" and knows_claims and confirmations == 0:
+        confirmations = 1
     elif answer.state == "granted":
-        printhighlight(answer.message)
+        say_highlight(answer.message)
         finish("granted", answer.number)
-    elif answer.state in ("expired", "unknown"):
-        printwait(f"{answer.message} Asking for a place again.")
-        in_line = False
-        pause(0, timeout_seconds)
+    elif answer.state == "waiting":
+        if has_place and answer.is_new:
+            say_wait("The place in the line was lost: joined again at the end.")
+        if is_poll:
+            failures = 0
+            poll_was_whole()
+        has_place, in_line, confirmations = True, True, 0
+        wake_key = word(answer, "wake_key")
+        last_message = answer.message
+        told_news = show(key_of(answer), answer.message)
+    elif answer.state in ("silence", "heard") and confirmations == 1:
+        confirmations = 2
+    elif answer.state in INTERRUPTED:
+        if is_poll and answer.state in ("silence", "heard"):
+            poll_broke_off(answer.message)
+        else:
+            last_message = f"octowait did not answer ({answer.message})."
+            show("interrupted", f"{last_message} Asking again until the time-out.")
+        in_line, confirmations = False, 0
+        pause(answer.retry_after, timeout_seconds if has_answered else patience())
         failures += 1
-    elif answer.state == "interrupted":
-        last_message = f"octowait did not answer ({answer.message})."
-        show("interrupted", f"{last_message} Asking again until the time-out.")
-        in_line = False
-        pause(answer.retry_after, timeout_seconds if has_answered else patience)
+    elif answer.state in ("expired", "unknown"):
+        say_wait(f"{answer.message} Asking for a place again.")
+        in_line, confirmations = False, 0
+        pause(0, timeout_seconds)
         failures += 1
     elif answer.state == "timed_out":
         give_up()

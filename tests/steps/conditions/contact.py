@@ -7,6 +7,7 @@ import time
 import wording
 from stand_in import (
     Reply,
+    StandIn,
     after_early_hints,
     closing,
     granted,
@@ -36,6 +37,12 @@ NOT_OCTOWAIT: dict[str, Reply] = {
     "an empty answer": page(200, ""),
     "a proxy that wants a password": page(407, Proxy_Authenticate="Basic realm=x"),
 }
+
+
+def _lasted(server: StandIn) -> float:
+    """Seconds from the first call to the last, with which a step that gives up takes back what it may have got."""
+    assert server.requests[-1].method == "DELETE"
+    return server.requests[-1].at - server.requests[0].at
 
 
 @condition(13)
@@ -126,7 +133,7 @@ def without_a_first_contact_a_step_gives_up_after_five_minutes(world: World) -> 
         step = world.run("wait", server, env=SIXTY, fails=True)
         expected = wording.pattern(wording.NEVER_ANSWERED, url=server.url)
         assert said(step, expected) == [step.printed.result]
-        assert 4.5 <= [r.at for r in server.requests if r.method == "PUT"][-1] - server.requests[0].at + 1 <= 10
+        assert 4.5 <= _lasted(server) <= 12
 
 
 @condition(13)
@@ -149,7 +156,7 @@ def proceed_goes_on_after_two_minutes_of_silence(world: World) -> None:
         step = world.run(verb, server, PROCEED, env=SIXTY)
         assert said(step, wording.pattern(wording.PROCEEDING, url=server.url)) == step.printed.at("warning")
         assert step.printed.variables["Octowait.State"] == "unreachable"
-        assert 1.5 <= [r.at for r in server.requests if r.method == "PUT"][-1] - server.requests[0].at + 1 <= 5
+        assert 1.5 <= _lasted(server) <= 7
 
 
 @condition(13)
@@ -173,7 +180,7 @@ def proceed_does_not_go_on_when_something_else_was_heard(world: World) -> None:
         assert said(step, wording.pattern(wording.NOT_PROCEEDING, url=server.url)) == [step.printed.result]
         assert "not an answer of octowait" in step.printed.result
         assert "Octowait.State" not in step.printed.variables
-        assert 4.5 <= [r.at for r in server.requests if r.method == "PUT"][-1] - server.requests[0].at + 1
+        assert 4.5 <= _lasted(server) <= 12
 
 
 @condition(13)

@@ -112,7 +112,7 @@ def a_proxy_s_password_is_in_no_process_list_and_in_no_message(world: World) -> 
 
 @condition(16)
 def a_proxy_that_is_none_is_refused_without_its_value(world: World) -> None:
-    for value in ("http://worker:see-me-not@", "proxy.example.com", "socks5://proxy:1080", "http://proxy:99999"):
+    for value in ("http://worker:see-me-not@", "proxy.elsewhere.test", "socks5://proxy:1080", "http://proxy:99999"):
         step = world.run("wait", OCTOWAIT, {"Octowait.Proxy": value}, fails=True)
         assert step.printed.result == f"{wording.PROXY}."
         assert value not in step.output

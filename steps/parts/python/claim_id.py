@@ -1,0 +1,1 @@
+claim = os.urandom(16).hex()  # of this execution of the step
