@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from service_messages import Printed, parse
+from tests.steps.service_messages import Printed, parse
 
 HERE = Path(__file__).parent
 STEPS = HERE.parent.parent / "steps"
@@ -74,8 +74,8 @@ class Step:
         name: str,
         variables: Mapping[str, str],
         directory: Path,
-        *,
         python: str = sys.executable,
+        *,
         env: Mapping[str, str] | None = None,
         module: str = "",
         around: Sequence[str] = (),
