@@ -21,6 +21,7 @@ from app.coordination.claims import Claims, UnresolvedRuns
 from app.coordination.dead_letters import DeliveryLog, JobLog
 from app.coordination.leader import LeaderLock
 from app.coordination.reach import Reach
+from app.coordination.refusals import Refusals
 from app.coordination.registry import Registry
 from app.coordination.snapshot import Counts, Snapshot, count, take
 from app.coordination.tracked import TrackedRuns
@@ -81,8 +82,10 @@ class Services:
     dead_deliveries: DeliveryLog
     #: Jobs that failed.
     dead_jobs: JobLog
-    #: Failed sign-ins.
+    #: Failed attempts to sign in.
     attempts: Attempts
+    #: Calls that were refused.
+    refusals: Refusals
     #: What Octopus may be asked, shared with the other processes.
     budget: Budget
     #: Whether Octopus answers, known to all processes.
@@ -226,6 +229,7 @@ def make_services(settings: Settings, *, board: Board | None = None) -> Services
         dead_deliveries=DeliveryLog(client, keys),
         dead_jobs=JobLog(client, keys),
         attempts=Attempts(client, keys),
+        refusals=Refusals(client, keys),
         budget=Budget(client, keys, settings.octopus_rpm),
         reach=Reach(board.script, client, keys),
         archive=archive,

@@ -11,6 +11,9 @@ from app.store.scripts import redis_errors
 #: Failed attempts of one address in one minute, after which it has to wait for the next minute.
 MOST_FAILURES = 20
 
+#: The same of tokens in a header, which programs send: one with a wrong token sends it again and again.
+MOST_TOKENS = 60
+
 WINDOW = timedelta(minutes=1)
 
 
@@ -21,13 +24,13 @@ class Attempts:
         self._client = client
         self._keys = keys
 
-    def seconds_to_wait(self, address: str) -> int:
+    def seconds_to_wait(self, address: str, *, most: int = MOST_FAILURES) -> int:
         """0 when the address may try, else how long it may not."""
         with redis_errors(), self._client.pipeline(transaction=True) as pipe:
             pipe.get(self._key(address))
             pipe.ttl(self._key(address))
             failures, ttl = pipe.execute()
-        return max(1, int(ttl)) if int(failures or 0) >= MOST_FAILURES else 0
+        return max(1, int(ttl)) if int(failures or 0) >= most else 0
 
     def failed(self, address: str) -> None:
         """Count a failure; the first one begins the minute."""

@@ -186,19 +186,20 @@ def take(client: Client, keys: Keys, *, offset_ms: int = 0) -> Snapshot:
     )
 
 
-def _natural(name: str) -> list[tuple[int, int | str]]:
-    """web-2 before web-10."""
-    parts: list[tuple[int, int | str]] = []
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """web-2 before web-10, however many digits there are: Python makes no number of thousands of them."""
+    parts: list[tuple[int, int, str]] = []
     digits = text = ""
     for char in name.lower() + "\0":
         if char.isdigit() and char.isascii():
             if text:
-                parts.append((1, text))
+                parts.append((1, 0, text))
                 text = ""
             digits += char
         else:
             if digits:
-                parts.append((0, int(digits)))
+                number = digits.lstrip("0")
+                parts.append((0, len(number), number))
                 digits = ""
             text += char
-    return [*parts, (1, text)]
+    return [*parts, (1, 0, text)]

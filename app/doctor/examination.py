@@ -31,6 +31,7 @@ BOARD: Sequence[Check] = (
     on_octowait.unresolved_runs,
     on_octowait.unseen_runs,
     on_octowait.kept_deliveries,
+    on_octowait.refused_calls,
     on_octowait.failed_jobs,
     on_octowait.octopus_answers,
 )

@@ -103,6 +103,20 @@ def kept_deliveries(context: DoctorContext) -> Iterator[Finding]:
         yield ok("kept_deliveries", "Every delivery could be applied.")
 
 
+def refused_calls(context: DoctorContext) -> Iterator[Finding]:
+    """Nobody was refused who should have been let in, and nobody tries who should not."""
+    refusals = context.gate.call("GET", "/api/refusals")["refusals"]
+    if not refusals:
+        yield ok("refused_calls", "No call was refused in the last day.")
+    for each in refusals[:MOST_TOLD]:
+        calls = f"{each['count']} call{'' if each['count'] == 1 else 's'}"
+        yield warning(
+            "refused_calls",
+            f"{calls} of {each['who']} from {each['address']} were refused in the last day: {each['why']}.",
+            "Mend the secret of who should be let in; see who is at that address if nobody should.",
+        )
+
+
 def unresolved_runs(context: DoctorContext) -> Iterator[Finding]:
     """Octopus says of every run which machines it uses."""
     unresolved = context.board["unresolved"]

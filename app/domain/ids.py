@@ -18,13 +18,18 @@ _ID = re.compile(ID_PATTERN.replace("$", r"\Z"))
 _SPACE = re.compile(SPACE_PATTERN.replace("$", r"\Z"))
 
 
+def is_id(value: str) -> bool:
+    """Whether *value* is 1 to 100 letters, digits, dots, dashes, underscores or tildes, as Octopus's ids are."""
+    return _ID.match(value) is not None
+
+
 def checked_id(value: str, what: str) -> str:
     """*value* as it is.
 
     Raises:
         InvalidId: it is not 1 to 100 letters, digits, dots, dashes, underscores or tildes.
     """
-    if not _ID.match(value):
+    if not is_id(value):
         raise InvalidId(f"{what} {value[:100]!r}: expected an Octopus id such as ServerTasks-4711 or Machines-7")
     return value
 

@@ -74,6 +74,10 @@ WEBHOOKS = MetricDefinition(
     "octowait_webhooks", "Webhooks, by what became of them.",
     {"outcome": ("applied", "duplicate", "ignored", "kept", "unauthorized", "failed")},
 )  # fmt: skip
+REFUSALS = MetricDefinition(
+    "octowait_refusals", "Calls that were refused: without a valid secret, without the role, or after too many tries.",
+    {"reason": ("unauthorized", "forbidden", "too_many")},
+)  # fmt: skip
 REPAIRS = MetricDefinition(
     "octowait_repairs", "What no webhook had told, by how it was found out.",
     {"kind": ("reconciled", "catch_up", "rebuild")},
@@ -89,7 +93,7 @@ JOB = MetricDefinition(
     (0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 180.0),
 )  # fmt: skip
 
-METRICS = (RECORDS, WAIT, HOLD, HANDOFF, WEBHOOK_LAG, WEBHOOKS, REPAIRS, LATENESS, JOB)
+METRICS = (RECORDS, WAIT, HOLD, HANDOFF, WEBHOOK_LAG, WEBHOOKS, REFUSALS, REPAIRS, LATENESS, JOB)
 
 #: Records after which a machine that was busy is free.
 _FREES = ("released", "ended", "unreserved")

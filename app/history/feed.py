@@ -36,6 +36,10 @@ class Feed:
         self._is_reading = False
         self._is_closed = False
 
+    def __len__(self) -> int:
+        """How many follow."""
+        return len(self._followers)
+
     def follow(self, after: str | None, *, ping_seconds: float) -> Iterator[Record | None]:
         """Records as they are written; those behind the id *after* first, if it is given.
 

@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import PlainValidator
 
 from app.domain.plan import Target
-from app.octopus.fields import WHOLE, Demanded, Name, Value
+from app.octopus.fields import WHOLE, Demanded, Id, Name, Value
 from app.octopus.resources import Resources, scope
 from app.octopus.shapes import Resource, list_of, text
 
@@ -34,7 +34,7 @@ class DeploymentTarget(Value):
     *tags* are the ids of its target tags; None where the answer has none, which need not mean that there are none.
     """
 
-    id: Demanded
+    id: Id
     name: Name
     tags: Annotated[frozenset[str] | None, PlainValidator(_target_tags), WHOLE] = None
 

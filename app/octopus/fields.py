@@ -18,8 +18,9 @@ from pydantic import AliasPath, ConfigDict, Field, PlainValidator, TypeAdapter, 
 from pydantic.alias_generators import to_pascal
 
 from app.domain.events import milliseconds
+from app.domain.ids import is_id
 from app.octopus.errors import OctopusUnreadable
-from app.octopus.shapes import Resource, ids_of, mapping_of, text, text_of, word_of
+from app.octopus.shapes import Resource, id_of, ids_of, machine_ids_of, mapping_of, shown_of, text_of, word_of
 
 
 class Value:
@@ -75,8 +76,8 @@ def is_word(word: str) -> PlainValidator:
 
 
 def first_text(*names: str, default: str = "") -> PlainValidator:
-    """For a field that is `WHOLE`: the first of these fields that is a text."""
-    return PlainValidator(lambda whole: next(filter(None, (text(whole, name) for name in names)), default))
+    """For a field that is `WHOLE`: the first of these fields that is a text, as it is shown."""
+    return PlainValidator(lambda whole: next(filter(None, (shown_of(whole.get(name)) for name in names)), default))
 
 
 def _demanded(value: object) -> str:
@@ -86,9 +87,20 @@ def _demanded(value: object) -> str:
     return found
 
 
+def _demanded_id(value: object) -> str:
+    found = _demanded(value)
+    if not is_id(found):
+        raise ValueError(f"{found[:100]!r}: expected an id such as Machines-7")
+    return found
+
+
 Demanded = Annotated[str, PlainValidator(_demanded)]
 Text = Annotated[str | None, PlainValidator(text_of)]
 TextOrEmpty = Annotated[str, PlainValidator(lambda value: text_of(value) or "")]
+Id = Annotated[str, PlainValidator(_demanded_id)]
+MaybeId = Annotated[str | None, PlainValidator(id_of)]
+MachineIds = Annotated[tuple[str, ...], PlainValidator(machine_ids_of)]
+Shown = Annotated[str | None, PlainValidator(shown_of)]
 Ids = Annotated[tuple[str, ...], PlainValidator(ids_of)]
 Flag = Annotated[bool, PlainValidator(lambda value: value is True)]
 Number = Annotated[int | None, PlainValidator(lambda value: value if isinstance(value, int) and value > 0 else None)]

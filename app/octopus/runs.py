@@ -12,7 +12,7 @@ from pydantic import PlainValidator
 
 from app.domain.plan import PlannedAction, Selection
 from app.octopus.errors import OctopusDenied, OctopusError, OctopusMissing, OctopusRejected
-from app.octopus.fields import Demanded, Ids, Text, Value, at
+from app.octopus.fields import Id, Ids, MachineIds, MaybeId, Text, Value, at
 from app.octopus.previews import GitReference, PlanSource, Route, Routes, body_of, parse_preview, parse_previews
 from app.octopus.processes import Step, parse_process
 from app.octopus.resources import checked_part
@@ -31,17 +31,17 @@ class TargetedRun(Value):
     tags, *skipped_actions* of actions; *deployed_to* is perhaps not complete while it runs.
     """
 
-    id: Demanded
-    task_id: Text = None
-    space_id: Text = None
-    project_id: Text = None
+    id: Id
+    task_id: MaybeId = None
+    space_id: MaybeId = None
+    project_id: MaybeId = None
     #: Of a deployment.
-    release_id: Text = None
-    environment_id: Text = None
-    tenant_id: Text = None
-    specific: Annotated[Ids, at("SpecificMachineIds")] = ()
-    excluded: Annotated[Ids, at("ExcludedMachineIds")] = ()
-    deployed_to: Annotated[Ids, at("DeployedToMachineIds")] = ()
+    release_id: MaybeId = None
+    environment_id: MaybeId = None
+    tenant_id: MaybeId = None
+    specific: Annotated[MachineIds, at("SpecificMachineIds")] = ()
+    excluded: Annotated[MachineIds, at("ExcludedMachineIds")] = ()
+    deployed_to: Annotated[MachineIds, at("DeployedToMachineIds")] = ()
     included_tags: Annotated[Ids, at("SpecificTargetTagIds")] = ()
     excluded_tags: Annotated[Ids, at("ExcludedTargetTagIds")] = ()
     skipped_actions: Annotated[Ids, at("SkipActions")] = ()

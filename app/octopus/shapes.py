@@ -5,12 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from app.domain.ids import is_id
+
 Resource = Mapping[str, Any]
 
 
+#: Characters of a name that are kept: it is only shown.
+MOST_SHOWN = 200
+
+
 def text_of(value: object) -> str | None:
-    """A text without the space around it; None where nothing is left."""
-    return value.strip() or None if isinstance(value, str) else None
+    """A text without the space around it; None where nothing is left.
+
+    JSON can spell half a character, which nobody can write, and a NUL, which separates what keys are made of.
+    """
+    if not isinstance(value, str):
+        return None
+    if not value.isascii() or "\0" in value:
+        value = value.encode("utf-8", "replace").decode().replace("\0", " ")
+    return value.strip() or None
+
+
+def id_of(value: object) -> str | None:
+    """An id as Octopus makes them; None where it is none."""
+    found = text_of(value)
+    return found if found and is_id(found) else None
+
+
+def shown_of(value: object) -> str | None:
+    """A `text_of` a name or version, shortened."""
+    found = text_of(value)
+    return found and found[:MOST_SHOWN]
 
 
 def word_of(value: object) -> str:
@@ -39,6 +64,18 @@ def ids_of(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
         raise ValueError("expected a list of ids")
     return tuple(value)
+
+
+def machine_ids_of(value: object) -> tuple[str, ...]:
+    """The same of machines, whose ids become keys.
+
+    Raises:
+        ValueError: one is no id.
+    """
+    found = ids_of(value)
+    if wrong := next((each for each in found if not is_id(each)), None):
+        raise ValueError(f"{wrong[:100]!r}: expected the id of a machine")
+    return found
 
 
 def text(resource: Resource, name: str) -> str | None:

@@ -16,7 +16,7 @@ import structlog
 from pydantic import PlainValidator, ValidationInfo
 
 from app.octopus.errors import OctopusDenied, OctopusMissing, OctopusUnreadable
-from app.octopus.fields import WHOLE, Demanded, Milliseconds, Text, TextOrEmpty, Value, at
+from app.octopus.fields import WHOLE, Id, MaybeId, Milliseconds, Text, TextOrEmpty, Value, at
 from app.octopus.resources import OVERLAP, Resources, scope
 from app.octopus.shapes import Resource, list_of, text_of, word_of
 
@@ -65,14 +65,14 @@ class Task(Value):
     *has_pending_interruptions* is what the task says of itself, which can be out of date: only its interruptions tell.
     """
 
-    id: Demanded
+    id: Id
     is_completed: Annotated[bool, PlainValidator(_is_completed), WHOLE]
     state: TextOrEmpty = ""
-    space_id: Text = None
-    deployment_id: Annotated[Text, at("Arguments", "DeploymentId")] = None
-    runbook_run_id: Annotated[Text, at("Arguments", "RunbookRunId")] = None
+    space_id: MaybeId = None
+    deployment_id: Annotated[MaybeId, at("Arguments", "DeploymentId")] = None
+    runbook_run_id: Annotated[MaybeId, at("Arguments", "RunbookRunId")] = None
     name: Text = None
-    project_id: Text = None
+    project_id: MaybeId = None
     queue_ms: Annotated[Milliseconds, at("QueueTime")] = None
     start_ms: Annotated[Milliseconds, at("StartTime")] = None
     completed_ms: Annotated[Milliseconds, at("CompletedTime")] = None

@@ -15,12 +15,14 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from app.domain.addresses import without_passwords
 from app.settings.values import (
+    Network,
     Positive,
     Seconds,
     Token,
     Url,
     checked_bind,
     checked_public_url,
+    parse_networks,
     parse_spaces,
     parse_targets,
     parse_tokens,
@@ -79,6 +81,10 @@ class Settings(BaseSettings):
     catch_up_seconds: Seconds = 300
     timeline_retention_days: Positive = 90
     max_body_kib: Positive = 256
+    #: Within how long a whole body has to arrive.
+    body_seconds: Seconds = 30
+    #: Reverse proxies whose word about the client's address and scheme counts: addresses and networks.
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_networks)] = ()
     #: Where people are told that something needs them: addresses of Apprise.
     notify_urls: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(parse_targets)] = ()
     #: A wait of so long is told of.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
@@ -38,14 +39,16 @@ def parse_tokens(text: object) -> object:
     return tuple(tokens)
 
 
-def parse_names(text: object) -> object:
-    return tuple(filter(None, (part.strip() for part in text.split(",")))) if isinstance(text, str) else text
+def parse_names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
 def parse_spaces(text: object) -> object:
+    if not isinstance(text, str):
+        return text
     names = parse_names(text)
     # A name would be taken for an id, and Octopus would know no such space: nobody would ever be granted.
-    if isinstance(names, tuple) and not all(space_id_of(name) for name in names):
+    if not all(space_id_of(name) for name in names):
         raise ValueError("expected ids of spaces, comma separated, such as Spaces-1,Spaces-2")
     return names
 
@@ -91,6 +94,16 @@ def secret_parts(address: str) -> list[str]:
     ]
 
 
+def parse_networks(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    try:
+        return tuple(ip_network(name, strict=False) for name in parse_names(text))
+    except ValueError as error:
+        raise ValueError(f"expected addresses or networks, comma separated, such as 10.0.0.0/8 ({error})") from error
+
+
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Positive
+Network = IPv4Network | IPv6Network
 Url = Annotated[str | None, AfterValidator(checked_url)]

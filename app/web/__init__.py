@@ -9,12 +9,14 @@ from flask import Flask, Request, Response, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from app.services import Services
-from app.web import errors, printed, request_log
+from app.web import errors, printed, refusals, request_log
 from app.web.api import admin, health, insight, machines, metrics, report, timeline, waits, webhook
 from app.web.api.openapi import document
-from app.web.auth import Tokens, session_key
+from app.web.auth import Doorkeeper, Tokens, session_key
+from app.web.bodies import Bodies
 from app.web.long_poll import Blocking
 from app.web.pages.site import blueprint as pages
+from app.web.peers import Peers
 
 
 class _Sessions(SecureCookieSessionInterface):
@@ -55,7 +57,9 @@ def create_app(services: Services) -> Flask:
     operations = [operation for api in apis for operation in api.operations]
     app.extensions["octowait"] = services
     tokens = app.extensions["octowait.tokens"] = Tokens(settings.tokens)
-    app.wsgi_app = Blocking(app.wsgi_app, services, tokens)  # type: ignore[method-assign]
+    doorkeeper = app.extensions["octowait.doorkeeper"] = Doorkeeper(tokens, services.attempts)
+    inner = Blocking(Bodies(app.wsgi_app, seconds=settings.body_seconds), services, doorkeeper)
+    app.wsgi_app = Peers(inner, settings.trusted_proxies)  # type: ignore[method-assign]
     # Once a process, when it is first asked for: it takes as long as a hundred other answers.
     api_document = cache(lambda: document(operations, server=settings.public_url or "/"))
     app.extensions["octowait.document"] = api_document
@@ -65,6 +69,9 @@ def create_app(services: Services) -> Flask:
     errors.install(app)
     printed.install(app)
     request_log.install(app, is_verbose=settings.log_level == "debug")
+    app.extensions["octowait.refusals"] = refusals.install(app, services)
+
+    is_https = settings.base_url.startswith("https://")
 
     @cache
     def text_of_document() -> bytes:
@@ -77,6 +84,8 @@ def create_app(services: Services) -> Flask:
     @app.after_request
     def _harden(response: Response) -> Response:
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        if is_https or request.is_secure:
+            response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
         if request.path.startswith("/api/"):
             response.headers.setdefault("Cache-Control", "no-store")
             # No page of another origin loads what a session may read, as a script, a picture or a style.

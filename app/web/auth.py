@@ -5,14 +5,22 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Sequence
+from contextlib import suppress
 
-from flask import current_app, request, session
+from flask import current_app, g, request, session
 
+from app.coordination.attempts import MOST_TOKENS, Attempts
 from app.settings.values import Token
+from app.store.errors import StoreError
 from app.web.errors import Problem
+from app.web.peers import group_of
 
 #: Which roles may do what a role is asked for. A viewer must not poll: a poll is a sign of life of somebody else.
 ALLOWS = {"step": {"step", "admin"}, "viewer": {"viewer", "admin"}, "admin": {"admin"}}
+
+
+#: Characters of a secret that nobody guesses, however often he may try.
+STRONG = 20
 
 
 class Tokens:
@@ -26,6 +34,44 @@ class Tokens:
 
     def find_digest(self, wanted: str) -> Token | None:
         return self._by_digest.get(wanted)
+
+
+class TooManyAttempts(Problem):
+    """From this address came so many wrong tokens that none which could have been guessed counts for a minute."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(429, "too_many_attempts", f"too many wrong tokens from this address: try again in {seconds} s",
+                         headers={"Retry-After": str(seconds)})  # fmt: skip
+
+
+class Doorkeeper:
+    """Lets in who has a token, and lets nobody try one after the other.
+
+    A token of `STRONG` characters or more is let in whatever its neighbours behind the same address try: nobody guesses
+    it, and steps that are refused would go on without their machines, or fail.
+    """
+
+    def __init__(self, tokens: Tokens, attempts: Attempts) -> None:
+        self._tokens = tokens
+        self._attempts = attempts
+
+    def find(self, secret: str, address: str) -> Token | None:
+        """The token with that secret; None if there is none.
+
+        Raises:
+            TooManyAttempts: of a wrong or a short one, where too many were wrong.
+        """
+        token = self._tokens.find(secret)
+        if token and len(token.secret) >= STRONG:
+            return token
+        key = f"bearer:{group_of(address)}"
+        # Without Redis nothing else goes on either.
+        with suppress(StoreError):
+            if seconds := self._attempts.seconds_to_wait(key, most=MOST_TOKENS):
+                raise TooManyAttempts(seconds)
+            if token is None:
+                self._attempts.failed(key)
+        return token
 
 
 def bearer(header: str) -> str | None:
@@ -76,9 +122,12 @@ def require(role: str) -> Token:
 
 
 def _bearer_token() -> Token | None:
-    tokens: Tokens = current_app.extensions["octowait.tokens"]
-    secret = bearer(request.headers.get("Authorization", ""))
-    return tokens.find(secret) if secret else None
+    if "bearer_token" not in g:
+        doorkeeper: Doorkeeper = current_app.extensions["octowait.doorkeeper"]
+        secret = bearer(request.headers.get("Authorization", ""))
+        g.bearer_token = doorkeeper.find(secret, request.remote_addr or "") if secret else None
+    found: Token | None = g.bearer_token
+    return found
 
 
 def is_webhook_secret(given: str | None, expected: str) -> bool:

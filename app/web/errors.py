@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from flask import Flask, Response, json, request
+from flask import Flask, Response, g, json, request
 from werkzeug.exceptions import HTTPException
 
 from app.domain.errors import GateError
@@ -43,6 +43,13 @@ class Problem(Exception):
 
 def problem_of(error: Exception) -> Problem:
     """Any error as a problem; one that nobody foresaw is logged here, once."""
+    problem = _problem_of(error)
+    # What `app.web.refusals` says, where it is one.
+    g.refused_because = problem.detail
+    return problem
+
+
+def _problem_of(error: Exception) -> Problem:
     match error:
         case Problem():
             return error

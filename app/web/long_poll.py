@@ -16,7 +16,7 @@ import gevent
 
 from app.services import Services
 from app.store.errors import StoreError
-from app.web.auth import ALLOWS, Tokens, bearer
+from app.web.auth import ALLOWS, Doorkeeper, bearer
 from app.web.errors import Problem
 from app.web.step_headers import step_headers
 
@@ -43,10 +43,10 @@ class Blocking:
     What it cannot read or does not allow goes inside at once, where it is answered as an error.
     """
 
-    def __init__(self, inner: WSGIApplication, services: Services, tokens: Tokens) -> None:
+    def __init__(self, inner: WSGIApplication, services: Services, doorkeeper: Doorkeeper) -> None:
         self._inner = inner
         self._services = services
-        self._tokens = tokens
+        self._doorkeeper = doorkeeper
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         seconds = _block_seconds(environ)
@@ -62,7 +62,10 @@ class Blocking:
 
     def _may_poll(self, environ: WSGIEnvironment) -> bool:
         secret = bearer(environ.get("HTTP_AUTHORIZATION", ""))
-        token = self._tokens.find(secret) if secret else None
+        try:
+            token = self._doorkeeper.find(secret, environ.get("REMOTE_ADDR", "")) if secret else None
+        except Problem:
+            return False
         return token is not None and token.role in ALLOWS["step"]
 
     def _sleep(
@@ -95,13 +98,18 @@ class Blocking:
         return place.run.ttl_ms / 2000 if place and place.is_waiting else None
 
     def _refuse_if_full(self) -> None:
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        most = max(soft - SPARE_DESCRIPTORS, soft // 2)
+        most = most_connections()
         if len(self._services.wakes) >= most:
             raise Problem(
                 503, "too_many_waiters", f"this process holds {most} blocked requests, the most its descriptors allow",
                 headers={"Retry-After": "5"},
             )  # fmt: skip
+
+
+def most_connections() -> int:
+    """Connections of this process that may be open at once, so that descriptors are left for all else."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(soft - SPARE_DESCRIPTORS, soft // 2)
 
 
 def _apart(call: Callable[[], _Answer]) -> _Answer:

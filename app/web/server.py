@@ -13,11 +13,19 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from app.services import Services, make_services
 from app.settings import Settings
+from app.web.long_poll import most_connections
+from app.web.refusals import RefusalLog
 
 log = structlog.get_logger()
 
 #: Seconds between two sweeps of one process: a dead waiter blocks others for at most its TTL plus this.
 SWEEP_SECONDS = 1.0
+
+#: Seconds that a client may take for a part of an answer before its connection ends.
+SILENT_SECONDS = 60.0
+
+#: Connections beyond those that may block, so that others are answered.
+KEPT_FOR_OTHERS = 100
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
@@ -31,6 +39,14 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self._let_go()
         super().handle_quit(sig, frame)
 
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+        # A client that takes nothing of what it is sent, or goes without a word, does not keep its connection.
+        sock.settimeout(SILENT_SECONDS)
+        try:
+            super().handle_request(listener_name, req, sock, addr)
+        except TimeoutError as error:
+            raise StopIteration from error
+
     def run(self) -> None:
         import gevent
 
@@ -38,7 +54,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         # What Octopus told while nobody listened is lost to everybody but its events.
         services.has_missed.set()
         gevent.spawn(services.wakes.listen)
-        gevent.spawn(_sweep, services)
+        gevent.spawn(_sweep, services, self.wsgi.extensions["octowait.refusals"])
         super().run()
 
     def _let_go(self) -> None:
@@ -49,7 +65,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             gevent.spawn(services.close)
 
 
-def _sweep(services: Services) -> None:
+def _sweep(services: Services, refusal_log: RefusalLog) -> None:
     import gevent
 
     from app.store.errors import StoreError
@@ -59,6 +75,7 @@ def _sweep(services: Services) -> None:
             swept = services.board.sweep(serving=True)
             services.react_to_sweep(swept)
             services.metric_buffer.flush(blocked=len(services.wakes))
+            refusal_log.say_if_due()
             more = swept.more
         except StoreError as error:
             log.warning("sweep failed, trying again", error=str(error))
@@ -94,14 +111,14 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
 def serve(settings: Settings) -> None:
     """Serve until told to stop; *settings* carry the Redis URL and the secrets."""
-    descriptors = _raise_descriptors()
+    _raise_descriptors()
     _Server(
         settings,
         {
             "bind": settings.bind,
             "workers": settings.web_processes,
             "worker_class": "app.web.server.Worker",
-            "worker_connections": descriptors,
+            "worker_connections": most_connections() + KEPT_FOR_OTHERS,
             "keepalive": 15,
             "backlog": 4096,
             "graceful_timeout": 5,
@@ -111,14 +128,17 @@ def serve(settings: Settings) -> None:
             "proc_name": "octowait",
             "control_socket_disable": True,
             "when_ready": lambda _: log.info("web: listens", url=settings.base_url, bind=settings.bind),
+            # Who calls and by which name is `app.web.peers`' to say: by default a peer on this machine, such as a proxy
+            # that passes on whatever it gets, may set the scheme, the path and the prefix of every link.
+            "forwarded_allow_ips": "",
+            "forwarder_headers": "",
         },
     ).run()
 
 
-def _raise_descriptors() -> int:
-    """Allow this process as many descriptors as it may have: that many connections it can hold."""
+def _raise_descriptors() -> None:
+    """Allow this process as many descriptors as it may have: so many connections it can hold, but for a few."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return max(soft, wanted)

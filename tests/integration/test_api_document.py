@@ -111,6 +111,8 @@ def test_every_answer_is_as_the_document_says(call: Caller) -> None:
         call("GET", f"/api/ledger?by={by}")
     [kept] = call("GET", "/api/kept")["kept"]
     call("DELETE", f"/api/kept/{kept['id']}")
+    call.client.get("/api/kept", headers={"Authorization": "Bearer wrong"})
+    assert call("GET", "/api/refusals")["refusals"]
     for path in ("eta-report", "archive", "dead-letters"):
         call("GET", f"/api/{path}")
     call("POST", "/api/archive", {})

@@ -1,6 +1,7 @@
 """``/api/rebuild``, ``/api/catch-up``, ``/api/archive``: what an operator asks of the workers; and what failed.
 
-``/api/dead-letters`` lists jobs that failed, ``/api/kept`` deliveries that could not be applied.
+``/api/dead-letters`` lists jobs that failed, ``/api/kept`` deliveries that could not be applied, ``/api/refusals``
+calls that were refused.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from app.web.api.schemas.admin import (
     Kept,
     RebuildRequest,
     RebuiltModel,
+    RefusedCalls,
     Requested,
 )
 from app.web.api.timeline import STREAM_ID
@@ -50,6 +52,12 @@ def rebuild(body: RebuildRequest, caller: Token) -> Any:
     done = services.board.close(by=caller.name, reason=body.reason)
     services.request(REBUILD)
     return {"outcome": "closed" if done else "was_closed"}
+
+
+@api.route("GET", "/api/refusals", role="admin", answers={200: RefusedCalls})
+def refused_calls(caller: Token) -> Any:
+    """Calls that were refused in the last day: without a valid secret, without the role, after too many tries."""
+    return {"refusals": current_services().refusals.recent()}
 
 
 @api.route("GET", "/api/dead-letters", role="admin", answers={200: DeadLetters})

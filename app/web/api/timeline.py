@@ -17,6 +17,8 @@ from app.history.records import COLUMNS
 from app.settings.values import Token
 from app.web.api.routing import Api, current_services
 from app.web.api.schemas.timeline import RecordModel, TimelinePage, TimelineQuery
+from app.web.errors import Problem
+from app.web.long_poll import most_connections
 
 api = Api(Blueprint("timeline", __name__))
 
@@ -67,6 +69,10 @@ def stream(caller: Token) -> Any:
     after = request.headers.get("Last-Event-ID", "").strip()
     last = after if STREAM_ID.match(after) else None
     feed = current_services().feed
+    # A stream stays for as long as a browser does: steps that wait, and all else, need connections too.
+    if len(feed) >= (most := most_connections() // 4):
+        raise Problem(503, "too_many_streams", f"this process serves {most} streams, a quarter of its connections",
+                      headers={"Retry-After": "30"})  # fmt: skip
 
     def events() -> Iterator[str]:
         records = feed.follow(last, ping_seconds=PING_SECONDS)

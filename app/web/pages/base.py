@@ -33,6 +33,7 @@ from app.web.auth import ALLOWS, Tokens, caller, digest
 from app.web.errors import Problem, problem_of
 from app.web.hosts import own_hosts
 from app.web.pages.forms import form_token
+from app.web.peers import group_of
 
 blueprint = Blueprint("pages", __name__)
 
@@ -128,9 +129,9 @@ def sign_in() -> Any:
     if request.method == "GET":
         return render_template("sign_in.html", next=target, complaint=None)
     services = current_services()
-    attempts, address = services.attempts, request.remote_addr or ""
+    attempts, address = services.attempts, group_of(request.remote_addr or "")
     if wait := attempts.seconds_to_wait(address):
-        complaint = f"Too many attempts from your address. Try again in {wait} s."
+        complaint = g.refused_because = f"Too many attempts from your address. Try again in {wait} s."
         return render_template("sign_in.html", next=target, complaint=complaint), 429, {"Retry-After": str(wait)}
     tokens: Tokens = current_app.extensions["octowait.tokens"]
     secret = request.form.get("token", "").strip()
@@ -145,6 +146,7 @@ def sign_in() -> Any:
         if token
         else "No such token. Look for a letter that was lost when it was copied."
     )
+    g.refused_because = complaint
     return render_template("sign_in.html", next=target, complaint=complaint), 403
 
 

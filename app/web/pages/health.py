@@ -33,6 +33,7 @@ def health() -> Any:
     records = services.timeline.newest(Filter(), limit=LOOKED_THROUGH)
     # What deliveries and jobs said can have names in it that not every viewer is to see.
     is_admin = g.caller.role == "admin"
+    refusals = services.refusals.recent()
     return render_template(
         "_health.html" if "fragment" in request.args else "health.html",
         now_ms=now_ms,
@@ -53,6 +54,8 @@ def health() -> Any:
         dead_count=services.dead_jobs.count(),
         kept_count=services.dead_deliveries.count(),
         dead=services.dead_jobs.all()[:LISTED] if is_admin else [],
+        refused_count=sum(each.count for each in refusals),
+        refusals=refusals[:LISTED] if is_admin else [],
         kept=services.dead_deliveries.all()[:LISTED] if is_admin else [],
     )
 

@@ -9,6 +9,7 @@ import pytest
 from rq import SimpleWorker
 
 from app.client.http import HttpGate
+from app.coordination.refusals import CallRefusal
 from app.doctor import on_octowait
 from app.doctor.examination import open_context
 from app.domain.run import RunRequest
@@ -99,6 +100,15 @@ def test_kept_deliveries(case):
 
     post(case, b"no JSON")
     assert levels(on_octowait.kept_deliveries, case) == {"kept_deliveries": WARNING}
+
+
+def test_refused_calls(case):
+    assert levels(on_octowait.refused_calls, case) == {"refused_calls": OK}
+
+    case.gate.services.refusals.add({CallRefusal("unknown token", "192.0.2.7", "expected a token of role step"): 3})
+    [found] = on_octowait.refused_calls(case)
+    assert (found.code, found.level) == ("refused_calls", WARNING)
+    assert "3 calls of unknown token from 192.0.2.7" in found.what
 
 
 def test_unresolved_runs(case):

@@ -28,6 +28,23 @@ class Kept(BaseModel):
     kept: list[KeptBody]
 
 
+class RefusedCall(BaseModel):
+    """What was refused in the last day: *who* is a token's name and role, or what is known."""
+
+    who: str
+    address: str
+    why: str
+    count: int
+    first_ms: int
+    last_ms: int
+
+
+class RefusedCalls(BaseModel):
+    """The latest first."""
+
+    refusals: list[RefusedCall]
+
+
 class Requested(BaseModel):
     outcome: Literal["requested"]
 

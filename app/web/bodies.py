@@ -1,0 +1,97 @@
+"""Bodies of requests: each arrives in time, and what nobody has read is read away before the answer goes out.
+
+A client that sends half a body and no more would keep its descriptor for as long as it likes. One that is answered in
+the middle of a body that is too long would find its connection cut, and the answer lost.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+import gevent
+from gunicorn.http.errors import ParseException
+
+from app.web.errors import Problem
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+#: Bytes of one body that are read at most, whatever becomes of them.
+MOST_READ = 8 << 20
+
+_PIECE = 1 << 16
+
+
+class Bodies:
+    """WSGI middleware around everything that reads bodies.
+
+    Args:
+        seconds: For the whole body, from when the request's head was read.
+    """
+
+    def __init__(self, inner: WSGIApplication, *, seconds: float) -> None:
+        self._inner = inner
+        self._seconds = seconds
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get("CONTENT_LENGTH", "0") in ("", "0") and "HTTP_TRANSFER_ENCODING" not in environ:
+            return self._inner(environ, start_response)
+        # In process, without a connection, there is nothing to wait for.
+        seconds = self._seconds if "gunicorn.socket" in environ else None
+        body = environ["wsgi.input"] = Body(environ["wsgi.input"], seconds)
+        answer = self._inner(environ, start_response)
+        # Of what is longer nothing is read: its client hears so at once, if it listens.
+        if not _is_longer(environ.get("CONTENT_LENGTH", "")):
+            body.read_away()
+        return answer
+
+
+def _is_longer(length: str) -> bool:
+    """Whether a ``Content-Length`` is more than `MOST_READ`; gunicorn has seen to it that it is a number."""
+    return len(length) > 9 or int(length or 0) > MOST_READ
+
+
+class Body:
+    """A stream that ends with a problem (408) where it has not arrived in *seconds*; None: whenever it does."""
+
+    def __init__(self, stream: IO[bytes], seconds: float | None) -> None:
+        self._stream = stream
+        self._ends_at = None if seconds is None else time.monotonic() + seconds
+        self._seconds = seconds
+        self._read = 0
+
+    def read(self, size: int = -1) -> bytes:
+        return self._counted(lambda: self._stream.read(size))
+
+    def readline(self, size: int = -1) -> bytes:
+        return self._counted(lambda: self._stream.readline(size))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b"")
+
+    def read_away(self) -> None:
+        """Read what is left, up to `MOST_READ` bytes of it all; a client that does not send it gets its answer."""
+        try:
+            while self._read < MOST_READ and self.read(_PIECE):
+                pass
+        except (Problem, OSError, ParseException):
+            return
+
+    def _counted(self, read: Callable[[], bytes]) -> bytes:
+        with self._in_time():
+            data = read()
+        self._read += len(data)
+        return data
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        if self._ends_at is None:
+            yield
+            return
+        problem = Problem(408, "body_too_slow", f"expected the whole body within {self._seconds:g} s "
+                          "(OCTOWAIT_BODY_SECONDS)")  # fmt: skip
+        with gevent.Timeout(max(0.001, self._ends_at - time.monotonic()), problem):
+            yield
