@@ -116,8 +116,8 @@ class Step:
 
     @property
     def lines(self) -> list[str]:
-        """What people read: the output without service messages."""
-        return [line for line in self.output.splitlines() if not line.startswith("##octopus[")]
+        """What people read: the output without service messages and without the link to the run."""
+        return [line for line in self.output.splitlines() if not line.startswith(("##octopus[", "Details: "))]
 
     @property
     def messages(self) -> list[tuple[str, dict[str, str]]]:
