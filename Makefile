@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What the tests are about: a change of any of it makes 'make check' run them again.
 SOURCES = $(wildcard $(shell git ls-files --cached --others --exclude-standard 2>/dev/null || find . -name '*.[plmc]*' -not -path './.*'))
 
-.PHONY: run demo test check bench chaos chaos-mutants steps install install-dev clean
+.PHONY: run demo test check check-deep bench chaos chaos-mutants steps install install-dev clean
 
 run: install
 	@$(BIN)/octowait up
@@ -26,6 +26,14 @@ check: install-dev
 
 $(VENV)/tested: $(SOURCES)
 	$(MAKE) test
+
+# What takes too long for every change: all that can happen to three runs, both stores under faults, each mutant.
+check-deep: install-dev
+	$(BIN)/python -m tests.chaos.explore
+	$(BIN)/python -m tests.chaos --expected
+	$(BIN)/python -m tests.chaos --grants 100000 --slots 64 --machines 240 --store valkey
+	$(BIN)/python -m tests.chaos --grants 100000 --slots 64 --machines 240 --store redis
+	$(BIN)/python -m tests.chaos.mutate
 
 bench: install-dev
 	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import random
 import resource
+import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tests.chaos import experiment
-from tests.chaos.expected import act_out
+from tests.chaos.expected import act_out, exempt, left_out
+from tests.chaos.faults import Fault
 from tests.chaos.plan import Shape, make_plan
 from tests.chaos.report import print_outcome, write_outcome
 from tests.chaos.store import STORES, NoStore, binary
@@ -20,6 +23,12 @@ GRANTS_A_STRIKE = 600
 #: Grants between two acts of the operator.
 GRANTS_AN_ACT = 150
 
+#: Each so many grants it is said how far the run has come.
+GRANTS_TOLD = 1000
+
+#: One run in so many has real step scripts.
+RUNS_A_SCRIPT = 200
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
@@ -27,7 +36,11 @@ def main() -> int:
     parser.add_argument("--store", choices=STORES, default="valkey")
     parser.add_argument("--seed", type=int, help="of a run that is to be had again (default: another each time)")
     parser.add_argument("--slots", type=int, default=48, help="runs at once (default 48)")
+    parser.add_argument("--ttl", type=int, default=8, help="seconds that a waiter lives without a sign of life; "
+                        "on a machine that has much else to do more, or the living expire (default 8)")  # fmt: skip
     parser.add_argument("--strikes", type=int, help=f"faults (default: one each {GRANTS_A_STRIKE} grants)")
+    parser.add_argument("--machines", type=int, default=120, help="in all; one in ten is hot (default 120)")
+    parser.add_argument("--faults", type=Fault, nargs="+", metavar="FAULT", help=f"only these: {', '.join(Fault)}")
     parser.add_argument("--expected", action="store_true", help="only act out what is expected to fail")
     parser.add_argument("--plan", action="store_true", help="print the plan of the seed, and do nothing")
     parser.add_argument("--write", action="store_true", help="write the table into docs/reference/measurements.md")
@@ -37,7 +50,12 @@ def main() -> int:
         return act_out()
     seed = random.randrange(2**31) if asked.seed is None else asked.seed
     strikes = asked.grants // GRANTS_A_STRIKE if asked.strikes is None else asked.strikes
-    plan = make_plan(seed, Shape(asked.grants, strikes=strikes, acts=asked.grants // GRANTS_AN_ACT))
+    shape = Shape(
+        asked.grants, machines=asked.machines, hot=asked.machines // 10, scripts=RUNS_A_SCRIPT, strikes=strikes,
+        acts=asked.grants // GRANTS_AN_ACT,
+    )  # fmt: skip
+    faults = tuple((fault, 1) for fault in asked.faults or ())
+    plan = make_plan(seed, replace(shape, faults=faults) if faults else shape.without(left_out()))
     print(plan, flush=True)
     if asked.plan:
         return 0
@@ -47,12 +65,26 @@ def main() -> int:
         print(f"SKIPPED: {error}", file=sys.stderr)
         return 0
     _raise_descriptors()
+    # Whoever ends it ends its processes, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with experiment.workplace() as where:
-        outcome = experiment.run(plan, experiment.Setup(store=asked.store, slots=asked.slots), where)
+        setup = experiment.Setup(
+            store=asked.store, slots=asked.slots, ttl=asked.ttl, stuck=max(90.0, 5.0 * asked.ttl), exempt=exempt(),
+            told=GRANTS_TOLD,
+        )  # fmt: skip
+        outcome = experiment.run(plan, setup, where)
     status = print_outcome(outcome, asked.store, asked.keep)
     if asked.write and status == 0:
-        write_outcome(outcome, asked.store)
+        write_outcome(outcome, asked.store, _again(asked, seed))
     return status
+
+
+def _again(asked: argparse.Namespace, seed: int) -> str:
+    """The command that has the same plan again."""
+    return (
+        f'make chaos ARGS="--grants {asked.grants} --store {asked.store} --seed {seed} --slots {asked.slots} '
+        f'--machines {asked.machines} --ttl {asked.ttl} --write"'
+    )
 
 
 def _raise_descriptors() -> None:

@@ -18,17 +18,38 @@ WITHIN = frozenset((
 ENDS = frozenset(("released", "left", "expired", "timed_out", "refused", "ended", "dropped", "expected"))
 
 
-def accept(records: Iterable[Record]) -> Iterator[str]:
-    """What the model would not have done, in words; nothing where it comes by the same."""
-    board = Board(is_open=False)
-    #: Also of runs that are not on the board: a child can ask before it is known that its parent works.
-    families: dict[str, str] = {}
-    has_changed = False
+def accept(records: Iterable[Record], before: Iterable[Record] = (), token: int = 0) -> Iterator[str]:
+    """What the model would not have done, in words; nothing where it comes by the same.
+
+    Args:
+        before: Records that Redis came back with; they were judged before.
+        token: The last one that was given before *records*.
+    """
+    reading = _Reading()
+    for record in before:
+        for _ in reading.read(record):
+            pass
+    reading.board = replace(reading.board, token=max(token, reading.board.token))
     for record in records:
-        if has_changed and record.kind not in WITHIN:
+        yield from reading.read(record)
+
+
+class _Reading:
+    """The board after some records."""
+
+    def __init__(self) -> None:
+        self.board = Board(is_open=False)
+        #: Also of runs that are not on the board: a child can ask before it is known that its parent works.
+        self._families: dict[str, str] = {}
+        self._has_changed = False
+
+    def read(self, record: Record) -> Iterator[str]:
+        """What the model would not have done."""
+        board = self.board
+        if self._has_changed and record.kind not in WITHIN:
             for task in board.ready():
                 yield f"{task} may start, and before it came {record}"
-            has_changed = False
+            self._has_changed = False
         if record.kind == "granted":
             run = board.runs.get(record.task)
             if run is None or run.state != WAITING or not board.may_start(record.task):
@@ -37,11 +58,10 @@ def accept(records: Iterable[Record]) -> Iterator[str]:
             if token <= board.token:
                 yield f"its token is not above {board.token}: {record}"
             granted = Run(record.machines, GRANTED, token=token, family=run.family if run else "")
-            board = replace(board.with_run(record.task, granted), token=token)
+            self.board = replace(board.with_run(record.task, granted), token=token)
         else:
-            after = _after(board, record, families)
-            has_changed |= after is not board
-            board = after
+            self.board = _after(board, record, self._families)
+            self._has_changed |= self.board is not board
 
 
 def _after(board: Board, record: Record, families: dict[str, str]) -> Board:

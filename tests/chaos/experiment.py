@@ -13,20 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.canary import Canary, Sung
-from tests.chaos.checker import Evidence, Verdict, check
+from tests.chaos.checker import check
 from tests.chaos.doors import Doors
+from tests.chaos.evidence import Evidence, Verdict
+from tests.chaos.faults import OF_CLOCKS
 from tests.chaos.history import History, Op
 from tests.chaos.nemesis import Blow, Nemesis
 from tests.chaos.octopus import API_KEY, SmallOctopus
 from tests.chaos.plan import Plan
 from tests.chaos.processes import ROOT, Cast
 from tests.chaos.proxy import Proxy
-from tests.chaos.records import Record, leftovers, read, read_death
-from tests.chaos.store import Store
-from tests.chaos.workload import Workload
+from tests.chaos.records import Record, inherited, leftovers, read, read_death, true_times
+from tests.chaos.script import Kit
+from tests.chaos.store import Store, a_clock
+from tests.chaos.workload import TIMEOUT_SECONDS, Workload
 
 #: Seconds that a poll blocks at most.
-MOST_BLOCK = 5.0
+MOST_BLOCK = 15.0
 
 #: Milliseconds after a strike in which what is late may be late because of it: clients find another door, and what a
 #: wake that was lost with its server leaves is found by the next look.
@@ -46,6 +49,8 @@ class Setup:
         ttl: Seconds that a waiter lives without a sign of life; its polls block for less.
         stuck: Seconds without a grant after which nothing goes on. *quiet*: those in which all must be gone at the end.
         settings: Of octowait, without their prefix.
+        exempt: What is known to go wrong and is only counted.
+        told: Each so many grants it is said how far it has come; 0: never.
     """
 
     store: str = "valkey"
@@ -58,6 +63,8 @@ class Setup:
     stuck: float = 90.0
     quiet: float = 45.0
     settings: dict[str, str] = field(default_factory=dict)
+    exempt: frozenset[str] = frozenset()
+    told: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,8 @@ async def _run(plan: Plan, setup: Setup, where: Path) -> Outcome:
     history = History()
     octopus = SmallOctopus(history)
     await octopus.start()
-    store = Store(setup.store, where)
+    has_clock = any(strike.fault in OF_CLOCKS for strike in plan.strikes)
+    store = Store(setup.store, where, clock=a_clock(where) if has_clock else None)
     await asyncio.to_thread(store.start)
     key = {"OCTOPUS_URL": octopus.url, "OCTOPUS_API_KEY": API_KEY} if setup.has_workers else {}
     settings = {"WAITER_TTL_SECONDS": str(setup.ttl), **key, **setup.settings}
@@ -106,15 +114,18 @@ async def _run(plan: Plan, setup: Setup, where: Path) -> Outcome:
         steps.ports, plain.ports = [*direct, *(proxy.port for proxy in proxies)], direct
         began = time.monotonic()
         workload = Workload(plan, history, octopus, steps, plain, slots=setup.slots, stuck=setup.stuck,
-                            block=min(MOST_BLOCK, 0.6 * setup.ttl))  # fmt: skip
+                            block=min(MOST_BLOCK, 0.6 * setup.ttl), kit=_kit(where, steps))  # fmt: skip
         nemesis = Nemesis(plan.strikes, history, cast, store, proxies, workload, plan.seed)
         canary = Canary(history, octopus, plain)
+        telling = asyncio.ensure_future(_tell(history, nemesis, setup.told))
         await _all(workload, nemesis, canary if setup.has_canary else None, setup.quiet)
+        telling.cancel()
         seconds = time.monotonic() - began
         left = await _quiet(store, cast.namespace, setup.quiet)
-        epochs = await asyncio.to_thread(_timelines, store, cast.namespace)
+        before, epochs = await asyncio.to_thread(_timelines, store, cast.namespace)
         evidence = Evidence(
-            ops=history.ops, epochs=epochs, ttl_ms=1000 * setup.ttl,
+            timeout_ms=1000 * TIMEOUT_SECONDS,
+            ops=history.ops, epochs=epochs, inherited=before, exempt=setup.exempt, ttl_ms=1000 * setup.ttl,
             disturbed=[(blow.began_ms, blow.over_ms + AFTERMATH_MS) for blow in nemesis.blows],
             stuck=workload.stuck, surprises=workload.surprises, leftovers=left,
         )  # fmt: skip
@@ -144,6 +155,16 @@ async def _hang_up() -> None:
         await asyncio.sleep(0)
 
 
+async def _tell(history: History, nemesis: Nemesis, every: int) -> None:
+    """Say how far it has come, each so many grants; 0: never."""
+    began, told = time.monotonic(), 0
+    while every:
+        if history.grants >= told + every:
+            told = history.grants
+            print(f"{told} grants, {len(nemesis.blows)} faults, {time.monotonic() - began:.0f} s", flush=True)
+        await asyncio.sleep(1)  # between two looks at a fact, not instead of one
+
+
 async def _all(workload: Workload, nemesis: Nemesis, canary: Canary | None, quiet: float) -> None:
     """The whole workload; strikes that its grants did not come to are not carried out."""
     singing = asyncio.ensure_future(canary.sing()) if canary else None
@@ -153,7 +174,12 @@ async def _all(workload: Workload, nemesis: Nemesis, canary: Canary | None, quie
     await nemesis.stop(striking)
     if canary and singing:
         canary.is_over = True
-        await asyncio.wait_for(singing, quiet)
+        ended, _ = await asyncio.wait((singing,), timeout=quiet)
+        if not ended:
+            singing.cancel()
+            workload.stuck.append("the canary")
+        for song in ended:
+            song.result()
 
 
 async def _quiet(store: Store, namespace: str, seconds: float) -> list[str]:
@@ -170,10 +196,21 @@ async def _quiet(store: Store, namespace: str, seconds: float) -> list[str]:
         client.close()
 
 
-def _timelines(store: Store, namespace: str) -> list[list[Record]]:
-    epochs = [read_death(store, death, namespace, number) for number, death in enumerate(store.deaths)]
+def _kit(where: Path, doors: Doors) -> Kit:
+    directory = where / "scripts"
+    directory.mkdir()
+    return Kit(directory, doors.ports)
+
+
+def _timelines(store: Store, namespace: str) -> tuple[list[list[Record]], list[list[Record]]]:
+    """Of each epoch, the records that Redis came back with, and those that came then."""
+    found = [read_death(store, death, namespace, number) for number, death in enumerate(store.deaths)]
     client = store.client()
     try:
-        return [*epochs, list(read(client, namespace, len(epochs)))]
+        found.append(list(read(client, namespace, len(found))))
     finally:
         client.close()
+    whole = [true_times(records, store.shifts) for records in found]
+    cuts = [inherited(records, before) for records, before in zip(whole, [[], *whole], strict=False)]
+    pairs = list(zip(whole, cuts, strict=True))
+    return [records[:cut] for records, cut in pairs], [records[cut:] for records, cut in pairs]

@@ -71,7 +71,14 @@ class Board:
 
     def ready(self) -> list[str]:
         """Waiters that may start now."""
-        return [task for task, run in self.runs.items() if run.state == WAITING and self.may_start(task)]
+        first: dict[str, tuple[tuple[int, int], str]] = {}
+        for task, run in self.runs.items():
+            for machine in run.machines if run.state == WAITING else ():
+                first[machine] = min(first.get(machine, (run.order, task)), (run.order, task))
+        # Whoever is not first everywhere, and shares nothing with a family, need not be looked at closely.
+        return [task for task, run in self.runs.items() if run.state == WAITING
+                and (run.family or all(first[machine][1] == task for machine in run.machines))
+                and self.may_start(task)]  # fmt: skip
 
     # Rule 10: who waits for whom
 

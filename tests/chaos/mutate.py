@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, replace
 
 from tests.chaos import experiment
+from tests.chaos.expected import exempt
 from tests.chaos.measurements import write
 from tests.chaos.mutants import MUTANTS, Mutant, copy_tree
 from tests.chaos.plan import make_plan
@@ -91,7 +92,7 @@ def _run(name: str, seed: int, mutant: Mutant | None) -> tuple[tuple[str, ...], 
         tree = copy_tree(where) if mutant else ROOT
         for edit in mutant.edits if mutant else ():
             edit.apply(tree)
-        setup = replace(profile.setup, tree=tree)
+        setup = replace(profile.setup, tree=tree, exempt=exempt())
         outcome = experiment.run(make_plan(seed, profile.shape), setup, where)
     found = outcome.verdict.by_check
     wanted = mutant.caught_by if mutant else ()

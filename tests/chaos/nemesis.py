@@ -7,17 +7,21 @@ import random
 import signal
 from dataclasses import dataclass
 
+from tests.chaos.faults import CLOCK_STEP, Fault, Strike
 from tests.chaos.history import History, now_ms
-from tests.chaos.plan import Fault, Strike
 from tests.chaos.processes import Cast, Process, Web
 from tests.chaos.proxy import Mood, Proxy
+from tests.chaos.script import ScriptedStep
 from tests.chaos.store import Store
 from tests.chaos.workload import Workload
 
 #: Seconds that a thing may take to be over before the next strike, so that each can be told from the others.
 PAUSE = 0.2
 
-MOODS = {Fault.DELAY: Mood.DELAY, Fault.LOSE: Mood.LOSE, Fault.HOLD: Mood.HOLD, Fault.CUT: Mood.CUT}
+MOODS = {
+    Fault.DELAY: Mood.DELAY, Fault.LOSE: Mood.LOSE, Fault.HOLD: Mood.HOLD, Fault.HOLD_RELEASES: Mood.HOLD_RELEASES,
+    Fault.CUT: Mood.CUT, Fault.DEAD_LINKS: Mood.DEAD,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,11 @@ class Nemesis:
                 await self._stop(self._store, strike)
             case Fault.KILL_STORE | Fault.EMPTY_STORE:
                 await self._kill_store(strike)
+            case Fault.OLDER_STORE:
+                await self._go_back(strike)
+            case Fault.CLOCK_AHEAD | Fault.CLOCK_BACK:
+                self._store.shift((1 if strike.fault is Fault.CLOCK_AHEAD else -1) * strike.count * CLOCK_STEP)
+                await asyncio.sleep(strike.seconds)
             case Fault.KILL_STEPS | Fault.STOP_STEPS:
                 await self._steps(strike)
             case _:
@@ -103,18 +112,30 @@ class Nemesis:
             self._store.empty()
         await asyncio.to_thread(self._store.start)
 
+    async def _go_back(self, strike: Strike) -> None:
+        """To what was on the disk some grants ago; in between, clients were told of what it does not know."""
+        copy = await asyncio.to_thread(self._store.copy, f"backup-{len(self.blows)}")
+        before = self._history.grants
+        while self._history.grants < before + strike.count and not self._is_over:
+            await asyncio.sleep(0.02)  # between two looks at a fact, not instead of one
+        await asyncio.to_thread(self._store.kill)
+        await asyncio.to_thread(self._store.go_back_to, copy)
+        await asyncio.to_thread(self._store.start)
+
     async def _steps(self, strike: Strike) -> None:
+        """Those that are scripts, and some others."""
         waiting = [step for step in self._workload.steps.values() if step.is_waiting and step.call]
-        chosen = self._dice.sample(waiting, min(strike.count, len(waiting)))
+        scripts = [step for step in waiting if isinstance(step, ScriptedStep)]
+        chosen = scripts + self._dice.sample(waiting, min(strike.count, len(waiting)))
         for step in chosen:
-            if strike.fault is Fault.KILL_STEPS:
+            if strike.fault is Fault.STOP_STEPS:
+                step.halt()
+            elif not step.was_killed:
                 step.dies()
-            else:
-                step.awake.clear()
         if strike.fault is Fault.STOP_STEPS:
             await asyncio.sleep(strike.seconds)
             for step in chosen:
-                step.awake.set()
+                step.go_on()
 
     async def _network(self, strike: Strike) -> None:
         for proxy in self._proxies:
@@ -122,3 +143,5 @@ class Nemesis:
         await asyncio.sleep(strike.seconds)
         for proxy in self._proxies:
             proxy.be(Mood.CALM)
+            if strike.fault is Fault.DEAD_LINKS:
+                proxy.cut()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from tests.chaos.faults import WEIGHTS, Fault, Strike, make_strikes
 
 
 class End(StrEnum):
@@ -35,6 +38,10 @@ class Told(StrEnum):
     DROPPED = "dropped"  #: only the events of Octopus tell
 
 
+#: Languages of step scripts: those that every machine has which octowait can run on.
+SCRIPTS = ("bash", "python")
+
+
 @dataclass(frozen=True, slots=True)
 class RunPlan:
     """One server task.
@@ -42,7 +49,8 @@ class RunPlan:
     *hold_ms* is how long it works. *linger_ms*: how long its task stays when its client was killed before it worked.
     *nap_ms*: its client is stopped that long once it waits, and sends nothing.
     *again*: how often the same task is run again afterwards. *child*: a run on behalf of this one, begun while it
-    works; with *outlived* the parent ends first. *is_observed*: it has no step at all.
+    works; with *outlived* the parent ends first. *is_observed*: it has no step at all. *script*: its steps are the
+    scripts of `steps/` in this language, in processes of their own.
     """
 
     number: int
@@ -59,6 +67,7 @@ class RunPlan:
     is_observed: bool = False
     child: RunPlan | None = None
     outlived: bool = False
+    script: str = ""
 
     @property
     def task(self) -> str:
@@ -91,49 +100,6 @@ class Act:
     priority: int
 
 
-class Fault(StrEnum):
-    """What is done to octowait; the value is how it is named in tables."""
-
-    KILL_WEB = "web killed"
-    STOP_WEB = "web stopped"
-    KILL_WORKER = "worker killed"
-    STOP_WORKER = "worker stopped"
-    KILL_SCHEDULER = "scheduler killed"
-    STOP_SCHEDULER = "scheduler stopped"
-    KILL_STORE = "Redis killed"
-    STOP_STORE = "Redis stopped"
-    EMPTY_STORE = "Redis comes back empty"
-    KILL_STEPS = "steps killed"
-    STOP_STEPS = "steps stopped"
-    DELAY = "proxy delays"
-    LOSE = "proxy loses answers"
-    HOLD = "proxy holds requests back"
-    CUT = "proxy cuts links"
-
-
-#: How often each is chosen. An empty Redis costs the time that waiters have to come back.
-WEIGHTS = {
-    Fault.KILL_WEB: 10, Fault.STOP_WEB: 8, Fault.KILL_WORKER: 6, Fault.STOP_WORKER: 4, Fault.KILL_SCHEDULER: 6,
-    Fault.STOP_SCHEDULER: 3, Fault.KILL_STORE: 8, Fault.STOP_STORE: 6, Fault.EMPTY_STORE: 3, Fault.KILL_STEPS: 5,
-    Fault.STOP_STEPS: 4, Fault.DELAY: 6, Fault.LOSE: 8, Fault.HOLD: 5, Fault.CUT: 6,
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Strike:
-    """One fault, begun when *at* grants have been told of.
-
-    *seconds*: how long something is stopped, or kept down. *count*: how many connections or steps it hits. *which*: of
-    the two web servers.
-    """
-
-    at: int
-    fault: Fault
-    seconds: float
-    count: int
-    which: int
-
-
 @dataclass(frozen=True)
 class Shape:
     """What is chosen from.
@@ -142,6 +108,7 @@ class Shape:
         grants: How many at least, should all go well.
         machines: In all. *hot* of them are wanted as often as all others: there the lines are long.
         kinds: Weights of the kinds of runs.
+        scripts: One run in so many has real step scripts; 0: none.
         lingering: The share of tasks that stay for *linger_ms*, longer than a waiter lives, after their client was
             killed.
         strikes: How many faults.
@@ -159,6 +126,7 @@ class Shape:
         ("plain", 620), ("wide", 40), ("parked", 30), ("family", 60), ("again", 60), ("unreleased", 60),
         ("vanishing", 30), ("observed", 14), ("napping", 6),
     )  # fmt: skip
+    scripts: int = 0
     lingering: float = 0.15
     linger_ms: int = 11_000
     strikes: int = 0
@@ -169,6 +137,10 @@ class Shape:
     def of(self, **kinds: int) -> Shape:
         """The same with other kinds of runs."""
         return replace(self, kinds=tuple(kinds.items()))
+
+    def without(self, faults: Collection[Fault]) -> Shape:
+        """The same without some faults."""
+        return replace(self, faults=tuple((fault, weight) for fault, weight in self.faults if fault not in faults))
 
 
 @dataclass(frozen=True)
@@ -209,9 +181,17 @@ def make_plan(seed: int, shape: Shape) -> Plan:
     granted = 0
     kinds, weights = zip(*shape.kinds, strict=True)
     while granted < shape.grants:
-        runs.append(maker.run(dice.choices(kinds, weights)[0]))
+        is_scripted = shape.scripts and len(runs) % shape.scripts == shape.scripts // 2
+        runs.append(maker.run("scripted" if is_scripted else dice.choices(kinds, weights)[0]))
         granted += runs[-1].grants
-    return Plan(seed, shape.grants, tuple(runs), _acts(dice, machines, shape), _strikes(dice, shape), machines)
+    return Plan(
+        seed,
+        shape.grants,
+        tuple(runs),
+        _acts(dice, machines, shape),
+        make_strikes(dice, shape.grants, shape.strikes, shape.faults),
+        machines,
+    )
 
 
 class _Maker:
@@ -221,7 +201,7 @@ class _Maker:
         self._dice = dice
         self._machines = machines
         self._shape = shape
-        self._number = 0
+        self._number = self._scripts = 0
 
     def run(self, kind: str) -> RunPlan:
         made: RunPlan = getattr(self, f"_{kind}")()
@@ -277,6 +257,18 @@ class _Maker:
         hold_ms = self._dice.randint(50, 1500)
         return replace(self._plain(), is_observed=True, told=told, hold_ms=hold_ms, end=End.EVENT)
 
+    def _scripted(self) -> RunPlan:
+        """In turn one is killed some time after its start, one is stopped then, and one is left alone."""
+        dice, self._scripts = self._dice, self._scripts + 1
+        whole = replace(self._plain(), script=dice.choice(SCRIPTS))
+        match self._scripts % 3:
+            case 1:
+                return replace(whole, vanishes=Vanishes.WAITING, linger_ms=dice.randint(20, 500))
+            case 2:
+                return replace(whole, nap_ms=dice.choice([500, 1500, 3000]))
+            case _:
+                return whole
+
     def _napping(self) -> RunPlan:
         return replace(self._plain(), nap_ms=self._dice.choice([500, 3000, 9000]))
 
@@ -290,22 +282,3 @@ def _acts(dice: random.Random, machines: tuple[str, ...], shape: Shape) -> tuple
         for _ in range(shape.acts)
     ]  # fmt: skip
     return tuple(sorted(made, key=lambda act: act.at))
-
-
-def _strikes(dice: random.Random, shape: Shape) -> tuple[Strike, ...]:
-    """Spread evenly, in a shuffled order in which each fault comes as often as its weight says."""
-    if not shape.strikes:
-        return ()
-    faults, weights = zip(*shape.faults, strict=True)
-    total = sum(weights)
-    chosen = [f for f, w in zip(faults, weights, strict=True) for _ in range(w * shape.strikes // total)]
-    chosen += dice.choices(faults, weights, k=shape.strikes - len(chosen))
-    dice.shuffle(chosen)
-    every = shape.grants // (shape.strikes + 1)
-    return tuple(
-        Strike(
-            at=every * (place + 1), fault=fault, seconds=round(dice.uniform(0.2, 2.0), 1), count=dice.randint(5, 30),
-            which=dice.randrange(2),
-        )
-        for place, fault in enumerate(chosen)
-    )  # fmt: skip

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tests.chaos.experiment import Setup
-from tests.chaos.plan import Fault, Shape
+from tests.chaos.faults import Fault
+from tests.chaos.plan import Shape
 
 #: One web server, and nobody beside it.
 ALONE = Setup(slots=16, webs=1, has_workers=False, has_canary=False, stuck=6.0, quiet=8.0)

@@ -15,6 +15,7 @@ class Mood(StrEnum):
     DELAY = "delay"  #: each piece comes late
     LOSE = "lose"  #: requests arrive, their answers do not, and the link ends
     HOLD = "hold"  #: requests arrive late, perhaps when nobody waits for an answer any more
+    HOLD_RELEASES = "hold releases"  #: releases do
     CUT = "cut"  #: links end in the middle
     DEAD = "dead"  #: nothing goes through any more, and no link ends
 
@@ -105,16 +106,12 @@ class Proxy:
                 return False
             if self._takes(Mood.DELAY):
                 await asyncio.sleep(self._seconds * self._dice.random())
-            elif self._holds(piece) and self._takes(Mood.HOLD):
+            elif self._takes(Mood.HOLD_RELEASES if piece.startswith(b"DELETE") else Mood.HOLD):
                 await asyncio.sleep(self._seconds)
                 far.write(piece)
                 return near.is_closing() or reader.at_eof()
             far.write(piece)
         return False
-
-    def _holds(self, piece: bytes) -> bool:
-        # A release that comes late ends the next run of its task: that is among what is expected to fail.
-        return not piece.startswith(b"DELETE")
 
     async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while piece := await reader.read(65536):

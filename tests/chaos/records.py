@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,17 @@ TIMELINE = "octowait:{%s}:timeline"
 LIVE = ("lines", "holders", "deadlines", "reservations", "unresolved", "blocking", "children", "resumes")
 
 
+#: Milliseconds before a clock is set back in which the last record was written, to whose time the next ones are bound.
+STUCK_MS = 1000.0
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One change. *epoch* counts the times that Redis was emptied before."""
+    """One change. *epoch* counts the times that Redis was emptied, or went back, before.
+
+    *stamp* is its id in the stream. *late_ms*: where the clock of Redis had been set back, ids tell less: it was
+    written at *at_ms* or so much later.
+    """
 
     at_ms: int
     kind: str
@@ -29,6 +37,8 @@ class Record:
     cause: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
     epoch: int = 0
+    stamp: str = ""
+    late_ms: float = 0
 
     def __str__(self) -> str:
         said = " ".join(filter(None, [",".join(self.machines), self.cause, json.dumps(dict(self.detail))]))
@@ -49,7 +59,34 @@ def _record(stamp: str, fields: dict[str, str], epoch: int) -> Record:
         at_ms=int(stamp.split("-")[0]), kind=fields["kind"], task=fields.get("task", ""),
         run=int(fields.get("run", 0)), machines=tuple(filter(None, fields.get("machines", "").split(","))),
         cause=fields.get("cause", ""), detail=json.loads(fields.get("detail", "{}")), epoch=epoch,
+        stamp=stamp,
     )  # fmt: skip
+
+
+def true_times(records: Sequence[Record], shifts: Sequence[tuple[float, float]]) -> list[Record]:
+    """The same with times of this machine's clock, where that of Redis was shifted: *shifts* as `Store.shifts`."""
+    found, to_come, offset_ms = [], list(shifts), 0.0
+    for record in records:
+        while to_come and record.at_ms > _first_after(to_come[0], offset_ms):
+            offset_ms += to_come.pop(0)[1]
+        late_ms = 0.0
+        if to_come and to_come[0][1] < 0 and record.at_ms > to_come[0][0] + offset_ms - STUCK_MS:
+            # A stream's ids never go back: until the clock has come by again, all have the last one's time.
+            late_ms = -to_come[0][1]
+        found.append(replace(record, at_ms=round(record.at_ms - offset_ms), late_ms=late_ms))
+    return found
+
+
+def _first_after(shift: tuple[float, float], offset_ms: float) -> float:
+    """The last time, as Redis tells it, that a record before *shift* can have."""
+    at_ms, by_ms = shift
+    return at_ms + offset_ms + max(by_ms, 0.0) / 2
+
+
+def inherited(records: Sequence[Record], before: Sequence[Record]) -> int:
+    """How many of the first records are those of the server before, which this one came back as."""
+    known = {record.stamp for record in before}
+    return next((at for at, record in enumerate(records) if record.stamp not in known), len(records))
 
 
 def read_death(store: Store, death: Path, namespace: str, epoch: int) -> list[Record]:

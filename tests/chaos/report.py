@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tests.chaos.evidence import Zombie
 from tests.chaos.experiment import Outcome
 from tests.chaos.history import Kind
 from tests.chaos.measurements import write
@@ -14,7 +15,8 @@ from tests.chaos.nemesis import Blow
 Row = Sequence[str]
 
 #: *granted*: a free machine is granted again. *repaired*: a run whose end nobody told of makes room for the next.
-COLUMNS = ("fault", "times", "what happened", "granted p50, s", "max", "repaired p50, s", "max")
+#: *zombies*: leases whose client had gone, that began while the fault lasted, and the longest of them.
+COLUMNS = ("fault", "times", "what happened", "zombies", "granted p50, s", "max", "repaired p50, s", "max")
 
 #: Violations that are shown.
 MOST_SHOWN = 20
@@ -36,9 +38,8 @@ def print_outcome(outcome: Outcome, store: str, keep: Path | None = None) -> int
     return 0
 
 
-def write_outcome(outcome: Outcome, store: str) -> None:
-    """Put it into its section of the measurements."""
-    command = f'make chaos ARGS="--grants {outcome.plan.wanted} --store {store} --seed {outcome.plan.seed} --write"'
+def write_outcome(outcome: Outcome, store: str, command: str) -> None:
+    """Put what *command* came to into its section of the measurements."""
     words = [f"{part}." for part in summary(outcome, store).split("; ")]
     words += ["Seconds until a free machine was granted again, and until a run whose end nobody told of made room."]
     write(f"chaos on {store}", f"Chaos on {store}", command, ["0 violations.", *words], (COLUMNS, fault_rows(outcome)))
@@ -46,13 +47,14 @@ def write_outcome(outcome: Outcome, store: str) -> None:
 
 def summary(outcome: Outcome, store: str) -> str:
     verdict = outcome.verdict
-    zombies = [zombie.seconds for zombie in verdict.zombies]
+    scripts = sum(op.kind is Kind.ASKED and op.verb == "script" for op in outcome.ops)
     handoffs = sorted(verdict.handoffs)
     speed = verdict.grants / outcome.seconds
     parts = [
         f"{verdict.grants} grants on {store} in {outcome.seconds:.0f} s ({speed:.0f} a second)",
         f"{len(outcome.blows)} faults", f"{verdict.records} records in {len(outcome.epochs)} epochs",
-        f"{len(zombies)} zombies" + (f" of {max(zombies):.1f} s at most" if zombies else ""),
+        f"{scripts} of the runs had step scripts",
+        f"zombies: {_counted(verdict.zombies)}, of late requests {_counted(z for z in verdict.zombies if z.is_late)}",
         f"hand-off p50 {middle(handoffs):.0f} ms, max {max(handoffs, default=0):.0f} ms of {len(handoffs)}",
         f"{outcome.calls} calls of Octopus", f"seed {outcome.plan.seed}, plan {outcome.plan.digest}",
     ]  # fmt: skip
@@ -64,11 +66,21 @@ def fault_rows(outcome: Outcome) -> list[Row]:
     for blow in outcome.blows:
         by_fault[blow.strike.fault.value].append(blow)
     rows: list[Row] = []
+    in_none = set(outcome.verdict.zombies)
     for fault, blows in sorted(by_fault.items()):
+        zombies = {z for z in outcome.verdict.zombies if _within(z.since_ms, _spans(blows))}
+        in_none -= zombies
         granted = [right_after(blow, outcome.sung.granted) for blow in blows]
         repaired = [right_after(blow, outcome.sung.repaired) for blow in blows]
-        rows.append((fault, str(len(blows)), what_happened(outcome, blows), *_spread(granted), *_spread(repaired)))
-    return rows
+        rows.append((fault, str(len(blows)), what_happened(outcome, blows), _counted(zombies), *_spread(granted),
+                     *_spread(repaired)))  # fmt: skip
+    return [*rows, ("(no fault)", "", "", _counted(in_none), "", "", "", "")]
+
+
+def _counted(zombies: Iterable[Zombie]) -> str:
+    """How many, and the longest."""
+    seconds = [zombie.seconds for zombie in zombies]
+    return f"{len(seconds)} of {max(seconds):.1f} s at most" if seconds else "0"
 
 
 def right_after(blow: Blow, looks: Sequence[tuple[float, float]]) -> float | None:
@@ -79,7 +91,7 @@ def right_after(blow: Blow, looks: Sequence[tuple[float, float]]) -> float | Non
 
 def what_happened(outcome: Outcome, blows: Sequence[Blow]) -> str:
     """What clients and the timeline saw from a strike until one second after it was over, of all strikes together."""
-    spans = [(blow.began_ms, blow.over_ms + 1000) for blow in blows]
+    spans = _spans(blows)
     broken = sum(op.kind is Kind.BROKEN and _within(op.at_ms, spans) for op in outcome.ops)
     kinds: Counter[str] = Counter()
     for epoch in outcome.epochs:
@@ -88,6 +100,11 @@ def what_happened(outcome: Outcome, blows: Sequence[Blow]) -> str:
                 kinds[record.kind] += 1
     said = [f"{broken} calls broken", *(f"{n} {kind.replace('_', ' ')}" for kind, n in sorted(kinds.items()))]
     return ", ".join(said)
+
+
+def _spans(blows: Sequence[Blow]) -> list[tuple[float, float]]:
+    """Until one second after each was over."""
+    return [(blow.began_ms, blow.over_ms + 1000) for blow in blows]
 
 
 def _within(at_ms: float, spans: Iterable[tuple[float, float]]) -> bool:

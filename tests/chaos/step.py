@@ -21,24 +21,13 @@ class Rejected(Exception):
     """octowait refused a call that it should have taken; the message is its answer."""
 
 
-class Step:
-    """One run of one task.
+class Client:
+    """One run of one task, and a note of all that it does; its own calls are the subclass's."""
 
-    Args:
-        caller: Whose connection it uses; no other step at the same time.
-        block: Seconds that a poll blocks; less than a waiter's time to live.
-    """
-
-    def __init__(
-        self, history: History, caller: Caller, task: str, turn: int, machines: tuple[str, ...], dice: random.Random,
-        *, block: float = 5.0,
-    ) -> None:  # fmt: skip
+    def __init__(self, history: History, task: str, turn: int, machines: tuple[str, ...]) -> None:
         self.task, self.turn, self.machines = task, turn, machines
         self._history = history
-        self._caller = caller
-        self._dice = dice
-        self._block = block
-        #: Set while it is stopped, as by SIGSTOP.
+        #: Not set while it is stopped, as by SIGSTOP.
         self.awake = asyncio.Event()
         self.awake.set()
         self.token: int | None = None
@@ -50,6 +39,57 @@ class Step:
 
     def note(self, kind: Kind, **facts: Any) -> None:
         self._history.note(kind, self.task, self.turn, **facts)
+
+    async def wait(self, **ask: Any) -> str:
+        """Join and wait: the state that it ends in, ``granted`` or another. Raises: Rejected."""
+        raise NotImplementedError
+
+    async def give_back(self) -> str:
+        """What the release came to. Raises: Rejected."""
+        raise NotImplementedError
+
+    def halt(self) -> None:
+        """It is stopped, and sends nothing until it goes on."""
+        self.awake.clear()
+
+    def go_on(self) -> None:
+        self.awake.set()
+
+    # What its deployment does
+
+    def works(self) -> None:
+        self.is_waiting, self.is_working = False, True
+        self.note(Kind.WORKS, token=self.token, machines=self.machines)
+
+    def stops(self, why: str = "") -> None:
+        if self.is_working:
+            self.is_working = False
+            self.note(Kind.STOPS, word=why)
+
+    def dies(self) -> None:
+        """Its client is killed."""
+        self.is_waiting, self.was_killed = False, True
+        self.note(Kind.GONE)
+        if self.call:
+            self.call.cancel()
+
+
+class Step(Client):
+    """A run that makes its calls in the event loop, thousands of them at once.
+
+    Args:
+        caller: Whose connection it uses; no other step at the same time.
+        block: Seconds that a poll blocks; less than a waiter's time to live.
+    """
+
+    def __init__(
+        self, history: History, caller: Caller, task: str, turn: int, machines: tuple[str, ...], dice: random.Random,
+        *, block: float = 5.0,
+    ) -> None:  # fmt: skip
+        super().__init__(history, task, turn, machines)
+        self._caller = caller
+        self._dice = dice
+        self._block = block
 
     async def wait(self, **ask: Any) -> str:
         """Join and wait: the state that it ends in, ``granted`` or another. Raises: Rejected."""
@@ -115,21 +155,6 @@ class Step:
         first, most = PAUSES
         await asyncio.sleep(min(most, first * 2 ** min(failures, 8)) * self._dice.uniform(0.5, 1))
 
-    # What its deployment does
-
-    def works(self) -> None:
-        self.is_waiting, self.is_working = False, True
-        self.note(Kind.WORKS, token=self.token, machines=self.machines)
-
-    def stops(self, why: str = "") -> None:
-        if self.is_working:
-            self.is_working = False
-            self.note(Kind.STOPS, word=why)
-
     def dies(self) -> None:
-        """Its client is killed."""
-        self.is_waiting, self.was_killed = False, True
-        self.note(Kind.GONE)
-        if self.call:
-            self.call.cancel()
+        super().dies()
         self._caller.drop()

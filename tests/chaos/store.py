@@ -16,6 +16,9 @@ import redis
 #: What octowait can run on here.
 STORES = ("valkey", "redis")
 
+#: Where Debian's package libfaketime is, which shifts the clock of one process.
+FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+
 #: Seconds for a server to answer; it may have a large file to read.
 START_TIMEOUT = 60.0
 
@@ -40,6 +43,20 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def a_clock(where: Path) -> tuple[Path, Path]:
+    """What a `Store` needs for a clock that can be shifted. Raises: NoStore."""
+    if not FAKETIME:
+        raise NoStore("there is no libfaketime here; on Debian: apt-get install libfaketime")
+    return FAKETIME[0], where / "clock"
+
+
+def set_clock(file: Path, seconds: float) -> None:
+    """How far the clock that reads *file* is ahead."""
+    whole = file.with_suffix(".new")
+    whole.write_text(f"{seconds:+g}s\n")
+    whole.rename(file)
 
 
 class Store:
@@ -70,6 +87,8 @@ class Store:
         self._fsync = fsync
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
+        #: When its clock was shifted, and by how much, milliseconds.
+        self.shifts: list[tuple[float, float]] = []
         #: Directories as they were when the server died, oldest first; the last is the living one.
         self.deaths: list[Path] = []
 
@@ -78,6 +97,8 @@ class Store:
         return self.directory / "data"
 
     def start(self) -> None:
+        if self._clock and not self._clock[1].exists():
+            set_clock(self._clock[1], 0)
         self.data.mkdir(parents=True, exist_ok=True)
         environment = dict(os.environ)
         if self._clock:
@@ -124,8 +145,24 @@ class Store:
         self.deaths.append(self.data.rename(self.directory / f"death-{len(self.deaths)}"))
 
     def copy(self, name: str) -> Path:
-        """The data as they are on the disk now."""
-        return Path(shutil.copytree(self.data, self.directory / name))
+        """The data as they are on the disk now, of a server that answers."""
+        client = self.client()
+        before = client.config_get("auto-aof-rewrite-percentage")
+        client.config_set("auto-aof-rewrite-percentage", 0)
+        try:
+            # What is copied is a base file, what came since, and a list of the two: none may change in the meantime.
+            while client.info("persistence")["aof_rewrite_in_progress"]:
+                time.sleep(0.02)  # between two looks at a fact, not instead of one
+            return Path(shutil.copytree(self.data, self.directory / name))
+        finally:
+            client.config_set("auto-aof-rewrite-percentage", before["auto-aof-rewrite-percentage"])
+            client.close()
+
+    def shift(self, seconds: float) -> None:
+        """Have its clock, which was given one, jump by so much from where it is now."""
+        assert self._clock, "the store was not given a clock that can be shifted"
+        self.shifts.append((time.time() * 1000, seconds * 1000))
+        set_clock(self._clock[1], sum(by for _, by in self.shifts) / 1000)
 
     def go_back_to(self, copy: Path) -> None:
         """Begin anew with the data of an earlier `copy`; those of the dead server are kept to be read later."""

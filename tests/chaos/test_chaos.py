@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import experiment
+from tests.chaos.expected import exempt
+from tests.chaos.faults import Fault
 from tests.chaos.history import Kind
-from tests.chaos.plan import Fault, Shape, make_plan
+from tests.chaos.plan import Shape, make_plan
 from tests.chaos.report import write_evidence
 
 #: Faults of the short form; an empty Redis and steps that are stopped for long are in the long one and in the mutants.
@@ -23,12 +25,13 @@ FAULTS = (
 @pytest.mark.timeout(300)
 def test_rules_hold_under_every_fault():
     seed = int(os.environ.get("CHAOS_SEED", random.randrange(2**31)))
-    shape = Shape(600, strikes=len(FAULTS), faults=tuple((fault, 1) for fault in FAULTS), acts=12)
+    faults = tuple((fault, 1) for fault in FAULTS)
+    shape = Shape(600, scripts=60, strikes=len(FAULTS), faults=faults, acts=12)
     plan = make_plan(seed, shape)
     print(plan)
 
     with experiment.workplace() as where:
-        outcome = experiment.run(plan, experiment.Setup(slots=32), where)
+        outcome = experiment.run(plan, experiment.Setup(slots=32, exempt=exempt()), where)
 
     if "CHAOS_KEEP" in os.environ and outcome.verdict.violations:
         write_evidence(outcome, Path(os.environ["CHAOS_KEEP"]))
@@ -40,4 +43,8 @@ def test_rules_hold_under_every_fault():
     assert len(outcome.epochs) == 2
     assert sum(op.kind is Kind.BROKEN for op in outcome.ops) > 10
     assert outcome.calls > 0
+    scripts = {op.task for op in outcome.ops if op.verb == "script"}
+    assert {run.task for run in plan.runs if run.script} == scripts
+    assert any(op.task in scripts and op.kind is Kind.GONE for op in outcome.ops)
+    assert any(op.task in scripts and op.kind is Kind.WORKS for op in outcome.ops)
     assert outcome.unknown == set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.checker import CHECKS
+from tests.chaos.evidence import CHECKS
 from tests.chaos.mutants import MUTANTS
 from tests.chaos.processes import ROOT
 from tests.chaos.profiles import PROFILES

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.chaos.plan import ActKind, Fault, Shape, make_plan
+from tests.chaos.faults import Fault
+from tests.chaos.plan import ActKind, Shape, Vanishes, make_plan
 
 
 def test_same_seed_gives_the_same_plan():
@@ -13,12 +14,22 @@ def test_same_seed_gives_the_same_plan():
 
 
 def test_plan_brings_as_many_grants_as_asked_for_and_every_fault():
-    plan = make_plan(1, Shape(10_000, strikes=100, acts=100))
+    plan = make_plan(1, Shape(10_000, strikes=120, acts=100))
 
     assert plan.grants >= 10_000
     assert {strike.fault for strike in plan.strikes} == set(Fault)
     assert {act.kind for act in plan.acts} == set(ActKind)
     assert all(0 < strike.at < 10_000 for strike in plan.strikes)
+
+
+def test_plan_kills_and_stops_step_scripts():
+    plan = make_plan(1, Shape(600, scripts=60))
+    scripted = [run for run in plan.runs if run.script]
+
+    assert len(scripted) >= 8
+    assert {run.script for run in scripted} == {"bash", "python"}
+    assert sum(run.vanishes is Vanishes.WAITING for run in scripted) >= 2
+    assert sum(run.nap_ms > 0 for run in scripted) >= 2
 
 
 def test_plan_has_runs_of_every_kind():

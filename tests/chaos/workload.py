@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tests.chaos.doors import Caller, Doors
 from tests.chaos.history import History, Kind, now_ms
 from tests.chaos.octopus import CLAIMS, PLAIN, WAITS, SmallOctopus, Task
 from tests.chaos.plan import Act, ActKind, End, Plan, RunPlan, Told, Vanishes
-from tests.chaos.step import Step
+from tests.chaos.script import Kit, ScriptedStep
+from tests.chaos.step import Client, Step
 from tests.chaos.wire import Broken
+
+#: Seconds that a wait may last: more than any does, and less than some jumps of a clock.
+TIMEOUT_SECONDS = 600
 
 #: Seconds that a late webhook is late, at most.
 LATEST = 3.0
@@ -26,17 +30,19 @@ class Workload:
         stuck: Seconds without any end of a run after which all that goes on is given up. One run alone may stand behind
             others for long: those of higher priority come first.
         block: Seconds that a poll blocks.
+        kit: What step scripts need.
     """
 
     def __init__(
         self, plan: Plan, history: History, octopus: SmallOctopus, steps: Doors, plain: Doors, *, slots: int,
-        stuck: float, block: float,
+        stuck: float, block: float, kit: Kit,
     ) -> None:  # fmt: skip
         self.plan = plan
         self.history = history
         self.octopus = octopus
         self._steps, self._plain = steps, plain
         self._slots, self._stuck, self._block = slots, stuck, block
+        self._kit = kit
         #: Runs that are over: as long as it grows, something goes on.
         self._ended = 0
         self._side: set[asyncio.Task[None]] = set()
@@ -44,7 +50,7 @@ class Workload:
         self._courier = Caller(plain, "webhook", self._dice)
         self._courier_free = asyncio.Lock()
         #: Steps whose clients live, by task.
-        self.steps: dict[str, Step] = {}
+        self.steps: dict[str, Client] = {}
         #: Runs that did not end, and answers that nobody should get.
         self.stuck: list[str] = []
         self.surprises: list[str] = []
@@ -80,6 +86,7 @@ class Workload:
             ended = self._ended
             await asyncio.sleep(self._stuck)
         self.stuck += [f"{step.task} #{step.turn}" for step in self.steps.values()]
+        print(f"given up: nothing has ended for {self._stuck:.0f} s", flush=True)
         work.cancel()
         for side in self._side:
             side.cancel()
@@ -115,12 +122,16 @@ class Workload:
         if run.is_observed:
             self.aside(self._observed(run, task, dice))
             return False
-        step = self.steps[run.task] = Step(self.history, caller, run.task, turn, run.machines, dice, block=self._block)
         ask: dict[str, Any] = {
-            "priority": run.priority, "parked": run.parked, "deployment_id": f"Deployments-{run.number}",
+            "priority": run.priority, "parked": run.parked, "timeout_seconds": TIMEOUT_SECONDS,
+            "deployment_id": f"Deployments-{run.number}",
             "project": {"id": task.project}, "environment": {"id": "Environments-1"},
             **({"on_behalf_of": parent} if parent else {}),
         }  # fmt: skip
+        if run.script:
+            await self._scripted(run, task, ask, dice)
+            return False
+        step = self.steps[run.task] = Step(self.history, caller, run.task, turn, run.machines, dice, block=self._block)
         if run.vanishes is not Vanishes.NEVER:
             await self._vanish(run, task, step, ask, dice)
             return False
@@ -130,6 +141,20 @@ class Workload:
             word = await self._parked(run, task, step, ask, dice)
         else:
             word = await self._wait(step, ask)
+        return await self._after(word, run, task, step, dice) and not step.is_loose
+
+    async def _scripted(self, run: RunPlan, task: Task, ask: dict[str, Any], dice: random.Random) -> None:
+        """One run of a task whose steps are scripts."""
+        step = ScriptedStep(self.history, self._kit, run.script, run.task, run.machines, dice)
+        self.steps[run.task] = step
+        if run.vanishes is not Vanishes.NEVER:
+            self.aside(later(dice.uniform(0.0, 1.5), step.dies))
+        if run.nap_ms:
+            self.aside(self._nap(step, run.nap_ms))
+        await self._after(await self._wait(step, ask), run, task, step, dice)
+
+    async def _after(self, word: str, run: RunPlan, task: Task, step: Client, dice: random.Random) -> bool:
+        """What follows a wait that came to *word*; False when its client was killed."""
         if word == "killed":
             self.aside(self._cancelled(run, task, step, dice))
             return False
@@ -138,9 +163,9 @@ class Workload:
             await self._work(run, step, dice)
         step.stops()
         await self._end(run, task, step, dice)
-        return not step.is_loose
+        return True
 
-    async def _wait(self, step: Step, ask: dict[str, Any]) -> str:
+    async def _wait(self, step: Client, ask: dict[str, Any]) -> str:
         """What its wait came to, or ``killed``."""
         step.call = asyncio.ensure_future(step.wait(**ask))
         try:
@@ -152,7 +177,7 @@ class Workload:
         finally:
             step.call = None
 
-    async def _work(self, run: RunPlan, step: Step, dice: random.Random) -> None:
+    async def _work(self, run: RunPlan, step: Client, dice: random.Random) -> None:
         child = run.child and asyncio.ensure_future(self._child(run.child, dice, run.task))
         await asyncio.sleep(run.hold_ms / 1000)
         if child and run.outlived:
@@ -187,7 +212,7 @@ class Workload:
         await task.answered.wait()
         return "granted" if task.result == "Proceed" else "aborted"
 
-    async def _end(self, run: RunPlan, task: Task, step: Step, dice: random.Random) -> None:
+    async def _end(self, run: RunPlan, task: Task, step: Client, dice: random.Random) -> None:
         if run.end is End.STEP:
             await step.give_back()
         self.octopus.end(task)
@@ -206,7 +231,7 @@ class Workload:
         step.dies()
         self.aside(self._cancelled(run, task, step, dice))
 
-    async def _cancelled(self, run: RunPlan, task: Task, step: Step, dice: random.Random) -> None:
+    async def _cancelled(self, run: RunPlan, task: Task, step: Client, dice: random.Random) -> None:
         await asyncio.sleep((run.hold_ms if step.is_working else run.linger_ms) / 1000 + dice.uniform(0.02, 0.3))
         step.stops()
         self.octopus.end(task, "Canceled")
@@ -217,10 +242,10 @@ class Workload:
         self.octopus.end(task)
         self._tell(run, "DeploymentSucceeded", task, task.completed_ms, dice)
 
-    async def _nap(self, step: Step, nap_ms: int) -> None:
-        step.awake.clear()
+    async def _nap(self, step: Client, nap_ms: int) -> None:
+        step.halt()
         await asyncio.sleep(nap_ms / 1000)
-        step.awake.set()
+        step.go_on()
 
     # Webhooks
 
@@ -270,17 +295,22 @@ class Workload:
         elif step := self._chosen("is_waiting", act):
             await caller.call("POST", f"/api/waits/{step.task}/priority", {"priority": act.priority, **why})
 
-    def _chosen(self, state: str, act: Act) -> Step | None:
+    def _chosen(self, state: str, act: Act) -> Client | None:
         found = [step for step in self.steps.values() if getattr(step, state)]
         return found[act.at % len(found)] if found else None
 
-    async def _force(self, caller: Caller, step: Step | None) -> None:
+    async def _force(self, caller: Caller, step: Client | None) -> None:
         if step is None:
             return
         # From here on somebody else may get its machines, while it works: the operator has said so.
         step.note(Kind.FORCED)
         step.stops("forced")
         await caller.call("POST", f"/api/waits/{step.task}/force-release", {"reason": "chaos", "confirm": True})
+
+
+async def later(seconds: float, act: Callable[[], None]) -> None:
+    await asyncio.sleep(seconds)
+    act()
 
 
 async def child_done(child: asyncio.Future[None]) -> None:
