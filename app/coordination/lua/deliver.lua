@@ -19,6 +19,9 @@
 -- {"duplicate"}, or, not remembered: {"unlinked"} when only Octopus can say which task it is about, {"implausible"} when
 -- it says that it occurred more than a day from now.
 
+-- What a webhook can be ahead of us, where the clock of Octopus is: as far as clocks are that nobody sets.
+local AHEAD_MS = 300000
+
 local event = cjson.decode(ARGV[3])
 if ARGV[7] ~= "" then
     call("ZADD", BATCHES, NOW, ARGV[7])
@@ -35,6 +38,11 @@ if event.effect ~= "other" and event.occurred_ms > NOW + 86400000 then
     -- No end could end a run with a start in the far future.
     return { "implausible" }
 end
+-- Whoever knows the webhook's secret, and nothing else, could begin a run so late that its own end would be that of an
+-- earlier one.
+if ARGV[6] == "webhook" and event.occurred_ms > NOW + AHEAD_MS then
+    event.occurred_ms = NOW
+end
 local task = event.task or (event.deployment and call("HGET", ALIASES, lower(event.deployment)))
 local detail = { event = event.id, category = event.category, occurred_ms = event.occurred_ms }
 if ARGV[6] ~= "webhook" then
@@ -45,7 +53,8 @@ if not task then
     if event.effect ~= "other" and event.effect ~= "queued" and event.deployment then
         return { "unlinked" }
     end
-    call("ZADD", EVENTS, NOW, ARGV[2])
+    -- Below 0: nothing comes of it if it is told again, so its id is kept for a day only.
+    call("ZADD", EVENTS, -NOW, ARGV[2])
     record("event", nil, nil, nil, detail)
     return { "ignored" }
 end

@@ -34,7 +34,9 @@ for _, task in ipairs(call("ZRANGEBYSCORE", ENDED, "-inf", old, "LIMIT", 0, 100)
     call("DEL", INDEX .. "run:" .. task)
     call("ZREM", ENDED, task)
 end
-call("ZREMRANGEBYSCORE", EVENTS, "-inf", old)
+call("ZREMRANGEBYSCORE", EVENTS, 0, old)
+-- Of those that were about no run.
+call("ZREMRANGEBYSCORE", EVENTS, -(NOW - 86400000), "(0")
 return {
     "swept", call("ZCOUNT", DEADLINES, "-inf", NOW), call("ZCOUNT", RESUMES, "-inf", NOW),
     IS_OPEN and "open" or "closed", outage,

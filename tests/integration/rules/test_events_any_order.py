@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from app.domain.events import Effect
 from app.domain.records import Filter
 from app.domain.run import RunRequest
@@ -100,6 +102,26 @@ def test_a_resume_from_before_the_pause_changes_nothing(board, clock, octopus):
 
     assert octopus.tells(Effect.RESUMED, ago=seconds(2)) == "ignored"
     assert board.place("ServerTasks-1").run.paused
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=6), timedelta(hours=23)])
+def test_start_that_was_told_of_ahead_of_its_time_has_its_end(board, clock, octopus, ahead):
+    """One who has the webhook's secret must not let a machine be busy for ever: the true end would be too early."""
+    assert octopus.tells(Effect.STARTED, ago=-ahead) == "unresolved"
+    board.observe("ServerTasks-1", WEB, info={})
+    clock.advance(seconds(240))
+
+    assert octopus.tells(Effect.ENDED) == "applied"
+
+    assert board.place("ServerTasks-1").state == "ended"
+
+
+def test_clock_of_octopus_may_be_five_minutes_ahead(board, clock, octopus):
+    octopus.tells(Effect.STARTED, ago=-seconds(290))
+
+    # An end that occurred before it, by Octopus's own clock, is that of an earlier run.
+    assert octopus.tells(Effect.ENDED, ago=-seconds(200)) == "ignored"
+    assert octopus.tells(Effect.ENDED, ago=-seconds(295)) == "applied"
 
 
 def test_an_event_of_the_far_future_is_not_believed(board, octopus):

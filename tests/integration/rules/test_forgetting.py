@@ -44,6 +44,23 @@ def test_event_ids_are_remembered_for_as_long_as_the_retention(board, clock, oct
     assert not board.client.exists(board.keys.events)
 
 
+def test_ids_of_events_about_no_run_are_remembered_for_a_day(board, clock, octopus):
+    """Nothing comes of them when they are told again, and whoever has the webhook's secret can invent any number."""
+    events = [octopus.event(Effect.OTHER, None) for _ in range(20)]
+    for event in events:
+        assert board.deliver(event) == "ignored"
+
+    clock.advance(timedelta(hours=23))
+    board.sweep()
+    assert {board.deliver(event) for event in events} == {"duplicate"}
+    clock.advance(timedelta(hours=2))
+    about_a_run = octopus.event(Effect.QUEUED)
+    board.deliver(about_a_run)
+    board.sweep()
+
+    assert [name.decode() for name in board.client.zrange(board.keys.events, 0, -1)] == [about_a_run.key]
+
+
 @pytest.mark.parametrize("effect", [Effect.QUEUED, Effect.PAUSED, Effect.OTHER])
 def test_run_that_never_started_is_forgotten_too(board, clock, octopus, effect):
     octopus.tells(effect)

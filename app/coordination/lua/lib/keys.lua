@@ -12,7 +12,7 @@
 -- KEYS[6]   counters      hash    order, token, family, stamp, served_at, outage_at, opened_at, closed_at, event_at;
 --                             since when and why Octopus does not answer: octopus_since, _why, _failures, _asked, _told
 -- KEYS[7]   machines      hash    machine -> {id, name}, JSON
--- KEYS[8]   events        zset    event id -> ms it was first seen
+-- KEYS[8]   events        zset    event id -> ms it was first seen; below 0, and for a day only, of those about no run
 -- KEYS[9]   aliases       hash    deployment or runbook run id (lower-case) -> task id
 -- KEYS[10]  unresolved    zset    task id -> ms; observed runs whose machines are not known yet
 -- KEYS[11]  ended         zset    task id (lower-case) -> ms it ended; what retention reads
