@@ -18,6 +18,7 @@ NAMES = (
     "handoff",
     "http_waits",
     "steps",
+    "steps_conditions",
     "scale",
     "memory",
     "webhook",
@@ -28,7 +29,7 @@ NAMES = (
     "scripts",
 )
 
-ALIASES = {"http": "http_waits"}
+ALIASES = {"http": "http_waits", "steps-conditions": "steps_conditions"}
 
 
 def main() -> None:

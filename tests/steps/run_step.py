@@ -19,6 +19,9 @@ from tests.steps.service_messages import Printed, parse
 HERE = Path(__file__).parent
 STEPS = HERE.parent.parent / "steps"
 
+#: The scripts of before claims, which releases made with them still run.
+VERSION_1 = HERE / "version_1"
+
 #: What the file names of a language end with.
 SUFFIXES = {"bash": "sh", "powershell": "ps1", "python": "py"}
 
@@ -79,6 +82,7 @@ class Step:
         env: Mapping[str, str] | None = None,
         module: str = "",
         around: Sequence[str] = (),
+        scripts: Path = STEPS,
     ) -> None:
         suffix = SUFFIXES[language]
         stem = directory / f"{name}-{time.monotonic_ns()}"
@@ -88,7 +92,7 @@ class Step:
         else:
             text = "".join(f"{encode(key)} {encode(value)}\n" for key, value in variables.items())
         file.write_text(text)
-        files = [str(HERE / f"octopus_bootstrap.{suffix}"), str(file), str(STEPS / f"{name}.{suffix}")]
+        files = [str(HERE / f"octopus_bootstrap.{suffix}"), str(file), str(scripts / f"{name}.{suffix}")]
         if module:
             before = stem.with_name(f"{stem.name}-module.{suffix}")
             before.write_text(module)
@@ -159,8 +163,9 @@ class Step:
 class Steps:
     """Starts steps of one language for one service."""
 
-    def __init__(self, language: str, directory: Path, *, url: str, token: str) -> None:
+    def __init__(self, language: str, directory: Path, *, url: str, token: str, scripts: Path = STEPS) -> None:
         self.language = language
+        self._scripts = scripts
         self._directory = directory
         self._defaults = {"Octowait.Url": url, "Octowait.Token": token}
         self.started: list[Step] = []
@@ -184,6 +189,14 @@ class Steps:
             "Octopus.Space.Id": "Spaces-1",
             **(variables or {}),
         }
-        step = Step(self.language, name, given, self._directory, python=python or sys.executable, **around)
+        step = Step(
+            self.language,
+            name,
+            given,
+            self._directory,
+            python=python or sys.executable,
+            scripts=self._scripts,
+            **around,
+        )
         self.started.append(step)
         return step

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import tree_sitter_powershell
+import vermin
 from run_step import STEPS
 from tree_sitter import Language, Node, Parser
 
@@ -70,6 +71,19 @@ def test_python_parses_as_3_6(name: str) -> None:
     ast.parse(source, feature_version=(3, 6))
     with pytest.raises(SyntaxError):
         ast.parse(source + "\nif (n := 1):\n    pass\n", feature_version=(3, 6))
+
+
+def oldest_python(source: str) -> tuple[int, int]:
+    """The oldest Python 3 that has all of the syntax and the library that *source* uses."""
+    return tuple(vermin.visit(source, vermin.Config()).minimum_versions()[1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_python_uses_nothing_that_3_6_does_not_have(name: str) -> None:
+    source = (STEPS / f"{name}.py").read_text()
+
+    assert oldest_python(source) <= (3, 6)
+    assert oldest_python(source + "\nprint(time.time_ns())\n") == (3, 7)
 
 
 @pytest.mark.parametrize("name", NAMES)

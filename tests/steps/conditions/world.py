@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_step import Step, Steps
+from run_step import STEPS, Step, Steps
 from stand_in import DeadAddress, Reply, StandIn
 
 TASK = "ServerTasks-1"
@@ -23,10 +23,10 @@ NOBODY = "http://127.0.0.1:1"
 
 
 class World:
-    def __init__(self, language: str, directory: Path) -> None:
+    def __init__(self, language: str, directory: Path, scripts: Path = STEPS) -> None:
         self.language = language
         self.directory = directory
-        self._steps = Steps(language, directory, url=NOBODY, token="step-token-0123")
+        self._steps = Steps(language, directory, url=NOBODY, token="step-token-0123", scripts=scripts)
         self._servers: list[StandIn | DeadAddress] = []
 
     def server(self, *replies: Reply, deletes: list[Reply] | None = None, **options: Any) -> StandIn:
