@@ -37,7 +37,7 @@ _KNOWN = frozenset({State.WAITING, State.GRANTED, State.STARTED, State.OBSERVED}
 _DONE = frozenset({State.RELEASED, State.ENDED})
 
 
-def list_active(octopus: OctopusClient, asked: BySpace, spaces: Iterable[str]) -> list[Task]:
+def list_active(octopus: OctopusClient, by_space: BySpace, spaces: Iterable[str]) -> list[Task]:
     """The active deployments and runbook runs, a request for each of *spaces*, or one for all that the key may see.
 
     One that is missing may be in a space that is hidden now, or beyond the first `MOST_LISTED`: it has not ended for
@@ -47,16 +47,16 @@ def list_active(octopus: OctopusClient, asked: BySpace, spaces: Iterable[str]) -
         OctopusError: nobody would get an answer.
         StoreError: Redis does not answer.
     """
-    wanted: list[str | None] = [*spaces] or [None]
-    found: list[Task] = []
-    for space in wanted:
+    space_ids: list[str | None] = [*spaces] or [None]
+    tasks: list[Task] = []
+    for space in space_ids:
         named = [space] if space else []
-        found += asked.ask(space, partial(octopus.listed_tasks, spaces=named, most=MOST_LISTED)) or ()
-    return found
+        tasks += by_space.ask(space, partial(octopus.listed_tasks, spaces=named, most=MOST_LISTED)) or ()
+    return tasks
 
 
 def deliver_starts(
-    context: Context, octopus: OctopusClient, asked: BySpace, tasks: Iterable[Task], *, since_ms: int
+    context: Context, octopus: OctopusClient, by_space: BySpace, tasks: Iterable[Task], *, since_ms: int
 ) -> None:
     """Tell the board of each of *tasks* that has begun and that it does not know to be at work.
 
@@ -75,7 +75,7 @@ def deliver_starts(
         StoreError: Redis does not answer.
     """
     begun = [task for task in tasks if task.has_begun]
-    scopes = _scopes_of(octopus, asked, [task for task in begun if _is_unheard(context.board.place(task.id))])
+    scopes = _scopes_of(octopus, by_space, [task for task in begun if _is_unheard(context.board.place(task.id))])
     outcomes = [_tell_start(context, task, scopes.get(task.id.lower(), {}), since_ms) for task in begun]
     if "unresolved" in outcomes:
         context.enqueue(RESOLVE)
@@ -85,23 +85,23 @@ def _is_unheard(place: RunStatus | None) -> bool:
     return place is None or place.state is State.KNOWN
 
 
-def _scopes_of(octopus: OctopusClient, asked: BySpace, tasks: Sequence[Task]) -> dict[str, dict[str, Any]]:
+def _scopes_of(octopus: OctopusClient, by_space: BySpace, tasks: Sequence[Task]) -> dict[str, dict[str, Any]]:
     """Where *tasks* run, as `RunRequest.info` has it, by lower-case task id; without those that Octopus hides."""
-    by_space: dict[str | None, list[Task]] = {}
+    groups: dict[str | None, list[Task]] = {}
     for task in tasks:
-        by_space.setdefault(space_id_of(task.space_id), []).append(task)
-    found: dict[str, Deployment | RunbookRun] = {}
-    for space, group in by_space.items():
+        groups.setdefault(space_id_of(task.space_id), []).append(task)
+    runs: dict[str, Deployment | RunbookRun] = {}
+    for space, group in groups.items():
         deployments = [task.deployment_id for task in group if task.deployment_id]
         runbook_runs = [task.runbook_run_id for task in group if task.runbook_run_id]
         try:
             # Of more than that, as after an outage, the others are told without.
-            found |= octopus.deployments_at_once(deployments[:IDS_A_PAGE], space=space)
-            found |= octopus.runbook_runs_at_once(runbook_runs[:IDS_A_PAGE], space=space)
+            runs |= octopus.deployments_at_once(deployments[:IDS_A_PAGE], space=space)
+            runs |= octopus.runbook_runs_at_once(runbook_runs[:IDS_A_PAGE], space=space)
         except OctopusError as error:
             log.warning("reconcile: it is not known where runs of a space run", space=space, error=str(error))
-            asked.failed(error)
-    pairs = ((task, found.get((task.deployment_id or task.runbook_run_id or "").lower())) for task in tasks)
+            by_space.failed(error)
+    pairs = ((task, runs.get((task.deployment_id or task.runbook_run_id or "").lower())) for task in tasks)
     return {task.id.lower(): _scope_of(what) for task, what in pairs if what}
 
 

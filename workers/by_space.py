@@ -14,7 +14,7 @@ from workers.context import Context
 
 log = structlog.get_logger()
 
-_Found = TypeVar("_Found")
+_Answer = TypeVar("_Answer")
 
 
 class BySpace:
@@ -29,7 +29,7 @@ class BySpace:
         """Why Octopus is not to be asked about the space now; None if it is."""
         return self._context.unseen.why_hidden(space_id or ALL_SPACES, self._context.board.now_ms())
 
-    def ask(self, space_id: str | None, question: Callable[[], _Found]) -> _Found | None:
+    def ask(self, space_id: str | None, question: Callable[[], _Answer]) -> _Answer | None:
         """What Octopus says to *question*, which is about that space only; None if it says nothing, or is not asked.
 
         Raises:
@@ -40,7 +40,7 @@ class BySpace:
             return None
         name = space_id or ALL_SPACES
         try:
-            found = question()
+            answer = question()
         except OctopusError as error:
             self.failed(error)
             if isinstance(error, OctopusDenied | OctopusMissing):
@@ -49,7 +49,7 @@ class BySpace:
         self._has_answered = True
         if self._context.unseen.show(name):
             log.info("Octopus answers for this space again", space=name)
-        return found
+        return answer
 
     def failed(self, error: OctopusError) -> None:
         """Go on to the next question after this answer.

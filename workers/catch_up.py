@@ -102,7 +102,7 @@ class CatchUp:
         spaces = self._context.settings.octopus_spaces
         for named in [[space] for space in spaces] or [[]]:
             try:
-                found = list(
+                resources = list(
                     self._octopus.events(from_ms=from_ms, to_ms=to_ms, categories=self._categories(), spaces=named)
                 )
             except (OctopusDenied, OctopusMissing) as error:
@@ -111,7 +111,7 @@ class CatchUp:
                 if self._context.claims.claim(f"events-of-{named[0]}", TOLD_EVERY):
                     log.error("catch up: the events of a space are not read", space=named[0], error=str(error))
                 continue
-            yield from reversed(found)
+            yield from reversed(resources)
 
     def _parsed(self, resource: Mapping[str, Any]) -> Event | None:
         try:
@@ -150,9 +150,9 @@ class CatchUp:
         if not task_id:
             return "unlinked"
         outcome = self._board.deliver(replace(event, task_id=task_id), via="catch_up")
-        for kept in self._context.services.dead_deliveries.all():
-            if kept.get("event") == event.id:
-                self._context.services.dead_deliveries.forget(kept["id"])
+        for delivery in self._context.services.dead_deliveries.all():
+            if delivery.get("event") == event.id:
+                self._context.services.dead_deliveries.forget(delivery["id"])
         return outcome
 
     def _categories(self) -> tuple[str, ...]:
@@ -160,9 +160,9 @@ class CatchUp:
         known = self._progress.categories()
         if known:
             return known
-        wanted = tuple(c.id for c in self._octopus.event_categories() if effect_of(c.id)[0] is not Effect.OTHER)
-        self._progress.set_categories(wanted)
-        return wanted
+        categories = tuple(c.id for c in self._octopus.event_categories() if effect_of(c.id)[0] is not Effect.OTHER)
+        self._progress.set_categories(categories)
+        return categories
 
     def _say(self) -> None:
         if self.missed:

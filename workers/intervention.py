@@ -47,8 +47,8 @@ def find(context: Context, octopus: OctopusClient, place: RunStatus) -> Interven
     Raises:
         OctopusError: Octopus did not say, and trying again can help.
     """
-    asked = _asked(context, octopus, place)
-    return judge(octopus, claim_of(place), asked) if asked else None
+    candidates = _candidates(context, octopus, place)
+    return judge(octopus, claim_of(place), candidates) if candidates else None
 
 
 def claim_of(place: RunStatus) -> Claim:
@@ -60,13 +60,13 @@ def claim_of(place: RunStatus) -> Claim:
     )  # fmt: skip
 
 
-def judge(octopus: OctopusClient, claim: Claim, asked: Sequence[Interruption]) -> InterventionFinding | None:
-    """Which of the interventions *asked*, at least one, is that of the run, and whether octowait may answer it.
+def judge(octopus: OctopusClient, claim: Claim, candidates: Sequence[Interruption]) -> InterventionFinding | None:
+    """Which of the interventions *candidates*, at least one, is that of the run, and whether octowait may answer it.
 
     Raises:
         OctopusError: Octopus did not say, and trying again can help.
     """
-    newest = _newest(asked)
+    newest = _newest(candidates)
     try:
         task = octopus.task(claim.task_id, space=claim.space_id)
         run = octopus.run_of(task)
@@ -75,10 +75,10 @@ def judge(octopus: OctopusClient, claim: Claim, asked: Sequence[Interruption]) -
         if not error.permanent:
             raise
         return InterventionFinding(newest, _unreadable(newest, error))
-    said = contradiction_of(claim, task, run)
-    if said:
-        return InterventionFinding(newest, f"octowait does not answer {newest.id}: {said}. Answer it by hand.")
-    own = [each for each in asked if is_own(each, steps)]
+    contradiction = contradiction_of(claim, task, run)
+    if contradiction:
+        return InterventionFinding(newest, f"octowait does not answer {newest.id}: {contradiction}. Answer it by hand.")
+    own = [each for each in candidates if is_own(each, steps)]
     if own:
         return InterventionFinding(_newest(own))
     if has_own_step(steps):
@@ -95,7 +95,7 @@ def _unreadable(interruption: Interruption, error: OctopusError) -> str:
     )
 
 
-def _asked(context: Context, octopus: OctopusClient, place: RunStatus) -> list[Interruption]:
+def _candidates(context: Context, octopus: OctopusClient, place: RunStatus) -> list[Interruption]:
     tolerance_ms = context.settings.clock_tolerance_seconds * 1000
     # One of an earlier run of the same task is not this run's, unless it is pending: a run that has ended asks nobody.
     # A run can have asked again, or been put back in line, after its intervention was raised.
@@ -103,14 +103,15 @@ def _asked(context: Context, octopus: OctopusClient, place: RunStatus) -> list[I
     first_ms = rebuilt.raised_ms if rebuilt else place.run.requested_at_ms - tolerance_ms
     space = place.run.info.space
     return [
-        found
-        for found in octopus.interruptions(place.task_id, pending_only=False, space=space)
-        if is_candidate(found, place.task_id) and (found.is_pending or (found.created_ms or first_ms) >= first_ms)
+        interruption
+        for interruption in octopus.interruptions(place.task_id, pending_only=False, space=space)
+        if is_candidate(interruption, place.task_id)
+        and (interruption.is_pending or (interruption.created_ms or first_ms) >= first_ms)
     ]
 
 
-def _newest(asked: Sequence[Interruption]) -> Interruption:
-    return max(asked, key=lambda each: (each.is_pending, each.created_ms or 0))
+def _newest(candidates: Sequence[Interruption]) -> Interruption:
+    return max(candidates, key=lambda each: (each.is_pending, each.created_ms or 0))
 
 
 def look_after(context: Context, octopus: OctopusClient, place: RunStatus, task: Task) -> None:
@@ -158,11 +159,11 @@ def see_override(context: Context, octopus: OctopusClient, place: RunStatus) -> 
     """
     if place.now_ms - place.run.asked_at_ms < SETTLE_MS:
         return
-    found = find(context, octopus, place)
-    if found and not found.interruption.is_pending:
+    finding = find(context, octopus, place)
+    if finding and not finding.interruption.is_pending:
         # Ours is an answer that a restored backup of Redis does not know.
-        cause = "octowait" if found.interruption.has_responsibility else "by_hand"
-        note_answer(context, place, found.interruption, cause=cause)
+        cause = "octowait" if finding.interruption.has_responsibility else "by_hand"
+        note_answer(context, place, finding.interruption, cause=cause)
 
 
 def see_unanswered(context: Context, octopus: OctopusClient, place: RunStatus) -> None:
@@ -174,11 +175,15 @@ def see_unanswered(context: Context, octopus: OctopusClient, place: RunStatus) -
     # What it is paused for may be somebody's approval, for hours.
     if context.tracked.is_to_be_resumed(place.task_id) or not _may_ask(context, "unanswered", place):
         return
-    asked = [each for each in _asked(context, octopus, place) if each.is_pending and shows_terms(each.instructions)]
-    found = judge(octopus, claim_of(place), asked) if asked else None
+    candidates = [
+        each for each in _candidates(context, octopus, place) if each.is_pending and shows_terms(each.instructions)
+    ]
+    finding = judge(octopus, claim_of(place), candidates) if candidates else None
     # Also of one that is not octowait's to answer a person is told there.
-    if found and context.board.remind(place) == "reminded":
-        log.warning("reconcile: a granted run was still paused", task=place.task_id, interruption=found.interruption.id)
+    if finding and context.board.remind(place) == "reminded":
+        log.warning(
+            "reconcile: a granted run was still paused", task=place.task_id, interruption=finding.interruption.id
+        )
         context.enqueue(RESUME)
 
 
@@ -187,9 +192,9 @@ def _may_ask(context: Context, what: str, place: RunStatus) -> bool:
     return context.claims.claim(f"{what}-{place.task_id}", UNANSWERED_EVERY)
 
 
-def note_answer(context: Context, place: RunStatus, found: Interruption, *, cause: str) -> str:
+def note_answer(context: Context, place: RunStatus, interruption: Interruption, *, cause: str) -> str:
     """Note who has answered it, ``octowait`` or ``by_hand``, and what; see `Board.answered`."""
     return context.board.answered(
-        place.task_id, cause, seen=place, result=found.result or "Proceed", interruption=found.id,
-        by=found.responsible_user_id,
+        place.task_id, cause, seen=place, result=interruption.result or "Proceed", interruption=interruption.id,
+        by=interruption.responsible_user_id,
     )  # fmt: skip

@@ -61,30 +61,30 @@ def rebuild(context: Context, octopus: OctopusClient) -> bool:
     closed_ms = board.closed_since_ms()
     active = octopus.active_tasks(spaces=context.settings.octopus_spaces)
     pending = _pending(octopus, active)
-    found = [task for task in active if pending.get(task.id.lower()) or task.has_begun]
+    running = [task for task in active if pending.get(task.id.lower()) or task.has_begun]
     settled_ms = (board.settling_since_ms() or 0) + context.settings.waiter_ttl_seconds * SETTLED
-    if found and board.now_ms() < settled_ms:
-        log.info("rebuild: waiting for waiters to come back", running=len(found))
+    if running and board.now_ms() < settled_ms:
+        log.info("rebuild: waiting for waiters to come back", running=len(running))
         return False
-    for task in sorted(found, key=lambda task: task.start_ms or 0):
+    for task in sorted(running, key=lambda task: task.start_ms or 0):
         # One that waits learns only when Octopus began it.
         start_ms = began_ms(task)
         deliver_state(
             context, task, Effect.STARTED, start_ms, via="rebuild", key=f"rebuild-{task.id}-started-{start_ms}"
         )
-        asked = pending.get(task.id.lower(), [])
-        is_paused = bool(asked) or task.has_pending_interruptions
+        interruptions = pending.get(task.id.lower(), [])
+        is_paused = bool(interruptions) or task.has_pending_interruptions
         _recover(context, octopus, task, is_paused=is_paused)
-        if is_paused and not _rejoin_parked(context, octopus, task, asked):
+        if is_paused and not _rejoin_parked(context, octopus, task, interruptions):
             deliver_paused(context, task, via="rebuild")
-    unknown = _resolve(context, octopus, found, closed_ms or 0)
+    unknown = _resolve(context, octopus, running, closed_ms or 0)
     if unknown:
         log.warning("rebuild: Octopus has not said of some runs which machines they use, trying again", tasks=unknown)
         return False
-    if not board.open("rebuilt", found=len(found), closed_ms=closed_ms):
+    if not board.open("rebuilt", run_count=len(running), closed_ms=closed_ms):
         # Redis was lost once more, or an operator opened it meanwhile.
         return board.closed_since_ms() is None
-    log.warning("rebuild: done, granting again", running=len(found))
+    log.warning("rebuild: done, granting again", running=len(running))
     context.enqueue(CATCH_UP)
     return True
 
@@ -95,17 +95,17 @@ def _pending(octopus: OctopusClient, active: Collection[Task]) -> dict[str, list
     Raises:
         OctopusError: Octopus did not say, and trying again can help.
     """
-    asked: dict[str, list[Interruption]] = {}
+    interruptions: dict[str, list[Interruption]] = {}
     for space in sorted({task.space_id or "" for task in active}):
         try:
             for each in octopus.pending_interruptions(space=space or None):
-                asked.setdefault((each.task_id or "").lower(), []).append(each)
+                interruptions.setdefault((each.task_id or "").lower(), []).append(each)
         except OctopusError as error:
             if not error.permanent:
                 raise
             # A key that may not see them cannot answer them either: those tasks count as at work.
             log.warning("rebuild: the interruptions of a space cannot be read", space=space, error=str(error))
-    return asked
+    return interruptions
 
 
 def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task, pending: Sequence[Interruption]) -> bool:
@@ -118,12 +118,12 @@ def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task, pending
     place = context.board.place(task.id)
     if place is None or place.state is not State.STARTED:
         return place is not None and (place.is_waiting or (place.is_granted and place.run.parked))
-    asked = [each for each in pending if is_candidate(each, task.id) and shows_terms(each.instructions)]
+    candidates = [each for each in pending if is_candidate(each, task.id) and shows_terms(each.instructions)]
     claim = Claim(task.id, task.space_id, None, task.deployment_id, task.runbook_run_id)
-    found = judge(octopus, claim, asked) if asked else None
-    if found is None or found.refusal:
+    finding = judge(octopus, claim, candidates) if candidates else None
+    if finding is None or finding.refusal:
         return False
-    ours = found.interruption
+    ours = finding.interruption
     try:
         facts = Resolver(context, octopus).facts.find(place, task)
     except (OctopusError, Unclear) as error:
@@ -157,13 +157,13 @@ def _recover(context: Context, octopus: OctopusClient, task: Task, *, is_paused:
         log.warning("rebuild: it was taken for a waiter, or for ended, and works", task=task.id)
 
 
-def _resolve(context: Context, octopus: OctopusClient, found: list[Task], closed_ms: int) -> list[str]:
-    """Make the machines of *found* busy; those of which Octopus has not said which they are."""
+def _resolve(context: Context, octopus: OctopusClient, running: list[Task], closed_ms: int) -> list[str]:
+    """Make the machines of *running* busy; those of which Octopus has not said which they are."""
     resolver = Resolver(context, octopus)
-    wanted = {task.id.lower() for task in found}
+    task_ids = {task.id.lower() for task in running}
     unknown = []
     for task_id in context.unresolved.tasks():
-        if task_id.lower() not in wanted:
+        if task_id.lower() not in task_ids:
             continue
         turn = f"rebuild-{closed_ms}-{task_id}"
         if not context.claims.claim(turn, UNCLEAR_EVERY):

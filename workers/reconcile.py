@@ -58,25 +58,25 @@ def run() -> None:
     context.begin(RECONCILE)
     if context.octopus is None:
         return
-    octopus, asked = context.octopus.asking(urgent=True), BySpace(context)
+    octopus, by_space = context.octopus.asking(urgent=True), BySpace(context)
     active = context.tracked.tasks()
     _forget_unseen(context, active)
     pages = 1 if context.tracked.somebody_waits() else MOST_PAGES
-    groups = choose(context, asked, active, pages=pages, spaces=_requests(context.settings, RECONCILE_SHARE))
-    listed = _list(context, octopus, asked)
-    compare(context, octopus, asked, groups, listed=listed)
-    asked.finish()
+    groups = choose(context, by_space, active, pages=pages, spaces=_requests(context.settings, RECONCILE_SHARE))
+    listed = _list(context, octopus, by_space)
+    compare(context, octopus, by_space, groups, listed=listed)
+    by_space.finish()
 
 
-def _list(context: Context, octopus: OctopusClient, asked: BySpace) -> list[Task]:
+def _list(context: Context, octopus: OctopusClient, by_space: BySpace) -> list[Task]:
     """What Octopus lists as active, of which the board is told what it does not know."""
     if context.board.closed_since_ms() is not None:
         # After a loss a waiter that has not come back yet looks like a run at work: the rebuild gives it time first.
         return []
     since_ms = context.board.now_ms()
     spaces = context.tracked.in_turn(context.settings.octopus_spaces, _requests(context.settings, LIST_SHARE))
-    listed = list_active(octopus, asked, spaces)
-    deliver_starts(context, octopus, asked, listed, since_ms=since_ms)
+    listed = list_active(octopus, by_space, spaces)
+    deliver_starts(context, octopus, by_space, listed, since_ms=since_ms)
     return listed
 
 
@@ -102,12 +102,12 @@ def reconcile(
         OctopusError: Octopus did not say anything; nothing is ended then.
         StoreError: Redis does not answer.
     """
-    asked = BySpace(context)
-    compare(context, octopus, asked, choose(context, asked, task_ids, pages=pages, spaces=spaces))
-    asked.finish()
+    by_space = BySpace(context)
+    compare(context, octopus, by_space, choose(context, by_space, task_ids, pages=pages, spaces=spaces))
+    by_space.finish()
 
 
-def choose(context: Context, asked: BySpace, task_ids: Sequence[str], *, pages: int, spaces: int) -> Groups:
+def choose(context: Context, by_space: BySpace, task_ids: Sequence[str], *, pages: int, spaces: int) -> Groups:
     """Those of *task_ids* whose turn it is, as they stand now, by space.
 
     Looked at first and asked about second: what happens in between makes the answer count for nothing.
@@ -123,7 +123,7 @@ def choose(context: Context, asked: BySpace, task_ids: Sequence[str], *, pages: 
         key = space and space.lower()
         if place and key not in groups:
             if key not in costs:
-                costs[key], written[key] = not asked.why_hidden(space), space
+                costs[key], written[key] = not by_space.why_hidden(space), space
             if costs[key] and sum(costs[each] for each in groups) >= spaces:
                 continue
             groups[key] = {}
@@ -137,7 +137,7 @@ def choose(context: Context, asked: BySpace, task_ids: Sequence[str], *, pages: 
 
 
 def compare(
-    context: Context, octopus: OctopusClient, asked: BySpace, groups: Groups, *, listed: Iterable[Task] = ()
+    context: Context, octopus: OctopusClient, by_space: BySpace, groups: Groups, *, listed: Iterable[Task] = ()
 ) -> None:
     """End those of *groups* whose tasks have ended, and see what else their tasks say.
 
@@ -153,27 +153,27 @@ def compare(
     known = {task.id.lower(): task for task in listed}
     missing: list[RunStatus] = []
     for space, group in groups.items():
-        found = {key: known[key] for key in group if key in known}
+        tasks = {key: known[key] for key in group if key in known}
         rest = [place.task_id for key, place in group.items() if key not in known]
-        answer = asked.ask(space, partial(octopus.tasks, rest, space=space)) if rest else ()
-        found |= {task.id.lower(): task for task in answer or () if task.id.lower() in group}
-        for key, task in found.items():
-            _see(context, octopus, asked, group[key], task)
-        context.unseen.forget(found)
+        answer = by_space.ask(space, partial(octopus.tasks, rest, space=space)) if rest else ()
+        tasks |= {task.id.lower(): task for task in answer or () if task.id.lower() in group}
+        for key, task in tasks.items():
+            _see(context, octopus, by_space, group[key], task)
+        context.unseen.forget(tasks)
         # Without an answer it may have one the next time, unless the space is hidden: they can be in another one.
-        if answer is not None or asked.why_hidden(space):
-            missing += [place for key, place in group.items() if key not in found]
-    _see_singly(context, octopus, asked, missing)
+        if answer is not None or by_space.why_hidden(space):
+            missing += [place for key, place in group.items() if key not in tasks]
+    _see_singly(context, octopus, by_space, missing)
 
 
-def _see(context: Context, octopus: OctopusClient, asked: BySpace, place: RunStatus, task: Task) -> None:
+def _see(context: Context, octopus: OctopusClient, by_space: BySpace, place: RunStatus, task: Task) -> None:
     with log_context(place):
         try:
             _compare(context, octopus, place, task)
         except OctopusError as error:
             # One run's trouble, e.g. that its interruptions may not be read.
             log.warning("reconcile: no answer about a run", task=place.task_id, error=str(error))
-            asked.failed(error)
+            by_space.failed(error)
 
 
 def _compare(context: Context, octopus: OctopusClient, place: RunStatus, task: Task) -> None:
@@ -191,7 +191,7 @@ def end_of(task: Task) -> TaskEnd:
     return TaskEnd(OUTCOMES.get(task.state.lower(), task.state.lower()), task.completed_ms)
 
 
-def _see_singly(context: Context, octopus: OctopusClient, asked: BySpace, places: Iterable[RunStatus]) -> None:
+def _see_singly(context: Context, octopus: OctopusClient, by_space: BySpace, places: Iterable[RunStatus]) -> None:
     """Those that a list did not have. One that Octopus does not know stays as it is: the API key may not see it, and a
     machine that stays busy is seen and freed.
     """
@@ -207,14 +207,14 @@ def _see_singly(context: Context, octopus: OctopusClient, asked: BySpace, places
             task = octopus.task_anywhere(place.task_id, space=space)
         except OctopusError as error:
             if isinstance(error, OctopusDenied | OctopusMissing):
-                _note_unseen(context, place, asked.why_hidden(space) or why_of(error, place.task_id))
+                _note_unseen(context, place, by_space.why_hidden(space) or why_of(error, place.task_id))
             else:
                 context.claims.give_back(turn)
-            asked.failed(error)
+            by_space.failed(error)
         else:
             context.claims.put_off(turn, ELSEWHERE_EVERY)
             context.unseen.forget([place.task_id])
-            _see(context, octopus, asked, place, task)
+            _see(context, octopus, by_space, place, task)
 
 
 def _has_slot(context: Context) -> bool:

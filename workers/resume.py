@@ -123,39 +123,41 @@ def answer(context: Context, octopus: OctopusClient, place: RunStatus) -> None:
         NotYet: it has not been raised, or a person is at it.
         OctopusError: Octopus did not do it.
     """
-    found = find(context, octopus, place)
-    if found is None and octopus.task(place.task_id, space=place.run.info.space).is_completed:
+    finding = find(context, octopus, place)
+    if finding is None and octopus.task(place.task_id, space=place.run.info.space).is_completed:
         context.board.answered(place.task_id, "task_ended")
         return
-    if found is None:
+    if finding is None:
         raise NotYet("no manual intervention with the terms line in its instructions has been raised")
-    asked = found.interruption
-    if not asked.is_pending:
-        if asked.has_responsibility:
+    interruption = finding.interruption
+    if not interruption.is_pending:
+        if interruption.has_responsibility:
             # We did, and were killed before we could note it.
-            _note(context, place, asked.id, asked.result or _result(place))
+            _note(context, place, interruption.id, interruption.result or _result(place))
         else:
-            note_answer(context, place, asked, cause="by_hand")
+            note_answer(context, place, interruption, cause="by_hand")
         return
-    if found.refusal:
-        raise MayNot(asked, found.refusal)
-    _submit(context, octopus, place, asked)
+    if finding.refusal:
+        raise MayNot(interruption, finding.refusal)
+    _submit(context, octopus, place, interruption)
 
 
-def _submit(context: Context, octopus: OctopusClient, place: RunStatus, asked: Interruption) -> None:
+def _submit(context: Context, octopus: OctopusClient, place: RunStatus, interruption: Interruption) -> None:
     try:
-        if not asked.has_responsibility:
-            if asked.responsible_user_id:
-                raise NotYet(f"{asked.responsible_user_id} has taken responsibility for {asked.id}", PERSON_PAUSE)
-            octopus.take_responsibility(asked)
-        octopus.submit(asked, result=_result(place), notes=_notes(place))
+        if not interruption.has_responsibility:
+            if interruption.responsible_user_id:
+                raise NotYet(
+                    f"{interruption.responsible_user_id} has taken responsibility for {interruption.id}", PERSON_PAUSE
+                )
+            octopus.take_responsibility(interruption)
+        octopus.submit(interruption, result=_result(place), notes=_notes(place))
     except OctopusDenied as error:
         raise MayNot(
-            asked,
-            f"octowait's user may not answer {asked.id} ({asked.title}): {error}. Answer it by hand, and add the user "
-            "to the responsible team of the intervention.",
+            interruption,
+            f"octowait's user may not answer {interruption.id} ({interruption.title}): {error}. Answer it by hand, and "
+            "add the user to the responsible team of the intervention.",
         ) from error
-    _note(context, place, asked.id, _result(place))
+    _note(context, place, interruption.id, _result(place))
 
 
 def _result(place: RunStatus) -> Literal["Proceed", "Abort"]:

@@ -37,7 +37,7 @@ class VettedJob(RqJob):
     known: Job | None = None
 
     #: What was asked for in its place, for people.
-    asked = ""
+    requested = ""
 
     def restore(self, raw_data: Mapping[bytes, bytes]) -> None:
         """Read it; what cannot be read is refused too."""
@@ -47,7 +47,7 @@ class VettedJob(RqJob):
             super().restore(data | {name: raw[name] for name in TIMES if name in raw})
         except (ValueError, TypeError):
             super().restore(data)
-        self.known, self.asked = _vet(self.data)
+        self.known, self.requested = _vet(self.data)
         if self.known is None:
             self.data = json.dumps([REFUSED, None, [], {}]).encode()
         self.description = self.func_name
@@ -74,19 +74,19 @@ def name_of(job: RqJob) -> str:
 
 def refusal(job: VettedJob) -> str:
     """Why it is not run, for people."""
-    return f"{job.asked} is none of octowait's jobs: who, besides octowait, writes to its Redis?"
+    return f"{job.requested} is none of octowait's jobs: who, besides octowait, writes to its Redis?"
 
 
 def _vet(data: bytes) -> tuple[Job | None, str]:
     try:
-        found: Any = json.loads(data)
+        call: Any = json.loads(data)
     except (ValueError, RecursionError):
         return None, "what cannot be read"
-    if not isinstance(found, list) or not found or not isinstance(found[0], str):
+    if not isinstance(call, list) or not call or not isinstance(call[0], str):
         return None, "what names no function"
-    asked = f"the function {found[0][:100]!r}"
-    job = _BY_FUNCTION.get(found[0])
-    if job and found[1:] != [None, [], {}]:
+    requested = f"the function {call[0][:100]!r}"
+    job = _BY_FUNCTION.get(call[0])
+    if job and call[1:] != [None, [], {}]:
         # Neither a method of an object nor with arguments, which may be secrets and are not shown.
-        return None, f"{asked} with an object or arguments"
-    return job, asked
+        return None, f"{requested} with an object or arguments"
+    return job, requested

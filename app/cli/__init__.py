@@ -7,19 +7,17 @@ import sys
 import click
 
 from app import __version__
-from app.cli import doctor, history, octopus, processes, repairs, runs
-from app.cli import ledger as insight
-from app.cli import status as looking
+from app.cli import doctor, history, ledger, octopus, processes, repairs, runs, status
 from app.cli.command import readable_errors
 
 _COMMANDS = (
     *(processes.up, processes.serve, processes.worker, processes.scheduler),
     *(runs.wait, runs.release, runs.prioritize, runs.force_release),
-    *(looking.status, looking.machines, looking.waits, looking.run, doctor.doctor),
+    *(status.status, status.machines, status.waits, status.run, doctor.doctor),
     *(history.timeline, history.archive),
-    *(insight.ledger, insight.explain, insight.eta_report),
+    *(ledger.ledger, ledger.explain, ledger.eta_report),
     *(runs.reserve, runs.unreserve),
-    *(repairs.kept, repairs.replay, repairs.dead_letters, repairs.catch_up, repairs.rebuild),
+    *(repairs.list_kept, repairs.replay, repairs.dead_letters, repairs.catch_up, repairs.rebuild),
     *(octopus.subscription, octopus.templates),
 )
 

@@ -80,8 +80,8 @@ def find_gate(url: str | None, token: str | None, redis_url: str | None) -> Gate
     from app.client.in_process import DirectGate
 
     settings = load_settings()
-    kept = read_secrets(settings.data_dir) or {}
-    if kept and not settings.tokens:
+    generated = read_secrets(settings.data_dir) or {}
+    if generated and not settings.tokens:
         settings = with_secrets(settings)
     if redis_url or (settings.redis_url and not url):
         return DirectGate(settings.model_copy(update={"redis_url": redis_url or settings.redis_url}))
@@ -95,17 +95,17 @@ def find_gate(url: str | None, token: str | None, redis_url: str | None) -> Gate
         )
     if url and "@" in urlsplit(url).netloc:
         raise BadSettings("--url: expected an address without user and password; --token signs in")
-    return HttpGate(url or _own_address(settings, token, kept), token)
+    return HttpGate(url or _own_address(settings, token, generated), token)
 
 
-def _own_address(settings: Settings, token: str, kept: Mapping[str, str]) -> str:
+def _own_address(settings: Settings, token: str, generated: Mapping[str, str]) -> str:
     """`address_here`, if *token* is one of that directory: another must not go to whatever a file says.
 
     Raises:
         BadSettings: it is not.
     """
     address = address_here(settings)
-    if address == f"http://{settings.bind}" or token in {known.secret for known in tokens_in(kept)}:
+    if address == f"http://{settings.bind}" or token in {known.secret for known in tokens_in(generated)}:
         return address
     raise BadSettings(
         f"{settings.data_dir / ADDRESS_FILE} says where octowait is, and the token is none of "
@@ -132,13 +132,13 @@ def parse_moment(text: str | None, *, ago: bool) -> int | None:
     if span:
         unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[span[2]]
         delta = timedelta(**{unit: int(span[1])})
-        wanted = now - delta if ago else now + delta
+        moment = now - delta if ago else now + delta
     else:
         try:
-            wanted = datetime.fromisoformat(text).astimezone(UTC)
+            moment = datetime.fromisoformat(text).astimezone(UTC)
         except ValueError as error:
             raise click.UsageError(f"{text!r}: expected 30m, 2h, 7d, or a time such as 2026-11-23T18:00") from error
-    return round(wanted.timestamp() * 1000)
+    return round(moment.timestamp() * 1000)
 
 
 @contextmanager

@@ -90,11 +90,11 @@ def _read_records(gate: Gate, query: dict[str, object], limit: int) -> Any:
 
 def _write_report(gate: Gate, path: Path, query: dict[str, object]) -> None:
     """Written beside it first: a report that broke off half-way must not pass for a whole one."""
-    wanted = {name: query[name] for name in ("machine_id", "project_id", "from_ms", "to_ms")}
+    limits = {name: query[name] for name in ("machine_id", "project_id", "from_ms", "to_ms")}
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("w", encoding="utf-8") as file:
-            for line in gate.lines("/api/report", query=wanted):
+            for line in gate.lines("/api/report", query=limits):
                 file.write(line)
         part.replace(path)
     finally:
@@ -113,16 +113,16 @@ def timeline_verify(files: tuple[Path, ...], as_json: bool) -> None:
     """
     from app.history.archive.verify import verify_directory, verify_files
 
-    found = verify_files(files) if files else verify_directory(load_settings().archive_directory, _archive_head())
+    result = verify_files(files) if files else verify_directory(load_settings().archive_directory, _archive_head())
     if as_json:
-        print_json({**asdict(found), "end": asdict(found.end)})
+        print_json({**asdict(result), "end": asdict(result.end)})
     else:
-        print_lines(found.findings)
+        print_lines(result.findings)
         click.echo(
-            f"{found.files} files, {found.records} records, last hash {found.end.hash}: "
-            f"{f'{len(found.findings)} findings' if found.findings else 'nothing was changed'}"
+            f"{result.files} files, {result.records} records, last hash {result.end.hash}: "
+            f"{f'{len(result.findings)} findings' if result.findings else 'nothing was changed'}"
         )
-    sys.exit(REFUSED if found.findings else 0)
+    sys.exit(REFUSED if result.findings else 0)
 
 
 def _archive_head() -> Manifest | None:

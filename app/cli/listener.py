@@ -17,9 +17,9 @@ def listener_on(port: int) -> str | None:
     Source: proc(5), ``/proc/net/tcp`` and ``/proc/PID/fd``.
     """
     sockets = {f"socket:[{inode}]" for table in ("tcp", "tcp6") for inode in _listening(table, port)}
-    found = sorted(pid for pid in _processes() if sockets & _descriptors(pid)) if sockets else []
+    pids = sorted(pid for pid in _processes() if sockets & _descriptors(pid)) if sockets else []
     # A server and the processes that it forked share the socket: the eldest is the one to stop.
-    return _told(found[0]) if found else None
+    return _description(pids[0]) if pids else None
 
 
 def _listening(table: str, port: int) -> list[str]:
@@ -38,16 +38,16 @@ def _processes() -> list[int]:
 
 
 def _descriptors(pid: int) -> set[str]:
-    found = set()
+    targets = set()
     try:
         for name in os.listdir(f"/proc/{pid}/fd"):
-            found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+            targets.add(os.readlink(f"/proc/{pid}/fd/{name}"))
     except OSError:
         pass  # It has ended meanwhile, or belongs to somebody else.
-    return found
+    return targets
 
 
-def _told(pid: int) -> str:
+def _description(pid: int) -> str:
     try:
         words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
         directory = f", in {os.readlink(f'/proc/{pid}/cwd')}"

@@ -97,11 +97,11 @@ def subscription_show(space: str | None, as_json: bool) -> None:
 
     settings = load_settings()
     with octopus_of(settings) as octopus:
-        shown = facts_of_all(octopus, settings, space)
+        subscriptions = facts_of_all(octopus, settings, space)
     if as_json:
-        print_json(shown)
+        print_json(subscriptions)
         return
-    for facts in shown:
+    for facts in subscriptions:
         print_lines(fact_lines(facts, name_of(settings)))
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--forget", metavar="ID", help="Keep this one no longer.")
 @as_json
 @with_gate
-def kept(gate: Gate, forget: str | None, as_json: bool) -> None:
+def list_kept(gate: Gate, forget: str | None, as_json: bool) -> None:
     """List deliveries of Octopus that were authentic but could not be applied."""
     from app.cli.tables import kept_table
 
@@ -126,10 +126,10 @@ def catch_up(gate: Gate, as_json: bool) -> None:
 def rebuild(gate: Gate, reason: str, is_open: bool, as_json: bool) -> None:
     """Grant nobody until Octopus has said who runs where; who holds goes on."""
     answer = gate.call("POST", "/api/rebuild", body={"reason": reason, "open": is_open})
-    said = {
+    sentences = {
         "closed": "closed: nobody is granted until Octopus has said who runs where",
         "was_closed": "was closed already: a worker is asking Octopus",
         "opened": "open: machines are granted again",
         "was_open": "was open already",
     }
-    print_json(answer) if as_json else click.echo(said[answer["outcome"]])
+    print_json(answer) if as_json else click.echo(sentences[answer["outcome"]])

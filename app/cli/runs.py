@@ -107,10 +107,10 @@ def reserve(gate: Gate, machine: str, note: str, until: str | None, as_json: boo
 def unreserve(gate: Gate, machine: str, as_json: bool) -> None:
     """End the reservation of a machine; the next in line is granted."""
     answer = gate.call("DELETE", f"/api/machines/{machine}/reservation")
-    said = {"unreserved": "is reserved no longer", "nothing": "was not reserved"}
-    print_json(answer) if as_json else click.echo(f"{machine} {said[answer['outcome']]}")
+    endings = {"unreserved": "is reserved no longer", "nothing": "was not reserved"}
+    print_json(answer) if as_json else click.echo(f"{machine} {endings[answer['outcome']]}")
 
 
 def _outcome(task: str, answer: dict[str, str]) -> str:
-    said = {"released": "released", "left": "left the line", "nothing": "held nothing and waited for nothing"}
-    return f"{task}: {said[answer['outcome']]}"
+    endings = {"released": "released", "left": "left the line", "nothing": "held nothing and waited for nothing"}
+    return f"{task}: {endings[answer['outcome']]}"

@@ -21,11 +21,11 @@ def status(gate: Gate, as_json: bool) -> None:
     from app.cli.tables import status_lines
 
     machines, waits = gate.call("GET", "/api/machines"), gate.call("GET", "/api/waits")
-    kept = gate.call("GET", "/api/kept")
+    deliveries = gate.call("GET", "/api/kept")
     if as_json:
-        print_json({**machines, **waits, **kept})
+        print_json({**machines, **waits, **deliveries})
         return
-    print_lines(status_lines(machines, waits, kept))
+    print_lines(status_lines(machines, waits, deliveries))
 
 
 @command("machines", "octowait machines\noctowait machines Machines-7 --json")

@@ -16,7 +16,7 @@ from app.domain.run_info import RunInfo
 Json = Mapping[str, Any]
 
 
-def status_lines(machines: Json, waits: Json, kept: Json) -> list[str]:
+def status_lines(machines: Json, waits: Json, deliveries: Json) -> list[str]:
     """The board in a few lines."""
     counts = {status: 0 for status in ("busy", "reserved", "idle")}
     for machine in machines["machines"]:
@@ -49,8 +49,8 @@ def status_lines(machines: Json, waits: Json, kept: Json) -> list[str]:
             0, f"OCTOPUS HAS NOT ANSWERED for {lasted} ({silence['why']}): nothing is ended for that; ends that "
             "neither a step nor a webhook tells are seen when it answers",
         )  # fmt: skip
-    if kept["kept"]:
-        lines.append(f"{len(kept['kept'])} deliveries could not be applied: 'octowait kept' lists them")
+    if deliveries["kept"]:
+        lines.append(f"{len(deliveries['deliveries'])} deliveries could not be applied: 'octowait kept' lists them")
     return lines
 
 

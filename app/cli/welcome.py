@@ -9,10 +9,10 @@ from app.settings.generated import read_secrets, secrets_file
 def welcome(settings: Settings) -> str:
     """What to try, and at its very end where the dashboard is: a terminal of 24 lines shows it."""
     assert settings.webhook_secret
-    is_generated, shown = _shown_tokens(settings)
+    is_generated, tokens = _printed_tokens(settings)
     secret = settings.webhook_secret.get_secret_value() if is_generated else "<webhook secret>"
-    url, step = settings.base_url, shown.get("step", "<step token>")
-    kept = f"in {secrets_file(settings.data_dir)}" if is_generated else "as you have set them"
+    url, step = settings.base_url, tokens.get("step", "<step token>")
+    place = f"in {secrets_file(settings.data_dir)}" if is_generated else "as you have set them"
     redis = "as you have set it" if settings.redis_url else f"embedded, data in {settings.data_dir / 'redis'}"
     return f"""
 Join the line of a machine, as a wait step would (change the task for a second one, which has
@@ -29,7 +29,7 @@ Tell of the end of that deployment, as an Octopus webhook would:
 
 Next: add the wait step to a project and point a subscription here; README.md says how.
 
-  Secrets     {kept}
+  Secrets     {place}
   Redis       {redis}
   API         {url}/docs (sign in first)
   Dashboard   {dashboard_link(settings)}
@@ -40,12 +40,12 @@ octowait is ready: open the dashboard. Ctrl-C stops everything.
 
 def dashboard_link(settings: Settings) -> str:
     """The address of the dashboard; it signs in where the tokens are generated ones."""
-    is_generated, shown = _shown_tokens(settings)
-    signs_in = is_generated and "admin" in shown
-    return f"{settings.base_url}/sign-in#token={shown['admin']}" if signs_in else f"{settings.base_url}/"
+    is_generated, tokens = _printed_tokens(settings)
+    signs_in = is_generated and "admin" in tokens
+    return f"{settings.base_url}/sign-in#token={tokens['admin']}" if signs_in else f"{settings.base_url}/"
 
 
-def _shown_tokens(settings: Settings) -> tuple[bool, dict[str, str]]:
+def _printed_tokens(settings: Settings) -> tuple[bool, dict[str, str]]:
     """Whether all secrets are generated ones, and the tokens by role as a terminal may show them."""
     assert settings.webhook_secret
     kept_here = (read_secrets(settings.data_dir) or {}).values()

@@ -46,8 +46,8 @@ class Gate(Protocol):
 
 def address(path: str, query: Mapping[str, object] | None) -> str:
     """*path* with what is set of *query*."""
-    wanted = {name: value for name, value in (query or {}).items() if value is not None}
-    return f"{quote(path)}?{urlencode(wanted)}" if wanted else quote(path)
+    parameters = {name: value for name, value in (query or {}).items() if value is not None}
+    return f"{quote(path)}?{urlencode(parameters)}" if parameters else quote(path)
 
 
 def refusal(status: int, body: bytes) -> Exception:

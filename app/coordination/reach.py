@@ -67,10 +67,10 @@ class Reach:
     def unreachable(self) -> Unreachable | None:
         """The state once people were told of it; None while Octopus answers, or has failed for a moment only."""
         with redis_errors():
-            found: list[Any] = self._client.hmget(
+            values: list[Any] = self._client.hmget(
                 self._counters, "octopus_told", "octopus_since", "octopus_why", "octopus_failures", "octopus_asked"
             )
-        told, since, why, failures, asked = found
-        if not told:
+        announced, since, why, failures, asked_ms = values
+        if not announced:
             return None
-        return Unreachable(int(since), why.decode(), int(failures), int(asked))
+        return Unreachable(int(since), why.decode(), int(failures), int(asked_ms))

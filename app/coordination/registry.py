@@ -26,22 +26,22 @@ class Registry:
 
     def machine_names(self, machine_ids: Iterable[str]) -> dict[str, str]:
         """The names of those machines that are known, else their ids, by id in lower case."""
-        found = {key: json.loads(raw) for key, raw in self._values(self._keys.machines, machine_ids).items()}
-        return {machine: record.get("name") or record["id"] for machine, record in found.items()}
+        records = {key: json.loads(raw) for key, raw in self._values(self._keys.machines, machine_ids).items()}
+        return {machine: record.get("name") or record["id"] for machine, record in records.items()}
 
     def machine_named(self, text: str) -> str | None:
         """The id of the machine whose id or whose name this is, whatever its case; None if there is none."""
         with redis_errors():
             raws: Any = self._client.hvals(self._keys.machines)
-        wanted, machines = text.lower(), [json.loads(raw) for raw in raws]
+        name, machines = text.lower(), [json.loads(raw) for raw in raws]
         for field in ("id", "name"):
             for machine in machines:
-                if str(machine.get(field) or "").lower() == wanted:
+                if str(machine.get(field) or "").lower() == name:
                     return str(machine["id"])
         return None
 
     def _values(self, key: str, ids: Iterable[str]) -> dict[str, bytes]:
-        wanted = sorted({name.lower() for name in ids})
+        fields = sorted({name.lower() for name in ids})
         with redis_errors():
-            raws: Any = self._client.hmget(key, wanted) if wanted else []
-        return {name: raw for name, raw in zip(wanted, raws, strict=True) if raw}
+            raws: Any = self._client.hmget(key, fields) if fields else []
+        return {name: raw for name, raw in zip(fields, raws, strict=True) if raw}

@@ -72,8 +72,8 @@ class Machine:
 
     @property
     def reservation(self) -> Reservation | None:
-        kept = next((held for held in self.holders if held.kind == "reservation"), None)
-        return Reservation(self.id, kept.note, kept.by, kept.since_ms, kept.until_ms) if kept else None
+        holder = next((held for held in self.holders if held.kind == "reservation"), None)
+        return Reservation(self.id, holder.note, holder.by, holder.since_ms, holder.until_ms) if holder else None
 
     @property
     def shared(self) -> set[int]:

@@ -36,8 +36,8 @@ class TrackedRuns:
         with redis_errors():
             members: list[Any] = self._client.zrange(self._keys.lines, 0, -1)
             tasks = list(dict.fromkeys(member.decode().rpartition("\0")[2] for member in members))
-            found: list[Any] = self._client.hmget(self._keys.runs, [task.lower() for task in tasks]) if tasks else []
-        runs = [decode_run(raw) for raw in found if raw]
+            raws: list[Any] = self._client.hmget(self._keys.runs, [task.lower() for task in tasks]) if tasks else []
+        runs = [decode_run(raw) for raw in raws if raw]
         return [run for run in runs if after_ms <= run.requested_at_ms <= before_ms]
 
     def due_resumes(self, now_ms: int) -> list[str]:

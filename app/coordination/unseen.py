@@ -56,14 +56,14 @@ class Unseen:
     def why(self, task_id: str) -> str | None:
         """Why the run cannot be looked after; None if it can, as far as anybody knows."""
         with redis_errors():
-            kept: Any = self._client.hget(self._runs, task_id.lower())
-        return UnseenRun(**json.loads(kept)).why if kept else None
+            raw: Any = self._client.hget(self._runs, task_id.lower())
+        return UnseenRun(**json.loads(raw)).why if raw else None
 
     def runs(self) -> list[UnseenRun]:
         """Those that cannot be looked after, longest so first."""
         with redis_errors():
-            kept: dict[Any, Any] = self._client.hgetall(self._runs)
-        return sorted((UnseenRun(**json.loads(each)) for each in kept.values()), key=lambda run: run.since_ms)
+            raws: dict[Any, Any] = self._client.hgetall(self._runs)
+        return sorted((UnseenRun(**json.loads(each)) for each in raws.values()), key=lambda run: run.since_ms)
 
     def hide(self, space_id: str, why: str, now_ms: int) -> bool:
         """Let nobody ask about all of the space for a while, longer each time; whether it, or why, is new."""
@@ -80,13 +80,13 @@ class Unseen:
 
     def why_hidden(self, space_id: str, now_ms: int) -> str | None:
         """Why the space is not to be asked about now; None if it is."""
-        kept = self._read(space_id)
-        return kept["why"] if kept and kept["until_ms"] > now_ms else None
+        record = self._read(space_id)
+        return record["why"] if record and record["until_ms"] > now_ms else None
 
     def _read(self, space_id: str) -> Any:
         with redis_errors():
-            kept: Any = self._client.hget(self._spaces, space_id.lower())
-        return json.loads(kept) if kept else None
+            raw: Any = self._client.hget(self._spaces, space_id.lower())
+        return json.loads(raw) if raw else None
 
     def _write(self, key: str, field: str | None = None, value: Any = None) -> None:
         with redis_errors(), self._client.pipeline(transaction=True) as pipe:

@@ -47,24 +47,24 @@ class DoctorContext:
     @cached_property
     def board(self) -> Json:
         """``/api/machines``: what octowait knows of every machine."""
-        found: Json = self.gate.call("GET", "/api/machines")
-        return found
+        answer: Json = self.gate.call("GET", "/api/machines")
+        return answer
 
     @cached_property
     def waits(self) -> Sequence[Json]:
         """``/api/waits``: everyone in line."""
-        found: Sequence[Json] = self.gate.call("GET", "/api/waits")["waits"]
-        return found
+        answer: Sequence[Json] = self.gate.call("GET", "/api/waits")["waits"]
+        return answer
 
     @cached_property
     def holders(self) -> dict[str, list[str]]:
         """The task ids of those who make machines busy, with the names of these machines."""
-        found: dict[str, list[str]] = {}
+        machines: dict[str, list[str]] = {}
         for machine in self.board["machines"]:
             for holder in machine["holders"]:
                 if holder["task_id"]:
-                    found.setdefault(holder["task_id"], []).append(machine["name"])
-        return found
+                    machines.setdefault(holder["task_id"], []).append(machine["name"])
+        return machines
 
     @cached_property
     def unseen(self) -> dict[str, str]:
@@ -79,8 +79,8 @@ class DoctorContext:
     @cached_property
     def spaces(self) -> list[Space]:
         """The spaces that octowait is for, as far as the key may see them."""
-        wanted = {space_id.lower() for space_id in self.settings.octopus_spaces}
-        return [space for space in self.visible_spaces if not wanted or space.id.lower() in wanted]
+        chosen = {space_id.lower() for space_id in self.settings.octopus_spaces}
+        return [space for space in self.visible_spaces if not chosen or space.id.lower() in chosen]
 
     @cached_property
     def visible_spaces(self) -> tuple[Space, ...]:
@@ -97,8 +97,8 @@ class DoctorContext:
         """The server tasks of those who hold or wait, by lower-case id; without those that Octopus does not know."""
         ids = {*self.holders, *(wait["task_id"] for wait in self.waits)}
         # In all spaces: one of the settings that the key may not see would be an answer about none of them.
-        found = self.client.tasks(ids)
-        return {task.id.lower(): task for task in found}
+        tasks = self.client.tasks(ids)
+        return {task.id.lower(): task for task in tasks}
 
     @cached_property
     def subscriptions(self) -> dict[str, tuple[Subscription, ...]]:

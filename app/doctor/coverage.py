@@ -75,25 +75,25 @@ def shared(deployments: Sequence[Deployment], projects: Collection[Project]) -> 
 
 def others_of(project: Project, machines: Collection[str], deployments: Sequence[Deployment]) -> set[str]:
     """The lower-case ids of the projects that deployed to one of *machines*, *project* left out."""
-    wanted = {machine_id.lower() for machine_id in machines}
+    keys = {machine_id.lower() for machine_id in machines}
     return {
         deployment.project_id.lower()
         for deployment in deployments
         if deployment.project_id
         and deployment.project_id.lower() != project.id.lower()
-        and any(each.lower() in wanted for each in (*deployment.deployed_to, *deployment.specific))
+        and any(each.lower() in keys for each in (*deployment.deployed_to, *deployment.specific))
     }
 
 
 def examine(use: Use, steps: Sequence[Step], templates: Mapping[str, Template]) -> Iterator[Finding]:
     """What is wrong with the process of a project that shares machines."""
     name = use.project.name
-    found = [(step, action, kind_of(action, templates)) for step in steps for action in _enabled(step)]
-    gates = [(step, kind) for step, _, kind in found if kind in ("wait", "claim")]
+    actions = [(step, action, kind_of(action, templates)) for step in steps for action in _enabled(step)]
+    gates = [(step, kind) for step, _, kind in actions if kind in ("wait", "claim")]
     if not gates:
-        yield _ungated(use, [action for _, action, _ in found])
+        yield _ungated(use, [action for _, action, _ in actions])
         return
-    problems = [*_placed(name, steps, gates[0][0]), *_released(name, steps, found), *_answered(name, found, gates)]
+    problems = [*_placed(name, steps, gates[0][0]), *_released(name, steps, actions), *_answered(name, actions, gates)]
     yield from problems
     if not problems:
         yield ok("coverage", f"{name} waits for {use}.")
@@ -147,8 +147,10 @@ def _placed(name: str, steps: Sequence[Step], gate: Step) -> Iterator[Finding]:
         )
 
 
-def _released(name: str, steps: Sequence[Step], found: Sequence[tuple[Step, Action, str | None]]) -> Iterator[Finding]:
-    releases = [step for step, _, kind in found if kind == "release"]
+def _released(
+    name: str, steps: Sequence[Step], actions: Sequence[tuple[Step, Action, str | None]]
+) -> Iterator[Finding]:
+    releases = [step for step, _, kind in actions if kind == "release"]
     if not releases:
         yield warning(
             "no_release_step",
@@ -173,12 +175,12 @@ def _released(name: str, steps: Sequence[Step], found: Sequence[tuple[Step, Acti
 
 
 def _answered(
-    name: str, found: Sequence[tuple[Step, Action, str | None]], gates: Sequence[tuple[Step, str | None]]
+    name: str, actions: Sequence[tuple[Step, Action, str | None]], gates: Sequence[tuple[Step, str | None]]
 ) -> Iterator[Finding]:
     """A claim needs an intervention that octowait may answer."""
     if all(kind != "claim" for _, kind in gates):
         return
-    manual = [action for _, action, _ in found if action.type == MANUAL]
+    manual = [action for _, action, _ in actions if action.type == MANUAL]
     if not any(has_terms_line(action.instructions) for action in manual):
         yield error(
             "claim_unanswered",
@@ -197,5 +199,5 @@ def _and(names: Collection[str]) -> str:
     """*names* in a sentence, the first few."""
     listed = sorted(set(names))
     more = f" and {len(listed) - 3} more" if len(listed) > 4 else ""
-    shown = listed[:3] if more else listed
-    return ", ".join(shown) + more
+    first = listed[:3] if more else listed
+    return ", ".join(first) + more

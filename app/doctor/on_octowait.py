@@ -52,24 +52,24 @@ def redis_version(context: DoctorContext) -> Iterator[Finding]:
 def redis_persistence(context: DoctorContext) -> Iterator[Finding]:
     """What was acknowledged is still there after a crash of Redis."""
     assert context.condition
-    found = context.condition()
-    if not found.append_only:
-        has = "only snapshots" if found.snapshots else "nothing at all"
+    persistence = context.condition()
+    if not persistence.append_only:
+        has = "only snapshots" if persistence.snapshots else "nothing at all"
         yield error(
             "redis_persistence",
             f"Redis keeps {has}: after a crash, holders are forgotten.",
             "Set 'appendonly yes' and 'appendfsync always' on the Redis server.",
         )
-    elif found.fsync is None:
+    elif persistence.fsync is None:
         yield unknown(
             "redis_fsync",
             "Redis has an append-only file, and does not say how often it is synced.",
             "Ask who runs it for 'appendfsync always'.",
         )
-    elif found.fsync != "always":
+    elif persistence.fsync != "always":
         yield warning(
             "redis_fsync",
-            f"Redis syncs its file '{found.fsync}': a crash can forget an acknowledged grant.",
+            f"Redis syncs its file '{persistence.fsync}': a crash can forget an acknowledged grant.",
             "Set 'appendfsync always' on the Redis server.",
         )
     else:
@@ -79,11 +79,11 @@ def redis_persistence(context: DoctorContext) -> Iterator[Finding]:
 def redis_eviction(context: DoctorContext) -> Iterator[Finding]:
     """Redis forgets nothing to make room."""
     assert context.condition
-    found = context.condition()
-    if found.maxmemory and found.eviction != "noeviction":
+    persistence = context.condition()
+    if persistence.maxmemory and persistence.eviction != "noeviction":
         yield error(
             "redis_eviction",
-            f"Redis evicts keys ('{found.eviction}') when it is full: machines would seem free.",
+            f"Redis evicts keys ('{persistence.eviction}') when it is full: machines would seem free.",
             "Set 'maxmemory-policy noeviction' on the Redis server.",
         )
     else:
@@ -92,11 +92,11 @@ def redis_eviction(context: DoctorContext) -> Iterator[Finding]:
 
 def kept_deliveries(context: DoctorContext) -> Iterator[Finding]:
     """Every event that came could be applied."""
-    kept = context.gate.call("GET", "/api/kept")["kept"]
-    if kept:
+    deliveries = context.gate.call("GET", "/api/kept")["kept"]
+    if deliveries:
         yield warning(
             "kept_deliveries",
-            f"{len(kept)} deliveries could not be applied; the last: {kept[0]['reason']}.",
+            f"{len(deliveries)} deliveries could not be applied; the last: {deliveries[0]['reason']}.",
             "Look at them with 'octowait kept', post them again with 'octowait replay'.",
         )
     else:
@@ -148,10 +148,10 @@ def failed_jobs(context: DoctorContext) -> Iterator[Finding]:
     letters = context.dead_letters()
     if letters:
         last = letters[0]
-        said = f"the last: {last.get('job', 'a job')}, {last.get('error', 'no reason')}"
+        latest = f"the last: {last.get('job', 'a job')}, {last.get('error', 'no reason')}"
         yield warning(
             "dead_letters",
-            f"{len(letters)} jobs failed; {said}.",
+            f"{len(letters)} jobs failed; {latest}.",
             "Mend the cause; the work is asked for again by itself.",
         )
     else:

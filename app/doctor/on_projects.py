@@ -38,8 +38,8 @@ def _of_space(context: DoctorContext, space: Space) -> Iterator[Finding]:
     names = _names(context, space, {machine_id for _, machine_ids in sharing for machine_id in machine_ids})
     for project, machine_ids in sharing[:MOST_PROJECTS]:
         others = (projects.get(other) for other in others_of(project, machine_ids, deployments))
-        shown = tuple(names.get(machine_id.lower(), machine_id) for machine_id in machine_ids)
-        use = Use(project, shown, tuple(other.name for other in others if other) or ("another project",))
+        machine_names = tuple(names.get(machine_id.lower(), machine_id) for machine_id in machine_ids)
+        use = Use(project, machine_names, tuple(other.name for other in others if other) or ("another project",))
         try:
             steps = context.client.process(project, space=space.id)
         except OctopusError as problem:

@@ -34,8 +34,8 @@ ENSURE = "Run 'octowait subscription ensure'."
 def present(context: DoctorContext) -> Iterator[Finding]:
     """Each space has its subscription, enabled, with the right address, header and categories."""
     for space in context.spaces:
-        found = _subscription(context, space)
-        if found is None:
+        subscription = _subscription(context, space)
+        if subscription is None:
             yield error(
                 "subscription_missing",
                 f"{space.name} has no subscription {name_of(context.settings)}: events of runs "
@@ -43,18 +43,18 @@ def present(context: DoctorContext) -> Iterator[Finding]:
                 ENSURE,
             )
         else:
-            yield from _right(context, space, found)
+            yield from _right(context, space, subscription)
 
 
-def _right(context: DoctorContext, space: Space, found: Subscription) -> Iterator[Finding]:
+def _right(context: DoctorContext, space: Space, subscription: Subscription) -> Iterator[Finding]:
     spec = SubscriptionSpec(
-        found.name,
-        url_of(context.settings) or found.url or "",
+        subscription.name,
+        url_of(context.settings) or subscription.url or "",
         context.settings.webhook_header,
-        secret_of(context.settings) or found.secret or "",
+        secret_of(context.settings) or subscription.secret or "",
         context.categories,
     )
-    wrong = [change for change in differences(found, spec) if change.what != "time-out"]
+    wrong = [change for change in differences(subscription, spec) if change.what != "time-out"]
     for change in wrong:
         before = "" if change.what == "header value" else f" ({change.before})"
         code = f"subscription_{change.what.replace(' ', '_')}"
@@ -62,14 +62,16 @@ def _right(context: DoctorContext, space: Space, found: Subscription) -> Iterato
             code, f"{change.what} of the subscription of {space.name} is not what octowait needs{before}.", ENSURE
         )
     if not wrong:
-        yield ok("subscription", f"The subscription of {space.name} ({found.id}) is enabled and as it should be.")
+        yield ok(
+            "subscription", f"The subscription of {space.name} ({subscription.id}) is enabled and as it should be."
+        )
     if not url_of(context.settings):
         yield unknown(
             "subscription_url",
-            f"The subscription of {space.name} posts to {found.url}; whether octowait is there is not known.",
+            f"The subscription of {space.name} posts to {subscription.url}; whether octowait is there is not known.",
             "Set OCTOWAIT_PUBLIC_URL.",
         )
-    if found.has_secret and found.secret is None:
+    if subscription.has_secret and subscription.secret is None:
         yield unknown(
             "subscription_secret",
             f"Octopus does not show the header value of the subscription of {space.name}.",
@@ -80,14 +82,18 @@ def _right(context: DoctorContext, space: Space, found: Subscription) -> Iterato
 def fresh(context: DoctorContext) -> Iterator[Finding]:
     """Octopus has looked for events to send since the last one that there is to send."""
     for space in context.spaces:
-        found = _subscription(context, space)
+        subscription = _subscription(context, space)
         now_ms = context.server.clock_ms
-        if found is None or found.is_disabled or now_ms is None:
+        if subscription is None or subscription.is_disabled or now_ms is None:
             continue
-        since_ms = max(found.last_processed_ms or 0, now_ms - LOOK_BACK_MS)
+        since_ms = max(subscription.last_processed_ms or 0, now_ms - LOOK_BACK_MS)
         to_ms = now_ms - SENT_WITHIN_MS
         pending = _events(context, space, since_ms, to_ms) if to_ms > since_ms else []
-        last = f"{format_duration(now_ms - found.last_processed_ms)} ago" if found.last_processed_ms else "never"
+        last = (
+            f"{format_duration(now_ms - subscription.last_processed_ms)} ago"
+            if subscription.last_processed_ms
+            else "never"
+        )
         if pending:
             yield error(
                 "subscription_stale",
@@ -148,9 +154,9 @@ def _subscription(context: DoctorContext, space: Space) -> Subscription | None:
 
 def _events(context: DoctorContext, space: Space, from_ms: int, to_ms: int) -> list[dict[str, str]]:
     """The newest events of the space that its subscription is about, newest first: ``{"id", "category"}``."""
-    found = context.client.events(from_ms=from_ms, to_ms=to_ms, categories=context.categories, spaces=[space.id])
+    resources = context.client.events(from_ms=from_ms, to_ms=to_ms, categories=context.categories, spaces=[space.id])
     events = []
-    for resource in islice(found, MOST_EVENTS):
+    for resource in islice(resources, MOST_EVENTS):
         try:
             event = parse_event(resource)
         except Unreadable:

@@ -71,8 +71,8 @@ def interventions(context: DoctorContext) -> Iterator[Finding]:
     """Who waits paused is paused by an intervention that octowait may answer."""
     paused = [task for wait in context.waits if (task := context.tasks.get(wait["task_id"].lower())) and task.is_paused]
     for task in paused[:MOST_PAUSED]:
-        found = context.client.interruptions(task.id, pending_only=True, space=task.space_id)
-        yield _intervention(context, task, [each for each in found if is_candidate(each, task.id)])
+        interruptions = context.client.interruptions(task.id, pending_only=True, space=task.space_id)
+        yield _intervention(context, task, [each for each in interruptions if is_candidate(each, task.id)])
 
 
 def _intervention(context: DoctorContext, task: Task, pending: Sequence[Interruption]) -> Finding:

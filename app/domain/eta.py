@@ -81,13 +81,13 @@ def likely(levels: Sequence[str], history: History, *, elapsed_ms: int = 0) -> V
 
     The narrowest level with `ENOUGH` durations that are longer than that, else the narrowest that has any.
     """
-    found: list[int] = []
+    durations: list[int] = []
     for key in levels:
         longer = [duration - elapsed_ms for duration in history(key) if duration > elapsed_ms]
         if len(longer) >= ENOUGH:
             return spread(longer)
-        found = found or longer
-    return spread(found) if found else None
+        durations = durations or longer
+    return spread(durations) if durations else None
 
 
 def spread(sample: Sequence[int]) -> Vector:
@@ -105,15 +105,15 @@ def spread(sample: Sequence[int]) -> Vector:
 @lru_cache(maxsize=100)
 def _positions(size: int) -> list[tuple[int, int, float, float]]:
     """Where each scenario is in an ordered sample: between which two, how far, and how many deviations beyond."""
-    found = []
+    positions = []
     for number in range(SCENARIOS):
         rank = (number + 0.5) / SCENARIOS
         position = rank * (size + 1) - 1
         below = min(size - 1, max(0, int(position)))
         above = min(size - 1, below + 1)
         beyond = max(0.0, -math.log((1 - rank) * (size + 1)))
-        found.append((below, above, min(1.0, max(0.0, position - below)), beyond))
-    return found
+        positions.append((below, above, min(1.0, max(0.0, position - below)), beyond))
+    return positions
 
 
 def many(mean: float, deviation: float, count: int) -> Vector:

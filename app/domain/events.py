@@ -187,12 +187,12 @@ _DOCUMENT_ID = re.compile(r"^([A-Za-z]+)-[A-Za-z0-9-]{1,80}\Z")
 
 def _ids_by_prefix(event: Mapping[str, Any]) -> dict[str, str]:
     """Document ids by their lower-case prefix; the first of a kind counts, related ids before the message's."""
-    found: dict[str, str] = {}
+    ids: dict[str, str] = {}
     for value in _document_ids(event):
         match = _DOCUMENT_ID.match(value)
         if match:
-            found.setdefault(match[1].lower(), value)
-    return found
+            ids.setdefault(match[1].lower(), value)
+    return ids
 
 
 def _document_ids(event: Mapping[str, Any]) -> Iterator[str]:

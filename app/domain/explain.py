@@ -24,10 +24,10 @@ Foretell = Callable[[RunStatus], Eta | None]
 def explain(place: RunStatus, look: Look, foretell: Foretell, children: Children = lambda family: ()) -> Explanation:
     """Why a waiting run does not start. It looks at each run of the chain once, a moment after the one before."""
     chain, is_cut = _chain(place, look, foretell, children)
-    wanted = tuple(machine for machine in place.machines if machine.place)
+    machines = tuple(machine for machine in place.machines if machine.place)
     is_refused = _would_wait_for_itself(place, look, children)
-    first = wanted if is_refused else tuple(_first(machine, look) for machine in wanted)
-    without = [(m, tuple(o for o in wanted if o is not m)) for m in wanted] if len(place.machines) > 1 else []
+    first = machines if is_refused else tuple(_first(machine, look) for machine in machines)
+    without = [(m, tuple(o for o in machines if o is not m)) for m in machines] if len(place.machines) > 1 else []
     return Explanation(
         place=place,
         chain=chain,
@@ -51,16 +51,16 @@ def _would_wait_for_itself(place: RunStatus, look: Look, children: Children) -> 
     That is a child of one who holds what the run wants, or one before that child. Looks at `MOST_LINKS` runs.
     """
     own = {machine.id.lower() for machine in place.machines if machine.place}
-    wanted, seen = [*_waits_behind(place, children)], {place.task_id}
-    while wanted and len(seen) <= MOST_LINKS:
-        task = wanted.pop()
+    tasks, seen = [*_waits_behind(place, children)], {place.task_id}
+    while tasks and len(seen) <= MOST_LINKS:
+        task = tasks.pop()
         other = look(task) if task not in seen else None
         seen.add(task)
         if other is None or not other.is_waiting:
             continue
         if any(machine.place and machine.id.lower() in own for machine in other.machines):
             return True
-        wanted += [*_waits_behind(other, children), *(task for m in other.machines if m.place for task in m.ahead)]
+        tasks += [*_waits_behind(other, children), *(task for m in other.machines if m.place for task in m.ahead)]
     return False
 
 

@@ -84,20 +84,20 @@ class Explanation:
     @property
     def sentences(self) -> list[str]:
         """The explanation in sentences, the most important first."""
-        said = [self.place.message]
-        said += [_told(link, self.place.now_ms) for link in self.chain]
+        sentences = [self.place.message]
+        sentences += [_sentence(link, self.place.now_ms) for link in self.chain]
         if self.is_cut:
-            said.append(f"The chain is longer than {MOST_LINKS}; the rest is not shown.")
+            sentences.append(f"The chain is longer than {MOST_LINKS}; the rest is not shown.")
         if self.chain:
-            said.append(self.chain[-1].remedy)
-        said.append(_alternative("With the highest priority", self.first))
-        said += [_alternative(f"Without {what.machine}", what) for what in self.without if what.machine]
+            sentences.append(self.chain[-1].remedy)
+        sentences.append(_alternative("With the highest priority", self.first))
+        sentences += [_alternative(f"Without {what.machine}", what) for what in self.without if what.machine]
         if self.without:
-            said.append("With fewer machines it has to ask anew, behind those who wait for them by then.")
-        return said
+            sentences.append("With fewer machines it has to ask anew, behind those who wait for them by then.")
+        return sentences
 
 
-def _told(link: Link, now_ms: int) -> str:
+def _sentence(link: Link, now_ms: int) -> str:
     since = format_duration(now_ms - link.since_ms)
     match link.kind:
         case "working":

@@ -34,7 +34,7 @@ def visible(text: str, *, but: str = "") -> str:
     """*text* with each control in it, but those in *but*, written as an escape such as ``\\x1b`` or ``\\u202e``."""
     if text.isascii() and text.isprintable():
         return text
-    return _CONTROLS.sub(lambda found: found[0] if found[0] in but else _escape(found[0]), text)
+    return _CONTROLS.sub(lambda match: match[0] if match[0] in but else _escape(match[0]), text)
 
 
 def visible_json(text: str) -> str:
@@ -46,9 +46,9 @@ def _escape(control: str) -> str:
     return f"\\x{ord(control):02x}" if ord(control) < 0x100 else f"\\u{ord(control):04x}"
 
 
-def _json_escape(found: re.Match[str]) -> str:
+def _json_escape(match: re.Match[str]) -> str:
     # Line ends stand between its texts: inside of them they are escapes already.
-    return found[0] if found[0] in "\t\r\n" else f"\\u{ord(found[0]):04x}"
+    return match[0] if match[0] in "\t\r\n" else f"\\u{ord(match[0]):04x}"
 
 
 def neutral_json(value: Any) -> Any:

@@ -146,12 +146,12 @@ _NONE: frozenset[str] = frozenset()
 
 def _targets(actions: Iterable[PlannedAction], named: Mapping[str, Target]) -> dict[str, Target]:
     """The machines of the actions by their ids in lower case, each once."""
-    found: dict[str, Target] = {}
+    targets: dict[str, Target] = {}
     for action in actions:
         by_name = [named[name.lower()] for name in action.names if name.lower() in named]
         for target in (*action.machines, *by_name):
-            found.setdefault(target.key, target)
-    return found
+            targets.setdefault(target.key, target)
+    return targets
 
 
 def _unknown(actions: Iterable[PlannedAction], named: Mapping[str, Target]) -> list[str]:
@@ -191,8 +191,8 @@ def _reasons(
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:MOST_NAMED])
-    return shown if len(names) <= MOST_NAMED else f"{shown} and {len(names) - MOST_NAMED} more"
+    first = ", ".join(names[:MOST_NAMED])
+    return first if len(names) <= MOST_NAMED else f"{first} and {len(names) - MOST_NAMED} more"
 
 
 def _lower(values: Iterable[str]) -> set[str]:

@@ -73,9 +73,9 @@ class RunInfo:
         return f"{task_id} ({self.label})" if self.label else task_id
 
     @classmethod
-    def from_json(cls, shown: object) -> RunInfo:
+    def from_json(cls, document: object) -> RunInfo:
         """From what `as_json` gives, or a step; what is not of that form is left out."""
-        known = shown if isinstance(shown, Mapping) else {}
+        known = document if isinstance(document, Mapping) else {}
 
         def text(name: str) -> str | None:
             value = known.get(name)
@@ -96,15 +96,15 @@ class RunInfo:
 
     def as_json(self) -> dict[str, Any]:
         """What is known: documents as ``{"id", "name"}``, the release as ``{"id", "version"}``, the rest as text."""
-        shown: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         for name, value in vars(self).items():
             if isinstance(value, Document):
                 texts = {"id": value.id, "version" if name == "release" else "name": value.name}
-                shown[name] = {key: text for key, text in texts.items() if text is not None}
+                fields[name] = {key: text for key, text in texts.items() if text is not None}
             elif value is not None:
-                shown[name] = value
-        return shown
+                fields[name] = value
+        return fields
 
 
-def _document(shown: object, name: str = "name") -> Document | None:
-    return Document(shown.get("id"), shown.get(name)) if isinstance(shown, Mapping) and shown else None
+def _document(value: object, name: str = "name") -> Document | None:
+    return Document(value.get("id"), value.get(name)) if isinstance(value, Mapping) and value else None

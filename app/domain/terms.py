@@ -53,7 +53,7 @@ def has_terms_line(instructions: str) -> bool:
     for line in _lines(instructions):
         if line == TERMS_LINE and depth == 0:
             return True
-        depth += sum(-1 if found[1] else 1 for found in _BLOCK.finditer(line))
+        depth += sum(-1 if block[1] else 1 for block in _BLOCK.finditer(line))
     return False
 
 
@@ -70,14 +70,14 @@ def parse_terms(instructions: str) -> Terms:
 
     An expression that Octopus could not resolve stands there as it is, and is a parameter that was not set.
     """
-    said = {found.groups(): found for found in _filled(instructions)}
-    if len(said) != 1:
+    lines = {line.groups(): line for line in _filled(instructions)}
+    if len(lines) != 1:
         # One of them came with a variable, and nobody knows which.
         return Terms()
-    (found,) = said.values()
-    parent = re.fullmatch(r"ServerTasks-[0-9]+", found["parent"], re.IGNORECASE)
-    priority = re.fullmatch(r"-?[0-9]{1,7}", found["priority"])
-    minutes = re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", found["minutes"])
+    (line,) = lines.values()
+    parent = re.fullmatch(r"ServerTasks-[0-9]+", line["parent"], re.IGNORECASE)
+    priority = re.fullmatch(r"-?[0-9]{1,7}", line["priority"])
+    minutes = re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", line["minutes"])
     return Terms(
         on_behalf_of=parent[0] if parent else None,
         priority=max(-MAX_PRIORITY, min(MAX_PRIORITY, int(priority[0]))) if priority else 0,

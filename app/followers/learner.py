@@ -61,19 +61,19 @@ class _Lesson:
     unknown: list[Wait] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
 
-    def add(self, told: Wait | Hold) -> None:
-        if isinstance(told, Wait):
-            self.waits.append(told)
-        elif told.cause in _NATURAL:
-            for key in Kind(told.project_id, told.environment_id, told.machines).levels:
-                self.durations.setdefault(key, []).insert(0, told.held_ms)
-                self.ended_ms[key] = told.to_ms
+    def add(self, interval: Wait | Hold) -> None:
+        if isinstance(interval, Wait):
+            self.waits.append(interval)
+        elif interval.cause in _NATURAL:
+            for key in Kind(interval.project_id, interval.environment_id, interval.machines).levels:
+                self.durations.setdefault(key, []).insert(0, interval.held_ms)
+                self.ended_ms[key] = interval.to_ms
 
 
-def _is_told_by_one_clock(told: Wait | Hold, detail: Mapping[str, Any]) -> bool:
-    took_ms = told.waited_ms if isinstance(told, Wait) else told.held_ms
-    said_ms: int = detail.get("waited_ms" if isinstance(told, Wait) else "held_ms", took_ms)
-    return abs(took_ms - said_ms) <= CLOCKS_AGREE_MS and (took_ms > 0 or isinstance(told, Wait))
+def _is_told_by_one_clock(interval: Wait | Hold, detail: Mapping[str, Any]) -> bool:
+    took_ms = interval.waited_ms if isinstance(interval, Wait) else interval.held_ms
+    said_ms: int = detail.get("waited_ms" if isinstance(interval, Wait) else "held_ms", took_ms)
+    return abs(took_ms - said_ms) <= CLOCKS_AGREE_MS and (took_ms > 0 or isinstance(interval, Wait))
 
 
 class Learner:
@@ -119,11 +119,11 @@ class Learner:
     def _study(self, changes: Iterable[Any], replay: Replay, lesson: _Lesson, since: int) -> int:
         """Replay the records; the number of records since the last checkpoint."""
         for change in changes:
-            told = replay.apply(change)
-            if told and _is_told_by_one_clock(told, change.detail):
-                lesson.add(told)
-            elif isinstance(told, Wait):
-                lesson.unknown.append(told)
+            interval = replay.apply(change)
+            if interval and _is_told_by_one_clock(interval, change.detail):
+                lesson.add(interval)
+            elif isinstance(interval, Wait):
+                lesson.unknown.append(interval)
             since += 1
             if since >= max(self._every, PER_PRESENT * len(replay.present)):
                 since = 0
@@ -133,8 +133,8 @@ class Learner:
     def _durations(self, lesson: _Lesson) -> dict[Any, Any]:
         """The new durations of each kind of run, as stored."""
         names = list(lesson.durations)
-        kept: Any = self._client.hmget(self._keys.named(DURATIONS), names) if names else []
-        known = {name: durations_of(raw)[1] for name, raw in zip(names, kept, strict=True)}
+        raws: Any = self._client.hmget(self._keys.named(DURATIONS), names) if names else []
+        known = {name: durations_of(raw)[1] for name, raw in zip(names, raws, strict=True)}
         return {
             name: stored_durations(lesson.ended_ms[name], [*new, *known[name]][:SAMPLE])
             for name, new in lesson.durations.items()
@@ -144,9 +144,9 @@ class Learner:
         """Increments of the accuracy counts, by ``<week> <name>``."""
         judged = [wait for wait in waits if wait.outcome == "granted" and wait.waited_ms]
         fields = [prediction_field(wait.task_id, wait.from_ms) for wait in judged]
-        kept: Any = self._client.hmget(self._keys.named(PREDICTIONS), fields) if fields else []
+        raws: Any = self._client.hmget(self._keys.named(PREDICTIONS), fields) if fields else []
         counts: dict[str, int] = {}
-        for wait, raw in zip(judged, kept, strict=True):
+        for wait, raw in zip(judged, raws, strict=True):
             for name, count in Prediction.parsed(raw).judged(wait.waited_ms).items() if raw else [("without_eta", 1)]:
                 key = f"{week_of(wait.to_ms)} {name}"
                 counts[key] = counts.get(key, 0) + count
@@ -165,12 +165,12 @@ class Learner:
         name = self._keys.named(PREDICTIONS)
         present = {prediction_field(run.task_id, run.since_ms) for run in replay.present.values()}
         fields: Any = self._client.hkeys(name)
-        orphans = [kept for kept in fields if kept.decode() not in present]
+        orphans = [field for field in fields if field.decode() not in present]
         if orphans:
             self._client.hdel(name, *orphans)
 
     def _forget_kinds(self) -> None:
         name = self._keys.named(DURATIONS)
-        kept: Any = self._client.hgetall(name)
-        oldest = sorted(kept, key=lambda key: durations_of(kept[key])[0])
-        self._client.hdel(name, *oldest[: len(kept) - MOST_KINDS * 9 // 10])
+        raws: Any = self._client.hgetall(name)
+        oldest = sorted(raws, key=lambda key: durations_of(raws[key])[0])
+        self._client.hdel(name, *oldest[: len(raws) - MOST_KINDS * 9 // 10])

@@ -28,7 +28,7 @@ class MetricValues:
             keys.named(name) for name in ("measured", "measured-freed", "blocked-requests", "measured-born")
         )
         self._born = b""
-        self._told: dict[str, int] = {}
+        self._reported: dict[str, int] = {}
         self._counters = keys.counters
 
     def counted_to(self) -> str:
@@ -40,8 +40,8 @@ class MetricValues:
         if not machines:
             return {}
         with redis_errors():
-            found: list[Any] = self._client.hmget(self._freed, machines)
-        return {machine: int(ms) for machine, ms in zip(machines, found, strict=True) if ms}
+            times: list[Any] = self._client.hmget(self._freed, machines)
+        return {machine: int(ms) for machine, ms in zip(machines, times, strict=True) if ms}
 
     def advance(self, seen: str, to: str, increments: Mapping[str, int], freed: Mapping[str, int | None]) -> bool:
         """Add the increments of the records behind *seen* up to *to*; False, and nothing, if another process did."""
@@ -73,7 +73,7 @@ class MetricValues:
             pipe.hgetall(self._values)
             _, born, fields = pipe.execute()
         if born != self._born:
-            self._born, self._told = born, {}
+            self._born, self._reported = born, {}
         return self.monotonic({name.decode(): int(amount) for name, amount in fields.items()})
 
     def monotonic(self, counts: Mapping[str, int]) -> dict[str, int]:
@@ -82,8 +82,8 @@ class MetricValues:
         A fail-over can lose the last second. A counter that goes back by one is taken for one that began anew: then
         all that it ever counted counts again. One that was lost as a whole does begin anew.
         """
-        self._told |= {name: max(amount, self._told.get(name, 0)) for name, amount in counts.items()}
-        return dict(self._told)
+        self._reported |= {name: max(amount, self._reported.get(name, 0)) for name, amount in counts.items()}
+        return dict(self._reported)
 
     def last_webhook_ms(self) -> int | None:
         """The time of the last webhook of Octopus; None if none has come."""
@@ -100,8 +100,8 @@ class MetricValues:
     def blocked(self) -> int:
         """The number of requests that block in all processes; silent processes do not count."""
         with redis_errors():
-            (seconds, _), said = self._client.time(), self._client.hgetall(self._blocked)
-            facts = {process: [int(part) for part in raw.split()] for process, raw in said.items()}
+            (seconds, _), raws = self._client.time(), self._client.hgetall(self._blocked)
+            facts = {process: [int(part) for part in raw.split()] for process, raw in raws.items()}
             gone = [process for process, (_, at_ms) in facts.items() if at_ms < seconds * 1000 - SILENT_MS]
             if gone:
                 self._client.hdel(self._blocked, *gone)

@@ -37,7 +37,7 @@ class Outbox:
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self._lines = keys.lines
-        self._place, self._due, self._box, self._counter, self._told, self._tries, self._since = (
+        self._place, self._due, self._box, self._counter, self._notified, self._tries, self._since = (
             keys.named(f"notify-{name}") for name in ("place", "due", "box", "counter", "told:", "tries", "since")
         )
         self._cursor = Cursor(client, self._place)
@@ -77,11 +77,11 @@ class Outbox:
         """
         fresh: dict[str, tuple[timedelta, dict[str, Any]]] = {}
         for cause, once_in, content in notices:
-            fresh.setdefault(self._told + cause.lower(), (once_in, content))
+            fresh.setdefault(self._notified + cause.lower(), (once_in, content))
 
         def write(transaction: Transaction) -> None:
-            told = transaction.mget(list(fresh)) if fresh else []
-            untold = [key for key, was_told in zip(fresh, told, strict=True) if not was_told]
+            marks = transaction.mget(list(fresh)) if fresh else []
+            untold = [key for key, was_told in zip(fresh, marks, strict=True) if not was_told]
             last = transaction.incrby(self._counter, len(untold)) if untold else 0
             transaction.multi()
             for number, key in enumerate(untold, start=last - len(untold) + 1):
@@ -135,5 +135,5 @@ class Outbox:
     def unnotified(self, causes: Collection[str]) -> set[str]:
         """The *causes* without a notification, or whose last one was so long ago that another may be sent."""
         with redis_errors():
-            told: Any = self._client.mget([self._told + cause.lower() for cause in causes]) if causes else []
-        return {cause for cause, was_told in zip(causes, told, strict=True) if not was_told}
+            marks: Any = self._client.mget([self._notified + cause.lower() for cause in causes]) if causes else []
+        return {cause for cause, was_told in zip(causes, marks, strict=True) if not was_told}

@@ -126,10 +126,10 @@ class Estimates:
     def accuracy(self) -> dict[str, Any]:
         """The accuracy of ETAs: in all, and by ISO week."""
         with redis_errors():
-            kept: Any = self._client.hgetall(self._keys.named(ACCURACY))
+            raws: Any = self._client.hgetall(self._keys.named(ACCURACY))
         weeks: dict[str, dict[str, int]] = {}
         total: dict[str, int] = {}
-        for field, count in kept.items():
+        for field, count in raws.items():
             week, _, name = field.decode().partition(" ")
             weeks.setdefault(week, {})[name] = int(count)
             total[name] = total.get(name, 0) + int(count)
@@ -144,18 +144,18 @@ class Estimates:
 
     def _those_before(self, place: RunStatus) -> list[RunStatus]:
         """The runs on which the start of a run depends and that are not known of yet, in the order of the lines."""
-        found: dict[str, RunStatus] = {}
-        wanted = _last_ahead(place)
-        while wanted and self._looks < MOST_LOOKS:
-            task = wanted.pop()
-            if task in found or task in self._done:
+        places: dict[str, RunStatus] = {}
+        tasks = _last_ahead(place)
+        while tasks and self._looks < MOST_LOOKS:
+            task = tasks.pop()
+            if task in places or task in self._done:
                 continue
             self._looks += 1
             seen = self._look(task)
             if seen:
-                found[task] = seen
-                wanted += _last_ahead(seen)
-        return sorted(found.values(), key=lambda seen: seen.run.order)
+                places[task] = seen
+                tasks += _last_ahead(seen)
+        return sorted(places.values(), key=lambda seen: seen.run.order)
 
     def _until_done(self, place: RunStatus) -> Vector | None:
         """Until a run in line will have given its machines back."""
@@ -231,10 +231,10 @@ class Estimates:
         return self._means[level]
 
     def _history(self, level: str) -> Sequence[int]:
-        found = self._durations.get(level)
-        if found is None:
-            found = self._durations[level] = durations_of(self._raw.get(level.encode()))[1]
-        return found
+        durations = self._durations.get(level)
+        if durations is None:
+            durations = self._durations[level] = durations_of(self._raw.get(level.encode()))[1]
+        return durations
 
     def _refresh(self) -> None:
         now = time.monotonic()
@@ -253,17 +253,17 @@ class Estimates:
 
     def _kinds_of(self, tasks: Iterable[str]) -> list[Kind]:
         """The kinds of these runs, by which they are compared with earlier ones."""
-        wanted = list(tasks)
+        task_ids = list(tasks)
         now = time.monotonic()
-        missing = [t for t in wanted if t not in self._kinds or now - self._kinds[t][0] > KIND_SECONDS]
+        missing = [t for t in task_ids if t not in self._kinds or now - self._kinds[t][0] > KIND_SECONDS]
         if missing:
             if len(self._kinds) >= MOST_KINDS:
                 self._kinds.clear()
-                missing = wanted
+                missing = task_ids
             runs = self._runs(missing)
             for task in missing:
                 self._kinds[task] = (now, _kind(runs.get(task.lower())))
-        return [self._kinds[task][1] for task in wanted]
+        return [self._kinds[task][1] for task in task_ids]
 
     def _keep(self, place: RunStatus) -> None:
         """Store the first prediction of a wait for the learner, up to `MOST_PREDICTIONS`."""

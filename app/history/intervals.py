@@ -57,8 +57,8 @@ class Checkpoint(NamedTuple):
     def unpacked(cls, raw: bytes | None) -> Checkpoint:
         if not raw:
             return cls("0-0", None)
-        kept = json.loads(zlib.decompress(raw))
-        return cls(kept["id"], kept["state"])
+        dump = json.loads(zlib.decompress(raw))
+        return cls(dump["id"], dump["state"])
 
 
 class Past:
@@ -121,8 +121,8 @@ class Past:
         if "family" in begin.detail:
             # Who is of its family is told by records of any machine: of a child's child, or of its parent's other one.
             return list(self.changes(after=after, to_ms=to_ms))
-        found = self._records([Filter(machine_id=machine) for machine in begin.machines], after, to_ms)
-        return self._with_decisive(found, {machine.lower() for machine in begin.machines}, replay, after, to_ms)
+        records = self._records([Filter(machine_id=machine) for machine in begin.machines], after, to_ms)
+        return self._with_decisive(records, {machine.lower() for machine in begin.machines}, replay, after, to_ms)
 
     def of_machine(self, machine_id: str, *, from_ms: int, to_ms: int, least_ms: int = 0) -> list[Interval]:
         """The intervals of *machine_id* in the range, in order of their ends, then those that go on at *to_ms*.
@@ -134,11 +134,11 @@ class Past:
         at = self.checkpoint(from_ms)
         replay = Replay(at.state, from_ms=from_ms, least_ms=least_ms)
         own = machine_id.lower()
-        found = self._records([Filter(machine_id=machine_id)], at.id, to_ms)
-        others = _others(own, replay, found.values())
-        found |= self._records([Filter(machine_id=other) for other in others], at.id, to_ms)
-        changes = self._with_decisive(found, {own, *others}, replay, at.id, to_ms)
-        return [told for told in intervals_of(in_turns(changes), replay, to_ms) if _is_at(told, own)]
+        records = self._records([Filter(machine_id=machine_id)], at.id, to_ms)
+        others = _others(own, replay, records.values())
+        records |= self._records([Filter(machine_id=other) for other in others], at.id, to_ms)
+        changes = self._with_decisive(records, {own, *others}, replay, at.id, to_ms)
+        return [interval for interval in intervals_of(in_turns(changes), replay, to_ms) if _is_at(interval, own)]
 
     def of_all(self, *, from_ms: int, to_ms: int) -> Iterator[Interval]:
         """The same of all machines; it costs the records of the whole board in that time, and reads on as it goes."""
@@ -147,23 +147,23 @@ class Past:
         return intervals_of(records, Replay(at.state, from_ms=from_ms), to_ms)
 
     def _with_decisive(
-        self, found: dict[str, RecordLike], machines: set[str], replay: Replay, after: str, to_ms: int
+        self, records: dict[str, RecordLike], machines: set[str], replay: Replay, after: str, to_ms: int
     ) -> list[RecordLike]:
-        """Those *found* of *machines* with all others that decide who waits there, in order."""
+        """Those *records* of *machines* with all others that decide who waits there, in order."""
         # A run without a lease gives its machines up when it joins, and that record may name other ones.
         observed = {
             run.task_id
             for run in replay.present.values()
             if run.kind in WITHOUT_LEASE and machines & set(map(str.lower, run.machines))
         }
-        observed |= {c.task_id for c in found.values() if c.kind in BEGIN_WITHOUT_LEASE and c.task_id}
-        found |= self._records([Filter(task_id=task) for task in observed], after, to_ms)
-        found |= {change.id: change for change in self.of_the_board(after, to_ms)}
-        return [found[stamp] for stamp in sorted(found, key=order_of)]
+        observed |= {c.task_id for c in records.values() if c.kind in BEGIN_WITHOUT_LEASE and c.task_id}
+        records |= self._records([Filter(task_id=task) for task in observed], after, to_ms)
+        records |= {change.id: change for change in self.of_the_board(after, to_ms)}
+        return [records[stamp] for stamp in sorted(records, key=order_of)]
 
-    def _records(self, wanted: Iterable[Filter], after: str, to_ms: int) -> dict[str, RecordLike]:
+    def _records(self, filters: Iterable[Filter], after: str, to_ms: int) -> dict[str, RecordLike]:
         """The records of any of the filters, by id."""
-        sources = [self._timeline.changes(replace(each, to_ms=to_ms), after=after) for each in wanted]
+        sources = [self._timeline.changes(replace(each, to_ms=to_ms), after=after) for each in filters]
         return {record.id: record for source in sources for record in source}
 
     def of_the_board(self, after: str, to_ms: int) -> Iterator[RecordLike]:
@@ -173,8 +173,8 @@ class Past:
         for times in head.state["closures"] if head.state else ():
             for at_ms in times:
                 if at_ms is not None and begin[0] <= at_ms < to_ms:
-                    found = self.changes(after=f"{at_ms - 1}-{_LAST}", to_ms=at_ms + 1, only=_WHOLE_BOARD)
-                    yield from (change for change in found if begin < order_of(change.id) <= order_of(head.id))
+                    changes = self.changes(after=f"{at_ms - 1}-{_LAST}", to_ms=at_ms + 1, only=_WHOLE_BOARD)
+                    yield from (change for change in changes if begin < order_of(change.id) <= order_of(head.id))
         yield from self.changes(after=max(after, head.id, key=order_of), to_ms=to_ms, only=_WHOLE_BOARD)
 
     def head(self) -> Checkpoint:
@@ -188,15 +188,15 @@ class Past:
 
         Where records behind it cannot be read, an empty one behind these: what was then is not known.
         """
-        found = self.head()
-        if order_of(found.id)[0] >= before_ms:
+        checkpoint = self.head()
+        if order_of(checkpoint.id)[0] >= before_ms:
             with redis_errors():
-                kept: Any = self._client.xrevrange(
+                entries: Any = self._client.xrevrange(
                     self._keys.named(CHECKPOINTS), f"({max(before_ms, 1)}-0", "-", count=1
                 )  # fmt: skip
-            found = Checkpoint.unpacked(kept[0][1][b"packed"] if kept else None)
+            checkpoint = Checkpoint.unpacked(entries[0][1][b"packed"] if entries else None)
         begin = self._readable_from()
-        return found if order_of(found.id) >= order_of(begin) else Checkpoint(begin, None)
+        return checkpoint if order_of(checkpoint.id) >= order_of(begin) else Checkpoint(begin, None)
 
     def _readable_from(self) -> str:
         """All records behind this id can be read."""
@@ -216,8 +216,8 @@ def _is_of(wait: Wait, begin: RecordLike) -> bool:
     return wait.task_id == begin.task_id and wait.from_ms == begin.at_ms
 
 
-def _is_at(told: Interval, machine: str) -> bool:
-    return not told.machines or machine in map(str.lower, told.machines)
+def _is_at(interval: Interval, machine: str) -> bool:
+    return not interval.machines or machine in map(str.lower, interval.machines)
 
 
 def _others(own: str, replay: Replay, records: Iterable[RecordLike]) -> list[str]:

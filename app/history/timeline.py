@@ -42,38 +42,38 @@ class Timeline:
         self._archive = archive
         self._find_records = load(client, "history", "find_records")
 
-    def read(self, wanted: Filter, *, after: str | None = None) -> Iterator[Record]:
-        """The records of *wanted*, oldest first, from behind the record *after*; reads on as it is consumed."""
-        for _, entry in self._scan(wanted, after):
+    def read(self, selection: Filter, *, after: str | None = None) -> Iterator[Record]:
+        """The records of *selection*, oldest first, from behind the record *after*; reads on as it is consumed."""
+        for _, entry in self._scan(selection, after):
             if entry is not None:
                 yield entry.record
 
-    def changes(self, wanted: Filter, *, after: str | None = None) -> Iterator[RecordLike]:
+    def changes(self, selection: Filter, *, after: str | None = None) -> Iterator[RecordLike]:
         """The same with as much of each as is asked for."""
-        for _, entry in self._scan(wanted, after):
+        for _, entry in self._scan(selection, after):
             if entry is not None:
                 yield entry.change
 
-    def lines(self, wanted: Filter, *, after: str | None = None) -> Iterator[str]:
+    def lines(self, selection: Filter, *, after: str | None = None) -> Iterator[str]:
         """The same as lines of JSON, without their ends, and with nothing that a terminal would obey."""
-        for _, entry in self._scan(wanted, after):
+        for _, entry in self._scan(selection, after):
             if entry is not None:
                 yield visible_json(entry.line)
 
-    def rows(self, wanted: Filter, *, after: str | None = None) -> Iterator[list[str]]:
+    def rows(self, selection: Filter, *, after: str | None = None) -> Iterator[list[str]]:
         """The same as rows under `records.COLUMNS`."""
-        for _, entry in self._scan(wanted, after):
+        for _, entry in self._scan(selection, after):
             if entry is not None:
                 yield entry.row
 
-    def page(self, wanted: Filter, *, limit: int, after: str | None = None) -> tuple[list[Record], str | None]:
+    def page(self, selection: Filter, *, limit: int, after: str | None = None) -> tuple[list[Record], str | None]:
         """At most *limit* records, and where to go on, or None when these were the last.
 
         A page of a filter that hardly ever matches can be short, or empty, and still have a next one.
         """
         page: list[Record] = []
         scanned = 0
-        for stamp, entry in self._scan(wanted, after, first_chunk=min(limit + 1, CHUNK)):
+        for stamp, entry in self._scan(selection, after, first_chunk=min(limit + 1, CHUNK)):
             if len(page) == limit or scanned == MOST_SCANNED:
                 return page, after
             scanned += 1
@@ -82,20 +82,20 @@ class Timeline:
                 page.append(entry.record)
         return page, None
 
-    def newest(self, wanted: Filter, *, limit: int) -> list[Record]:
+    def newest(self, selection: Filter, *, limit: int) -> list[Record]:
         """The last *limit* records of one machine, run, project or environment, oldest first.
 
         Those of a run are looked for in the archive too; of the others it is what the stream still has.
         """
         with redis_errors():
-            if wanted.task_id is not None:
-                stamps: Any = self._client.lrange(self._index(wanted), -limit, -1)
+            if selection.task_id is not None:
+                stamps: Any = self._client.lrange(self._index(selection), -limit, -1)
             else:
-                newest: Any = self._client.xrevrange(self._index(wanted), count=limit)
+                newest: Any = self._client.xrevrange(self._index(selection), count=limit)
                 stamps = [stamp for stamp, _ in reversed(newest)]
-        found = self._fetch(stamps)
-        old = self._old([stamp for stamp, entry in zip(stamps, found, strict=True) if entry is None])
-        entries = [entry or old.get(stamp.decode()) for stamp, entry in zip(stamps, found, strict=True)]
+        stored = self._fetch(stamps)
+        old = self._old([stamp for stamp, entry in zip(stamps, stored, strict=True) if entry is None])
+        entries = [entry or old.get(stamp.decode()) for stamp, entry in zip(stamps, stored, strict=True)]
         return [entry.record for entry in entries if entry]
 
     def last_id(self) -> str:
@@ -128,10 +128,10 @@ class Timeline:
         entries = next(iter(answer.values()))[0] if isinstance(answer, dict) else answer[0][1]
         return [Stored(stamp, fields).record for stamp, fields in entries]
 
-    def _source(self, wanted: Filter) -> str:
-        """Where the records of *wanted* are read most quickly: the list of a run, or a stream."""
-        index = self._index(wanted)
-        if index in (self._keys.timeline, self._keys.index("run", wanted.task_id or "")):
+    def _source(self, selection: Filter) -> str:
+        """Where the records of *selection* are read most quickly: the list of a run, or a stream."""
+        index = self._index(selection)
+        if index in (self._keys.timeline, self._keys.index("run", selection.task_id or "")):
             return index
         with redis_errors(), self._client.pipeline(transaction=False) as pipe:
             pipe.xlen(index)
@@ -139,57 +139,57 @@ class Timeline:
             some, everything = pipe.execute()
         return index if DENSE * some < everything else self._keys.timeline
 
-    def _index(self, wanted: Filter) -> str:
-        """Where the fewest records stand that have all of *wanted*."""
+    def _index(self, selection: Filter) -> str:
+        """Where the fewest records stand that have all of *selection*."""
         for kind, value in (
-            ("run", wanted.task_id), ("machine", wanted.machine_id), ("project", wanted.project_id),
-            ("environment", wanted.environment_id),
+            ("run", selection.task_id), ("machine", selection.machine_id), ("project", selection.project_id),
+            ("environment", selection.environment_id),
         ):  # fmt: skip
             if value is not None:
                 return self._keys.index(kind, value)
         return self._keys.timeline
 
     def _scan(
-        self, wanted: Filter, after: str | None, *, first_chunk: int = CHUNK
+        self, selection: Filter, after: str | None, *, first_chunk: int = CHUNK
     ) -> Iterator[tuple[str, Entry | None]]:
-        """Every record of the source in range: its id, and the record where *wanted* accepts it."""
-        if wanted.to_ms is not None and wanted.to_ms <= 0:
+        """Every record of the source in range: its id, and the record where *selection* accepts it."""
+        if selection.to_ms is not None and selection.to_ms <= 0:
             return  # Redis knows no record before 0-0 and takes the question for an error.
-        at = max((wanted.from_ms or 0, -1), order_of(after) if after else (0, -1))
+        at = max((selection.from_ms or 0, -1), order_of(after) if after else (0, -1))
         size = first_chunk
-        source = self._source(wanted)
+        source = self._source(selection)
         # What is in the index of the only thing asked for need not be looked at again.
-        has_all = len(wanted.values) == (source != self._keys.timeline)
+        has_all = len(selection.values) == (source != self._keys.timeline)
         while True:
             last = ""
-            for last, entry in self._archived(wanted, at):
+            for last, entry in self._archived(selection, at):
                 yield last, entry
             at = max(at, self._archived_until(), order_of(last) if last else at)
-            found = self._chunk(source, wanted, at, size)
+            entries = self._chunk(source, selection, at, size)
             if self._archived_until() > at:
                 continue  # What was read may have been trimmed before; it is in the files now.
-            for stamp, stored in found:
-                yield stamp, stored if stored and (has_all or wanted.accepts(stored)) else None
-            if len(found) < size:
+            for stamp, stored in entries:
+                yield stamp, stored if stored and (has_all or selection.accepts(stored)) else None
+            if len(entries) < size:
                 return
-            at, size = order_of(found[-1][0]), CHUNK
+            at, size = order_of(entries[-1][0]), CHUNK
 
     def _archived_until(self) -> Order:
         return self._archive.until() if self._archive else (0, -1)
 
-    def _archived(self, wanted: Filter, at: Order) -> Iterator[tuple[str, Entry | None]]:
-        return self._archive.read(wanted, at) if self._archive else iter(())
+    def _archived(self, selection: Filter, at: Order) -> Iterator[tuple[str, Entry | None]]:
+        return self._archive.read(selection, at) if self._archive else iter(())
 
     def _old(self, stamps: list[bytes]) -> Mapping[str, Entry]:
         return self._archive.find([stamp.decode() for stamp in stamps]) if self._archive and stamps else {}
 
-    def _chunk(self, source: str, wanted: Filter, at: Order, size: int) -> Sequence[tuple[str, Stored | None]]:
+    def _chunk(self, source: str, selection: Filter, at: Order, size: int) -> Sequence[tuple[str, Stored | None]]:
         """At most *size* records of *source* behind *at*; None for one that has been trimmed."""
-        if wanted.task_id is not None:
-            stamps = self._of_run(source, wanted, at)[:size]
+        if selection.task_id is not None:
+            stamps = self._of_run(source, selection, at)[:size]
         else:
             start = f"({at[0]}-{at[1]}" if at[1] >= 0 else str(max(0, at[0]))
-            end = f"({wanted.to_ms}-0" if wanted.to_ms is not None else "+"
+            end = f"({selection.to_ms}-0" if selection.to_ms is not None else "+"
             with redis_errors():
                 entries: Any = self._client.xrange(source, start, end, count=size)
             if source == self._keys.timeline:
@@ -197,22 +197,22 @@ class Timeline:
             stamps = [stamp for stamp, _ in entries]
         return [(stamp.decode(), entry) for stamp, entry in zip(stamps, self._fetch(stamps), strict=True)]
 
-    def _of_run(self, source: str, wanted: Filter, at: Order) -> list[bytes]:
+    def _of_run(self, source: str, selection: Filter, at: Order) -> list[bytes]:
         """The same of a run, whose few record ids are a list."""
         with redis_errors():
             stamps: Any = self._client.lrange(source, 0, -1)
-        last = (wanted.to_ms, -1) if wanted.to_ms is not None else (sys.maxsize, 0)
+        last = (selection.to_ms, -1) if selection.to_ms is not None else (sys.maxsize, 0)
         return [stamp for stamp in stamps if at < order_of(stamp.decode()) <= last]
 
     def _fetch(self, stamps: Sequence[bytes]) -> list[Stored | None]:
         """The records of those ids; None for one that has been trimmed."""
-        found: list[Stored | None] = []
+        entries: list[Stored | None] = []
         for begin in range(0, len(stamps), LOOKED_UP):
             with redis_errors():
                 ids = [stamp.decode() for stamp in stamps[begin : begin + LOOKED_UP]]
                 _, *answers = self._find_records([self._keys.timeline], [json.dumps(ids)])
-            found += [_stored(*answer[0]) if answer else None for answer in answers]
-        return found
+            entries += [_stored(*answer[0]) if answer else None for answer in answers]
+        return entries
 
 
 def _stored(stamp: bytes, fields: list[bytes]) -> Stored:

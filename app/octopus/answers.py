@@ -36,8 +36,8 @@ LONGEST_URGENT_PAUSE_SECONDS = 60.0
 _RATE_LIMIT = re.compile(r"\br=(\d{1,9})\b.*\bt=(\d{1,9})\b")
 
 
-def check(answer: requests.Response, said: str, *, urgent: bool = False) -> None:
-    """Nothing for a success of what *said* names, e.g. ``GET /api/tasks``; else its `OctopusError`.
+def check(answer: requests.Response, request: str, *, urgent: bool = False) -> None:
+    """Nothing for a success of what *request* names, e.g. ``GET /api/tasks``; else its `OctopusError`.
 
     Args:
         urgent: Somebody waits for it, so that no pause is as long as others may be.
@@ -46,32 +46,32 @@ def check(answer: requests.Response, said: str, *, urgent: bool = False) -> None
     if answer.ok and (status == HTTPStatus.OK or answer.request.method != "GET"):
         return
     complaint = _complaint(answer)
-    said = f"{said}: {status} {answer.reason}{': ' if complaint else ''}{complaint}"
+    request = f"{request}: {status} {answer.reason}{': ' if complaint else ''}{complaint}"
     if status in _RETRIED or status >= 500:
         retry_after = bounded(seconds_of(answer.headers.get("Retry-After")), urgent=urgent)
         not_begun = status == HTTPStatus.TOO_MANY_REQUESTS
-        raise OctopusBusy(said, status=status, retry_after=retry_after, not_begun=not_begun)
+        raise OctopusBusy(request, status=status, retry_after=retry_after, not_begun=not_begun)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         may = "view" if answer.request.method == "GET" else "do"
-        raise OctopusDenied(f"{said}: expected an API key that may {may} this", status=status)
+        raise OctopusDenied(f"{request}: expected an API key that may {may} this", status=status)
     if status == HTTPStatus.NOT_FOUND:
-        raise OctopusMissing(said)
-    raise OctopusRejected(f"{said}: expected 200", status=status)
+        raise OctopusMissing(request)
+    raise OctopusRejected(f"{request}: expected 200", status=status)
 
 
-def resource(answer: requests.Response, said: str) -> Resource:
+def resource(answer: requests.Response, request: str) -> Resource:
     """The JSON object in the answer.
 
     Raises:
         OctopusUnreadable: it is no JSON object.
     """
-    found = json_of(answer, said)
-    if not isinstance(found, dict):
-        raise OctopusUnreadable(f"{said}: expected a JSON object, got {type(found).__name__}")
-    return found
+    document = json_of(answer, request)
+    if not isinstance(document, dict):
+        raise OctopusUnreadable(f"{request}: expected a JSON object, got {type(document).__name__}")
+    return document
 
 
-def json_of(answer: requests.Response, said: str) -> Any:
+def json_of(answer: requests.Response, request: str) -> Any:
     """The JSON in the answer.
 
     Raises:
@@ -81,7 +81,7 @@ def json_of(answer: requests.Response, said: str) -> Any:
         return answer.json()
     except (ValueError, RecursionError) as error:
         kind = OctopusUnreadable if is_of_octopus(answer) else OctopusPage
-        raise kind(f"{said}: expected JSON, got {answer.text[:80]!r}") from error
+        raise kind(f"{request}: expected JSON, got {answer.text[:80]!r}") from error
 
 
 def is_answer(answer: requests.Response) -> bool:
@@ -99,9 +99,9 @@ def is_of_octopus(answer: requests.Response) -> bool:
 
 def pause_of(answer: requests.Response) -> float:
     """Seconds for which nobody should ask anything more; 0 for none. `bounded` for those who are not urgent."""
-    asked = bounded(seconds_of(answer.headers.get("Retry-After"))) if answer.status_code in _EVERYBODY else None
-    if asked is not None:
-        return asked
+    seconds = bounded(seconds_of(answer.headers.get("Retry-After"))) if answer.status_code in _EVERYBODY else None
+    if seconds is not None:
+        return seconds
     limit = _RATE_LIMIT.search(answer.headers.get("Octopus-RateLimit", ""))
     return bounded(float(limit[2])) or 0.0 if limit and int(limit[1]) == 0 else 0.0
 

@@ -57,8 +57,8 @@ class Documents(Resources):
 
     def machines(self, machine_ids: Collection[str], *, space: str | None = None) -> tuple[DeploymentTarget, ...]:
         """Those of *machine_ids* that exist, in no order. No ids: no request, since Octopus would list all."""
-        found = DeploymentTarget.read_all(self._by_ids(machine_ids, space, "machines"))
-        return tuple({machine.id.lower(): machine for machine in found}.values())
+        targets = DeploymentTarget.read_all(self._by_ids(machine_ids, space, "machines"))
+        return tuple({machine.id.lower(): machine for machine in targets}.values())
 
     def all_machines(self, *, space: str | None = None) -> Iterator[DeploymentTarget]:
         """Every machine of the space that the key may see, page by page as they are consumed."""

@@ -81,10 +81,10 @@ def first_text(*names: str, default: str = "") -> PlainValidator:
 
 
 def _demanded(value: object) -> str:
-    found = text_of(value)
-    if found is None:
+    text = text_of(value)
+    if text is None:
         raise ValueError(_MISSING)
-    return found
+    return text
 
 
 def _demanded_id(value: object) -> str:

@@ -40,9 +40,9 @@ def parse_header_value(resource: object) -> HeaderValue:
         return HeaderValue()
     inner = resource.get("SensitiveValue", resource)
     inner = inner if isinstance(inner, Mapping) else {}
-    shown = resource.get("Value")
-    if isinstance(shown, str) and shown:
-        return HeaderValue(shown, is_set=True, is_object=True)
+    text = resource.get("Value")
+    if isinstance(text, str) and text:
+        return HeaderValue(text, is_set=True, is_object=True)
     if isinstance(inner.get("HasValue"), bool):
         return HeaderValue(None, inner["HasValue"], is_object=True)
     is_hinted = any(isinstance(inner.get(name), str) and inner[name] for name in ("Hint", "NewValue"))
@@ -55,22 +55,22 @@ def uses_objects(values: Iterable[HeaderValue], version: str | None) -> bool:
 
     A version that cannot be read counts as a new one: it says so if it takes no objects.
     """
-    told = [each.is_object for each in values if each.is_object is not None]
-    if told:
-        return any(told)
+    shapes = [each.is_object for each in values if each.is_object is not None]
+    if shapes:
+        return any(shapes)
     year = re.match(r"[0-9]+", version or "")
     return year is None or int(year[0]) >= FIRST_YEAR
 
 
 def object_of(secret: str, before: object) -> Mapping[str, Any]:
     """*secret* as a new sensitive value; what else *before*, the object that was shown, has stays."""
-    kept = dict(before) if isinstance(before, Mapping) else {}
+    fields = dict(before) if isinstance(before, Mapping) else {}
     value = {"HasValue": True, "NewValue": secret, "Hint": None}
-    if "HasValue" in kept and "SensitiveValue" not in kept:
-        return {**kept, **value}
+    if "HasValue" in fields and "SensitiveValue" not in fields:
+        return {**fields, **value}
     # A value that could be read until now must not stay beside the new one.
-    shown = {"Value": None} if "Value" in kept else {}
-    return {**kept, **shown, "IsSensitive": True, "SensitiveValue": value}
+    empty = {"Value": None} if "Value" in fields else {}
+    return {**fields, **empty, "IsSensitive": True, "SensitiveValue": value}
 
 
 def without(secret: str, text: str) -> str:

@@ -72,10 +72,10 @@ class Interruptions(Resources):
     ) -> tuple[Interruption, ...]:
         """What the task asks people."""
         query = {"regarding": task_id, "pendingOnly": str(pending_only).lower()}
-        found = Interruption.read_all(self._items(space, "interruptions", query=query))
+        interruptions = Interruption.read_all(self._items(space, "interruptions", query=query))
         return tuple(
             each
-            for each in found
+            for each in interruptions
             if (each.task_id is None or each.task_id.lower() == task_id.lower())
             and (each.is_pending or not pending_only)
         )

@@ -95,7 +95,7 @@ class Routes:
             if path is not None:
                 yield route, path
 
-    def found(self, route: Route) -> None:
+    def remember(self, route: Route) -> None:
         """Note that there is something at *route*."""
         self._misses.pop(route, None)
 
@@ -155,10 +155,10 @@ def parse_preview(answer: object) -> tuple[PlannedAction, ...]:
 
 
 def _machines(value: object) -> tuple[Resource, ...]:
-    found = [] if value is None else value
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+    items = [] if value is None else value
+    if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):
         raise ValueError("expected a list of machines")
-    return tuple(found)
+    return tuple(items)
 
 
 _Machines = Annotated[tuple[Resource, ...], PlainValidator(_machines)]

@@ -122,8 +122,8 @@ class Template(Value):
 def template_body(template: Resource, existing: Template | None = None) -> Resource:
     """*template*, an exported one, as a new template or in place of *existing*, whose other fields stay."""
     own = ("Name", "Description", "ActionType", "Properties", "Parameters", "Packages", "GitDependencies")
-    kept = existing.resource if existing else {}
-    return {**kept, **{name: template[name] for name in own if name in template}}
+    fields = existing.resource if existing else {}
+    return {**fields, **{name: template[name] for name in own if name in template}}
 
 
 def parse_process(resource: Resource) -> tuple[Step, ...]:

@@ -45,10 +45,10 @@ class Resources:
     def _list(self, space: str | None, *path: str, query: Mapping[str, str] | None = None) -> list[Resource]:
         """The objects of an answer that is a list without pages, or of the page it is in a version that has them."""
         call = Call("GET", _path(space, path), path[0], query or {})
-        found: Any = answers.json_of(self._transport.send(call, self._policy), str(call))
-        if isinstance(found, list):
-            return [item for item in found if isinstance(item, dict)]
-        return list(_page(mapping_of(found))[0])
+        document: Any = answers.json_of(self._transport.send(call, self._policy), str(call))
+        if isinstance(document, list):
+            return [item for item in document if isinstance(item, dict)]
+        return list(_page(mapping_of(document))[0])
 
     def _write(self, method: str, space: str | None, *path: str, body: Resource | None = None) -> Resource:
         """The resource in the answer, empty where there is none."""
@@ -68,8 +68,8 @@ class Resources:
         """All items of a collection, page by page as they are consumed; each once where pages overlap."""
         skip, seen = 0, set[str]()
         while True:
-            asked = {**(query or {}), "skip": str(skip), "take": str(take)}
-            items, has_next = _page(self._get(space, *path, query=asked))
+            parameters = {**(query or {}), "skip": str(skip), "take": str(take)}
+            items, has_next = _page(self._get(space, *path, query=parameters))
             for item in items:
                 item_id = _id(item)
                 if not overlap or item_id not in seen:
@@ -85,32 +85,32 @@ class Resources:
         self, ids: Collection[str], space: str | None, kind: str, *, query: Mapping[str, str] | None = None
     ) -> Iterator[Resource]:
         """The resources of *ids*, some at a time. No ids: no request, since Octopus would list all."""
-        wanted = distinct_ids(list(ids))
-        asked = {document_id.lower() for document_id in wanted}
-        for start in range(0, len(wanted), IDS_A_PAGE):
-            chunk = ",".join(checked_part(document_id) for document_id in wanted[start : start + IDS_A_PAGE])
+        distinct = distinct_ids(list(ids))
+        keys = {document_id.lower() for document_id in distinct}
+        for start in range(0, len(distinct), IDS_A_PAGE):
+            chunk = ",".join(checked_part(document_id) for document_id in distinct[start : start + IDS_A_PAGE])
             for item in self._items(space, kind, query={"ids": chunk, **(query or {})}, take=IDS_A_PAGE):
                 # A server that ignores the filter lists everything.
-                if _id(item) in asked:
+                if _id(item) in keys:
                     yield item
 
     def _at_once(
         self, kind: str, ids: Collection[str], parse: Callable[[Resource], T], space: str | None,
         attempts: int | None = None,
     ) -> dict[str, T]:  # fmt: skip
-        wanted = {document_id.lower() for document_id in ids}
-        if not wanted:
+        keys = {document_id.lower() for document_id in ids}
+        if not keys:
             return {}
         query = {"ids": ",".join(checked_part(each) for each in distinct_ids(list(ids))),
                  "skip": "0", "take": str(IDS_A_PAGE)}  # fmt: skip
-        found: dict[str, T] = {}
+        values: dict[str, T] = {}
         # Only one page: a server that does not know this filter would list everything.
         for item in _page(self._get(space, kind, query=query, attempts=attempts))[0]:
             item_id = _id(item)
-            if item_id in wanted:
+            if item_id in keys:
                 with suppress(OctopusUnreadable):
-                    found[item_id] = parse(item)
-        return found
+                    values[item_id] = parse(item)
+        return values
 
 
 def _page(resource: Resource) -> tuple[tuple[Resource, ...], bool]:

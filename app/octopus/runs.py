@@ -70,8 +70,8 @@ class Deployment(TargetedRun):
 
 
 def _git_reference(value: object) -> GitReference | None:
-    found = GitReference.read(value)
-    return found if found.ref or found.commit else None
+    reference = GitReference.read(value)
+    return reference if reference.ref or reference.commit else None
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Runs(Tasks):
                 if isinstance(error, OctopusMissing):
                     self._routes.missed(route)
                 continue
-            self._routes.found(route)
+            self._routes.remember(route)
             return answer
         raise refusal or OctopusMissing(f"no preview can be asked for by {source}")
 

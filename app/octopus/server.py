@@ -90,8 +90,8 @@ def parse_permissions(resource: Resource) -> Permissions:
         value = resource.get(name)
         entries = value.items() if isinstance(value, dict) else ((entry, [{}]) for entry in list_of(value))
         for permission, restrictions in entries:
-            found = tuple(Grant.read(each) for each in list_of(restrictions) or [{}] if isinstance(each, dict))
-            grants[str(permission)] = grants.get(str(permission), ()) + found
+            granted = tuple(Grant.read(each) for each in list_of(restrictions) or [{}] if isinstance(each, dict))
+            grants[str(permission)] = grants.get(str(permission), ()) + granted
     return Permissions(grants, is_complete=resource.get("IsPermissionsComplete") is not False)
 
 

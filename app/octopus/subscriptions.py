@@ -134,8 +134,8 @@ class Subscriptions(Resources):
         Args:
             as_object: As of `create_subscription`; by default as *existing* shows.
         """
-        shown = existing.header_value.is_object is not False
-        return self._give_secret(spec, space, existing, shown if as_object is None else as_object)
+        is_object = existing.header_value.is_object is not False
+        return self._give_secret(spec, space, existing, is_object if as_object is None else as_object)
 
     def _give_secret(
         self, spec: SubscriptionSpec, space: str, existing: Subscription | None, as_object: bool
@@ -148,8 +148,8 @@ class Subscriptions(Resources):
                     raise
                 return self._write_subscription(spec, space, existing, not as_object)
             # A text need not be shown; what is shown as an object says whether it has a value.
-            shown = after.header_value
-            if shown.is_set or not shown.is_told or (not as_object and not shown.is_object):
+            value = after.header_value
+            if value.is_set or not value.is_told or (not as_object and not value.is_object):
                 return after
             with suppress(OctopusRejected):
                 return self._write_subscription(spec, space, existing or after, not as_object)

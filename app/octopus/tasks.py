@@ -36,10 +36,10 @@ _CANCELED = frozenset({"canceled", "cancelled"})
 
 
 def _is_completed(task: Resource) -> bool:
-    found, state = task.get("IsCompleted"), word_of(task.get("State"))
-    if not isinstance(found, bool) and not state:
+    flag, state = task.get("IsCompleted"), word_of(task.get("State"))
+    if not isinstance(flag, bool) and not state:
         raise ValueError("neither IsCompleted nor State is there")
-    return found if isinstance(found, bool) else state not in _UNFINISHED
+    return flag if isinstance(flag, bool) else state not in _UNFINISHED
 
 
 def _is_pending(what: str, task: Resource) -> bool:
@@ -163,16 +163,16 @@ class Tasks(Resources):
         Raises:
             OctopusUnreadable: one of them cannot be read, which may be one that is at work.
         """
-        found = (self._task(item) for item in self._active(spaces))
+        tasks = (self._task(item) for item in self._active(spaces))
         # A filter that this version does not know is ignored by it.
-        return tuple(task for task in found if task.uses_machines and not task.is_completed)
+        return tuple(task for task in tasks if task.uses_machines and not task.is_completed)
 
     def listed_tasks(self, *, spaces: Collection[str] = (), most: int) -> tuple[Task, ...]:
         """The same among the first *most* of the list, those left out that cannot be read; with those that have ended
         where this version ignores the filter.
         """
-        found = self._readable(islice(self._active(spaces), most))
-        return tuple(task for task in found if task.uses_machines)
+        tasks = self._readable(islice(self._active(spaces), most))
+        return tuple(task for task in tasks if task.uses_machines)
 
     def _active(self, spaces: Collection[str]) -> Iterator[Resource]:
         inside, query = scope(None, spaces)

@@ -186,8 +186,8 @@ class Transport:
         if _NOT_OF_ADDRESSES.search(address) or _origin(address) != self.origin:
             raise OctopusRejected(f"{call}: redirected to {_origin(address)}: expected to stay at {self.shown_url}")
         if call.method != "GET":
-            shown = without_passwords(address)
-            raise OctopusRejected(f"{call}: redirected to {shown}: expected to write to the configured address")
+            target = without_passwords(address)
+            raise OctopusRejected(f"{call}: redirected to {target}: expected to write to the configured address")
         own, parts = urlsplit(self.url), urlsplit(address)
         return urlunsplit((own.scheme, own.netloc, parts.path or "/", parts.query, ""))
 
@@ -205,8 +205,8 @@ class Transport:
                 call.method, address, params=params, json=call.body, timeout=self._timeout, allow_redirects=False
             )
         except requests.RequestException as error:
-            said = without_passwords(f"{call}: no answer from {self.url}: {error}")
-            raise OctopusUnreachable(said, why=_reason_of(error), not_begun=_never_sent(error)) from error
+            message = without_passwords(f"{call}: no answer from {self.url}: {error}")
+            raise OctopusUnreachable(message, why=_reason_of(error), not_begun=_never_sent(error)) from error
         except ValueError as error:
             # requests reads where a redirect leads although it is not to follow it.
             raise OctopusRejected(f"{call}: redirected to what is no address") from error
@@ -286,6 +286,6 @@ def _origin(address: str) -> str:
 
 def _pause(error: OctopusError, attempt: int) -> float:
     backoff = BACKOFF_SECONDS * 2**attempt * random.uniform(0.5, 1.0)
-    asked = error.retry_after if isinstance(error, OctopusBusy) else None
+    retry_after = error.retry_after if isinstance(error, OctopusBusy) else None
     # A little more than asked, or all that were told the same would come back at the same moment.
-    return backoff if asked is None else asked + random.uniform(0, 0.5)
+    return backoff if retry_after is None else retry_after + random.uniform(0, 0.5)

@@ -152,10 +152,10 @@ def _essence(template: Mapping[str, Any], ours: Mapping[str, Any]) -> object:
 
 
 def _essence_of_parameter(parameter: Mapping[str, Any]) -> list[str]:
-    shown = parameter.get("DisplaySettings") or {}
+    display = parameter.get("DisplaySettings") or {}
     return [
         *(_text(parameter.get(name)) for name in ("Name", "Label", "HelpText", "DefaultValue")),
-        *(_text(shown.get(name)) for name in ("Octopus.ControlType", "Octopus.SelectOptions")),
+        *(_text(display.get(name)) for name in ("Octopus.ControlType", "Octopus.SelectOptions")),
     ]
 
 

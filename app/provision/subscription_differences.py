@@ -24,18 +24,18 @@ def differences(
     existing: Subscription | None, spec: SubscriptionSpec, *, rotate: bool = False
 ) -> tuple[SubscriptionChange, ...]:
     """What is to change, nothing where *existing* is as *spec* says as far as Octopus shows it."""
-    before, after = _facts(existing), _wanted(spec)
-    found = [
+    before, after = _facts(existing), _facts_of_spec(spec)
+    changes = [
         SubscriptionChange(what, before[what], after[what])
         for what in after
         if not _same(what, before[what], after[what])
     ]
     if existing is None:
-        found.append(SubscriptionChange("header value", NONE, "the webhook secret"))
+        changes.append(SubscriptionChange("header value", NONE, "the webhook secret"))
     elif rotate or not existing.has_secret or existing.secret not in (None, spec.secret):
         had = "another value" if existing.secret not in (None, spec.secret) else "not shown"
-        found.append(SubscriptionChange("header value", had if existing.has_secret else NONE, "the webhook secret"))
-    return tuple(found)
+        changes.append(SubscriptionChange("header value", had if existing.has_secret else NONE, "the webhook secret"))
+    return tuple(changes)
 
 
 def _same(what: str, before: str, after: str) -> bool:
@@ -57,7 +57,7 @@ def _facts(existing: Subscription | None) -> dict[str, str]:
     }
 
 
-def _wanted(spec: SubscriptionSpec) -> dict[str, str]:
+def _facts_of_spec(spec: SubscriptionSpec) -> dict[str, str]:
     return {
         "enabled": "yes",
         "url": spec.url,

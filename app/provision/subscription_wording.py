@@ -12,7 +12,7 @@ from app.provision.subscription_differences import NONE, SubscriptionChange, nam
 from app.provision.subscriptions import SubscriptionOutcome, choose_spaces, name_of, own
 from app.settings import Settings
 
-_SAID = {
+_OUTCOMES = {
     "unchanged": "is as it should be",
     "created": "was created",
     "corrected": "was corrected",
@@ -28,7 +28,7 @@ _SAID = {
 def outcome_lines(name: str, outcome: SubscriptionOutcome) -> list[str]:
     """The outcome for people, with what changes as a diff."""
     which = f" ({outcome.subscription_id})" if outcome.subscription_id else ""
-    lines = [f"{outcome.space} ({outcome.space_id}): subscription {name}{which} {_SAID[outcome.outcome]}"]
+    lines = [f"{outcome.space} ({outcome.space_id}): subscription {name}{which} {_OUTCOMES[outcome.outcome]}"]
     for change in outcome.changes:
         gone, come = (change.before, change.after) if change.what != "categories" else _apart(change)
         lines += [f"  - {change.what}: {gone}"] if gone != NONE else []
@@ -42,7 +42,7 @@ def _apart(change: SubscriptionChange) -> tuple[str, str]:
     return names(before - after), names(after - before)
 
 
-def facts_of_all(client: OctopusClient, settings: Settings, wanted: str | None) -> list[dict[str, Any]]:
+def facts_of_all(client: OctopusClient, settings: Settings, space_name: str | None) -> list[dict[str, Any]]:
     """`facts_of` in each space.
 
     Raises:
@@ -52,7 +52,7 @@ def facts_of_all(client: OctopusClient, settings: Settings, wanted: str | None) 
     name = name_of(settings)
     return [
         facts_of(own(client.subscriptions(space=space.id), name), space, now_ms)
-        for space in choose_spaces(client, settings, wanted)
+        for space in choose_spaces(client, settings, space_name)
     ]
 
 

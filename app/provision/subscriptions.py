@@ -93,10 +93,10 @@ def make_spec(
     secret = secret_of(settings)
     if not secret:
         raise BadSettings(f"{PREFIX}WEBHOOK_SECRET: expected to be set to what octowait itself is started with")
-    wanted = wanted_categories(categories)
-    if not wanted:
+    chosen = wanted_categories(categories)
+    if not chosen:
         raise NoRunCategories(f"none of the {len(categories)} event categories of this Octopus is about a run")
-    return SubscriptionSpec(name_of(settings), url, settings.webhook_header, secret, wanted)
+    return SubscriptionSpec(name_of(settings), url, settings.webhook_header, secret, chosen)
 
 
 def wanted_categories(categories: Sequence[EventCategory]) -> tuple[str, ...]:
@@ -104,21 +104,21 @@ def wanted_categories(categories: Sequence[EventCategory]) -> tuple[str, ...]:
     return tuple(sorted({each.id for each in categories if effect_of(each.id)[0] is not Effect.OTHER}))
 
 
-def choose_spaces(client: OctopusClient, settings: Settings, wanted: str | None) -> list[Space]:
-    """The space *wanted*, by id or name; else those of OCTOPUS_SPACES; else all that the key may see.
+def choose_spaces(client: OctopusClient, settings: Settings, space_name: str | None) -> list[Space]:
+    """The space *space_name*, by id or name; else those of OCTOPUS_SPACES; else all that the key may see.
 
     Raises:
         NoSuchSpace: there is no such space, or none at all.
     """
     known = client.spaces()
-    names = [wanted] if wanted else list(settings.octopus_spaces)
+    names = [space_name] if space_name else list(settings.octopus_spaces)
     chosen = []
     for name in names:
-        found = [space for space in known if name.lower() in (space.id.lower(), space.name.lower())]
-        if not found:
+        matches = [space for space in known if name.lower() in (space.id.lower(), space.name.lower())]
+        if not matches:
             seen = ", ".join(f"{space.id} ({space.name})" for space in known) or "none"
             raise NoSuchSpace(f"{name}: expected a space that the API key may see: {seen}")
-        chosen.append(found[0])
+        chosen.append(matches[0])
     if not names and not known:
         raise NoSuchSpace("the API key may see no space")
     return chosen or list(known)

@@ -13,8 +13,8 @@ from app.services import Services
 
 def etas_of(services: Services, snapshot: Snapshot, tasks: Iterable[str]) -> dict[str, Eta]:
     """The ETA of each of *tasks* that has one."""
-    wanted = set(tasks)
-    places = [place for place in waiting_places(snapshot) if place.task_id in wanted] if wanted else []
+    task_ids = set(tasks)
+    places = [place for place in waiting_places(snapshot) if place.task_id in task_ids] if task_ids else []
     return {place.task_id: eta for place in places if (eta := eta_of(services, place))}
 
 

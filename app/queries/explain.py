@@ -49,12 +49,12 @@ class Explained:
     @property
     def sentences(self) -> list[str]:
         """The same in words, the most important first."""
-        said = self.what_if.sentences if self.what_if else [self.place.message]
+        sentences = self.what_if.sentences if self.what_if else [self.place.message]
         if self.unresolved:
             tasks = ", ".join(self.unresolved)
-            said = [*said, f"Running on machines that are not known yet, perhaps on these: {tasks}."]
+            sentences = [*sentences, f"Running on machines that are not known yet, perhaps on these: {tasks}."]
         return [
-            *said,
+            *sentences,
             *(self.waits[-1].story if self.waits else []),
             *([NOBODY_RESUMES] if self.needs_a_person else []),
         ]
@@ -62,10 +62,10 @@ class Explained:
 
 def explanation_of(services: Services, task_id: str) -> Explained | None:
     """Why a run stands where it does, None if nobody has heard of it."""
-    found = services.board.place(task_id)
-    if found is None:
+    status = services.board.place(task_id)
+    if status is None:
         return None
-    place = services.estimates.with_eta(found)
+    place = services.estimates.with_eta(status)
     waits = services.past.waits_of(place.task_id, now_ms=place.now_ms, most=MOST_WAITS)
     names = names_of(
         services, tasks=mentioned(waits), machines=[machine for wait in waits for machine in wait.machines]

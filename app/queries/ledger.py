@@ -32,9 +32,9 @@ class LedgerOfRange:
     longest: list[WaitStory]
 
 
-def ledger_of(services: Services, by: By, **wanted: Any) -> LedgerOfRange:
+def ledger_of(services: Services, by: By, **limits: Any) -> LedgerOfRange:
     """One of `ledgers_of`."""
-    [answer] = ledgers_of(services, [by], **wanted)
+    [answer] = ledgers_of(services, [by], **limits)
     return answer
 
 
@@ -49,17 +49,17 @@ def ledgers_of(
     from_ms = from_ms if from_ms is not None else max(0, to_ms - DEFAULT_RANGE_MS)
     begin_ms = services.past.begin_ms()
     books = {by: Ledger(by, from_ms=from_ms, machine_id=machine_id, project_id=project_id) for by in bys}
-    for told in services.past.intervals(from_ms=from_ms, to_ms=to_ms):
+    for interval in services.past.intervals(from_ms=from_ms, to_ms=to_ms):
         for book in books.values():
-            book.add(told)
+            book.add(interval)
     known_ms = max(from_ms, begin_ms) if begin_ms else None
     return [
-        _told(services, book, LedgerOfRange(by, from_ms, to_ms, known_ms, book.total(), book.rows(), []))
+        _with_names(services, book, LedgerOfRange(by, from_ms, to_ms, known_ms, book.total(), book.rows(), []))
         for by, book in books.items()
     ]
 
 
-def _told(services: Services, book: Ledger, known: LedgerOfRange) -> LedgerOfRange:
+def _with_names(services: Services, book: Ledger, known: LedgerOfRange) -> LedgerOfRange:
     """*known* with names and the longest waits of *book*."""
     longest = book.longest()
     tasks = [*mentioned(longest), *(row.example for row in known.rows if row.example)]

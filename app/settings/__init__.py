@@ -173,5 +173,5 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 def _complaint(problem: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     name = str(problem["loc"][0])
     secret = name in ("tokens", "webhook_secret", "octopus_api_key", "redis_url", "notify_urls")
-    shown = "(not shown)" if secret else without_passwords(repr(given.get(name)))
-    return f"{PREFIX}{name.upper()}={shown}: {problem['msg'].removeprefix('Value error, ')}"
+    value = "(not shown)" if secret else without_passwords(repr(given.get(name)))
+    return f"{PREFIX}{name.upper()}={value}: {problem['msg'].removeprefix('Value error, ')}"

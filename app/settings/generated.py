@@ -31,11 +31,11 @@ def with_secrets(settings: Settings) -> Settings:
             f"{PREFIX}BIND={settings.bind} can be reached from other machines: "
             f"expected {' and '.join(missing)} to be set"
         )
-    kept = read_secrets(settings.data_dir) or _write_secrets(settings.data_dir)
+    generated = read_secrets(settings.data_dir) or _write_secrets(settings.data_dir)
     return settings.model_copy(
         update={
-            "webhook_secret": settings.webhook_secret or SecretStr(kept[f"{PREFIX}WEBHOOK_SECRET"]),
-            "tokens": settings.tokens or parse_tokens(kept[f"{PREFIX}TOKENS"]),
+            "webhook_secret": settings.webhook_secret or SecretStr(generated[f"{PREFIX}WEBHOOK_SECRET"]),
+            "tokens": settings.tokens or parse_tokens(generated[f"{PREFIX}TOKENS"]),
         }
     )
 
@@ -50,21 +50,21 @@ def read_secrets(data_dir: Path) -> dict[str, str] | None:
         lines = secrets_file(data_dir).read_text().splitlines()
     except OSError:
         return None
-    kept = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    return kept if {f"{PREFIX}WEBHOOK_SECRET", f"{PREFIX}TOKENS"} <= kept.keys() else None
+    values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    return values if {f"{PREFIX}WEBHOOK_SECRET", f"{PREFIX}TOKENS"} <= values.keys() else None
 
 
-def tokens_in(kept: Mapping[str, str]) -> tuple[Token, ...]:
+def tokens_in(values: Mapping[str, str]) -> tuple[Token, ...]:
     """The tokens of what `read_secrets` found."""
-    found = parse_tokens(kept.get(f"{PREFIX}TOKENS", ""))
-    return found if isinstance(found, tuple) else ()
+    tokens = parse_tokens(values.get(f"{PREFIX}TOKENS", ""))
+    return tokens if isinstance(tokens, tuple) else ()
 
 
 def _write_secrets(data_dir: Path) -> dict[str, str]:
     tokens = ",".join(f"{role}:local:{random_secrets.token_urlsafe(24)}" for role in ROLES)
-    kept = {f"{PREFIX}WEBHOOK_SECRET": random_secrets.token_urlsafe(24), f"{PREFIX}TOKENS": tokens}
+    values = {f"{PREFIX}WEBHOOK_SECRET": random_secrets.token_urlsafe(24), f"{PREFIX}TOKENS": tokens}
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    text = "# Made by octowait for this machine only.\n" + "".join(f"{k}={v}\n" for k, v in kept.items())
+    text = "# Made by octowait for this machine only.\n" + "".join(f"{k}={v}\n" for k, v in values.items())
     try:
         # Two processes can start at once: the file appears whole or not at all, and the first one's counts.
         draft = data_dir / f"secrets.env.{os.getpid()}"
@@ -72,7 +72,7 @@ def _write_secrets(data_dir: Path) -> dict[str, str]:
             file.write(text)
         os.link(draft, secrets_file(data_dir))
     except FileExistsError:
-        return read_secrets(data_dir) or kept
+        return read_secrets(data_dir) or values
     finally:
         draft.unlink(missing_ok=True)
-    return kept
+    return values

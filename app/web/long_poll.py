@@ -135,9 +135,9 @@ def _block_seconds(environ: WSGIEnvironment) -> float:
     """What a poll of a wait asks for; 0 if this is none, or what it asks is not allowed."""
     if environ["REQUEST_METHOD"] != "GET" or not environ.get("PATH_INFO", "").startswith(_PATH):
         return 0
-    wanted: Any = parse_qs(environ.get("QUERY_STRING", "")).get("block_seconds", ["0"])[0]
+    text: Any = parse_qs(environ.get("QUERY_STRING", "")).get("block_seconds", ["0"])[0]
     try:
-        seconds = float(wanted)
+        seconds = float(text)
     except ValueError:
         return 0
     return seconds if 0 < seconds <= MOST_SECONDS else 0

@@ -139,6 +139,6 @@ def serve(settings: Settings) -> None:
 def _raise_descriptors() -> None:
     """Allow this process as many descriptors as it may have: so many connections it can hold, but for a few."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    target = min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536
+    if soft < target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))

@@ -44,7 +44,7 @@ def test_opening_grants_who_is_first(empty):
     empty.join(RunRequest("ServerTasks-1"), {"Machines-7"})
     empty.join(RunRequest("ServerTasks-2"), {"Machines-7"})
 
-    assert empty.open("rebuilt", found=2)
+    assert empty.open("rebuilt", run_count=2)
 
     assert empty.place("ServerTasks-1").is_granted
     assert empty.place("ServerTasks-2").is_waiting
@@ -191,7 +191,7 @@ def test_rebuild_of_what_was_lost_again_does_not_open(board):
     for key in board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"):
         board.client.delete(key)
 
-    assert not board.open("rebuilt", found=3, closed_ms=closed_ms)
+    assert not board.open("rebuilt", run_count=3, closed_ms=closed_ms)
 
     assert board.closed_since_ms()
     assert board.join(RunRequest("ServerTasks-1"), {"Machines-7"}).is_waiting

@@ -74,6 +74,10 @@ def imports() -> Iterator[tuple[str, str, str]]:
                 yield from ((name, package, alias.name) for alias in node.names)
 
 
+def files_with(pattern: str) -> set[str]:
+    return {str(path.relative_to(ROOT)) for path in FILES if re.search(pattern, path.read_text())}
+
+
 def test_packages_import_those_below_them_only():
     broken = set()
     for name, package, module in imports():
@@ -155,3 +159,33 @@ def test_every_package_is_installed():
     assert [room for room in rooms if not (room / "__init__.py").exists()] == []
     # The scripts of the steps are no package in the checkout: it is their folder that becomes one.
     assert set(listed) == {".".join(room.relative_to(ROOT).parts) for room in rooms} | {"app.steps"}
+
+
+def test_names_are_nouns():
+    """A newcomer searches for a filter, a status or a record, not for what somebody wanted, asked or found."""
+    pronouns = {"found", "told", "said", "asked", "wanted", "shown", "kept"}
+    #: The field of an answer of the API.
+    allowed = {"app/web/api/schemas/admin.py: kept"}
+
+    names = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                    names.add((path, name))
+                case ast.arg(arg=name) | ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                    names.add((path, name))
+
+    assert {f"{p.relative_to(ROOT)}: {n}" for p, n in names if n.strip("_").lower() in pronouns} == allowed
+
+
+def test_only_services_reach_into_the_board():
+    reaching = {
+        str(path.relative_to(ROOT)) for path in FILES if re.search(r"board\._?(client|keys)\b", path.read_text())
+    }
+
+    assert reaching <= {"app/services.py"}
+
+
+def test_nobody_reads_the_record_of_a_run_by_its_fields_but_decode():
+    assert files_with(r"\.run(\[|\.get\()") <= {"app/coordination/decode.py"}

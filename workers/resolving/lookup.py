@@ -38,33 +38,33 @@ class Lookup:
     def __init__(self, octopus: OctopusClient, on_failure: Callable[[OctopusError], object]) -> None:
         self._octopus = octopus
         self._on_failure = on_failure
-        self._found: dict[tuple[str, str | None, str], Any] = {}
+        self._answers: dict[tuple[str, str | None, str], Any] = {}
         self._plans: dict[tuple[str | None, PlanSource], Plan | OctopusError] = {}
         self._machines: dict[str | None, _MachineList] = {}
 
-    def fetch_tasks(self, wanted: Iterable[Reference]) -> None:
+    def fetch_tasks(self, references: Iterable[Reference]) -> None:
         """Ask for tasks in lists; raises nothing."""
-        self._fetch("task", self._octopus.tasks_at_once, wanted)
+        self._fetch("task", self._octopus.tasks_at_once, references)
 
-    def fetch_deployments(self, wanted: Iterable[Reference]) -> None:
+    def fetch_deployments(self, references: Iterable[Reference]) -> None:
         """Ask for deployments in lists; raises nothing."""
-        self._fetch("deployment", self._octopus.deployments_at_once, wanted)
+        self._fetch("deployment", self._octopus.deployments_at_once, references)
 
-    def fetch_runbook_runs(self, wanted: Iterable[Reference]) -> None:
+    def fetch_runbook_runs(self, references: Iterable[Reference]) -> None:
         """Ask for runbook runs in lists; raises nothing."""
-        self._fetch("runbook run", self._octopus.runbook_runs_at_once, wanted)
+        self._fetch("runbook run", self._octopus.runbook_runs_at_once, references)
 
     def task(self, task_id: str, space: str | None) -> Task:
-        found: Task | None = self._found.get(("task", space, task_id.lower()))
-        return found or self._octopus.task(task_id, space=space)
+        task: Task | None = self._answers.get(("task", space, task_id.lower()))
+        return task or self._octopus.task(task_id, space=space)
 
     def deployment(self, deployment_id: str, space: str | None) -> Deployment:
-        found: Deployment | None = self._found.get(("deployment", space, deployment_id.lower()))
-        return found or self._octopus.deployment(deployment_id, space=space)
+        deployment: Deployment | None = self._answers.get(("deployment", space, deployment_id.lower()))
+        return deployment or self._octopus.deployment(deployment_id, space=space)
 
     def runbook_run(self, runbook_run_id: str, space: str | None) -> RunbookRun:
-        found: RunbookRun | None = self._found.get(("runbook run", space, runbook_run_id.lower()))
-        return found or self._octopus.runbook_run(runbook_run_id, space=space)
+        run: RunbookRun | None = self._answers.get(("runbook run", space, runbook_run_id.lower()))
+        return run or self._octopus.runbook_run(runbook_run_id, space=space)
 
     def plan(self, source: PlanSource, space: str | None) -> Plan:
         """The preview; runs of the same release or runbook, environment and tenant share one, and its failure."""
@@ -87,21 +87,21 @@ class Lookup:
         """The target tags of those of the machines of which Octopus says them, by id in lower case; raises nothing."""
         if len(machine_ids) > MOST_TAGGED:
             return {}
-        missing = [each for each in machine_ids if ("machine", space, each.lower()) not in self._found]
+        missing = [each for each in machine_ids if ("machine", space, each.lower()) not in self._answers]
         try:
             for machine in self._octopus.machines(missing, space=space):
-                self._found["machine", space, machine.id.lower()] = machine
+                self._answers["machine", space, machine.id.lower()] = machine
         except OctopusError as error:
             log.warning("resolve: no target tags", machines=machine_ids, error=str(error))
-        known = {each.lower(): self._found.get(("machine", space, each.lower())) for each in machine_ids}
+        known = {each.lower(): self._answers.get(("machine", space, each.lower())) for each in machine_ids}
         return {key: machine.tags for key, machine in known.items() if machine and machine.tags is not None}
 
     def _list_of(self, space: str | None) -> _MachineList:
         return self._machines.setdefault(space, _MachineList(self._octopus, space))
 
-    def _fetch(self, what: str, ask: Callable[..., Mapping[str, Any]], wanted: Iterable[Reference]) -> None:
+    def _fetch(self, what: str, ask: Callable[..., Mapping[str, Any]], references: Iterable[Reference]) -> None:
         by_space: dict[str | None, list[str]] = {}
-        for space, document_id in wanted:
+        for space, document_id in references:
             if is_id(document_id) and (space is None or is_id(space)):
                 by_space.setdefault(space, []).append(document_id)
         for space, document_ids in by_space.items():
@@ -119,7 +119,7 @@ class Lookup:
             log.warning("resolve: no list, asking one by one", of=what, space=space, error=str(error))
             self._on_failure(error)
             return
-        self._found |= {(what, space, key): answer for key, answer in answers.items()}
+        self._answers |= {(what, space, key): answer for key, answer in answers.items()}
 
 
 class _MachineList:
@@ -132,17 +132,17 @@ class _MachineList:
         self._by_name: dict[str, Target] = {}
 
     def named(self, names: Collection[str]) -> Mapping[str, Target]:
-        wanted = {name.lower() for name in names}
+        keys = {name.lower() for name in names}
         if self._rest is None:
             self._rest = self._octopus.all_machines(space=self._space)
         try:
-            while wanted - self._by_name.keys() and (machine := next(self._rest, None)):
+            while keys - self._by_name.keys() and (machine := next(self._rest, None)):
                 self._by_name[machine.name.lower()] = Target(machine.id, machine.name, machine.tags)
         except OctopusError:
             # An iterator that raised is at its end: the next run reads anew.
             self._rest = None
             raise
-        return {key: self._by_name[key] for key in wanted & self._by_name.keys()}
+        return {key: self._by_name[key] for key in keys & self._by_name.keys()}
 
 
 def is_id(value: str) -> bool:

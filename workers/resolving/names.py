@@ -55,14 +55,14 @@ def with_names(memory: Memory, space: str | None, info: Mapping[str, Any]) -> di
 
 def _look_up(memory: Memory, octopus: OctopusClient, places: list[RunStatus]) -> bool:
     """Whether Octopus has said all that it will; False to ask again in the next pass."""
-    wanted: dict[tuple[str, str | None], dict[str, str]] = {}
+    references: dict[tuple[str, str | None], dict[str, str]] = {}
     for place in places:
         space = place.run.info.space
         for kind, document_id in _nameless(place):
             if is_id(document_id) and document_key(kind, space, document_id) not in memory.names:
-                wanted.setdefault((kind, space), {})[document_id.lower()] = document_id
+                references.setdefault((kind, space), {})[document_id.lower()] = document_id
     asking = _Asking(memory, octopus)
-    return all(asking.names(kind, space, list(ids.values())) for (kind, space), ids in wanted.items())
+    return all(asking.names(kind, space, list(ids.values())) for (kind, space), ids in references.items())
 
 
 class _Asking:
@@ -84,13 +84,13 @@ class _Asking:
         return all(self._ask_one(kind, space, each) for each in missing)
 
     def _ask_list(self, kind: str, space: str | None, ids: list[str]) -> bool:
-        found: dict[str, str | None] = dict.fromkeys(ids) if kind == "machines" else {}
-        return self._ask(kind, space, found, lambda: self._octopus.names_at_once(kind, ids, space=space))
+        otherwise: dict[str, str | None] = dict.fromkeys(ids) if kind == "machines" else {}
+        return self._ask(kind, space, otherwise, lambda: self._octopus.names_at_once(kind, ids, space=space))
 
     def _ask_one(self, kind: str, space: str | None, document_id: str) -> bool:
-        found: dict[str, str | None] = {document_id: None}
+        otherwise: dict[str, str | None] = {document_id: None}
         return self._ask(
-            kind, space, found, lambda: {document_id: self._octopus.name(kind, document_id, space=space)}
+            kind, space, otherwise, lambda: {document_id: self._octopus.name(kind, document_id, space=space)}
         )  # fmt: skip
 
     def _ask(
@@ -102,13 +102,13 @@ class _Asking:
             return False
         self._left -= 1
         try:
-            found = request()
+            names = request()
         except OctopusError as error:
             log.info("resolve: no names", of=kind, ids=list(otherwise), error=str(error))
             if not error.permanent:
                 return False
-            found = {}
-        for document_id, name in [*otherwise.items(), *found.items()]:
+            names = {}
+        for document_id, name in [*otherwise.items(), *names.items()]:
             self._memory.names.put(document_key(kind, space, document_id), name)
         return True
 

@@ -31,14 +31,14 @@ class AdmissionVerbs(BoardScripts):
     """Opens and closes the board, reserves machines, and sweeps."""
 
     def open(
-        self, cause: str, *, by: str | None = None, reason: str | None = None, found: int | None = None,
+        self, cause: str, *, by: str | None = None, reason: str | None = None, run_count: int | None = None,
         closed_ms: int | None = None,
     ) -> bool:  # fmt: skip
         """Grant again, those who came since it was closed in the order in which Octopus started them (rule 15).
 
         Args:
             cause: ``rebuilt``, ``no_api_key``, ``operator`` or ``test``.
-            found: Runs that the rebuild found.
+            run_count: Runs that the rebuild found.
             closed_ms: `closed_since_ms` before the rebuild began; if it was closed anew since, nothing happens.
 
         Returns:
@@ -46,7 +46,7 @@ class AdmissionVerbs(BoardScripts):
 
         Source: lua/open.lua.
         """
-        detail = {k: v for k, v in (("by", by), ("reason", reason), ("found", found)) if v is not None}
+        detail = {k: v for k, v in (("by", by), ("reason", reason), ("found", run_count)) if v is not None}
         return self._word("open", cause, compact_json(detail), "" if closed_ms is None else closed_ms) == "opened"
 
     def close(self, *, by: str, reason: str | None = None) -> bool:

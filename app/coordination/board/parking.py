@@ -23,8 +23,8 @@ class ParkingVerbs(BoardScripts):
 
         Source: lua/answered.lua.
         """
-        said = {name: value for name, value in detail.items() if value is not None}
-        return self._word("answered", task_id, cause, compact_json(said), version_of(seen))
+        known_detail = {name: value for name, value in detail.items() if value is not None}
+        return self._word("answered", task_id, cause, compact_json(known_detail), version_of(seen))
 
     def put_off(self, task_id: str, pause: timedelta, *, why: str = "", refused: bool = False) -> str:
         """Try later to answer the intervention of a parked run: ``put_off`` or ``late``.

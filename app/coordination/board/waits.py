@@ -44,9 +44,9 @@ class WaitVerbs(BoardScripts):
         """
         if not machines:
             raise NoMachines(f"{run.task_id} asked for no machine: expected at least one, e.g. Machines-7")
-        asked = distinct_ids([checked_id(machine, "machine") for machine in machines])
+        machine_ids = distinct_ids([checked_id(machine, "machine") for machine in machines])
         request = {
-            "machines": asked,
+            "machines": machine_ids,
             "info": {name: value for name, value in run.info.items() if value is not None},
             "priority": _checked_priority(run.priority),
             "ttl_ms": milliseconds(ttl or self.policy.waiter_ttl),

@@ -176,9 +176,9 @@ def _of_many(
 
 def _worst(task_id: str, family: int | None, fronts: list[tuple[str, LineHead]]) -> tuple[str | None, Blocker | None]:
     for find in (holder_of, ahead_of):
-        found = [(machine, blocker) for machine, front in fronts if (blocker := find(front, task_id, family))]
-        if found:
-            return min(found, key=lambda pair: pair[1].rank)
+        blockers = [(machine, blocker) for machine, front in fronts if (blocker := find(front, task_id, family))]
+        if blockers:
+            return min(blockers, key=lambda pair: pair[1].rank)
     return None, None
 
 

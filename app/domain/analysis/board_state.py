@@ -40,7 +40,7 @@ class ActiveRun:
 
 
 #: What of a run is part of the state.
-_KEPT = tuple(name for name in ActiveRun.__slots__ if name != "blocker")
+_DUMPED_FIELDS = tuple(name for name in ActiveRun.__slots__ if name != "blocker")
 
 
 @dataclass(slots=True)
@@ -153,7 +153,7 @@ class BoardState:
     def dump(self) -> dict[str, Any]:
         """The state as JSON; it costs what there are runs that wait or hold."""
         return {
-            "present": [[getattr(run, name) for name in _KEPT] for run in self.present.values()],
+            "present": [[getattr(run, name) for name in _DUMPED_FIELDS] for run in self.present.values()],
             "reserved": [
                 [state.id, held.rank[0], held.note]
                 for state in self.machines_by_id.values()
@@ -169,7 +169,7 @@ class BoardState:
         self.families = dict(state["families"])
         self.closures = [(closed, opened) for closed, opened in state["closures"]]
         for values in state["present"]:
-            fields = dict(zip(_KEPT, values, strict=True))
+            fields = dict(zip(_DUMPED_FIELDS, values, strict=True))
             self._enter(ActiveRun(**{**fields, "machines": tuple(fields["machines"])}), 0)
         for machine, since_ms, note in state["reserved"]:
             blocker = Blocker(Reason.RESERVATION, None, None, None, (since_ms, 0), None, note)

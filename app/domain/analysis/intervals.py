@@ -62,22 +62,22 @@ class _Intervals:
         self._reserved: dict[str, Span] = {}
         self._overlaps: list[Span] = []
         for key, state in replay.machines_by_id.items():
-            if kept := state.holders.get(""):
-                self._reserved[key] = _reservation(state.id, kept.rank[0], kept.note)
+            if reservation := state.holders.get(""):
+                self._reserved[key] = _reservation(state.id, reservation.rank[0], reservation.note)
 
     def apply(self, change: RecordLike) -> Iterator[Interval]:
         key = (change.task_id or "").lower()
         before = self._replay.present.get(key)
         kind = before.kind if before else None
-        told = self._replay.apply(change)
+        interval = self._replay.apply(change)
         if change.kind == "overlapped":
             self._overlapped(change)
         elif change.kind in ("reserved", "unreserved"):
             yield from self._reservation(change)
-        if isinstance(told, Hold):
-            yield from self._ended(told, kind or "lease")
-        elif isinstance(told, Wait) and told.to_ms >= self._from_ms:
-            yield told
+        if isinstance(interval, Hold):
+            yield from self._ended(interval, kind or "lease")
+        elif isinstance(interval, Wait) and interval.to_ms >= self._from_ms:
+            yield interval
 
     def _ended(self, hold: Hold, kind: str) -> Iterator[Interval]:
         if hold.to_ms >= self._from_ms:

@@ -83,14 +83,14 @@ class Ledger:
         self._spelled: dict[str, str] = {}
         self._longest: list[tuple[int, int, Wait]] = []
 
-    def add(self, told: Wait | Hold) -> None:
+    def add(self, interval: Wait | Hold) -> None:
         """Count a wait, or the lead time of a run that has ended."""
-        if self._project and (told.project_id or "").lower() != self._project:
+        if self._project and (interval.project_id or "").lower() != self._project:
             return
-        if isinstance(told, Hold):
-            self._add_lead(told)
-        elif told.stretches:
-            self._add_wait(told)
+        if isinstance(interval, Hold):
+            self._add_lead(interval)
+        elif interval.stretches:
+            self._add_wait(interval)
 
     def _add_wait(self, wait: Wait) -> None:
         stretches: Sequence[Stretch] = wait.stretches

@@ -28,11 +28,11 @@ def story(wait: Wait, names: Names) -> list[str]:
     """The narrative of a wait from its request to its end, a sentence for each event."""
     machines = listed([names.machine(machine) for machine in wait.machines])
     sentences = [f"It asked for {machines} at {at(wait.from_ms)}."]
-    told = sorted(sorted(wait.stretches, key=_length, reverse=True)[:MOST_TOLD], key=lambda part: part.from_ms)
-    sentences += [f"For {format_duration(_length(part))} {blocker(part, names)}." for part in told]
-    left_out = len(wait.stretches) - len(told)
+    parts = sorted(sorted(wait.stretches, key=_length, reverse=True)[:MOST_TOLD], key=lambda part: part.from_ms)
+    sentences += [f"For {format_duration(_length(part))} {blocker(part, names)}." for part in parts]
+    left_out = len(wait.stretches) - len(parts)
     if left_out:
-        rest = wait.lost_ms - sum(map(_length, told))
+        rest = wait.lost_ms - sum(map(_length, parts))
         sentences.append(f"{left_out} shorter stretches took another {format_duration(rest)} in all.")
     return [
         *sentences,

@@ -133,7 +133,7 @@ class Replay(BoardState):
             self._begin_telling()
         self._remember()
         for run in sorted((r for r in self.present.values() if r.kind == "waiting"), key=lambda r: r.arrival):
-            yield self._told(run, to_ms, "waiting", None)
+            yield self._wait_of(run, to_ms, "waiting", None)
 
     # How a record changes the board
 
@@ -159,7 +159,7 @@ class Replay(BoardState):
             # Its request is older than all that is on record.
             run = self._new(change, "waiting", change.detail.get("family"))
             run.since_ms = change.at_ms - change.detail.get("waited_ms", 0)
-        ended = self._told(run, change.at_ms, "granted", None)
+        ended = self._wait_of(run, change.at_ms, "granted", None)
         self._remove(run, change.at_ms)
         run.kind, run.since_ms, run.waited_ms = "lease", change.at_ms, ended.waited_ms
         self._enter(run, change.at_ms)
@@ -196,16 +196,16 @@ class Replay(BoardState):
         run = self.present.get(key)
         if run is None:
             return None
-        told: Wait | Hold
+        interval: Wait | Hold
         if run.kind == "waiting":
-            told = self._told(run, change.at_ms, outcome, change.cause)
+            interval = self._wait_of(run, change.at_ms, outcome, change.cause)
         else:
-            told = Hold(
+            interval = Hold(
                 run.task_id, run.run, run.machines, run.project_id, run.environment_id, run.since_ms, change.at_ms,
                 outcome, change.cause, run.waited_ms,
             )  # fmt: skip
         self._remove(run, change.at_ms)
-        return told
+        return interval
 
     def _prioritized(self, change: RecordLike) -> None:
         run = self.present.get(_key(change))
@@ -250,7 +250,7 @@ class Replay(BoardState):
             run.family = family
             self._enter(run, at_ms)
 
-    def _told(self, run: ActiveRun, at_ms: int, outcome: str, cause: str | None) -> Wait:
+    def _wait_of(self, run: ActiveRun, at_ms: int, outcome: str, cause: str | None) -> Wait:
         span = (max(run.since_ms, self.from_ms), at_ms)
         parts: tuple[Stretch, ...] = ()
         is_long = span[1] - span[0] >= self._least_ms or outcome == "waiting"

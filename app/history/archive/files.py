@@ -92,9 +92,9 @@ class Archive:
         except OSError:
             return ()
         if changed_ns != self._known[0]:
-            found = tuple(sorted(self._read_manifests(), key=lambda manifest: order_of(manifest.last_id)))
+            manifests = tuple(sorted(self._read_manifests(), key=lambda manifest: order_of(manifest.last_id)))
             settled = time.time() - changed_ns / 1e9 > _UNSETTLED
-            self._known = (changed_ns if settled else -1, found)
+            self._known = (changed_ns if settled else -1, manifests)
         return self._known[1]
 
     def _read_manifests(self) -> Iterator[Manifest]:
@@ -112,31 +112,31 @@ class Archive:
     def path(self, day: str) -> Path:
         return self.directory / f"{day}.ndjson.gz"
 
-    def read(self, wanted: Filter, at: Order) -> Iterator[tuple[str, Entry | None]]:
+    def read(self, selection: Filter, at: Order) -> Iterator[tuple[str, Entry | None]]:
         """The records behind *at*, oldest first, as `Timeline` reads them: id, and the record where it is wanted.
 
         What is damaged is logged, and what lies behind it in its file is left out.
         """
         for manifest in self.manifests():
             first, last = order_of(manifest.first_id), order_of(manifest.last_id)
-            if last <= at or (wanted.to_ms is not None and first[0] >= wanted.to_ms):
+            if last <= at or (selection.to_ms is not None and first[0] >= selection.to_ms):
                 continue
             # Most files are wanted as a whole, and most lines of a search are not.
-            is_whole = first > at and (wanted.to_ms is None or last[0] < wanted.to_ms)
-            to_ms = sys.maxsize if wanted.to_ms is None else wanted.to_ms
-            for stamp, entry in self._wanted(manifest.day, wanted):
+            is_whole = first > at and (selection.to_ms is None or last[0] < selection.to_ms)
+            to_ms = sys.maxsize if selection.to_ms is None else selection.to_ms
+            for stamp, entry in self._selected(manifest.day, selection):
                 if is_whole or (at < (order := order_of(stamp)) and order[0] < to_ms):
                     yield stamp, entry
 
-    def _wanted(self, day: str, wanted: Filter) -> Iterator[tuple[str, Entry | None]]:
+    def _selected(self, day: str, selection: Filter) -> Iterator[tuple[str, Entry | None]]:
         """The records of a day that are wanted, and one in `SKIPPED` of the others."""
-        words, skipped = [json.dumps(word)[1:-1].lower() for word in wanted.values], 0
+        words, skipped = [json.dumps(word)[1:-1].lower() for word in selection.values], 0
         with self._reading(day) as file:
             for line in file:
                 # A quick look at the text leaves most out; what it lets through is looked at closely.
                 if words and not (
                     all(map(line.lower().__contains__, words))
-                    and wanted.accepts(Written(body_of(line.rstrip())).record)
+                    and selection.accepts(Written(body_of(line.rstrip())).record)
                 ):
                     skipped += 1
                     if skipped % SKIPPED == 0:
@@ -146,16 +146,16 @@ class Archive:
 
     def find(self, stamps: Collection[str]) -> dict[str, Written]:
         """Those records of these ids that are in the archive."""
-        found: dict[str, Written] = {}
+        records: dict[str, Written] = {}
         for manifest in self.manifests():
             first, last = order_of(manifest.first_id), order_of(manifest.last_id)
             inside = {stamp for stamp in stamps if first <= order_of(stamp) <= last}
             if inside:
                 with self._reading(manifest.day) as file:
-                    found |= {
+                    records |= {
                         stamp: Written(body_of(line.rstrip())) for line in file if (stamp := stamp_of(line)) in inside
                     }
-        return found
+        return records
 
     @contextmanager
     def _reading(self, day: str) -> Iterator[Iterator[str]]:
@@ -252,10 +252,10 @@ def stamp_of(line: str) -> str:
     Raises:
         ValueError: it does not begin as one.
     """
-    found = _STAMP.match(line)
-    if not found:
+    match = _STAMP.match(line)
+    if not match:
         raise ValueError(f"{line[:50]!r} does not begin with the id of a record")
-    return found[1]
+    return match[1]
 
 
 def _write_sealed(file: gzip.GzipFile, bodies: Iterable[tuple[str, str]], end: ChainEnd) -> tuple[str, str, ChainEnd]:

@@ -28,13 +28,13 @@ def verify_directory(directory: Path, head: Manifest | None) -> Verified:
     days = {
         path.name[:10] for pattern in ("????-??-??.json", "????-??-??.ndjson.gz") for path in directory.glob(pattern)
     }
-    found, manifests = _verify([directory / day for day in sorted(days)])
+    result, manifests = _verify([directory / day for day in sorted(days)])
     if manifests and manifests[0].first_seq != 1:
         before = manifests[0].first_seq - 1
-        found.findings.insert(0, f"{manifests[0].day}: older files are missing, with the records 1 to {before}")
+        result.findings.insert(0, f"{manifests[0].day}: older files are missing, with the records 1 to {before}")
     if head:
-        _compare_ends(found, manifests, head)
-    return found
+        _compare_ends(result, manifests, head)
+    return result
 
 
 def verify_files(files: Sequence[Path]) -> Verified:
@@ -44,21 +44,23 @@ def verify_files(files: Sequence[Path]) -> Verified:
 
 
 def _verify(stems: Sequence[Path]) -> tuple[Verified, list[Manifest]]:
-    found, manifests = Verified(), list[Manifest]()
+    result, manifests = Verified(), list[Manifest]()
     for stem in stems:
-        found.files += 1
+        result.files += 1
         try:
             manifest = manifest_in(stem.with_name(stem.name + _MANIFEST))
         except ArchiveError as error:
-            found.findings.append(f"{stem.name}: {error}")
+            result.findings.append(f"{stem.name}: {error}")
             continue
         if manifests and manifest.begin != manifests[-1].end:
-            found.findings.append(_break(manifests[-1], manifest))
-        found.findings += [f"{stem.name}: {finding}" for finding in _check(stem.with_name(stem.name + _DATA), manifest)]
-        found.records += manifest.count
-        found.end = manifest.end
+            result.findings.append(_break(manifests[-1], manifest))
+        result.findings += [
+            f"{stem.name}: {finding}" for finding in _check(stem.with_name(stem.name + _DATA), manifest)
+        ]
+        result.records += manifest.count
+        result.end = manifest.end
         manifests.append(manifest)
-    return found, manifests
+    return result, manifests
 
 
 def _check(path: Path, manifest: Manifest) -> list[str]:
@@ -97,10 +99,10 @@ def _break(before: Manifest, after: Manifest) -> str:
     return f"{after.day}: does not go on from {before.day}: one of the two was replaced"
 
 
-def _compare_ends(found: Verified, manifests: Sequence[Manifest], head: Manifest) -> None:
-    if found.end.seq < head.end.seq:
-        found.findings.append(
-            f"{head.day}: the archive ended with this day and record {head.end.seq}, now with record {found.end.seq}"
+def _compare_ends(result: Verified, manifests: Sequence[Manifest], head: Manifest) -> None:
+    if result.end.seq < head.end.seq:
+        result.findings.append(
+            f"{head.day}: the archive ended with this day and record {head.end.seq}, now with record {result.end.seq}"
         )
     elif not any(manifest == head for manifest in manifests):
-        found.findings.append(f"{head.day}: is not the file that octowait wrote: its manifest says something else")
+        result.findings.append(f"{head.day}: is not the file that octowait wrote: its manifest says something else")

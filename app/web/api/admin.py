@@ -18,7 +18,7 @@ from app.web.api.schemas.admin import (
     ArchiveState,
     DeadLetters,
     Forgotten,
-    Kept,
+    KeptDeliveries,
     RebuildRequest,
     RebuiltModel,
     RefusedCalls,
@@ -74,8 +74,8 @@ def forget_dead_letter(letter_id: str, caller: Token) -> Any:
     return {"outcome": "forgotten"}
 
 
-@api.route("GET", "/api/kept", role="admin", answers={200: Kept})
-def kept(caller: Token) -> Any:
+@api.route("GET", "/api/kept", role="admin", answers={200: KeptDeliveries})
+def list_kept(caller: Token) -> Any:
     """Deliveries that were authentic and could not be applied, newest first, without any secret."""
     return {"kept": current_services().dead_deliveries.all()}
 

@@ -44,10 +44,10 @@ def explained(task_id: str, caller: Token) -> Any:
     Also what would let it go, and what another priority or fewer machines would change. Of a run that waits no longer:
     what it waited for.
     """
-    found = explanation_of(current_services(), task_id)
-    if found is None:
+    explanation = explanation_of(current_services(), task_id)
+    if explanation is None:
         raise UnknownRun(f"{task_id[:100]} is unknown: no step and no event ever named it")
-    return found
+    return explanation
 
 
 @api.route("GET", "/api/eta-report", role="viewer", answers={200: EtaReport})

@@ -41,10 +41,10 @@ def machines(caller: Token) -> Any:
 def machine(machine_id: str, caller: Token) -> Any:
     """One machine, with its last runs."""
     services = current_services()
-    found = services.snapshot().machine(machine_id)
-    if found is None:
+    state = services.snapshot().machine(machine_id)
+    if state is None:
         raise Problem(404, "unknown_machine", f"{machine_id[:100]} is unknown: no run ever asked for it")
-    return MachineWithRuns(found, last_runs(services, found.id))
+    return MachineWithRuns(state, last_runs(services, state.id))
 
 
 @api.route("PUT", "/api/machines/{machine_id}/reservation", role="admin", body=ReservationRequest,
@@ -64,7 +64,7 @@ def unreserve(machine_id: str, caller: Token) -> Any:
 @api.route("GET", "/api/runs/{task_id}", role="viewer", answers={200: RunFactsModel}, errors=(404,))
 def run(task_id: str, caller: Token) -> Any:
     """One run: its facts and its timeline."""
-    found = run_of(current_services(), task_id)
-    if found is None:
+    facts = run_of(current_services(), task_id)
+    if facts is None:
         raise UnknownRun(f"{task_id[:100]} is unknown: no step and no event ever named it")
-    return found
+    return facts

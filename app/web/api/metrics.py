@@ -62,8 +62,8 @@ class _Collector(Collector):
         yield GaugeMetricFamily("octowait_blocked_requests", blocked, services.metric_values.blocked())
         yield GaugeMetricFamily("octowait_worker_seen", "1 when a worker has reported lately.", services.has_worker())
         yield GaugeMetricFamily("octowait_dead_letters", "Jobs that failed and are kept.", services.dead_jobs.count())
-        kept = services.dead_deliveries.count()
-        yield GaugeMetricFamily("octowait_kept_deliveries", "Webhooks that are kept for a person.", kept)
+        deliveries = services.dead_deliveries.count()
+        yield GaugeMetricFamily("octowait_kept_deliveries", "Webhooks that are kept for a person.", deliveries)
         lag = "How much later the newest record is than the last that was counted here."
         yield GaugeMetricFamily("octowait_measure_lag_seconds", lag, self._lag())
 
@@ -84,8 +84,8 @@ class _Collector(Collector):
         left = "Requests that Octopus may still be asked now, of OCTOWAIT_OCTOPUS_RPM."
         yield GaugeMetricFamily("octowait_octopus_budget_left", left, budget.left())
         calls = CounterMetricFamily("octowait_octopus_requests", "Requests to Octopus, by kind.", labels=["kind"])
-        asked = {f"{calls.name}\0{kind}": count for kind, count in budget.calls().items()}
-        for name, count in sorted(self._services.metric_values.monotonic(asked).items()):
+        requests = {f"{calls.name}\0{kind}": count for kind, count in budget.calls().items()}
+        for name, count in sorted(self._services.metric_values.monotonic(requests).items()):
             if name.startswith(f"{calls.name}\0"):
                 calls.add_metric([name.partition("\0")[2]], count)
         yield calls

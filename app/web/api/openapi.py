@@ -84,8 +84,8 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     ]
     if operation.query:
         schema = operation.query.model_json_schema()
-        for name, wanted in schema["properties"].items():
-            parameters.append({"name": name, "in": "query", "required": False, "schema": wanted})
+        for name, type_schema in schema["properties"].items():
+            parameters.append({"name": name, "in": "query", "required": False, "schema": type_schema})
     return parameters
 
 

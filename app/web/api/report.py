@@ -68,16 +68,16 @@ def report(query: ReportQuery, caller: Token) -> Any:
     to_ms = min(query.to_ms, now_ms + 1) if query.to_ms is not None else now_ms + 1
     from_ms = query.from_ms if query.from_ms is not None else max(0, to_ms - DEFAULT_RANGE_MS)
     window = Window(from_ms, max(to_ms, from_ms + 1), now_ms)
-    wanted = {"machine_id": query.machine_id, "project_id": query.project_id}
+    limits = {"machine_id": query.machine_id, "project_id": query.project_id}
     stream = current_app.jinja_env.get_template("report.html").stream(
         style=_style(),
         window=window,
-        wanted={name: value for name, value in wanted.items() if value},
+        limits={name: value for name, value in limits.items() if value},
         by=caller.name,
         now_ms=now_ms,
-        charts=_Charts(services, window, **wanted),
-        books=_books(services, window, **wanted),
-        records=_records(services, Filter(**wanted, from_ms=from_ms, to_ms=window.to_ms)),
+        charts=_Charts(services, window, **limits),
+        books=_books(services, window, **limits),
+        records=_records(services, Filter(**limits, from_ms=from_ms, to_ms=window.to_ms)),
         most=MOST_RECORDS,
     )
     stream.enable_buffering(BUFFERED)
@@ -105,29 +105,29 @@ class _Charts:
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         tracks = _tracks(self.services, self.window, self.machine_id, self.project_id)
         self.left_out = max(0, len(tracks) - MOST_CHARTS)
-        shown = sorted(tracks, key=lambda key: (-tracks[key].waited_ms, -tracks[key].held_count, key))[:MOST_CHARTS]
-        known = names_of(self.services, tasks=(), machines=shown)
-        for number, key in enumerate(sorted(shown, key=lambda key: known.machine(key).lower())):
+        keys = sorted(tracks, key=lambda key: (-tracks[key].waited_ms, -tracks[key].held_count, key))[:MOST_CHARTS]
+        known = names_of(self.services, tasks=(), machines=keys)
+        for number, key in enumerate(sorted(keys, key=lambda key: known.machine(key).lower())):
             yield _chart(self.services, tracks[key], number)
 
 
 def _chart(services: Services, track: Track, number: int) -> Mapping[str, Any]:
-    told = drawn(track)
-    found = names_of(services, tasks=tasks_in(told), machines={track.machine_id, *machines_in(told)}
+    intervals = drawn(track)
+    names = names_of(services, tasks=tasks_in(intervals), machines={track.machine_id, *machines_in(intervals)}
     )  # fmt: skip
     return {
-        "name": found.machine(track.machine_id), "id": track.machine_id, "track": track,
-        "svg": chart(track, found, lambda task: None, key=f"chart-{number}"),
+        "name": names.machine(track.machine_id), "id": track.machine_id, "track": track,
+        "svg": chart(track, names, lambda task: None, key=f"chart-{number}"),
     }  # fmt: skip
 
 
 def _tracks(services: Services, window: Window, machine_id: str | None, project_id: str | None) -> dict[str, Track]:
     span = {"from_ms": window.from_ms, "to_ms": window.until_ms}
-    told = services.past.of_machine(machine_id, **span) if machine_id else services.past.of_all(**span)
+    intervals = services.past.of_machine(machine_id, **span) if machine_id else services.past.of_all(**span)
     tracks: dict[str, Track] = {}
     is_wanted: set[str] = set()
     closures = []
-    for one in told:
+    for one in intervals:
         if not one.machines:
             closures.append(one)
         for machine in one.machines:
@@ -141,14 +141,14 @@ def _tracks(services: Services, window: Window, machine_id: str | None, project_
     return {key: track for key, track in tracks.items() if key in is_wanted}
 
 
-def _books(services: Services, window: Window, **wanted: str | None) -> Iterator[LedgerOfRange]:
+def _books(services: Services, window: Window, **limits: str | None) -> Iterator[LedgerOfRange]:
     """The ledger by blocker, then by machine; made when they are asked for."""
-    yield from ledgers_of(services, [By.BLOCKER, By.MACHINE], from_ms=window.from_ms, to_ms=window.to_ms, **wanted)
+    yield from ledgers_of(services, [By.BLOCKER, By.MACHINE], from_ms=window.from_ms, to_ms=window.to_ms, **limits)
 
 
-def _records(services: Services, wanted: Filter) -> Iterator[Mapping[str, Any]]:
+def _records(services: Services, selection: Filter) -> Iterator[Mapping[str, Any]]:
     """At most `MOST_RECORDS`, each with what its task and its machines are called."""
-    left: Iterator[Record] = itertools.islice(services.timeline.read(wanted), MOST_RECORDS)
+    left: Iterator[Record] = itertools.islice(services.timeline.read(selection), MOST_RECORDS)
     while some := list(itertools.islice(left, 500)):
         names = names_of(services, tasks=[record.task_id for record in some if record.task_id],
             machines={machine for record in some for machine in record.machines},

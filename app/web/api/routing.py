@@ -171,5 +171,5 @@ def _parsed(model: type[BaseModel], document: object, where: str) -> BaseModel:
 
 def current_services() -> Services:
     """The services of the application that handles this request."""
-    found: Services = current_app.extensions["octowait"]
-    return found
+    services: Services = current_app.extensions["octowait"]
+    return services

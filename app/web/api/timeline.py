@@ -45,18 +45,18 @@ def timeline(query: TimelineQuery, caller: Token) -> Any:
 
     `json` answers pages; `ndjson` and `csv` stream all that match and ignore *limit*.
     """
-    wanted = Filter(
+    selection = Filter(
         machine_id=query.machine_id, task_id=query.task_id, project_id=query.project_id,
         environment_id=query.environment_id, kind=query.kind, from_ms=query.from_ms, to_ms=query.to_ms,
     )  # fmt: skip
     records = current_services().timeline
     if query.format == "json":
-        page, cursor = records.page(wanted, limit=query.limit, after=query.cursor)
+        page, cursor = records.page(selection, limit=query.limit, after=query.cursor)
         return {"records": page, "next_cursor": cursor}
     if query.format == "ndjson":
-        text, kind = as_ndjson(records.lines(wanted, after=query.cursor)), "application/x-ndjson"
+        text, kind = as_ndjson(records.lines(selection, after=query.cursor)), "application/x-ndjson"
     else:
-        text, kind = as_csv(records.rows(wanted, after=query.cursor)), "text/csv; charset=utf-8"
+        text, kind = as_csv(records.rows(selection, after=query.cursor)), "text/csv; charset=utf-8"
     return Response(stream_with_context(text), content_type=kind)
 
 
@@ -80,13 +80,13 @@ def stream(caller: Token) -> Any:
         next(records)
         yield ": connected\n\n"
         for record in records:
-            yield f"id: {record.id}\ndata: {shown(record)}\n\n" if record else ": ping\n\n"
+            yield f"id: {record.id}\ndata: {as_json(record)}\n\n" if record else ": ping\n\n"
 
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return Response(stream_with_context(events()), headers=headers, content_type="text/event-stream")
 
 
-def shown(record: Record) -> str:
+def as_json(record: Record) -> str:
     """The record as JSON, in one line."""
     return RecordModel.model_validate(record, from_attributes=True).model_dump_json(ensure_ascii=True)
 

@@ -28,14 +28,14 @@ def track_of(services: Services, machine_id: str, window: Window) -> Track:
     """The track of a machine in the window, from the history."""
     track = Track(window, machine_id)
     span = {"from_ms": window.from_ms, "to_ms": window.until_ms + 1}
-    for told in services.past.of_machine(machine_id, **span, least_ms=window.least_ms):
-        track.add(told)
+    for interval in services.past.of_machine(machine_id, **span, least_ms=window.least_ms):
+        track.add(interval)
     return track
 
 
-def names_for(services: Services, told: Iterable[Interval], machines: Iterable[str]) -> Names:
-    """What everything in *told* and the *machines* are called."""
-    tasks = sorted(tasks_in(told))[:MOST_NAMED]
+def names_for(services: Services, intervals: Iterable[Interval], machines: Iterable[str]) -> Names:
+    """What everything in *intervals* and the *machines* are called."""
+    tasks = sorted(tasks_in(intervals))[:MOST_NAMED]
     return names_of(services, tasks=tasks, machines=machines)
 
 
@@ -44,17 +44,17 @@ def link_to(task_id: str) -> str:
     return url_for("pages.run", task_id=task_id)
 
 
-def machines_in(told: Iterable[Interval]) -> set[str]:
-    """The ids of the machines in *told*, in lower case."""
-    machines = {name for one in told for name in one.machines}
-    machines |= {p.machine_id for one in told if isinstance(one, Wait) for p in one.stretches if p.machine_id}
+def machines_in(intervals: Iterable[Interval]) -> set[str]:
+    """The ids of the machines in *intervals*, in lower case."""
+    machines = {name for one in intervals for name in one.machines}
+    machines |= {p.machine_id for one in intervals if isinstance(one, Wait) for p in one.stretches if p.machine_id}
     return {name.lower() for name in machines}
 
 
-def tasks_in(told: Iterable[Interval]) -> set[str]:
-    """The ids of the tasks in *told*."""
+def tasks_in(intervals: Iterable[Interval]) -> set[str]:
+    """The ids of the tasks in *intervals*."""
     tasks: set[str] = set()
-    for one in told:
+    for one in intervals:
         tasks |= {one.task_id} if one.task_id else set()
         if isinstance(one, Wait):
             tasks |= {part.task_id for part in one.stretches if part.task_id}

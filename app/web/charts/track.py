@@ -94,20 +94,20 @@ class Track:
         """Whether it shows a run that was only presumed to use the machine."""
         return any(hold.kind == "provisional" for hold in self.holds)
 
-    def add(self, told: Interval) -> None:
+    def add(self, interval: Interval) -> None:
         """Add what happened here; what lies outside of the window is left out."""
-        if told.from_ms >= self.window.to_ms or told.to_ms < self.window.from_ms:
+        if interval.from_ms >= self.window.to_ms or interval.to_ms < self.window.from_ms:
             return
-        if isinstance(told, Wait):
-            self._add_wait(told)
-        elif told.kind == "reservation":
-            self.reservations.append(told)
-        elif told.kind == "overlap":
-            self.overlaps.append(told)
-        elif told.kind == "closed":
-            self.closures.append(told)
+        if isinstance(interval, Wait):
+            self._add_wait(interval)
+        elif interval.kind == "reservation":
+            self.reservations.append(interval)
+        elif interval.kind == "overlap":
+            self.overlaps.append(interval)
+        elif interval.kind == "closed":
+            self.closures.append(interval)
         else:
-            self._add_hold(told)
+            self._add_hold(interval)
 
     def _add_hold(self, hold: Span) -> None:
         self.held_count += 1
@@ -159,20 +159,20 @@ class Track:
         """The waits in rows of which no two overlap; None where there are more than a chart has room for."""
         if self.wait_count > MOST_WAITS:
             return None
-        found = list(rows(self.waits))
-        return found if len(found) <= MOST_ROWS else None
+        wait_rows = list(rows(self.waits))
+        return wait_rows if len(wait_rows) <= MOST_ROWS else None
 
 
 def rows(items: Iterable[_Item]) -> Iterator[list[_Item]]:
     """*items* in as few rows as need be, each in the first one that is free when it begins."""
-    found: list[list[_Item]] = []
+    made: list[list[_Item]] = []
     for item in sorted(items, key=lambda item: (item.from_ms, item.to_ms, item.task_id or "")):
-        row = next((row for row in found if row[-1].to_ms <= item.from_ms), None)
+        row = next((row for row in made if row[-1].to_ms <= item.from_ms), None)
         if row is None:
-            found.append([item])
+            made.append([item])
         else:
             row.append(item)
-    return iter(found)
+    return iter(made)
 
 
 #: Milliseconds between the marks of an axis.

@@ -53,8 +53,8 @@ def force_release(task_id: str) -> Any:
         complaint = f"{objection.message}. Released while it runs, it and the next deployment can collide."
         return show_run(task_id, Draft("release", complaint, request.form, needs_confirm=True, status=409))
     outcome = services.board.release(task_id, cause="forced", by=g.caller.name, reason=reason)
-    said = {"released": "Its machines are free.", "left": "It has left the line.", "nothing": "It held nothing."}
-    leave_notice(said.get(outcome, outcome))
+    sentences = {"released": "Its machines are free.", "left": "It has left the line.", "nothing": "It held nothing."}
+    leave_notice(sentences.get(outcome, outcome))
     return redirect(url_for("pages.run", task_id=task_id), 303)
 
 

@@ -62,11 +62,11 @@ class DashboardFilter:
     def accepts_runs(self, runs: Iterable[Described], *texts: str) -> bool:
         """Whether any of *runs* is of the environment, any of the project, and the words are in them or in *texts*."""
         runs = list(runs)
-        for name, wanted in (("environment", self.environment), ("project", self.project)):
-            if wanted and wanted.lower() not in {str(getattr(run, name) or "").lower() for run in runs}:
+        for name, value in (("environment", self.environment), ("project", self.project)):
+            if value and value.lower() not in {str(getattr(run, name) or "").lower() for run in runs}:
                 return False
-        found = " ".join([*texts, *(str(getattr(run, name, None) or "") for run in runs for name in _TEXTS)]).lower()
-        return all(word in found for word in self.query.lower().split())
+        text = " ".join([*texts, *(str(getattr(run, name, None) or "") for run in runs for name in _TEXTS)]).lower()
+        return all(word in text for word in self.query.lower().split())
 
 
 blueprint.add_app_template_test(lambda machine, card_filter: card_filter.accepts(machine), "matching")
@@ -85,13 +85,13 @@ def dashboard() -> Any:
         return "", 204
     snapshot = services.snapshot()
     some = request.args.get("fragment") == "some"
-    wanted = {machine_id.lower() for machine_id in request.args.getlist("machine")}
-    shown = [m for m in snapshot.machines if not some or m.id.lower() in wanted]
+    machine_ids = {machine_id.lower() for machine_id in request.args.getlist("machine")}
+    machines = [m for m in snapshot.machines if not some or m.id.lower() in machine_ids]
     card_filter = DashboardFilter.of(request.args)
     waiting = _waiting(services, snapshot, card_filter)
     return render_template(
         "_dashboard.html" if "fragment" in request.args else "dashboard.html",
-        machines=shown,
+        machines=machines,
         is_part=some,
         last_id=last_id,
         now_ms=snapshot.now_ms,

@@ -32,8 +32,8 @@ class HistoryFilter:
         """
         entered = {name: args.get(name, "").strip()[:200] for name in names}
         ids = {name: _id_of(services, name, text) for name, text in entered.items() if text}
-        unknown = tuple(entered[name] for name, found in ids.items() if found is None)
-        return cls(entered, {name: found for name, found in ids.items() if found}, unknown)
+        unknown = tuple(entered[name] for name, id_ in ids.items() if id_ is None)
+        return cls(entered, {name: id_ for name, id_ in ids.items() if id_}, unknown)
 
 
 def _id_of(services: Services, name: str, text: str) -> str | None:

@@ -83,8 +83,8 @@ def moment(text: str, now_ms: int) -> int | None:
     if span:
         return now_ms + span
     try:
-        found = datetime.fromisoformat(text)
-        at_ms = round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
+        parsed = datetime.fromisoformat(text)
+        at_ms = round((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)
     except (ValueError, OverflowError) as error:
         raise ValueError("Write how long, such as 30m, 2h or 1d, or until when, such as 2026-11-23 18:00.") from error
     if at_ms <= now_ms:
@@ -98,5 +98,5 @@ def leave_notice(text: str) -> None:
 
 
 def take_notice() -> str | None:
-    found = session.pop("notice", None)
-    return str(found) if found else None
+    notice = session.pop("notice", None)
+    return str(notice) if notice else None

@@ -24,9 +24,11 @@ def ledger() -> Any:
     services = current_services()
     by = request.args.get("by", "")
     group = By(by) if by in list(By) else By.BLOCKER
-    shown = Range.of(request.args, services.board.now_ms(), default="7d")
+    time_range = Range.of(request.args, services.board.now_ms(), default="7d")
     history_filter = HistoryFilter.of(services, request.args, "machine_id", "project_id")
-    book = ledger_of(services, group, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms, **history_filter.ids)
+    book = ledger_of(
+        services, group, from_ms=time_range.window.from_ms, to_ms=time_range.window.until_ms, **history_filter.ids
+    )
     return render_template(
         "_ledger.html" if "fragment" in request.args else "ledger.html",
         book=book,
@@ -34,11 +36,11 @@ def ledger() -> Any:
         most_lost_ms=max((row.lost_ms for row in book.rows), default=0),
         groups=list(By),
         group=group,
-        shown=shown,
+        time_range=time_range,
         spans=SPANS,
         ids=history_filter.ids,
         entered=history_filter.entered,
         unknown=history_filter.unknown,
-        now_ms=shown.window.now_ms,
+        now_ms=time_range.window.now_ms,
         accuracy=services.estimates.accuracy(),
     )

@@ -30,22 +30,22 @@ def show_machine(machine_id: str, draft: Draft | None = None) -> Any:
     """The page; with *draft*, a form that was sent and could not be accepted."""
     services = current_services()
     snapshot = services.snapshot()
-    found = snapshot.machine(machine_id)
-    if found is None:
+    state = snapshot.machine(machine_id)
+    if state is None:
         raise Problem(404, "unknown_machine", f"{machine_id[:100]} is unknown: no run ever asked for it")
-    shown, track = _shown(services, found.id, snapshot.now_ms)
+    time_range, track = _range_and_track(services, state.id, snapshot.now_ms)
     shown_there = drawn(track)
-    names = names_for(services, shown_there, {found.id, *machines_in(shown_there)})
+    names = names_for(services, shown_there, {state.id, *machines_in(shown_there)})
     is_fragment = "fragment" in request.args
     page = render_template(
         "_machine.html" if is_fragment else "machine.html",
-        machine=found,
-        etas=etas_of(services, snapshot, [waiter.task_id for waiter in found.line[:LINE_ON_PAGE]]),
-        runs=sorted(last_runs(services, found.id), key=lambda run: run.began_ms or 0, reverse=True),
+        machine=state,
+        etas=etas_of(services, snapshot, [waiter.task_id for waiter in state.line[:LINE_ON_PAGE]]),
+        runs=sorted(last_runs(services, state.id), key=lambda run: run.began_ms or 0, reverse=True),
         now_ms=snapshot.now_ms,
         closed_since_ms=snapshot.closed_since_ms,
         most=LINE_ON_PAGE,
-        shown=shown,
+        time_range=time_range,
         spans=SPANS,
         track=track,
         chart=chart_of(track, names),
@@ -56,15 +56,15 @@ def show_machine(machine_id: str, draft: Draft | None = None) -> Any:
     return (page, draft.status) if draft else page
 
 
-def _shown(services: Services, machine_id: str, now_ms: int) -> tuple[Range, Track]:
+def _range_and_track(services: Services, machine_id: str, now_ms: int) -> tuple[Range, Track]:
     """The part of time that is asked for; of the default one only as much as has anything in it."""
-    shown = Range.of(request.args, now_ms)
-    track = track_of(services, machine_id, shown.window)
+    time_range = Range.of(request.args, now_ms)
+    track = track_of(services, machine_id, time_range.window)
     if not {"span", "from_ms", "to_ms"} & request.args.keys():
-        begins_ms = min((told.from_ms for told in (*drawn(track), *track.clumps)), default=0)
-        shorter = SPANS[: SPANS.index(shown.span or SPANS[0])]
+        begins_ms = min((interval.from_ms for interval in (*drawn(track), *track.clumps)), default=0)
+        shorter = SPANS[: SPANS.index(time_range.span or SPANS[0])]
         enough = next((span for span in shorter if now_ms - (span_ms(span) or 0) < begins_ms), None)
         if enough:
-            shown = Range.following(enough, now_ms)
-            track = track_of(services, machine_id, shown.window)
-    return shown, track
+            time_range = Range.following(enough, now_ms)
+            track = track_of(services, machine_id, time_range.window)
+    return time_range, track

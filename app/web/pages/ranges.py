@@ -91,8 +91,8 @@ class Range:
 
 def span_ms(span: str | None) -> int | None:
     """The milliseconds of ``15m``, ``4h`` or ``7d``; None if that is no span, or too short or too long."""
-    found = re.match(r"^([1-9][0-9]{0,3})([mhd])\Z", span or "")
-    length = int(found[1]) * _UNITS[found[2]] if found else 0
+    match = re.match(r"^([1-9][0-9]{0,3})([mhd])\Z", span or "")
+    length = int(match[1]) * _UNITS[match[2]] if match else 0
     return length if LEAST_MS <= length <= MOST_MS else None
 
 

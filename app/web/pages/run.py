@@ -42,26 +42,26 @@ def show_run(task_id: str, draft: Draft | None = None) -> Any:
     place = services.board.place(task_id)
     if place is None:
         raise Problem(404, "unknown_run", f"{task_id[:100]} is unknown: no step and no event ever named it")
-    found = facts_of(services, place)
+    facts = facts_of(services, place)
     now_ms = services.board.now_ms()
-    waits = services.past.waits_of(found.task_id, now_ms=now_ms, most=MOST_WAITS)
-    held = _held(found, now_ms)
-    told: list[Interval] = [*waits, *([held] if held else [])]
-    names = names_for(services, told, {m.id.lower() for m in found.machines} | machines_in(waits))
+    waits = services.past.waits_of(facts.task_id, now_ms=now_ms, most=MOST_WAITS)
+    held = _held(facts, now_ms)
+    intervals: list[Interval] = [*waits, *([held] if held else [])]
+    names = names_for(services, intervals, {m.id.lower() for m in facts.machines} | machines_in(waits))
     is_fragment = "fragment" in request.args
     page = render_template(
         "_run.html" if is_fragment else "run.html",
-        run=found,
+        run=facts,
         label=place.title,
         is_parked=place.run.parked and place.is_waiting,
         family=_family(place),
-        unseen=found.unseen,
+        unseen=facts.unseen,
         by_hand=NOBODY_RESUMES if needs_a_person(services, place) else None,
-        names={m.id.lower(): m.name for m in found.machines},
+        names={m.id.lower(): m.name for m in facts.machines},
         why=_why(services, place),
         stretches=stretches_of(waits[-1].stretches[-MOST_STRETCHES:] if waits else (), names),
-        waited_for=waited_for(waits, found.requested_at_ms, names),
-        charts=_charts(found, told, names, now_ms),
+        waited_for=waited_for(waits, facts.requested_at_ms, names),
+        charts=_charts(facts, intervals, names, now_ms),
         now_ms=now_ms,
         draft=draft,
         notice=None if is_fragment else take_notice(),
@@ -94,18 +94,18 @@ def waited_for(waits: list[Wait], requested_at_ms: int | None, names: Names) -> 
     return {task: names.label(task) or "" for task in blockers[:5]}
 
 
-def _charts(run: RunFacts, told: list[Interval], names: Names, now_ms: int) -> list[dict[str, Any]]:
+def _charts(run: RunFacts, intervals: list[Interval], names: Names, now_ms: int) -> list[dict[str, Any]]:
     """A chart for each of its machines: how it waited, and how long it held."""
-    told = [one for one in told if isinstance(one, Span) or one.waited_ms or one.outcome == "waiting"]
-    if not told:
+    intervals = [one for one in intervals if isinstance(one, Span) or one.waited_ms or one.outcome == "waiting"]
+    if not intervals:
         return []
-    begin, end = min(one.from_ms for one in told), max(one.to_ms for one in told)
+    begin, end = min(one.from_ms for one in intervals), max(one.to_ms for one in intervals)
     margin = max(1000, (end - begin) // 40)
     window = Window(begin - margin, end + margin, now_ms)
     charts = []
     for number, machine in enumerate(run.machines[:MOST_DRAWN]):
         track = Track(window, machine.id)
-        for one in told:
+        for one in intervals:
             if machine.id.lower() in map(str.lower, one.machines):
                 track.add(one)
         svg = chart(track, names, link_to, key=f"chart-{number}", by_blocker=True)

@@ -33,13 +33,13 @@ _STAMP = re.compile(r"^[0-9]{1,15}-[0-9]{1,10}\Z")
 @blueprint.get("/timeline")
 def timeline() -> Any:
     services = current_services()
-    shown = Range.of(request.args, services.board.now_ms(), default="7d")
+    time_range = Range.of(request.args, services.board.now_ms(), default="7d")
     history_filter = HistoryFilter.of(services, request.args, *FIELDS)
     kind = request.args.get("kind")
     kind = kind if kind in KINDS else None
     before = request.args.get("before", "")
     before_id = before if _STAMP.match(before) else None
-    records, older = _page_of(services, history_filter, kind, shown, before_id)
+    records, older = _page_of(services, history_filter, kind, time_range, before_id)
     names = names_of(services, tasks=[r.task_id for r in records if r.task_id],
         machines={machine for record in records for machine in record.machines},
     )  # fmt: skip
@@ -49,8 +49,8 @@ def timeline() -> Any:
         names=names,
         older=older,
         before=before_id,
-        now_ms=shown.window.now_ms,
-        shown=shown,
+        now_ms=time_range.window.now_ms,
+        time_range=time_range,
         spans=("1h", "1d", "7d", "30d", "90d"),
         filters={**history_filter.ids, **({"kind": kind} if kind else {})},
         entered=history_filter.entered,
@@ -61,33 +61,35 @@ def timeline() -> Any:
 
 
 def _page_of(
-    services: Services, history_filter: HistoryFilter, kind: str | None, shown: Range, before: str | None
+    services: Services, history_filter: HistoryFilter, kind: str | None, time_range: Range, before: str | None
 ) -> tuple[list[Record], str | None]:
     if history_filter.unknown:
         return [], None
-    limited = Filter(**history_filter.ids, kind=kind, from_ms=shown.window.from_ms, to_ms=shown.window.until_ms + 1)
+    limited = Filter(
+        **history_filter.ids, kind=kind, from_ms=time_range.window.from_ms, to_ms=time_range.window.until_ms + 1
+    )
     return newest_page(services.timeline, limited, before=before)
 
 
 def newest_page(
-    timeline: Timeline, wanted: Filter, *, before: str | None = None, limit: int = PAGE
+    timeline: Timeline, selection: Filter, *, before: str | None = None, limit: int = PAGE
 ) -> tuple[list[Record], str | None]:
-    """The last *limit* records of *wanted*, newest first, from before the record *before*; and where to go on.
+    """The last *limit* records of *selection*, newest first, from before the record *before*; and where to go on.
 
-    *wanted* has both ends. It is read in parts that go back further and further, so the newest of many cost little.
+    *selection* has both ends. It is read in parts that go back further and further, so the newest of many cost little.
     """
-    assert wanted.from_ms is not None and wanted.to_ms is not None
-    found: list[Record] = []
-    end = min(wanted.to_ms, int(before.partition("-")[0]) + 1) if before else wanted.to_ms
+    assert selection.from_ms is not None and selection.to_ms is not None
+    records: list[Record] = []
+    end = min(selection.to_ms, int(before.partition("-")[0]) + 1) if before else selection.to_ms
     look = FIRST_LOOK_MS
-    while end > wanted.from_ms and len(found) <= limit:
-        begin = max(wanted.from_ms, end - look)
-        part = replace(wanted, from_ms=begin, to_ms=end)
+    while end > selection.from_ms and len(records) <= limit:
+        begin = max(selection.from_ms, end - look)
+        part = replace(selection, from_ms=begin, to_ms=end)
         some: deque[Record] = deque(maxlen=limit + 1)
         some.extend(record for record in timeline.read(part) if not before or _is_before(record.id, before))
-        found += reversed(some)
+        records += reversed(some)
         end, look = begin, look * FACTOR
-    return found[:limit], found[limit - 1].id if len(found) > limit else None
+    return records[:limit], records[limit - 1].id if len(records) > limit else None
 
 
 def _is_before(one: str, other: str) -> bool:

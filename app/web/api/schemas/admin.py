@@ -22,7 +22,7 @@ class KeptBody(BaseModel):
     event: str | None = None
 
 
-class Kept(BaseModel):
+class KeptDeliveries(BaseModel):
     """Deliveries that could not be applied, newest first."""
 
     kept: list[KeptBody]
