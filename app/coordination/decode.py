@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
+from functools import lru_cache
 from typing import Any
 
 from app.domain.run import Rebuilt, Refusal, RunState, State
 from app.domain.run_info import RunInfo
 from app.domain.status import Holder, MachinePlace, RunStatus
 
-_FIELDS = frozenset(field.name for field in fields(RunState))
+#: The values of the fields that a record does not have.
+_DEFAULTS = {field.name: field.default for field in fields(RunState) if field.default is not MISSING}
 
 
 def decode_run(raw: bytes | str) -> RunState:
@@ -21,8 +23,8 @@ def decode_run(raw: bytes | str) -> RunState:
 
 def run_state(record: Mapping[str, Any]) -> RunState:
     """The same from the record as JSON values."""
-    known = {name: value for name, value in record.items() if name in _FIELDS and value is not None}
-    known["state"] = State(record["state"])
+    known = {name: value for name, value in record.items() if name in _DEFAULTS and value is not None}
+    known["id"], known["state"] = record["id"], State(record["state"])
     known["info"] = RunInfo.from_json(record.get("info"))
     for name in ("machines", "presumed", "planned"):
         # Lua writes an empty list as {}.
@@ -33,25 +35,37 @@ def run_state(record: Mapping[str, Any]) -> RunState:
         known["refusal"] = Refusal(**{**refusal, "circle": tuple(refusal.get("circle") or ())})
     # Runs that joined before it was kept in the run have it among what people are shown.
     known.setdefault("on_behalf_of", known["info"].on_behalf_of)
-    return RunState(**known)
+    # The initializer of a frozen dataclass of so many fields takes longer than all the rest of this.
+    run = object.__new__(RunState)
+    vars(run).update(_DEFAULTS, **known)
+    return run
 
 
+@lru_cache(maxsize=512)
 def decode_holder(kind: str, raw: bytes | str) -> Holder:
-    """A holder from the record of its run, of a reservation, or of the rebuilding."""
-    if kind not in ("rebuilding", "reservation"):
-        return holder_of(kind, decode_run(raw))
+    """A holder from the record of its run, of a reservation, or of the rebuilding.
+
+    One run often holds many of the machines that another one wants, so the last few are kept.
+    """
     record = json.loads(raw)
-    return Holder(
-        kind, None, record["since_ms"], note=record.get("note"), until_ms=record.get("until_ms"), by=record.get("by")
-    )
+    if kind in ("rebuilding", "reservation"):
+        return Holder(
+            kind, None, record["since_ms"], note=record.get("note"), until_ms=record.get("until_ms"),
+            by=record.get("by"),
+        )  # fmt: skip
+    return _holder(kind, record, RunInfo.from_json(record.get("info")))
 
 
 def holder_of(kind: str, run: RunState) -> Holder:
     """The run as somebody who makes a machine busy: ``lease``, ``observed`` or ``provisional``."""
-    since = run.granted_at_ms or run.observed_at_ms or 0
+    return _holder(kind, vars(run), run.info)
+
+
+def _holder(kind: str, run: Mapping[str, Any], info: RunInfo) -> Holder:
+    since = run.get("granted_at_ms") or run.get("observed_at_ms") or 0
     if kind == "provisional":
-        since = run.provisional_at_ms or 0
-    return Holder(kind, run.id, since, run.info, paused=run.paused, family=run.family)
+        since = run.get("provisional_at_ms") or 0
+    return Holder(kind, run["id"], since, info, paused=bool(run.get("paused")), family=run.get("family"))
 
 
 def decode_view(answer: Sequence[Any], *, is_new: bool = False) -> RunStatus:

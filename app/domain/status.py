@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from app.domain.durations import format_duration
 from app.domain.eta import Eta
@@ -20,23 +21,23 @@ class Described:
 
     info: RunInfo
 
-    @property
+    @cached_property
     def title(self) -> str:
         return self.info.label
 
-    @property
+    @cached_property
     def project(self) -> str | None:
         return self.info.project_name
 
-    @property
+    @cached_property
     def release(self) -> str | None:
         return self.info.release_version
 
-    @property
+    @cached_property
     def environment(self) -> str | None:
         return self.info.environment_name
 
-    @property
+    @cached_property
     def url(self) -> str | None:
         return self.info.url
 
@@ -56,7 +57,7 @@ class Holder(Described):
     #: The number of its family, if it has one: who shares its lease.
     family: int | None = None
 
-    @property
+    @cached_property
     def label(self) -> str:
         """``ServerTasks-4700 (Api 2.0.1 to Production)``."""
         if self.kind == "rebuilding":
@@ -118,7 +119,7 @@ class RunStatus(Described):
         """Whether its deployment was started before, under the same task or another: then exclusions do not count."""
         return self.run.again or self.run.run > 1
 
-    @property
+    @cached_property
     def place(self) -> int | None:
         """1 when it is next; the largest of its places at several machines; None when it does not wait."""
         return max((m.place for m in self.machines), default=0) or None
@@ -148,7 +149,7 @@ class RunStatus(Described):
         """What people call its things; a part of the run, not a field of its own."""
         return self.run.info
 
-    @property
+    @cached_property
     def reason(self) -> str | None:
         """Why it stands there, where the state alone does not say it."""
         return _reason(self)

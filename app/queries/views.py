@@ -31,8 +31,8 @@ NOBODY_RESUMES = (
 
 
 @dataclass(frozen=True)
-class WaitAnswer:
-    """A run as its step sees it; all else is the run's.
+class WaitAnswer(RunStatus):
+    """A run as its step sees it, with the message for it in the place of the run's own.
 
     Args:
         claim: The execution of a step that it belongs to.
@@ -41,31 +41,30 @@ class WaitAnswer:
         seen: What the step is to repeat in its next call; not told yet.
     """
 
-    run: RunStatus
-    message: str
-    wake_key: str
+    message: str = ""
+    wake_key: str = ""
     claim: str | None = None
     family: str | None = None
     details: str | None = None
     seen: str | None = None
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.run, name)
-
     @property
     def fencing_token(self) -> int | None:
         """That of a former grant is nothing to work with."""
-        return self.run.fencing_token if self.run.is_granted else None
+        return self.run.token if self.is_granted else None
 
     @property
     def news(self) -> str:
-        return news_of(self.run)
+        return news_of(self)
 
 
-def wait_answer(services: Services, place: RunStatus) -> WaitAnswer:
-    """The answer about a wait to somebody who only looks."""
+def wait_answer(services: Services, place: RunStatus, **facts: Any) -> WaitAnswer:
+    """The answer about a wait to somebody who only looks; with *facts*, to a step."""
     foreseen = services.estimates.with_eta(place)
-    return WaitAnswer(foreseen, message_of(services, foreseen), services.keys.wake(place.task_id))
+    return WaitAnswer(
+        foreseen.run, foreseen.now_ms, foreseen.machines, eta_ms=foreseen.eta_ms,
+        message=message_of(services, foreseen), wake_key=services.keys.wake(place.task_id), **facts,
+    )  # fmt: skip
 
 
 def step_answer(services: Services, place: RunStatus, *, claim: str | None, base_url: str) -> WaitAnswer:
@@ -76,8 +75,8 @@ def step_answer(services: Services, place: RunStatus, *, claim: str | None, base
         base_url: Where octowait's pages are, as far as the step knows.
     """
     run = place.run
-    return replace(
-        wait_answer(services, place), claim=run.claim, family=run.family_word if claim and claim == run.claim else None,
+    return wait_answer(
+        services, place, claim=run.claim, family=run.family_word if claim and claim == run.claim else None,
         details=f"{base_url.rstrip('/')}/runs/{quote(run.id)}",
     )  # fmt: skip
 

@@ -27,7 +27,14 @@ def a_place(*machines, state=State.WAITING, **run):
 
 
 def shown(place):
-    answer = WaitAnswer(place, place.message, "octowait:{d}:wake:x")
+    answer = WaitAnswer(
+        place.run,
+        place.now_ms,
+        place.machines,
+        eta_ms=place.eta_ms,
+        message=place.message,
+        wake_key="octowait:{d}:wake:x",
+    )
     return WaitModel.model_validate(answer, from_attributes=True)
 
 
