@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from app.domain.errors import InvalidId
 
@@ -45,8 +43,3 @@ def distinct_ids(values: list[str] | tuple[str, ...] | frozenset[str] | set[str]
 def space_id_of(value: object) -> str | None:
     """*value* where it is the id of a space, e.g. ``Spaces-1``; else None, as if nobody had said which space it is."""
     return value if isinstance(value, str) and _SPACE.match(value) else None
-
-
-def space_of(info: Mapping[str, Any]) -> str | None:
-    """The space of a run by its info, which a version that did not look at it may have kept."""
-    return space_id_of(info.get("space_id"))

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from app.domain.status import MachinePlace, RunStatus
-
-
-def in_the_way(place: RunStatus) -> tuple[MachinePlace, MachinePlace | None]:
-    """The machine where a wait is longest, and the one of whose holder the waiter is told, there or elsewhere."""
-    worst = max(place.machines, key=lambda machine: (machine.place, bool(machine.holders)))
-    return worst, worst if worst.holders else next((other for other in place.machines if other.holders), None)
+from app.domain.status import RunStatus, in_the_way
 
 
 def news_of(place: RunStatus) -> str:

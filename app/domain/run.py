@@ -52,8 +52,8 @@ class RunRequest:
 
 def parse_parent(text: str) -> tuple[str, str | None]:
     """The task id of a parent and its word for its family: ``ServerTasks-1.<word>``, or a task id alone."""
-    found = re.fullmatch(r"(ServerTasks-[0-9]+)\.([A-Za-z0-9_-]{16,64})", text, re.IGNORECASE)
-    return (found[1], found[2]) if found else (text, None)
+    match = re.fullmatch(r"(ServerTasks-[0-9]+)\.([A-Za-z0-9_-]{16,64})", text, re.IGNORECASE)
+    return (match[1], match[2]) if match else (text, None)
 
 
 @dataclass(frozen=True)

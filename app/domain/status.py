@@ -208,22 +208,24 @@ def _message(place: RunStatus) -> str:
     return f"{ending} ({place.reason})." if place.reason else f"{ending}."
 
 
+def in_the_way(place: RunStatus) -> tuple[MachinePlace, MachinePlace | None]:
+    """The machine where a wait is longest, and the one of whose holder the waiter is told, there or elsewhere."""
+    worst = max(place.machines, key=lambda machine: (machine.place, bool(machine.holders)))
+    if worst.holders or worst.ahead:
+        return worst, worst if worst.holders else None
+    return worst, next((other for other in place.machines if other.holders), None)
+
+
 def _blockers(place: RunStatus) -> str:
     """The machine where the wait is longest, who holds it, and who is ahead there."""
-    worst = max(place.machines, key=lambda m: (m.place, bool(m.holders)))
+    worst, held = in_the_way(place)
     more = len(place.machines) - 1
     where = f"{worst.name}{f' and {more} more' if more else ''}, place {worst.place}"
-    if worst.holders:
-        holder = worst.holders[0]
-        since = format_duration(place.now_ms - holder.since_ms)
-        if holder.kind == "rebuilding":
-            return f"{where}: octowait lost its memory and is finding out from Octopus what runs where, for {since}."
-        return f"{where}: {holder.label} {holding(holder.kind, is_paused=holder.paused)} it for {since}."
-    if worst.ahead:
-        return f"{where}: {worst.ahead[0]} is next, and waits for another machine."
-    held = next((m for m in place.machines if m.holders), None)
-    if held:
-        holder = held.holders[0]
-        since = format_duration(place.now_ms - holder.since_ms)
-        return f"{where}; {held.name}: {holder.label} {holding(holder.kind, is_paused=holder.paused)} it for {since}."
-    return f"{where}."
+    if held is None:
+        return f"{where}: {worst.ahead[0]} is next, and waits for another machine." if worst.ahead else f"{where}."
+    holder = held.holders[0]
+    since = format_duration(place.now_ms - holder.since_ms)
+    if holder.kind == "rebuilding":
+        return f"{where}: octowait lost its memory and is finding out from Octopus what runs where, for {since}."
+    elsewhere = f"; {held.name}" if held is not worst else ""
+    return f"{where}{elsewhere}: {holder.label} {holding(holder.kind, is_paused=holder.paused)} it for {since}."

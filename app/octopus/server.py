@@ -22,7 +22,6 @@ class Space(Value):
 
     id: Demanded
     name: Name
-    is_default: Flag = False
     is_queue_stopped: Annotated[Flag, at("TaskQueueStopped")] = False
 
 

@@ -31,8 +31,6 @@ _BUSY = frozenset({"executing", "cancelling"})
 #: States of a task that still runs or will. All others are ends, whatever a later version calls them.
 _UNFINISHED = _BUSY | {"new", "queued"}
 
-#: How different versions spell the end of a cancelled task.
-_CANCELED = frozenset({"canceled", "cancelled"})
 
 
 def _is_completed(task: Resource) -> bool:
@@ -45,10 +43,6 @@ def _is_completed(task: Resource) -> bool:
 def _is_pending(what: str, task: Resource) -> bool:
     # Servers write the flag and the types apart, and either can be out of date; older ones have no types.
     return task.get(f"HasPending{what}s") is True or bool(list_of(task.get(f"Pending{what}Types")))
-
-
-def _is_successful(task: Resource) -> bool:
-    return word_of(task.get("State")) == "success" or task.get("FinishedSuccessfully") is True
 
 
 def _web_link(link: object, info: ValidationInfo) -> str | None:
@@ -78,9 +72,6 @@ class Task(Value):
     completed_ms: Annotated[Milliseconds, at("CompletedTime")] = None
     has_pending_interruptions: Annotated[bool, PlainValidator(partial(_is_pending, "Interruption")), WHOLE] = False
     has_pending_preconditions: Annotated[bool, PlainValidator(partial(_is_pending, "Precondition")), WHOLE] = False
-    #: The node of the server that runs it; another one later is the same run, after a restart.
-    server_node: Text = None
-    finished_successfully: Annotated[bool, PlainValidator(_is_successful), WHOLE] = False
     url: Annotated[str | None, PlainValidator(_web_link), at("Links", "Web")] = None
 
     @property
@@ -108,11 +99,6 @@ class Task(Value):
         if self.is_completed or self.awaits_approval:
             return False
         return self.is_running or self.is_paused or self.start_ms is not None
-
-    @property
-    def is_canceled(self) -> bool:
-        """Whether it has ended by being cancelled or abandoned, which look alike."""
-        return self.state.lower() in _CANCELED
 
     @property
     def uses_machines(self) -> bool:

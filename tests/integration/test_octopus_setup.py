@@ -84,9 +84,7 @@ def test_spaces_with_their_queues(httpserver, client):
                {"Id": "Spaces-2", "Name": "Ops", "TaskQueueStopped": True})
     )  # fmt: skip
 
-    assert [(s.name, s.is_default, s.is_queue_stopped) for s in client.spaces()] == [
-        ("Default", True, False), ("Ops", False, True),
-    ]  # fmt: skip
+    assert [(s.name, s.is_queue_stopped) for s in client.spaces()] == [("Default", False), ("Ops", True)]
 
 
 def test_nodes_with_their_task_caps(httpserver, client):

@@ -1,7 +1,7 @@
 import pytest
 
 from app.domain.errors import InvalidId
-from app.domain.ids import checked_id, distinct_ids, space_id_of, space_of
+from app.domain.ids import checked_id, distinct_ids, space_id_of
 
 
 @pytest.mark.parametrize("value", ["Machines-7", "a", "7", "web_01.example~2", "x" * 100])
@@ -31,7 +31,6 @@ def test_ids_that_differ_in_letter_case_only_are_one():
 @pytest.mark.parametrize("value", ["Spaces-1", "spaces-1", "SPACES-12345", "Spaces-a-1"])
 def test_id_of_a_space_is_taken_as_it_is(value):
     assert space_id_of(value) == value
-    assert space_of({"space_id": value}) == value
 
 
 NO_SPACES = [
@@ -44,5 +43,3 @@ NO_SPACES = [
 @pytest.mark.parametrize("value", NO_SPACES)
 def test_space_that_is_no_id_counts_as_unknown(value):
     assert space_id_of(value) is None
-    assert space_of({"space_id": value}) is None
-    assert space_of({}) is None

@@ -10,8 +10,7 @@ from typing import Any
 from flask import render_template, request
 
 from app.coordination.snapshot import Machine, Snapshot
-from app.domain.news import in_the_way
-from app.domain.status import Described, RunStatus
+from app.domain.status import Described, RunStatus, in_the_way
 from app.queries.etas import eta_of
 from app.queries.views import waiting_places
 from app.services import Services
