@@ -58,11 +58,11 @@ class Refusals:
             seconds, _ = self._client.time()
             oldest_ms = (seconds - int(REMEMBERED.total_seconds())) * 1000
             entries: Any = self._client.xrevrange(self._key, min=oldest_ms)
-        found: dict[CallRefusal, RefusalCount] = {}
+        counts: dict[CallRefusal, RefusalCount] = {}
         for stamp, fields in entries:
             at_ms, count = int(stamp.split(b"-")[0]), int(fields[b"count"])
             refusal = CallRefusal(*(fields[name].decode() for name in (b"who", b"address", b"why")))
-            before = found.get(refusal)
+            before = counts.get(refusal)
             last_ms, counted = (before.last_ms, before.count) if before else (at_ms, 0)
-            found[refusal] = RefusalCount(**refusal.__dict__, count=counted + count, first_ms=at_ms, last_ms=last_ms)
-        return sorted(found.values(), key=lambda each: each.last_ms, reverse=True)
+            counts[refusal] = RefusalCount(**refusal.__dict__, count=counted + count, first_ms=at_ms, last_ms=last_ms)
+        return sorted(counts.values(), key=lambda each: each.last_ms, reverse=True)

@@ -88,10 +88,10 @@ def _demanded(value: object) -> str:
 
 
 def _demanded_id(value: object) -> str:
-    found = _demanded(value)
-    if not is_id(found):
-        raise ValueError(f"{found[:100]!r}: expected an id such as Machines-7")
-    return found
+    document_id = _demanded(value)
+    if not is_id(document_id):
+        raise ValueError(f"{document_id[:100]!r}: expected an id such as Machines-7")
+    return document_id
 
 
 Demanded = Annotated[str, PlainValidator(_demanded)]
@@ -100,7 +100,6 @@ TextOrEmpty = Annotated[str, PlainValidator(lambda value: text_of(value) or "")]
 Id = Annotated[str, PlainValidator(_demanded_id)]
 MaybeId = Annotated[str | None, PlainValidator(id_of)]
 MachineIds = Annotated[tuple[str, ...], PlainValidator(machine_ids_of)]
-Shown = Annotated[str | None, PlainValidator(shown_of)]
 Ids = Annotated[tuple[str, ...], PlainValidator(ids_of)]
 Flag = Annotated[bool, PlainValidator(lambda value: value is True)]
 Number = Annotated[int | None, PlainValidator(lambda value: value if isinstance(value, int) and value > 0 else None)]

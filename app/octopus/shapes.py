@@ -28,14 +28,14 @@ def text_of(value: object) -> str | None:
 
 def id_of(value: object) -> str | None:
     """An id as Octopus makes them; None where it is none."""
-    found = text_of(value)
-    return found if found and is_id(found) else None
+    text = text_of(value)
+    return text if text and is_id(text) else None
 
 
 def shown_of(value: object) -> str | None:
     """A `text_of` a name or version, shortened."""
-    found = text_of(value)
-    return found and found[:MOST_SHOWN]
+    text = text_of(value)
+    return text and text[:MOST_SHOWN]
 
 
 def word_of(value: object) -> str:
@@ -72,10 +72,10 @@ def machine_ids_of(value: object) -> tuple[str, ...]:
     Raises:
         ValueError: one is no id.
     """
-    found = ids_of(value)
-    if wrong := next((each for each in found if not is_id(each)), None):
+    ids = ids_of(value)
+    if wrong := next((each for each in ids if not is_id(each)), None):
         raise ValueError(f"{wrong[:100]!r}: expected the id of a machine")
-    return found
+    return ids
 
 
 def text(resource: Resource, name: str) -> str | None:

@@ -32,7 +32,6 @@ _BUSY = frozenset({"executing", "cancelling"})
 _UNFINISHED = _BUSY | {"new", "queued"}
 
 
-
 def _is_completed(task: Resource) -> bool:
     flag, state = task.get("IsCompleted"), word_of(task.get("State"))
     if not isinstance(flag, bool) and not state:

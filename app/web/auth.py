@@ -126,8 +126,8 @@ def _bearer_token() -> Token | None:
         doorkeeper: Doorkeeper = current_app.extensions["octowait.doorkeeper"]
         secret = bearer(request.headers.get("Authorization", ""))
         g.bearer_token = doorkeeper.find(secret, request.remote_addr or "") if secret else None
-    found: Token | None = g.bearer_token
-    return found
+    token: Token | None = g.bearer_token
+    return token
 
 
 def is_webhook_secret(given: str | None, expected: str) -> bool:

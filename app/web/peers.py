@@ -24,11 +24,11 @@ class Peers:
         self._trusted = trusted
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        said = {name: environ.pop(name, "") for name in _FORWARDED}
+        forwarded = {name: environ.pop(name, "") for name in _FORWARDED}
         if self._trusted and is_among(environ.get("REMOTE_ADDR", ""), self._trusted):
             environ["octowait.proxy"] = environ["REMOTE_ADDR"]
-            environ["REMOTE_ADDR"] = self._client(environ["REMOTE_ADDR"], said["HTTP_X_FORWARDED_FOR"])
-            if said["HTTP_X_FORWARDED_PROTO"].rpartition(",")[2].strip().lower() == "https":
+            environ["REMOTE_ADDR"] = self._client(environ["REMOTE_ADDR"], forwarded["HTTP_X_FORWARDED_FOR"])
+            if forwarded["HTTP_X_FORWARDED_PROTO"].rpartition(",")[2].strip().lower() == "https":
                 environ["wsgi.url_scheme"] = "https"
         return self._inner(environ, start_response)
 
@@ -46,14 +46,14 @@ class Peers:
 
 
 def is_among(address: str, networks: Iterable[Network]) -> bool:
-    found = _address_in(address)
-    return found is not None and any(found in network for network in networks)
+    client = _address_in(address)
+    return client is not None and any(client in network for network in networks)
 
 
 def group_of(address: str) -> str:
     """What counts as one client: an IPv4 address, or the network of an IPv6 address, which has 2^64 of them."""
-    found = _address_in(address)
-    return str(IPv6Network((found, 64), strict=False)) if isinstance(found, IPv6Address) else str(found or address)
+    client = _address_in(address)
+    return str(IPv6Network((client, 64), strict=False)) if isinstance(client, IPv6Address) else str(client or address)
 
 
 def _address_in(text: str) -> IPv4Address | IPv6Address | None:
@@ -61,7 +61,7 @@ def _address_in(text: str) -> IPv4Address | IPv6Address | None:
     host = text.partition("]")[0].lstrip("[") if text.startswith("[") else text
     host = host.partition(":")[0] if host.count(":") == 1 else host
     try:
-        found = ip_address(host)
+        address = ip_address(host)
     except ValueError:
         return None
-    return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
