@@ -39,7 +39,7 @@ GIVE_UP_SECONDS = 20
 
 # Octopus looks for its commands at every character of what a script prints, whoever said it first.
 LINE_LIMIT = 2000
-CONTROL_CHARACTERS = r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+CONTROL_CHARACTERS = r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
 
 def clean(text):
@@ -134,6 +134,10 @@ def is_excepted(host, port):
     return False
 
 
+class NoRoute(Exception):
+    pass
+
+
 def find_route():
     # The parameter, else the environment as Octopus sets it for a worker with a proxy.
     parts = urllib.parse.urlsplit(url)
@@ -144,7 +148,11 @@ def find_route():
         named = os.environ.get(scheme + "_proxy") or os.environ.get(scheme.upper() + "_PROXY") or ""
     if named.lower() in ("", "none"):
         return Route(scheme == "https", host, port, None)
-    return Route(scheme == "https", host, port, urllib.parse.urlsplit(named if "://" in named else "http://" + named))
+    if "://" not in named:
+        named = "http://" + named
+    if not is_proxy(named) and not is_proxy(named.rstrip("/") + ":80"):
+        raise NoRoute(f"{scheme.upper()}_PROXY is no address such as http://proxy.example.com:3128")
+    return Route(scheme == "https", host, port, urllib.parse.urlsplit(named))
 
 
 def proxy_name(route):
@@ -152,7 +160,8 @@ def proxy_name(route):
     return f"http://{route.proxy.hostname}:{route.proxy.port or 80}"
 
 
-def through(route):
+def through():
+    route = find_route()
     return f", through the proxy {proxy_name(route)}" if route.proxy else ""
 
 
@@ -269,17 +278,20 @@ def explain(error, route):
     if isinstance(error, ssl.CertificateError) or getattr(error, "reason", "") == "CERTIFICATE_VERIFY_FAILED":
         why = getattr(error, "verify_message", "") or why
         remedy = "if an authority of your own signed it, put the authority into this worker's store or SSL_CERT_FILE"
-        return no_answer(f"the certificate of {route.host} is not accepted: {why}; {remedy}{through(route)}", False)
+        return no_answer(f"the certificate of {route.host} is not accepted: {why}; {remedy}{through()}", False)
     if isinstance(error, ssl.SSLError):
-        return no_answer(f"no TLS connection with {route.host} ({why}){through(route)}", False)
+        return no_answer(f"no TLS connection with {route.host} ({why}){through()}", False)
     if isinstance(error, (OSError, http.client.IncompleteRead)):
-        return no_answer(f"the answer broke off{through(route)}", True)
-    return no_answer(f"no HTTP answer ({why}){through(route)}", False)
+        return no_answer(f"the answer broke off{through()}", True)
+    return no_answer(f"no HTTP answer ({why}){through()}", False)
 
 
 def call(method, query, body, limit):
     # In a thread of its own: only so there is a limit for all of it, names included.
-    route = find_route()
+    try:
+        route = find_route()
+    except NoRoute as error:
+        return no_answer(str(error), False)
     connection = open_connection(route, limit)
     replies = queue.Queue()
 
@@ -298,7 +310,7 @@ def call(method, query, body, limit):
         connection.sock.shutdown(socket.SHUT_RDWR)
     except (AttributeError, OSError):
         pass  # not connected yet, or no more
-    return no_answer(f"no whole answer within {limit} s{through(route)}", True)
+    return no_answer(f"no whole answer within {limit} s{through()}", True)
 
 
 # Besides octowait's own states: silence (there may be nobody), heard (something else answered), busy (it will pass),
@@ -321,7 +333,7 @@ def word(answer, name, pattern=WORD_PATTERN):
 def parse(text):
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -345,7 +357,7 @@ def read(method, reply, found):
         number = found.get("fencing_token") or found.get("place") or 0
         return answer(state, str(found.get("message") or ""), number, found)
     if reply.status in (200, 201) and not found and reply.text.lstrip().startswith("{"):
-        return answer("silence", "the answer broke off" + through(find_route()))
+        return answer("silence", "the answer broke off" + through())
     code, detail = found.get("code"), found.get("detail")
     if reply.status < 400 or not isinstance(code, str) or not isinstance(detail, str):
         return answer("silence" if reply.status in (502, 503, 504) else "heard", foreign(reply.status))
@@ -362,14 +374,13 @@ def read(method, reply, found):
 
 
 def foreign(status):
-    route = find_route()
-    if status == 407 and route.proxy:
+    if status == 407 and find_route().proxy:
         remedy = "a user and a password for it can stand in Octowait.Proxy"
-        return f"HTTP {status}: not an answer of octowait{through(route)}; {remedy}"
+        return f"HTTP {status}: not an answer of octowait{through()}; {remedy}"
     remedy = ""
     if 300 <= status < 400:
         remedy = "; redirects are not followed, so Octowait.Url must be the address itself"
-    return f"HTTP {status}: not an answer of octowait{remedy}{through(route)}"
+    return f"HTTP {status}: not an answer of octowait{remedy}{through()}"
 
 
 PAUSE_SECONDS = float(os.environ.get("OCTOWAIT_RETRY_BASE_SECONDS") or "1")

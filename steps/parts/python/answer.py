@@ -18,7 +18,7 @@ def word(answer, name, pattern=WORD_PATTERN):
 def parse(text):
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -42,7 +42,7 @@ def read(method, reply, found):
         number = found.get("fencing_token") or found.get("place") or 0
         return answer(state, str(found.get("message") or ""), number, found)
     if reply.status in (200, 201) and not found and reply.text.lstrip().startswith("{"):
-        return answer("silence", "the answer broke off" + through(find_route()))
+        return answer("silence", "the answer broke off" + through())
     code, detail = found.get("code"), found.get("detail")
     if reply.status < 400 or not isinstance(code, str) or not isinstance(detail, str):
         return answer("silence" if reply.status in (502, 503, 504) else "heard", foreign(reply.status))
@@ -59,11 +59,10 @@ def read(method, reply, found):
 
 
 def foreign(status):
-    route = find_route()
-    if status == 407 and route.proxy:
+    if status == 407 and find_route().proxy:
         remedy = "a user and a password for it can stand in Octowait.Proxy"
-        return f"HTTP {status}: not an answer of octowait{through(route)}; {remedy}"
+        return f"HTTP {status}: not an answer of octowait{through()}; {remedy}"
     remedy = ""
     if 300 <= status < 400:
         remedy = "; redirects are not followed, so Octowait.Url must be the address itself"
-    return f"HTTP {status}: not an answer of octowait{remedy}{through(route)}"
+    return f"HTTP {status}: not an answer of octowait{remedy}{through()}"

@@ -104,17 +104,20 @@ def explain(error, route):
     if isinstance(error, ssl.CertificateError) or getattr(error, "reason", "") == "CERTIFICATE_VERIFY_FAILED":
         why = getattr(error, "verify_message", "") or why
         remedy = "if an authority of your own signed it, put the authority into this worker's store or SSL_CERT_FILE"
-        return no_answer(f"the certificate of {route.host} is not accepted: {why}; {remedy}{through(route)}", False)
+        return no_answer(f"the certificate of {route.host} is not accepted: {why}; {remedy}{through()}", False)
     if isinstance(error, ssl.SSLError):
-        return no_answer(f"no TLS connection with {route.host} ({why}){through(route)}", False)
+        return no_answer(f"no TLS connection with {route.host} ({why}){through()}", False)
     if isinstance(error, (OSError, http.client.IncompleteRead)):
-        return no_answer(f"the answer broke off{through(route)}", True)
-    return no_answer(f"no HTTP answer ({why}){through(route)}", False)
+        return no_answer(f"the answer broke off{through()}", True)
+    return no_answer(f"no HTTP answer ({why}){through()}", False)
 
 
 def call(method, query, body, limit):
     # In a thread of its own: only so there is a limit for all of it, names included.
-    route = find_route()
+    try:
+        route = find_route()
+    except NoRoute as error:
+        return no_answer(str(error), False)
     connection = open_connection(route, limit)
     replies = queue.Queue()
 
@@ -133,4 +136,4 @@ def call(method, query, body, limit):
         connection.sock.shutdown(socket.SHUT_RDWR)
     except (AttributeError, OSError):
         pass  # not connected yet, or no more
-    return no_answer(f"no whole answer within {limit} s{through(route)}", True)
+    return no_answer(f"no whole answer within {limit} s{through()}", True)

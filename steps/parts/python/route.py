@@ -15,6 +15,10 @@ def is_excepted(host, port):
     return False
 
 
+class NoRoute(Exception):
+    pass
+
+
 def find_route():
     # The parameter, else the environment as Octopus sets it for a worker with a proxy.
     parts = urllib.parse.urlsplit(url)
@@ -25,7 +29,11 @@ def find_route():
         named = os.environ.get(scheme + "_proxy") or os.environ.get(scheme.upper() + "_PROXY") or ""
     if named.lower() in ("", "none"):
         return Route(scheme == "https", host, port, None)
-    return Route(scheme == "https", host, port, urllib.parse.urlsplit(named if "://" in named else "http://" + named))
+    if "://" not in named:
+        named = "http://" + named
+    if not is_proxy(named) and not is_proxy(named.rstrip("/") + ":80"):
+        raise NoRoute(f"{scheme.upper()}_PROXY is no address such as http://proxy.example.com:3128")
+    return Route(scheme == "https", host, port, urllib.parse.urlsplit(named))
 
 
 def proxy_name(route):
@@ -33,7 +41,8 @@ def proxy_name(route):
     return f"http://{route.proxy.hostname}:{route.proxy.port or 80}"
 
 
-def through(route):
+def through():
+    route = find_route()
     return f", through the proxy {proxy_name(route)}" if route.proxy else ""
 
 

@@ -119,6 +119,15 @@ def a_proxy_that_is_none_is_refused_without_its_value(world: World) -> None:
 
 
 @condition(16)
+def a_proxy_of_the_environment_that_is_none_is_said_without_its_value(world: World) -> None:
+    for value in ("http://worker:see/me-not@proxy:1", "socks5://proxy:1080", "http://proxy:99999"):
+        wish = {**SHORT, "Octowait.WhenUnreachable": "proceed"}
+        step = world.run("wait", OCTOWAIT, wish, env={"HTTP_PROXY": value}, fails=True)
+        assert f"({wording.PROXY_OF_ENVIRONMENT.format(name='HTTP_PROXY')})" in step.printed.result
+        assert value not in step.output and "see" not in step.output
+
+
+@condition(16)
 def tls_goes_through_a_tunnel_with_an_authority_of_our_own(world: World) -> None:
     context, authority = world.tls()
     server = world.server(waiting(), granted(), tls=context)

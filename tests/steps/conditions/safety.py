@@ -92,6 +92,18 @@ def a_line_of_any_length_is_cut(world: World) -> None:
     assert line == "Waiting for " + "m" * (wording.LINE_LIMIT - len("Waiting for ")) + " ..."
 
 
+@condition(2)
+def half_a_character_is_no_end_of_a_step(world: World) -> None:
+    """JSON can hold what no text can."""
+    server = world.server(
+        problem(503, "busy", "half \ud800 of it"), problem(409, "holds_others", "the \udc00 other half")
+    )
+
+    last = world.fails("wait", server)
+
+    assert last.startswith("octowait does not let this run wait: HTTP 409: the ") and last.endswith(" other half")
+
+
 @condition(3)
 def a_cut_first_line_is_no_grant(world: World) -> None:
     cut = unended("granted 1", '{"state": "granted", "fencing_token": 1')
