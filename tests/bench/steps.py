@@ -1,4 +1,4 @@
-"""P3: from the release to the exit of the Bash step that waits, with the stand-in for Octopus's functions."""
+"""P3: from the release to the exit of the Bash step that waits; and what a waiting step costs in each language."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from tests.bench.report import Report, percentile
+from tests.bench.step_cost import report_costs
 from tests.bench.wire import Line, http
 from tests.bench.world import board_on, directory, embedded, new_task, web
 from tests.conftest import ROOT, Service, eventually
@@ -52,6 +53,7 @@ def run(report: Report) -> None:
     ]
     report.table("Bash step, ms", ("", "p50", "p99"), rows)
     report.check("P3", "release → exit of the Bash step, p50", percentile(waits, 0.5), 40, unit="ms")
+    report_costs(report)
 
 
 class _Step:
