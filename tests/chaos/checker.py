@@ -21,7 +21,7 @@ from tests.chaos.evidence import (
     Violation,
     Zombie,
 )
-from tests.chaos.history import Kind, Op
+from tests.chaos.history import OFFERED, Kind, Op
 from tests.chaos.records import Record
 from tests.chaos.timeline import Reader
 
@@ -36,6 +36,7 @@ def check(evidence: Evidence) -> Verdict:
         _timeline(evidence), _model(evidence), _clients_exclusion(evidence.ops), _answers(facts), _tokens(facts),
         _leases(facts), _expiries(facts), _dead(facts), _rebuilds(facts), _parked(facts), _counts(facts),
         _ends(evidence), _handoffs(facts, verdict), _durations(facts),
+        _late(facts),
     ]  # fmt: skip
     verdict.violations = [Violation(name, words) for part in found for name, words in part]
     verdict.zombies = list(_zombies(facts))
@@ -191,11 +192,11 @@ def _dead(facts: _Facts) -> Iterator[tuple[str, str]]:
     patience_ms = (1 + DEAD_SHARE) * facts.evidence.ttl_ms
     for task, ops in facts.ops.items():
         gone = next((op for op in ops if op.kind is Kind.GONE), None)
-        if not gone or facts.work[task]:
+        if not gone or facts.work[task] or _confirms(ops, gone):
             continue
         since = 0.0
         for record in facts.records[task]:
-            if LATE_REQUESTS in facts.evidence.exempt and _is_collected_late(record):
+            if _is_collected_late(record) and LATE_REQUESTS in facts.evidence.exempt and not _has_claim(ops):
                 since = 0.0
             elif record.kind in ("joined", "granted"):
                 since = max(record.at_ms + record.late_ms, gone.at_ms)
@@ -203,6 +204,16 @@ def _dead(facts: _Facts) -> Iterator[tuple[str, str]]:
                 if record.at_ms > since + patience_ms and not facts.is_disturbed(since, record.at_ms):
                     yield "the dead leave", f"its client was killed, and nothing came of it for long: {record}"
                 since = 0.0
+
+
+def _has_claim(ops: Sequence[Op]) -> bool:
+    return any(op.kind is Kind.ASKED and op.word == "claim" for op in ops)
+
+
+def _confirms(ops: Sequence[Op], gone: Op) -> bool:
+    """Whether its client was killed when it had asked once more, and not been answered: it may have collected."""
+    told = [op for op in ops if op.kind in (Kind.ASKED, Kind.TOLD, Kind.BROKEN) and op.at_ms <= gone.at_ms]
+    return bool(told) and told[-1].kind is Kind.ASKED and told[-1].verb == "confirm"
 
 
 def _is_of(facts: _Facts, op: Op, end: Record) -> bool:
@@ -290,7 +301,7 @@ def _handoffs(facts: _Facts, verdict: Verdict) -> Iterator[tuple[str, str]]:
         for op in ops:
             if op.kind is Kind.ASKED:
                 asked = op
-            elif op.kind is Kind.TOLD and op.word == "granted" and op.verb == "get" and asked:
+            elif op.kind is Kind.TOLD and op.word in ("granted", OFFERED) and op.verb == "get" and asked:
                 record = granted.get(op.token)
                 # It blocked already when it was granted.
                 if (
@@ -318,6 +329,26 @@ def _durations(facts: _Facts) -> Iterator[tuple[str, str]]:
                 lasted_ms = record.at_ms + record.late_ms - joined.at_ms
                 if lasted_ms + SLACK_MS < facts.evidence.timeout_ms:
                     yield "durations", f"timed out after {lasted_ms:.0f} ms: {record}"
+
+
+def _late(facts: _Facts) -> Iterator[tuple[str, str]]:
+    """Of clients with claims: what came of a call that was carried out after the one that ended its claim."""
+    for task, ops in facts.ops.items():
+        if not _has_claim(ops):
+            continue
+        # A claim is over when its release was answered; the next one begins when its first request is sent.
+        over = [op.at_ms for op in ops if op.kind is Kind.TOLD and op.verb == "delete"]
+        for record in facts.records[task]:
+            ended = [at for at in over if at + SLACK_MS < record.at_ms]
+            if record.kind == "joined" and ended and not record.late_ms and not record.detail.get("rebuilt"):
+                asked = any(op.kind is Kind.ASKED and op.verb == "put" and ended[-1] <= op.at_ms <= record.at_ms + 1
+                            for op in ops)  # fmt: skip
+                if not asked:
+                    yield "late", f"its claim is over: {record}"
+        turns = {op.turn for op in ops if op.kind is Kind.ASKED and op.verb == "delete"}
+        by_step = sum(r.kind in ("released", "left", "ended") and r.cause == "step" for r in facts.records[task])
+        if by_step > len(turns):
+            yield "late", f"{task}: {len(turns)} claims, of which {by_step} releases were carried out"
 
 
 def _zombies(facts: _Facts) -> Iterator[Zombie]:

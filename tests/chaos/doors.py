@@ -41,14 +41,16 @@ class Caller:
         self._connection: Connection | None = None
         doors.add(self)
 
-    async def call(self, method: str, path: str, body: Any = None, *, seconds: float = PATIENCE) -> Answer:
+    async def call(
+        self, method: str, path: str, body: Any = None, *, seconds: float = PATIENCE, headers: str = ""
+    ) -> Answer:  # fmt: skip
         """One call. Raises: Broken: no answer, or one of a server that cannot serve now."""
         port = self._doors.ports[self._at % len(self._doors.ports)]
         if self._connection is None or self._connection.port != port:
             self.drop()
             self._connection = Connection(port, self._headers)
         try:
-            answer = await self._connection.call(method, path, body, seconds=seconds)
+            answer = await self._connection.call(method, path, body, seconds=seconds, headers=headers)
         except Broken:
             self._at += 1
             raise

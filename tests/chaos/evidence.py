@@ -31,6 +31,7 @@ CHECKS = {
     "everything ends": "nobody waits or holds for ever, and no key stays",
     "model": "the small model of the rules comes by the same timeline",
     "hand-off": "a client that blocks is told of its grant at once: only a lost wake is later",
+    "late": "no request of a claim that is over takes a place or ends anything",
     "durations": "no wait is timed out before its time, and no duration is negative",
     "answers": "octowait refuses nothing that is allowed",
 }  # fmt: skip
@@ -51,7 +52,7 @@ HANDOFF_SHARE = 0.25
 #: Milliseconds by which two clocks of one machine are read apart.
 SLACK_MS = 50.0
 
-#: What `Evidence.exempt` can have: a request that its sender gave up counts as collected.
+#: What `Evidence.exempt` can have: a request without a claim that its sender gave up counts as collected.
 LATE_REQUESTS = "late requests"
 
 

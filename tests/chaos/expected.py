@@ -204,10 +204,9 @@ def overload(where: Path) -> Iterator[str]:
 
 
 EXPECTED = (
-    Expected("the wire", "a release that comes late ends the next run of its task", late_release,
-             faults=(Fault.HOLD_RELEASES,)),
-    Expected("the wire", "a request that its sender gave up counts as collected: a zombie", late_request,
-             exempt=(LATE_REQUESTS,)),
+    Expected("the wire", "without a claim, a release that comes late ends the next run of its task", late_release),
+    Expected("the wire", "without a claim, a request that its sender gave up counts as collected: a zombie",
+             late_request, exempt=(LATE_REQUESTS,)),
     Expected("an older Redis", "an older file: a second run is granted, with the same token", older_file,
              faults=(Fault.OLDER_STORE,)),
     Expected("an older Redis", "a closed board tells of a grant that was taken back since", told_by_a_closed_board),

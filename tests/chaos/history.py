@@ -6,6 +6,9 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
+#: The word of a `Kind.TOLD` of a grant that a step with a claim has to confirm, by asking once more.
+OFFERED = "offered"
+
 
 class Kind(StrEnum):
     """What a client did, or was told."""

@@ -149,6 +149,10 @@ MUTANTS = (
          'finish(run, was == "granted" and "released" or "ended", ARGV[3], detail)\n', ""),
     _one("a key stays when all is over", "plain", ("everything ends",), LINES,
          '    call("SREM", BLOCKING, run.id)\n', ""),
+    _one("a late release ends the next run", "late", ("lease kept", "late"), "lua/release.lua",
+         'if ARGV[7] ~= "" and not (run and run.claim == ARGV[7]) then', "if false then"),
+    _one("a late request takes a place", "later", ("late",),
+         "lua/lib/claims.lua", "    return at and NOW - at < CLAIM_KEPT_MS\n", "    return false\n"),
     _one("a step is told of fewer machines than it asked for", "plain", ("all or none",), "lua/lib/view.lua",
          "for _, machine in ipairs(run.machines or", "for _, machine in ipairs({ (run.machines or {})[1] } or"),
 )  # fmt: skip

@@ -50,7 +50,8 @@ class RunPlan:
     *nap_ms*: its client is stopped that long once it waits, and sends nothing.
     *again*: how often the same task is run again afterwards. *child*: a run on behalf of this one, begun while it
     works; with *outlived* the parent ends first. *is_observed*: it has no step at all. *script*: its steps are the
-    scripts of `steps/` in this language, in processes of their own.
+    scripts of `steps/` in this language, in processes of their own. *has_claim*: its step makes a claim; those of
+    before do not.
     """
 
     number: int
@@ -68,6 +69,7 @@ class RunPlan:
     child: RunPlan | None = None
     outlived: bool = False
     script: str = ""
+    has_claim: bool = False
 
     @property
     def task(self) -> str:
@@ -108,6 +110,7 @@ class Shape:
         grants: How many at least, should all go well.
         machines: In all. *hot* of them are wanted as often as all others: there the lines are long.
         kinds: Weights of the kinds of runs.
+        claims: The share of runs whose step makes a claim.
         scripts: One run in so many has real step scripts; 0: none.
         lingering: The share of tasks that stay for *linger_ms*, longer than a waiter lives, after their client was
             killed.
@@ -126,6 +129,7 @@ class Shape:
         ("plain", 620), ("wide", 40), ("parked", 30), ("family", 60), ("again", 60), ("unreleased", 60),
         ("vanishing", 30), ("observed", 14), ("napping", 6),
     )  # fmt: skip
+    claims: float = 0.7
     scripts: int = 0
     lingering: float = 0.15
     linger_ms: int = 11_000
@@ -215,7 +219,7 @@ class _Maker:
         return RunPlan(
             self._number, tuple(sorted(dice.sample(machines, min(width, len(machines))))),
             priority=dice.choice([0] * 16 + [1, 1, -1, 5]), hold_ms=hold_ms,
-            told=dice.choices(list(Told), [80, 8, 4, 4, 4])[0],
+            told=dice.choices(list(Told), [80, 8, 4, 4, 4])[0], has_claim=dice.random() < self._shape.claims,
         )  # fmt: skip
 
     def _wide(self) -> RunPlan:
@@ -224,7 +228,8 @@ class _Maker:
     def _parked(self) -> RunPlan:
         # Its pauses are told of: one that is not answered is looked for when its event comes.
         told = self._dice.choice([Told.AT_ONCE, Told.LATE, Told.DROPPED])
-        return replace(self._plain(), parked=True, told=told)
+        # Its intervention is known by its terms, as those of the steps that make no claim.
+        return replace(self._plain(), parked=True, told=told, has_claim=False)
 
     def _family(self) -> RunPlan:
         dice = self._dice

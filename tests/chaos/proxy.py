@@ -7,6 +7,9 @@ import random
 from contextlib import suppress
 from enum import StrEnum
 
+from tests.chaos.doors import PATIENCE
+from tests.chaos.step import CLAIM_HEADER
+
 
 class Mood(StrEnum):
     """What is done to what goes through from now on."""
@@ -107,7 +110,8 @@ class Proxy:
             if self._takes(Mood.DELAY):
                 await asyncio.sleep(self._seconds * self._dice.random())
             elif self._takes(Mood.HOLD_RELEASES if piece.startswith(b"DELETE") else Mood.HOLD):
-                await asyncio.sleep(self._seconds)
+                # Only with a claim may it arrive when its sender has given it up; the others are expected to fail then.
+                await asyncio.sleep(self._seconds + (PATIENCE if CLAIM_HEADER.encode() in piece else 0.0))
                 far.write(piece)
                 return near.is_closing() or reader.at_eof()
             far.write(piece)

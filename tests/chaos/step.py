@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 from tests.chaos.doors import PATIENCE, Caller
-from tests.chaos.history import History, Kind
+from tests.chaos.history import OFFERED, History, Kind
 from tests.chaos.wire import Broken
 
 #: Seconds between two tries, at first and at most.
@@ -15,6 +15,10 @@ PAUSES = (0.05, 1.0)
 
 #: States in which a run asks for a place once more.
 LOST_PLACE = ("expired", "unknown")
+
+
+#: What a claim is said with.
+CLAIM_HEADER = "X-Octowait-Claim"
 
 
 class Rejected(Exception):
@@ -80,16 +84,18 @@ class Step(Client):
     Args:
         caller: Whose connection it uses; no other step at the same time.
         block: Seconds that a poll blocks; less than a waiter's time to live.
+        has_claim: Whether it makes a claim, as steps do; those of before make none.
     """
 
     def __init__(
         self, history: History, caller: Caller, task: str, turn: int, machines: tuple[str, ...], dice: random.Random,
-        *, block: float = 5.0,
+        *, block: float = 5.0, has_claim: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(history, task, turn, machines)
         self._caller = caller
         self._dice = dice
         self._block = block
+        self._headers = f"{CLAIM_HEADER}: {task}-{turn}-{'of-this-step':->16}\r\n" if has_claim else ""
 
     async def wait(self, **ask: Any) -> str:
         """Join and wait: the state that it ends in, ``granted`` or another. Raises: Rejected."""
@@ -97,13 +103,17 @@ class Step(Client):
         while True:
             await self.awake.wait()
             try:
-                word = await (self.poll() if word == "waiting" else self.put(**ask))
+                word = await (
+                    self.poll() if word == "waiting" else self.confirm() if word == OFFERED else self.put(**ask)
+                )
                 failures = 0
             except Broken:
                 word, failures = "broken", failures + 1
                 await self._pause(failures)
             self.is_waiting = word == "waiting"
-            if word not in ("waiting", "broken", *LOST_PLACE):
+            if word == "left":
+                raise Rejected(f"{self.task}: its claim is over, and it waits")
+            if word not in ("waiting", "broken", OFFERED, *LOST_PLACE):
                 return word
 
     async def put(self, **ask: Any) -> str:
@@ -115,6 +125,10 @@ class Step(Client):
         """Ask what has become of it. Raises: Broken, Rejected."""
         return await self._say("GET", f"?block_seconds={self._block:g}", None, self._block + PATIENCE)
 
+    async def confirm(self) -> str:
+        """Ask once more what it was told: now its grant is collected. Raises: Broken, Rejected."""
+        return await self._say("GET", "", None, PATIENCE, verb="confirm")
+
     async def give_back(self) -> str:
         """What the release came to, asked until it is known. Raises: Rejected."""
         failures = 0
@@ -123,14 +137,15 @@ class Step(Client):
             try:
                 return await self._say("DELETE", "", None, PATIENCE)
             except Broken:
-                self.is_loose, failures = True, failures + 1
+                self.is_loose, failures = not self._headers, failures + 1
                 await self._pause(failures)
 
-    async def _say(self, method: str, query: str, body: Any, seconds: float) -> str:
-        verb = method.lower()
-        self.note(Kind.ASKED, verb=verb)
+    async def _say(self, method: str, query: str, body: Any, seconds: float, verb: str = "") -> str:
+        verb = verb or method.lower()
+        self.note(Kind.ASKED, verb=verb, word="claim" if self._headers else "")
+        path = f"/api/waits/{self.task}{query}"
         try:
-            answer = await self._caller.call(method, f"/api/waits/{self.task}{query}", body, seconds=seconds)
+            answer = await self._caller.call(method, path, body, seconds=seconds, headers=self._headers)
         except Broken as error:
             self.note(Kind.BROKEN, verb=verb, word=str(error))
             raise
@@ -145,6 +160,8 @@ class Step(Client):
             return str(found["outcome"])
         machines = tuple(machine["id"] for machine in found["machines"])
         word, token = str(found["state"]), found["fencing_token"]
+        if word == "granted" and self._headers and verb != "confirm":
+            word = OFFERED
         verb = "join" if answer.status == 201 else verb
         self.note(Kind.TOLD, verb=verb, word=word, token=token, machines=machines)
         if word == "granted":

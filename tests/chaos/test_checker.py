@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.checker import check
 from tests.chaos.evidence import CHECKS, LATE_REQUESTS, Evidence
-from tests.chaos.history import Kind, Op
+from tests.chaos.history import OFFERED, Kind, Op
 from tests.chaos.records import Record
 
 ONE, TWO, THREE = "ServerTasks-1", "ServerTasks-2", "ServerTasks-3"
@@ -115,6 +115,10 @@ PLANTED = {
     "everything ends": with_records((7, None)),
     "model": with_records((6, record(22, "event", ONE))),
     "hand-off": changed(10, at_ms=9000.0),
+    "late": Evidence(
+        ops=[replace(o, word="claim") if o.kind is Kind.ASKED else o for o in OPS],
+        epochs=[[*RECORDS, record(300, "joined", TWO, "a"), record(310, "ended", TWO, cause="event")]],
+    ),
     "durations": with_records((7, record(32, "released", TWO, "a", cause="step", held_ms=-1)), (7, None)),
     "answers": replace(GOOD, surprises=["409"]),
 }  # fmt: skip
@@ -154,10 +158,16 @@ MORE = [
     ("one record each", replace(GOOD, ops=[*SCRIPTED, replace(SCRIPTED[-1], word="nothing")],
                                 epochs=[[*RECORDS, record(40, "left", TWO, cause="step")]])),
     ("the dead leave", LATE),
+    ("the dead leave", replace(LATE, exempt=[LATE_REQUESTS], ops=[
+        *OPS, op(9, Kind.ASKED, THREE, verb="put", word="claim"), op(9, Kind.GONE, THREE)])),
     ("exclusion", replace(OLDER, epochs=[OLDER.epochs[0], [record(28, "granted", TWO, "a", token=3),
                                                            *OLDER.epochs[1]]])),
     ("tokens", replace(OLDER, epochs=[OLDER.epochs[0], [record(28, "released", ONE, "a", "b"),
                                                         record(28, "granted", TWO, "a", token=2)]])),
+    ("late", Evidence(
+        ops=[replace(o, word="claim") if o.kind is Kind.ASKED else o for o in OPS],
+        epochs=[[*RECORDS, record(300, "joined", TWO, "a"), record(310, "left", TWO, cause="step")]],
+    )),
     ("durations", with_records((7, record(32, "timed_out", TWO, "a")), (7, None))),
     ("tokens", changed(10, token=1)),
     ("tokens", replace(GOOD, epochs=[RECORDS[:4], [*RECORDS[:2], *RECORDS[2:4]]])),
@@ -182,6 +192,12 @@ def test_checker_finds_the_same_elsewhere(name, evidence):
 FORGIVEN = {
     "a script tells of its end only": replace(GOOD, ops=SCRIPTED),
     "a late request, while that is known to go wrong": replace(LATE, exempt=[LATE_REQUESTS]),
+    "a client is killed while it confirms": replace(LATE, ops=[
+        *OPS, op(30, Kind.ASKED, THREE, verb="put", word="claim"),
+        op(41, Kind.TOLD, THREE, verb="join", word=OFFERED, token=3, machines=("c",)),
+        op(41, Kind.ASKED, THREE, verb="confirm", word="claim"), op(42, Kind.GONE, THREE),
+        op(30, Kind.BEGINS, THREE, machines=("c",)),
+    ]),
     "Redis came back older, and was found out": OLDER,
     "a call whose answer was lost may have been carried out": replace(
         GOOD,

@@ -32,11 +32,14 @@ class Connection:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
-    async def call(self, method: str, path: str, body: Any = None, *, seconds: float) -> Answer:
-        """The answer within *seconds*. Raises: Broken."""
+    async def call(
+        self, method: str, path: str, body: Any = None, *, seconds: float, headers: str = ""
+    ) -> Answer:  # fmt: skip
+        """The answer within *seconds*; *headers*, whole lines, go with this call only. Raises: Broken."""
         data = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
         kind = "Content-Type: application/json\r\n" if data else ""
-        head = f"{method} {path} HTTP/1.1\r\nHost: octowait\r\n{self._headers}{kind}Content-Length: {len(data)}\r\n\r\n"
+        lines = f"Host: octowait\r\n{self._headers}{headers}{kind}Content-Length: {len(data)}"
+        head = f"{method} {path} HTTP/1.1\r\n{lines}\r\n\r\n"
         try:
             async with asyncio.timeout(seconds):
                 return await self._exchange(head.encode() + data)

@@ -131,7 +131,9 @@ class Workload:
         if run.script:
             await self._scripted(run, task, ask, dice)
             return False
-        step = self.steps[run.task] = Step(self.history, caller, run.task, turn, run.machines, dice, block=self._block)
+        step = self.steps[run.task] = Step(
+            self.history, caller, run.task, turn, run.machines, dice, block=self._block, has_claim=run.has_claim
+        )
         if run.vanishes is not Vanishes.NEVER:
             await self._vanish(run, task, step, ask, dice)
             return False
