@@ -58,7 +58,7 @@ PROXY_USER = (
     "HTTP 407: not an answer of octowait, through the proxy {proxy}; "
     "a user and a password for it can stand in Octowait.Proxy"
 )
-PROXY_OF_ENVIRONMENT = "{name} is no address such as http://proxy.example.com:3128"
+PROXY_OF_ENVIRONMENT = "{name} is '***': expected http://proxy.example.com:3128"
 #: octowait's own refusals and troubles.
 PROBLEM = "HTTP {status}: {detail}"
 #: 401 and 403.

@@ -32,7 +32,7 @@ def find_route():
     if "://" not in named:
         named = "http://" + named
     if not is_proxy(named) and not is_proxy(named.rstrip("/") + ":80"):
-        raise NoRoute(f"{scheme.upper()}_PROXY is no address such as http://proxy.example.com:3128")
+        raise NoRoute(f"{scheme.upper()}_PROXY is '***': expected http://proxy.example.com:3128")
     return Route(scheme == "https", host, port, urllib.parse.urlsplit(named))
 
 
