@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.chaos import experiment
 from tests.chaos.expected import act_out, exempt, left_out
 from tests.chaos.faults import Fault
-from tests.chaos.plan import Shape, make_plan
+from tests.chaos.plan import Plan, Shape, make_plan
 from tests.chaos.report import print_outcome, write_outcome
 from tests.chaos.store import STORES, NoStore, binary
 
@@ -30,32 +30,52 @@ GRANTS_TOLD = 1000
 RUNS_A_SCRIPT = 200
 
 
-def main() -> int:
+def make_parser() -> argparse.ArgumentParser:
+    """What can be asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--grants", type=int, default=5000, help="at least so many (default 5000)")
     parser.add_argument("--store", choices=STORES, default="valkey")
     parser.add_argument("--seed", type=int, help="of a run that is to be had again (default: another each time)")
     parser.add_argument("--slots", type=int, default=48, help="runs at once (default 48)")
-    parser.add_argument("--ttl", type=int, default=8, help="seconds that a waiter lives without a sign of life; "
-                        "on a machine that has much else to do more, or the living expire (default 8)")  # fmt: skip
-    parser.add_argument("--strikes", type=int, help=f"faults (default: one each {GRANTS_A_STRIKE} grants)")
     parser.add_argument("--machines", type=int, default=120, help="in all; one in ten is hot (default 120)")
+    parser.add_argument("--ttl", type=int, default=8, help="seconds that a waiter lives without a sign of life; on a "
+                        "machine that has much else to do more, or the living expire (default 8)")  # fmt: skip
+    parser.add_argument("--strikes", type=int, help=f"faults (default: one each {GRANTS_A_STRIKE} grants)")
     parser.add_argument("--faults", type=Fault, nargs="+", metavar="FAULT", help=f"only these: {', '.join(Fault)}")
+    parser.add_argument("--minutes", type=float, help="after which no further runs are begun (default: all are)")
     parser.add_argument("--expected", action="store_true", help="only act out what is expected to fail")
     parser.add_argument("--plan", action="store_true", help="print the plan of the seed, and do nothing")
     parser.add_argument("--write", action="store_true", help="write the table into docs/reference/measurements.md")
     parser.add_argument("--keep", type=Path, help="where to leave the history of a run that failed")
-    asked = parser.parse_args()
-    if asked.expected:
-        return act_out()
-    seed = random.randrange(2**31) if asked.seed is None else asked.seed
-    strikes = asked.grants // GRANTS_A_STRIKE if asked.strikes is None else asked.strikes
+    return parser
+
+
+def plan_of(asked: argparse.Namespace) -> Plan:
+    """What is done, of what was asked for with a seed."""
     shape = Shape(
-        asked.grants, machines=asked.machines, hot=asked.machines // 10, scripts=RUNS_A_SCRIPT, strikes=strikes,
+        asked.grants, machines=asked.machines, hot=asked.machines // 10, scripts=RUNS_A_SCRIPT,
+        strikes=asked.grants // GRANTS_A_STRIKE if asked.strikes is None else asked.strikes,
         acts=asked.grants // GRANTS_AN_ACT,
     )  # fmt: skip
     faults = tuple((fault, 1) for fault in asked.faults or ())
-    plan = make_plan(seed, replace(shape, faults=faults) if faults else shape.without(left_out()))
+    return make_plan(asked.seed, replace(shape, faults=faults) if faults else shape.without(left_out()))
+
+
+def again(asked: argparse.Namespace) -> str:
+    """The command that has the same plan again."""
+    names = ("grants", "store", "seed", "slots", "machines", "ttl", "strikes", "minutes")
+    words = [f"--{name} {getattr(asked, name)}" for name in names if getattr(asked, name) is not None]
+    faults = " ".join(f"'{fault}'" for fault in asked.faults or ())
+    return f'make chaos ARGS="{" ".join([*words, *([f"--faults {faults}"] if faults else [])])}"'
+
+
+def main() -> int:
+    asked = make_parser().parse_args()
+    if asked.expected:
+        return act_out()
+    if asked.seed is None:
+        asked.seed = random.randrange(2**31)
+    plan = plan_of(asked)
     print(plan, flush=True)
     if asked.plan:
         return 0
@@ -70,21 +90,13 @@ def main() -> int:
     with experiment.workplace() as where:
         setup = experiment.Setup(
             store=asked.store, slots=asked.slots, ttl=asked.ttl, stuck=max(90.0, 5.0 * asked.ttl), exempt=exempt(),
-            told=GRANTS_TOLD,
+            told=GRANTS_TOLD, seconds=asked.minutes and 60 * asked.minutes,
         )  # fmt: skip
         outcome = experiment.run(plan, setup, where)
-    status = print_outcome(outcome, asked.store, asked.keep)
+    status = print_outcome(outcome, asked.store, again(asked), asked.keep)
     if asked.write and status == 0:
-        write_outcome(outcome, asked.store, _again(asked, seed))
+        write_outcome(outcome, asked.store, again(asked))
     return status
-
-
-def _again(asked: argparse.Namespace, seed: int) -> str:
-    """The command that has the same plan again."""
-    return (
-        f'make chaos ARGS="--grants {asked.grants} --store {asked.store} --seed {seed} --slots {asked.slots} '
-        f'--machines {asked.machines} --ttl {asked.ttl} --write"'
-    )
 
 
 def _raise_descriptors() -> None:

@@ -21,6 +21,7 @@ from tests.chaos.evidence import (
     Violation,
     Zombie,
 )
+from tests.chaos.facts import Facts, has_claim, has_family, is_collected_late, is_of, was_killed_confirming
 from tests.chaos.history import OFFERED, Kind, Op
 from tests.chaos.records import Record
 from tests.chaos.timeline import Reader
@@ -28,7 +29,7 @@ from tests.chaos.timeline import Reader
 
 def check(evidence: Evidence) -> Verdict:
     """Everything that is wrong in *evidence*."""
-    facts = _Facts(evidence)
+    facts = Facts(evidence)
     verdict = Verdict(
         grants=sum(op.kind is Kind.WORKS for op in evidence.ops), records=sum(len(e) for e in evidence.epochs)
     )
@@ -41,46 +42,6 @@ def check(evidence: Evidence) -> Verdict:
     verdict.violations = [Violation(name, words) for part in found for name, words in part]
     verdict.zombies = list(_zombies(facts))
     return verdict
-
-
-class _Facts:
-    """The evidence, by task."""
-
-    def __init__(self, evidence: Evidence) -> None:
-        self.evidence = evidence
-        self.ops: dict[str, list[Op]] = defaultdict(list)
-        for op in evidence.ops:
-            self.ops[op.task].append(op)
-        self.records: dict[str, list[Record]] = defaultdict(list)
-        for record in self.all_records():
-            self.records[record.task].append(record)
-        #: Of each epoch and task, the grants that its Redis knew, oldest first.
-        self.grants: dict[tuple[int, str], list[Record]] = defaultdict(list)
-        for number, (before, epoch) in enumerate(evidence.lineages()):
-            for record in (*before, *epoch):
-                if record.kind == "granted":
-                    self.grants[number, record.task].append(record)
-        self.work = {task: list(_stretches(ops)) for task, ops in self.ops.items()}
-
-    def all_records(self) -> Iterator[Record]:
-        for epoch in self.evidence.epochs:
-            yield from epoch
-
-    def is_disturbed(self, from_ms: float, to_ms: float) -> bool:
-        return any(begin <= to_ms and from_ms <= end for begin, end in self.evidence.disturbed)
-
-
-def _stretches(ops: Sequence[Op]) -> Iterator[tuple[float, float]]:
-    """From when to when the task worked."""
-    since: float | None = None
-    for op in ops:
-        if op.kind is Kind.WORKS:
-            since = op.at_ms
-        elif op.kind is Kind.STOPS and since is not None:
-            yield since, op.at_ms
-            since = None
-    if since is not None:
-        yield since, float("inf")
 
 
 def _timeline(evidence: Evidence) -> Iterator[tuple[str, str]]:
@@ -130,7 +91,7 @@ def _clients_exclusion(ops: Sequence[Op]) -> Iterator[tuple[str, str]]:
                 there.pop(op.task, None)
 
 
-def _answers(facts: _Facts) -> Iterator[tuple[str, str]]:
+def _answers(facts: Facts) -> Iterator[tuple[str, str]]:
     planned = {(op.task, op.turn): op.machines for op in facts.evidence.ops if op.kind is Kind.BEGINS}
     for op in facts.evidence.ops:
         if op.kind is Kind.TOLD and op.machines and set(op.machines) != set(planned.get((op.task, op.turn), ())):
@@ -139,7 +100,7 @@ def _answers(facts: _Facts) -> Iterator[tuple[str, str]]:
         yield "answers", words
 
 
-def _tokens(facts: _Facts) -> Iterator[tuple[str, str]]:
+def _tokens(facts: Facts) -> Iterator[tuple[str, str]]:
     recorded = {r.detail.get("token"): r for r in facts.all_records() if r.kind == "granted"}
     owners: dict[int, str] = {}
     on_machine: dict[str, int] = {}
@@ -153,16 +114,12 @@ def _tokens(facts: _Facts) -> Iterator[tuple[str, str]]:
             yield "one record each", f"no record of the grant that it was told of: {op}"
         for machine in op.machines if op.kind is Kind.WORKS else ():
             # A family's members start in any order.
-            if op.token < on_machine.get(machine, 0) and not _has_family(facts, op.task):
+            if op.token < on_machine.get(machine, 0) and not has_family(facts, op.task):
                 yield "tokens", f"{machine} had {on_machine[machine]} before: {op}"
             on_machine[machine] = max(op.token, on_machine.get(machine, 0))
 
 
-def _has_family(facts: _Facts, task: str) -> bool:
-    return any(r.detail.get("family") is not None for r in facts.records[task])
-
-
-def _leases(facts: _Facts) -> Iterator[tuple[str, str]]:
+def _leases(facts: Facts) -> Iterator[tuple[str, str]]:
     """Times of records are whole milliseconds, cut off."""
     for task, stretches in facts.work.items():
         ends = [r for r in facts.records[task] if r.kind in ("released", "ended", "expired", "left", "timed_out")]
@@ -172,7 +129,7 @@ def _leases(facts: _Facts) -> Iterator[tuple[str, str]]:
                     yield "lease kept", f"its client worked until {until:.0f}: {record}"
 
 
-def _expiries(facts: _Facts) -> Iterator[tuple[str, str]]:
+def _expiries(facts: Facts) -> Iterator[tuple[str, str]]:
     # A server that was stopped may have noted a sign of life some time before it answered.
     margin_ms = LIFE_SHARE * facts.evidence.ttl_ms
     for task, records in facts.records.items():
@@ -180,23 +137,23 @@ def _expiries(facts: _Facts) -> Iterator[tuple[str, str]]:
             if record.kind != "expired":
                 continue
             told = [op for op in facts.ops[task] if op.kind is Kind.TOLD and op.at_ms < record.at_ms]
-            granted = [op for op in told if op.word == "granted" and _is_of(facts, op, record)]
+            granted = [op for op in told if op.word == "granted" and is_of(facts, op, record)]
             if record.cause == "uncollected" and granted:
                 yield "collected", f"{record} although {granted[-1]}"
             elif record.cause == "silence" and told and told[-1].at_ms > record.at_ms + record.late_ms - margin_ms:
                 yield "life", f"{record} although {told[-1]}"
 
 
-def _dead(facts: _Facts) -> Iterator[tuple[str, str]]:
+def _dead(facts: Facts) -> Iterator[tuple[str, str]]:
     """Of clients that were killed before they were told of a grant, the waits and leases that went on for too long."""
     patience_ms = (1 + DEAD_SHARE) * facts.evidence.ttl_ms
     for task, ops in facts.ops.items():
         gone = next((op for op in ops if op.kind is Kind.GONE), None)
-        if not gone or facts.work[task] or _confirms(ops, gone):
+        if not gone or facts.work[task] or was_killed_confirming(ops, gone):
             continue
         since = 0.0
         for record in facts.records[task]:
-            if _is_collected_late(record) and LATE_REQUESTS in facts.evidence.exempt and not _has_claim(ops):
+            if is_collected_late(record) and LATE_REQUESTS in facts.evidence.exempt and not has_claim(ops):
                 since = 0.0
             elif record.kind in ("joined", "granted"):
                 since = max(record.at_ms + record.late_ms, gone.at_ms)
@@ -206,23 +163,7 @@ def _dead(facts: _Facts) -> Iterator[tuple[str, str]]:
                 since = 0.0
 
 
-def _has_claim(ops: Sequence[Op]) -> bool:
-    return any(op.kind is Kind.ASKED and op.word == "claim" for op in ops)
-
-
-def _confirms(ops: Sequence[Op], gone: Op) -> bool:
-    """Whether its client was killed when it had asked once more, and not been answered: it may have collected."""
-    told = [op for op in ops if op.kind in (Kind.ASKED, Kind.TOLD, Kind.BROKEN) and op.at_ms <= gone.at_ms]
-    return bool(told) and told[-1].kind is Kind.ASKED and told[-1].verb == "confirm"
-
-
-def _is_of(facts: _Facts, op: Op, end: Record) -> bool:
-    """Whether the grant that a client was told of is the one that ended."""
-    grants = [grant for grant in facts.grants[end.epoch, end.task] if grant.at_ms <= end.at_ms + end.late_ms]
-    return bool(grants) and grants[-1].detail.get("token") == op.token
-
-
-def _rebuilds(facts: _Facts) -> Iterator[tuple[str, str]]:
+def _rebuilds(facts: Facts) -> Iterator[tuple[str, str]]:
     for before, epoch in facts.evidence.lineages():
         reader = _reader_of(before)
         for record in epoch:
@@ -237,7 +178,7 @@ def _rebuilds(facts: _Facts) -> Iterator[tuple[str, str]]:
                 pass
 
 
-def _parked(facts: _Facts) -> Iterator[tuple[str, str]]:
+def _parked(facts: Facts) -> Iterator[tuple[str, str]]:
     for op in facts.evidence.ops:
         if op.kind is Kind.PROCEEDS and op.word == "Proceed":
             began = [o.at_ms for o in facts.ops[op.task] if o.kind is Kind.BEGINS and o.turn == op.turn][0]
@@ -248,7 +189,7 @@ def _parked(facts: _Facts) -> Iterator[tuple[str, str]]:
                 yield "parked", f"it had no machines: {op}"
 
 
-def _counts(facts: _Facts) -> Iterator[tuple[str, str]]:
+def _counts(facts: Facts) -> Iterator[tuple[str, str]]:
     """What each client was told happened, against the records of its task. A call that broke may have been done."""
     for task, ops in facts.ops.items():
         if not task:
@@ -294,7 +235,7 @@ def _ends(evidence: Evidence) -> Iterator[tuple[str, str]]:
         yield "everything ends", f"the key {key} is still there"
 
 
-def _handoffs(facts: _Facts, verdict: Verdict) -> Iterator[tuple[str, str]]:
+def _handoffs(facts: Facts, verdict: Verdict) -> Iterator[tuple[str, str]]:
     granted = {r.detail.get("token"): r for r in facts.all_records() if r.kind == "granted"}
     for ops in facts.ops.values():
         asked: Op | None = None
@@ -316,7 +257,7 @@ def _handoffs(facts: _Facts, verdict: Verdict) -> Iterator[tuple[str, str]]:
                         yield "hand-off", f"{took:.0f} ms after its grant: {op}"
 
 
-def _durations(facts: _Facts) -> Iterator[tuple[str, str]]:
+def _durations(facts: Facts) -> Iterator[tuple[str, str]]:
     for records in facts.records.values():
         joined: Record | None = None
         for record in records:
@@ -331,10 +272,10 @@ def _durations(facts: _Facts) -> Iterator[tuple[str, str]]:
                     yield "durations", f"timed out after {lasted_ms:.0f} ms: {record}"
 
 
-def _late(facts: _Facts) -> Iterator[tuple[str, str]]:
+def _late(facts: Facts) -> Iterator[tuple[str, str]]:
     """Of clients with claims: what came of a call that was carried out after the one that ended its claim."""
     for task, ops in facts.ops.items():
-        if not _has_claim(ops):
+        if not has_claim(ops):
             continue
         # A claim is over when its release was answered; the next one begins when its first request is sent.
         over = [op.at_ms for op in ops if op.kind is Kind.TOLD and op.verb == "delete"]
@@ -351,7 +292,7 @@ def _late(facts: _Facts) -> Iterator[tuple[str, str]]:
             yield "late", f"{task}: {len(turns)} claims, of which {by_step} releases were carried out"
 
 
-def _zombies(facts: _Facts) -> Iterator[Zombie]:
+def _zombies(facts: Facts) -> Iterator[Zombie]:
     """Leases that nobody worked on, from the moment when their task had ended or their client had been killed."""
     for task, records in facts.records.items():
         ops = facts.ops.get(task, ())
@@ -363,10 +304,5 @@ def _zombies(facts: _Facts) -> Iterator[Zombie]:
                 worked = any(s < record.at_ms + 1 and u > since.at_ms for s, u in facts.work.get(task, ()))
                 gone = [op.at_ms for op in ops if op.kind in (Kind.GONE, Kind.ENDS) and op.at_ms < record.at_ms]
                 if gone and not worked:
-                    yield Zombie(task, max(since.at_ms, gone[-1]), record.at_ms, _is_collected_late(since))
+                    yield Zombie(task, max(since.at_ms, gone[-1]), record.at_ms, is_collected_late(since))
                 since = None
-
-
-def _is_collected_late(grant: Record) -> bool:
-    """Whether the request that asked for it collected it at once; of one whose sender had given it up, nobody heard."""
-    return grant.kind == "granted" and grant.detail.get("waited_ms") == 0

@@ -162,7 +162,7 @@ def clock_back(where: Path) -> Iterator[str]:
         gate.put(ONE, "Machines-1")
         gate.put(TWO, "Machines-1")
         shift(-600)
-        if not happens(lambda: gate.state(TWO) == "expired", 3 * LATE):
+        if not happens(lambda: gate.state(TWO) == "expired", 1.5 * LATE):
             yield f"{TWO} is dead, and stands in line for ten minutes"
         gate.delete(ONE)
         for record in gate.facts(ONE)["timeline"]:

@@ -50,6 +50,7 @@ class Setup:
         stuck: Seconds without a grant after which nothing goes on. *quiet*: those in which all must be gone at the end.
         settings: Of octowait, without their prefix.
         exempt: What is known to go wrong and is only counted.
+        seconds: After which no further runs are begun.
         told: Each so many grants it is said how far it has come; 0: never.
     """
 
@@ -65,6 +66,7 @@ class Setup:
     settings: dict[str, str] = field(default_factory=dict)
     exempt: frozenset[str] = frozenset()
     told: int = 0
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ async def _run(plan: Plan, setup: Setup, where: Path) -> Outcome:
         steps.ports, plain.ports = [*direct, *(proxy.port for proxy in proxies)], direct
         began = time.monotonic()
         workload = Workload(plan, history, octopus, steps, plain, slots=setup.slots, stuck=setup.stuck,
-                            block=min(MOST_BLOCK, 0.6 * setup.ttl), kit=_kit(where, steps))  # fmt: skip
+                            block=min(MOST_BLOCK, 0.6 * setup.ttl), kit=_kit(where, steps),
+                            seconds=setup.seconds)  # fmt: skip
         nemesis = Nemesis(plan.strikes, history, cast, store, proxies, workload, plan.seed)
         canary = Canary(history, octopus, plain)
         telling = asyncio.ensure_future(_tell(history, nemesis, setup.told))

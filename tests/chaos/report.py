@@ -22,15 +22,15 @@ COLUMNS = ("fault", "times", "what happened", "zombies", "granted p50, s", "max"
 MOST_SHOWN = 20
 
 
-def print_outcome(outcome: Outcome, store: str, keep: Path | None = None) -> int:
-    """Print it all; the status of the process."""
-    verdict, plan = outcome.verdict, outcome.plan
+def print_outcome(outcome: Outcome, store: str, command: str, keep: Path | None = None) -> int:
+    """Print it all, and *command* where something is wrong; the status of the process."""
+    verdict = outcome.verdict
     print(f"\n{summary(outcome, store)}")
     print(table(COLUMNS, fault_rows(outcome)))
     for violation in verdict.violations[:MOST_SHOWN]:
         print(f"VIOLATION {violation}")
     if verdict.violations:
-        print(f"\n{len(verdict.violations)} violations: {dict(verdict.by_check)}. Again: --seed {plan.seed}")
+        print(f"\n{len(verdict.violations)} violations: {dict(verdict.by_check)}. Again: {command}")
         if keep:
             write_evidence(outcome, keep)
         return 1

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+
+import pytest
+
+from tests.chaos.__main__ import again, make_parser, plan_of
 from tests.chaos.faults import Fault
 from tests.chaos.plan import ActKind, Shape, Vanishes, make_plan
 
@@ -40,3 +45,26 @@ def test_plan_has_runs_of_every_kind():
         assert any(getattr(run, what) for run in runs), what
     assert max(len(run.machines) for run in runs) > 10
     assert len({run.task for run in runs}) == len(runs)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--grants 400 --seed 7",
+        "--grants 400 --store redis --seed 7 --machines 60 --strikes 5 --ttl 24 --minutes 2.5",
+        "--grants 400 --seed 7 --faults 'web killed' 'clock of Redis jumps back'",
+    ],
+)
+def test_command_that_is_told_has_the_same_plan(words):
+    asked = make_parser().parse_args(shlex.split(words))
+
+    make, chaos, arguments = shlex.split(again(asked))
+    told = make_parser().parse_args(shlex.split(arguments.removeprefix("ARGS=")))
+
+    assert (make, chaos) == ("make", "chaos")
+    assert told == asked
+    assert plan_of(told).digest == plan_of(asked).digest
+
+
+def test_faults_have_names_that_can_be_given_to_a_shell():
+    assert not [fault for fault in Fault if set(fault) & set("'\"$`\\")]

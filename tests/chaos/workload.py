@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tests.chaos.doors import Caller, Doors
-from tests.chaos.history import History, Kind, now_ms
+from tests.chaos.history import History
 from tests.chaos.octopus import CLAIMS, PLAIN, WAITS, SmallOctopus, Task
-from tests.chaos.plan import Act, ActKind, End, Plan, RunPlan, Told, Vanishes
+from tests.chaos.operator import Operator
+from tests.chaos.plan import End, Plan, RunPlan, Told, Vanishes
 from tests.chaos.script import Kit, ScriptedStep
 from tests.chaos.step import Client, Step
 from tests.chaos.wire import Broken
@@ -31,11 +33,12 @@ class Workload:
             others for long: those of higher priority come first.
         block: Seconds that a poll blocks.
         kit: What step scripts need.
+        seconds: After which no further runs are begun; None: all of the plan are.
     """
 
     def __init__(
         self, plan: Plan, history: History, octopus: SmallOctopus, steps: Doors, plain: Doors, *, slots: int,
-        stuck: float, block: float, kit: Kit,
+        stuck: float, block: float, kit: Kit, seconds: float | None = None,
     ) -> None:  # fmt: skip
         self.plan = plan
         self.history = history
@@ -43,6 +46,7 @@ class Workload:
         self._steps, self._plain = steps, plain
         self._slots, self._stuck, self._block = slots, stuck, block
         self._kit = kit
+        self._ends_at = time.monotonic() + seconds if seconds else float("inf")
         #: Runs that are over: as long as it grows, something goes on.
         self._ended = 0
         self._side: set[asyncio.Task[None]] = set()
@@ -58,11 +62,13 @@ class Workload:
     async def run(self) -> None:
         """All runs of the plan, and all that they left behind."""
         runs = iter(self.plan.runs)
-        operator = asyncio.ensure_future(self._operate())
+        operator = asyncio.ensure_future(Operator(self.plan, self.history, self._plain, self.steps, self._dice).run())
 
         async def slot(number: int) -> None:
             caller = Caller(self._steps, "step", random.Random(self.plan.seed + number))
             for run in runs:
+                if time.monotonic() > self._ends_at:
+                    break
                 await self._one(run, caller)
             caller.drop()
 
@@ -270,44 +276,6 @@ class Workload:
                 return  # Octopus does not send it again.
         if answer.status != 202:
             self.surprises.append(f"webhook: {answer.status} {answer.body}")
-
-    # The operator
-
-    async def _operate(self) -> None:
-        caller = Caller(self._plain, "admin", self._dice)
-        for act in self.plan.acts:
-            while self.history.grants < act.at:
-                await asyncio.sleep(0.02)  # between two looks at a fact, not instead of one
-            try:
-                await self._act(act, caller)
-            except Broken:
-                pass
-
-    async def _act(self, act: Act, caller: Caller) -> None:
-        why = {"reason": "chaos"}
-        if act.kind is ActKind.RESERVE:
-            until_ms = round(now_ms() + 1000 * act.seconds)
-            await caller.call(
-                "PUT", f"/api/machines/{act.machine}/reservation", {"note": "chaos", "until_ms": until_ms}
-            )
-        elif act.kind is ActKind.CLOSE:
-            await caller.call("POST", "/api/rebuild", why)
-        elif act.kind is ActKind.FORCE:
-            await self._force(caller, self._chosen("is_working", act))
-        elif step := self._chosen("is_waiting", act):
-            await caller.call("POST", f"/api/waits/{step.task}/priority", {"priority": act.priority, **why})
-
-    def _chosen(self, state: str, act: Act) -> Client | None:
-        found = [step for step in self.steps.values() if getattr(step, state)]
-        return found[act.at % len(found)] if found else None
-
-    async def _force(self, caller: Caller, step: Client | None) -> None:
-        if step is None:
-            return
-        # From here on somebody else may get its machines, while it works: the operator has said so.
-        step.note(Kind.FORCED)
-        step.stops("forced")
-        await caller.call("POST", f"/api/waits/{step.task}/force-release", {"reason": "chaos", "confirm": True})
 
 
 async def later(seconds: float, act: Callable[[], None]) -> None:
