@@ -23,6 +23,7 @@ from app.coordination.leader import LeaderLock
 from app.coordination.reach import Reach
 from app.coordination.refusals import Refusals
 from app.coordination.registry import Registry
+from app.coordination.sessions import Sessions
 from app.coordination.snapshot import Counts, Snapshot, count, take
 from app.coordination.tracked import TrackedRuns
 from app.coordination.unseen import Unseen
@@ -84,6 +85,8 @@ class Services:
     dead_jobs: JobLog
     #: Failed attempts to sign in.
     attempts: Attempts
+    #: Sessions of people.
+    sessions: Sessions
     #: Calls that were refused.
     refusals: Refusals
     #: What Octopus may be asked, shared with the other processes.
@@ -229,6 +232,7 @@ def make_services(settings: Settings, *, board: Board | None = None) -> Services
         dead_deliveries=DeliveryLog(client, keys),
         dead_jobs=JobLog(client, keys),
         attempts=Attempts(client, keys),
+        sessions=Sessions(client, keys),
         refusals=Refusals(client, keys),
         budget=Budget(client, keys, settings.octopus_rpm),
         reach=Reach(board.script, client, keys),

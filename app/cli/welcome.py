@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from app.client.api import CannotReach, Refused
+from app.client.http import HttpGate
 from app.settings import Settings
 from app.settings.generated import read_secrets, secrets_file
 
@@ -34,15 +36,23 @@ Next: add the wait step to a project and point a subscription here; README.md sa
   API         {url}/docs (sign in first)
   Dashboard   {dashboard_link(settings)}
 
-octowait is ready: open the dashboard. Ctrl-C stops everything.
+octowait is ready: open the dashboard; its link signs in once, within ten minutes. Ctrl-C stops everything.
 """
 
 
 def dashboard_link(settings: Settings) -> str:
-    """The address of the dashboard; it signs in where the tokens are generated ones."""
+    """The address of the dashboard; it signs in once, within ten minutes, where the tokens are generated ones.
+
+    It has a code and no token: a browser keeps every address that it was at.
+    """
     is_generated, tokens = _printed_tokens(settings)
-    signs_in = is_generated and "admin" in tokens
-    return f"{settings.base_url}/sign-in#token={tokens['admin']}" if signs_in else f"{settings.base_url}/"
+    if is_generated and "admin" in tokens:
+        try:
+            code = HttpGate(f"http://{settings.bind}", tokens["admin"]).call("POST", "/api/sign-in-code")["code"]
+            return f"{settings.base_url}/sign-in#code={code}"
+        except (CannotReach, Refused):
+            pass  # It is said where the tokens are.
+    return f"{settings.base_url}/"
 
 
 def _printed_tokens(settings: Settings) -> tuple[bool, dict[str, str]]:

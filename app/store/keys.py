@@ -73,6 +73,8 @@ KEYS = (
     Key("unseen-spaces", "hash", "app/coordination/unseen.py", "a day", "spaces that Octopus will say nothing about"),
     Key("kept", "stream", "app/coordination/dead_letters.py", "the last 1000", "deliveries that could not be applied"),
     Key("dead", "stream", "app/coordination/dead_letters.py", "the last 1000", "jobs that failed"),
+    Key("session:", "string", "app/coordination/sessions.py", "12 hours", "a session of a person, JSON"),
+    Key("sign-in-code:", "string", "app/coordination/sessions.py", "ten minutes", "a code that opens one session"),
     Key("refused", "stream", "app/coordination/refusals.py", "a day", "calls that were refused"),
     Key("sign-in:", "string", "app/coordination/attempts.py", "a minute", "failed attempts of an address"),
     Key("octopus-permits", "list", "app/coordination/budget.py", "two minutes", "when requests to Octopus went out"),

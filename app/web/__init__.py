@@ -5,27 +5,18 @@ from __future__ import annotations
 import json
 from functools import cache
 
-from flask import Flask, Request, Response, request
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask import Flask, Response, request
 
 from app.services import Services
 from app.web import errors, printed, refusals, request_log
 from app.web.api import admin, health, insight, machines, metrics, report, timeline, waits, webhook
 from app.web.api.openapi import document
-from app.web.auth import Doorkeeper, Tokens, session_key
+from app.web.auth import Doorkeeper, Tokens
 from app.web.bodies import Bodies
 from app.web.long_poll import Blocking
 from app.web.pages.site import blueprint as pages
 from app.web.peers import Peers
-
-
-class _Sessions(SecureCookieSessionInterface):
-    """Opens nothing for a request without the cookie: every webhook and every step is one."""
-
-    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        if self.get_cookie_name(app) not in request.cookies:
-            return self.session_class()
-        return super().open_session(app, request)
+from app.web.sessions import ServerSessions
 
 
 def create_app(services: Services) -> Flask:
@@ -33,8 +24,7 @@ def create_app(services: Services) -> Flask:
     settings = services.settings
     assert settings.webhook_secret and settings.tokens
     app = Flask(__name__)
-    app.session_interface = _Sessions()
-    app.secret_key = session_key(settings.tokens, settings.webhook_secret.get_secret_value())
+    app.session_interface = ServerSessions(services.sessions)
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body_kib * 1024,
         SESSION_COOKIE_NAME="octowait",

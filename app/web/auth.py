@@ -84,17 +84,13 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def session_key(tokens: Sequence[Token], webhook_secret: str) -> bytes:
-    """The key that signs sessions: the same in every process, another one when the secrets change."""
-    text = "\n".join([webhook_secret, *(f"{t.role}:{t.name}:{t.secret}" for t in tokens)])
-    return hashlib.sha256(b"octowait session\n" + text.encode()).digest()
-
-
 def caller() -> Token | None:
     """The token of this request: its Authorization header, else its session."""
     if "Authorization" in request.headers:
         return _bearer_token()
     tokens: Tokens = current_app.extensions["octowait.tokens"]
+    if failure := getattr(session, "failure", None):
+        raise failure
     return tokens.find_digest(session.get("token", ""))
 
 

@@ -74,7 +74,7 @@ def install(app: Flask, services: Services) -> RefusalLog:
 def _who() -> str:
     try:
         token = caller()
-    except TooManyAttempts:
+    except (TooManyAttempts, StoreError):
         return "unknown token"
     if token:
         return f"{token.name} ({token.role})"

@@ -66,6 +66,91 @@ def changes(board: Board) -> int:
     return int(board.client.xlen(board.keys.timeline))
 
 
+def test_a_copied_cookie_is_worth_nothing_after_sign_out(board, service):
+    cookie = cookie_of(service, TOKENS["admin"])
+    assert asked(service, "GET", "/api/machines", cookie)[0] == 200
+    assert board.client.keys(f"octowait:{{{board.keys.namespace}}}:session:*")
+
+    opener = urllib.request.build_opener(_Stay)
+    with pytest.raises(urllib.error.HTTPError) as signed_out:
+        opener.open(urllib.request.Request(f"{service.url}/sign-out", b"", {"Cookie": cookie}), timeout=20)
+    signed_out.value.close()
+
+    assert signed_out.value.code == 303
+    assert asked(service, "GET", "/api/machines", cookie)[0] == 401
+    assert not board.client.keys(f"octowait:{{{board.keys.namespace}}}:session:*")
+
+
+def test_a_session_lasts_twelve_hours_whatever_is_done_in_it(board, service):
+    cookie = cookie_of(service, TOKENS["admin"])
+    [key] = board.client.keys(f"octowait:{{{board.keys.namespace}}}:session:*")
+    assert 11.9 * 3600 < board.client.ttl(key) <= 12 * 3600
+    board.client.pexpire(key, 60_000)
+
+    asked(service, "GET", "/machines/Machines-1", cookie)
+    asked(service, "GET", "/", cookie)
+
+    assert board.client.pttl(key) <= 60_000
+    assert cookie.partition("=")[2].encode() not in key, "who reads Redis is nobody"
+
+
+def test_a_session_ends_with_its_token(make_service):
+    before = make_service()
+    cookie = cookie_of(before, TOKENS["admin"])
+
+    after = make_service(OCTOWAIT_TOKENS=f"viewer:test:{TOKENS['viewer']},admin:test:another-token-for-tests")
+
+    assert asked(before, "GET", "/api/machines", cookie)[0] == 200
+    assert asked(after, "GET", "/api/machines", cookie)[0] == 401
+
+
+def test_who_signs_in_gets_an_id_that_nobody_chose(service):
+    """Else whoever can set a cookie in a browser would know the session that its owner opens then."""
+    own, form = cookie_of(service, TOKENS["viewer"]), urllib.parse.urlencode({"token": TOKENS["admin"]}).encode()
+
+    for chosen in (own, "octowait=chosen-by-somebody"):
+        opener = urllib.request.build_opener(_Stay)
+        with pytest.raises(urllib.error.HTTPError) as signed_in:
+            opener.open(urllib.request.Request(f"{service.url}/sign-in", form, {"Cookie": chosen}), timeout=20)
+        signed_in.value.close()
+        assert str(signed_in.value.headers["Set-Cookie"]).partition(";")[0] != chosen
+        assert asked(service, "GET", "/api/machines", chosen)[0] == 401
+
+
+def test_nothing_is_kept_for_a_browser_that_nobody_has_signed_in_with(board, service):
+    for path in ("/sign-in", "/", "/nothing"):
+        asked(service, "GET", path, "octowait=anything")
+    form = urllib.parse.urlencode({"token": "wrong"}).encode()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(f"{service.url}/sign-in", form), timeout=20)
+    refused.value.close()
+
+    assert refused.value.headers["Set-Cookie"] is None
+    assert not board.client.keys(f"octowait:{{{board.keys.namespace}}}:session:*")
+
+
+def test_a_code_signs_in_once_and_stands_in_no_history(board, service, window):
+    status, answer = service.call("POST", "/api/sign-in-code", role="admin")
+    [key] = board.client.keys(f"octowait:{{{board.keys.namespace}}}:sign-in-code:*")
+    assert status == 201 and 590 < board.client.ttl(key) <= 600
+    link = f"{service.url}/sign-in#code={answer['code']}"
+
+    window.page.goto(link)
+    window.page.wait_for_url(f"{service.url}/")
+    assert answer["code"] not in window.page.evaluate("performance.getEntriesByType('navigation')[0].name")
+    assert window.page.get_by_text("test, admin").is_visible()
+
+    window.context.clear_cookies()
+    window.page.goto("about:blank")
+    window.page.goto(link)
+    window.page.get_by_text("That link has been used").wait_for()
+    window.forgive("403 (FORBIDDEN)")
+
+
+def test_a_session_makes_no_codes(service):
+    assert asked(service, "POST", "/api/sign-in-code", cookie_of(service, TOKENS["admin"]), {})[0] == 401
+
+
 def test_a_session_changes_nothing_through_the_api(busy_board, service):
     cookie, before = cookie_of(service, TOKENS["admin"]), changes(busy_board)
 
@@ -231,7 +316,8 @@ def test_a_body_says_that_it_is_json(board, service, kind):
     assert "Content-Type: application/json" in problem["detail"]
     assert put("/api/catch-up", "POST", b"x=1")[0] == 415
     assert put("/api/waits/ServerTasks-1", "DELETE", data)[0] == 415
-    assert put("/api/waits/ServerTasks-1", "DELETE", None) == (200, {"outcome": "nothing"})
+    status, answer = put("/api/waits/ServerTasks-1", "DELETE", None)
+    assert (status, answer["outcome"]) == (200, "nothing")
     assert changes(board) == 0
 
 

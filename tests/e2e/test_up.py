@@ -70,7 +70,7 @@ def test_everything_starts_says_what_to_do_stops_and_finds_its_data_again(tmp_pa
     welcome = eventually(lambda: "Ctrl-C" in up.log.read_text() and up.log.read_text())
     join, webhook = re.findall(r"^    (curl .*?)\n\n", welcome, re.S | re.M)
 
-    assert f"{up.url}/sign-in#token=" in welcome and ".octowait/secrets.env" in welcome
+    assert f"{up.url}/sign-in#code=" in welcome and "#token=" not in welcome and ".octowait/secrets.env" in welcome
     assert "201" in run_line(join)
     assert "applied" in run_line(webhook)
     assert "201" in run_line(join)
@@ -127,7 +127,7 @@ def test_a_first_start_is_calm_and_its_link_stands_last(tmp_path: Path) -> None:
     lines = eventually(lambda: "Ctrl-C" in up.log.read_text() and up.log.read_text()).splitlines()
     up.interrupt(process)
 
-    [place] = [number for number, line in enumerate(lines) if "/sign-in#token=" in line]
+    [place] = [number for number, line in enumerate(lines) if "/sign-in#code=" in line]
     assert len(lines) - place < 20, "a terminal of 24 lines still shows it"
     assert not [line for line in lines if "warning" in line.lower() or re.search(r"[A-Z]{3,} [A-Z]{3,}", line)]
 

@@ -112,7 +112,7 @@ def test_the_wheel_brings_no_package_but_app_and_workers(wheel: Path) -> None:
 
 def test_up_starts_everything_and_doctor_looks_at_it(processes: Processes) -> None:
     log = processes.start("up")
-    eventually(lambda: "/sign-in#token=" in log.read_text(), timeout=60)
+    eventually(lambda: "/sign-in#code=" in log.read_text(), timeout=60)
 
     status, doctor = processes.run("status"), processes.run("doctor", "--json")
 

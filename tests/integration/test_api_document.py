@@ -111,6 +111,7 @@ def test_every_answer_is_as_the_document_says(call: Caller) -> None:
         call("GET", f"/api/ledger?by={by}")
     [kept] = call("GET", "/api/kept")["kept"]
     call("DELETE", f"/api/kept/{kept['id']}")
+    assert call("POST", "/api/sign-in-code")["code"]
     call.client.get("/api/kept", headers={"Authorization": "Bearer wrong"})
     assert call("GET", "/api/refusals")["refusals"]
     for path in ("eta-report", "archive", "dead-letters"):

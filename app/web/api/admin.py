@@ -23,8 +23,10 @@ from app.web.api.schemas.admin import (
     RebuiltModel,
     RefusedCalls,
     Requested,
+    SignInCode,
 )
 from app.web.api.timeline import STREAM_ID
+from app.web.auth import digest
 from app.web.errors import Problem
 
 api = Api(Blueprint("admin", __name__))
@@ -52,6 +54,15 @@ def rebuild(body: RebuildRequest, caller: Token) -> Any:
     done = services.board.close(by=caller.name, reason=body.reason)
     services.request(REBUILD)
     return {"outcome": "closed" if done else "was_closed"}
+
+
+@api.route("POST", "/api/sign-in-code", role="viewer", answers={201: SignInCode})
+def sign_in_code(caller: Token) -> Any:
+    """Make a code that signs a browser in as the caller: once, within ten minutes.
+
+    So a link can be printed, or opened, without the token in it.
+    """
+    return {"code": current_services().sessions.make_code(digest(caller.secret))}
 
 
 @api.route("GET", "/api/refusals", role="admin", answers={200: RefusedCalls})

@@ -134,18 +134,21 @@ def sign_in() -> Any:
         complaint = g.refused_because = f"Too many attempts from your address. Try again in {wait} s."
         return render_template("sign_in.html", next=target, complaint=complaint), 429, {"Retry-After": str(wait)}
     tokens: Tokens = current_app.extensions["octowait.tokens"]
+    code = request.form.get("code", "").strip()
     secret = request.form.get("token", "").strip()
-    token = tokens.find(secret)
+    token_digest = services.sessions.take_code(code) if code else digest(secret)
+    token = tokens.find_digest(token_digest) if token_digest else None
     if token and token.role in ALLOWS["viewer"]:
         session.clear()
-        session["token"] = digest(secret)
+        session.update(token=token_digest, is_new=True)
         return redirect(target, 303)
     attempts.failed(address)
-    complaint = (
-        f"That token has the role {token.role}. The pages need one of role viewer or admin."
-        if token
-        else "No such token. Look for a letter that was lost when it was copied."
-    )
+    if token:
+        complaint = f"That token has the role {token.role}. The pages need one of role viewer or admin."
+    elif code:
+        complaint = "That link has been used, or is older than ten minutes. Sign in with a token."
+    else:
+        complaint = "No such token. Look for a letter that was lost when it was copied."
     g.refused_because = complaint
     return render_template("sign_in.html", next=target, complaint=complaint), 403
 

@@ -5,14 +5,17 @@
   let live = document.getElementById("live");
   let offset = 0; // what the server's clock is ahead of ours, ms
 
-  // ---- Sign-in: a link can bring the token in its fragment, which no server and no log ever sees.
+  // ---- Sign-in: a link can bring a code, or the token, in its fragment, which no server and no log ever sees.
   const signIn = document.getElementById("sign-in");
   function takeToken() {
-    if (!location.hash.startsWith("#token=")) return;
-    const given = location.hash.slice("#token=".length);
+    const found = /^#(token|code)=(.*)/s.exec(location.hash);
+    if (!found) return;
+    const given = found[2];
     history.replaceState(null, "", location.pathname + location.search);
     if (!signIn) return;
-    try { signIn.elements.token.value = decodeURIComponent(given); } catch { signIn.elements.token.value = given; }
+    const field = signIn.elements[found[1]];
+    try { field.value = decodeURIComponent(given); } catch { field.value = given; }
+    signIn.elements.token.required = found[1] === "token";
     signIn.requestSubmit();
   }
   takeToken();

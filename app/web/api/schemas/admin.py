@@ -28,6 +28,12 @@ class KeptDeliveries(BaseModel):
     kept: list[KeptBody]
 
 
+class SignInCode(BaseModel):
+    """A link ends with ``/sign-in#code=`` and this; it signs in once, within ten minutes."""
+
+    code: str
+
+
 class RefusedCall(BaseModel):
     """What was refused in the last day: *who* is a token's name and role, or what is known."""
 
