@@ -28,19 +28,19 @@ class Sessions:
         self._client = client
         self._keys = keys
 
-    def open(self, values: Mapping[str, Any]) -> str:
+    def open(self, values: Mapping[str, Any], lifetime: timedelta = SESSION_LIFETIME) -> str:
         """A new session with *values*: its id, which is told to its browser and to nobody else."""
         session_id = secrets.token_urlsafe(32)
         with redis_errors():
-            self._client.set(self._key(session_id), _json(values), px=SESSION_LIFETIME)
+            self._client.set(self._key(session_id), _json(values), px=lifetime)
         return session_id
 
     def values(self, session_id: str) -> dict[str, Any] | None:
         """What is in a session; None if there is none, or no longer."""
         with redis_errors():
             raw: Any = self._client.get(self._key(session_id))
-        found: dict[str, Any] | None = json.loads(raw) if raw else None
-        return found
+        values: dict[str, Any] | None = json.loads(raw) if raw else None
+        return values
 
     def keep(self, session_id: str, values: Mapping[str, Any]) -> None:
         """Change what is in a session, if it has not ended; it does not last longer for that."""

@@ -26,6 +26,7 @@ from app.settings.values import (
     parse_spaces,
     parse_targets,
     parse_tokens,
+    parse_words,
     password_in,
     secret_parts,
 )
@@ -83,6 +84,16 @@ class Settings(BaseSettings):
     max_body_kib: Positive = 256
     #: Within how long a whole body has to arrive.
     body_seconds: Seconds = 30
+    #: Where people sign in besides tokens: an OpenID Connect provider, and octowait's client there.
+    oidc_issuer: Url = None
+    oidc_client_id: str = ""
+    oidc_client_secret: SecretStr | None = None
+    #: What is asked of it; the groups of a person are in the claim ``groups`` or ``roles``.
+    oidc_scope: str = "openid profile email"
+    oidc_admin_groups: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_words)] = ()
+    oidc_viewer_groups: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_words)] = ()
+    #: The header in which a trusted proxy names who has signed in there.
+    trusted_user_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]*$")] = ""
     #: Reverse proxies whose word about the client's address and scheme counts: addresses and networks.
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_networks)] = ()
     #: Where people are told that something needs them: addresses of Apprise.
@@ -121,7 +132,7 @@ class Settings(BaseSettings):
         """What must never be shown."""
         parts = urlsplit(self.redis_url.removeprefix("unix:"))
         query = parse_qs(parts.query)
-        hidden = [self.webhook_secret, self.octopus_api_key, *self.notify_urls]
+        hidden = [self.webhook_secret, self.octopus_api_key, self.oidc_client_secret, *self.notify_urls]
         return tuple(filter(None, (
             *(secret.get_secret_value() for secret in hidden if secret), *(token.secret for token in self.tokens),
             *(part for secret in self.notify_urls for part in secret_parts(secret.get_secret_value())),
@@ -172,6 +183,6 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 def _complaint(problem: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     name = str(problem["loc"][0])
-    secret = name in ("tokens", "webhook_secret", "octopus_api_key", "redis_url", "notify_urls")
+    secret = name in ("tokens", "webhook_secret", "octopus_api_key", "redis_url", "notify_urls", "oidc_client_secret")
     value = "(not shown)" if secret else without_passwords(repr(given.get(name)))
     return f"{PREFIX}{name.upper()}={value}: {problem['msg'].removeprefix('Value error, ')}"

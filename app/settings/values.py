@@ -43,6 +43,10 @@ def parse_names(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
+def parse_words(text: object) -> object:
+    return parse_names(text) if isinstance(text, str) else text
+
+
 def parse_spaces(text: object) -> object:
     if not isinstance(text, str):
         return text

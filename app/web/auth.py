@@ -10,10 +10,13 @@ from contextlib import suppress
 from flask import current_app, g, request, session
 
 from app.coordination.attempts import MOST_TOKENS, Attempts
+from app.domain.neutral import visible
+from app.settings import Settings
 from app.settings.values import Token
 from app.store.errors import StoreError
 from app.web.errors import Problem
-from app.web.peers import group_of
+from app.web.peers import PROXY, group_of
+from app.web.sessions import PERSON
 
 #: Which roles may do what a role is asked for. A viewer must not poll: a poll is a sign of life of somebody else.
 ALLOWS = {"step": {"step", "admin"}, "viewer": {"viewer", "admin"}, "admin": {"admin"}}
@@ -85,12 +88,18 @@ def digest(secret: str) -> str:
 
 
 def caller() -> Token | None:
-    """The token of this request: its Authorization header, else its session."""
+    """Who calls: by the token of the Authorization header, else the word of a trusted proxy, else the session."""
     if "Authorization" in request.headers:
         return _bearer_token()
+    settings: Settings = current_app.extensions["octowait"].settings
+    user = request.headers.get(settings.trusted_user_header or "-", "").strip()
+    if user and PROXY in request.environ:
+        return Token("viewer", visible(user)[:100], "")
     tokens: Tokens = current_app.extensions["octowait.tokens"]
     if failure := getattr(session, "failure", None):
         raise failure
+    if settings.oidc_issuer and (person := session.get(PERSON)):
+        return Token(person["role"], person["name"], "")
     return tokens.find_digest(session.get("token", ""))
 
 

@@ -16,6 +16,10 @@ _FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDE
               "HTTP_X_FORWARDED_PREFIX", "HTTP_FORWARDED")  # fmt: skip
 
 
+#: Where the address of a trusted proxy is that a request came through.
+PROXY = "octowait.proxy"
+
+
 class Peers:
     """WSGI middleware: takes the client's address and scheme from a proxy among *trusted*, and from nobody else."""
 
@@ -26,7 +30,7 @@ class Peers:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         forwarded = {name: environ.pop(name, "") for name in _FORWARDED}
         if self._trusted and is_among(environ.get("REMOTE_ADDR", ""), self._trusted):
-            environ["octowait.proxy"] = environ["REMOTE_ADDR"]
+            environ[PROXY] = environ["REMOTE_ADDR"]
             environ["REMOTE_ADDR"] = self._client(environ["REMOTE_ADDR"], forwarded["HTTP_X_FORWARDED_FOR"])
             if forwarded["HTTP_X_FORWARDED_PROTO"].rpartition(",")[2].strip().lower() == "https":
                 environ["wsgi.url_scheme"] = "https"

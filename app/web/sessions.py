@@ -9,13 +9,16 @@ from flask import Flask, Request, Response
 from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.datastructures import CallbackDict
 
-from app.coordination.sessions import Sessions
+from app.coordination.sessions import CODE_LIFETIME, SESSION_LIFETIME, Sessions
 from app.store.errors import StoreError
 
 log = structlog.get_logger()
 
-#: What makes a session one of somebody: nothing is kept for a browser that nobody has signed in with.
-TOKEN = "token"
+#: What makes a session one of somebody: the digest of a token, or a person by name and role.
+TOKEN, PERSON = "token", "person"
+
+#: What the way through a provider leaves in a session until it ends there.
+_UNDER_WAY = "next"
 
 
 class _Session(CallbackDict[str, Any], SessionMixin):
@@ -60,15 +63,19 @@ class ServerSessions(SessionInterface):
 
     def _save(self, app: Flask, session: _Session, response: Response) -> None:
         is_new_person = session.pop("is_new", False)
-        if session.id and (is_new_person or TOKEN not in session):
+        is_somebody = TOKEN in session or PERSON in session
+        is_kept = is_somebody or _UNDER_WAY in session
+        # Nothing is kept for a browser that nobody has signed in with, or is about to.
+        if session.id and (is_new_person or not is_kept):
             self._sessions.end(session.id)
-        if TOKEN not in session:
+        if not is_kept:
             if session.id:
                 self._set_cookie(app, response, None)
         elif session.id and not is_new_person:
             self._sessions.keep(session.id, session)
         else:
-            self._set_cookie(app, response, self._sessions.open(session))
+            lifetime = SESSION_LIFETIME if is_somebody else CODE_LIFETIME
+            self._set_cookie(app, response, self._sessions.open(session, lifetime))
 
     def _set_cookie(self, app: Flask, response: Response, value: str | None) -> None:
         how: dict[str, Any] = {

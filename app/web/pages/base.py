@@ -61,7 +61,7 @@ def _begin() -> None:
 
 @blueprint.before_request
 def _require_viewer() -> Any:
-    if request.endpoint in ("pages.sign_in", "pages.sign_out"):
+    if request.endpoint in ("pages.sign_in", "pages.sign_out", "pages.begin_oidc", "pages.end_oidc"):
         return None
     token = caller()
     if token and token.role in ALLOWS["viewer"]:
@@ -124,8 +124,7 @@ def docs() -> Any:
 
 @blueprint.route("/sign-in", methods=["GET", "POST"])
 def sign_in() -> Any:
-    target = request.values.get("next", "/")
-    target = target if _LOCAL_PATH.match(target) else "/"
+    target = local_target(request.values.get("next", "/"))
     if request.method == "GET":
         return render_template("sign_in.html", next=target, complaint=None)
     services = current_services()
@@ -159,6 +158,11 @@ def sign_out() -> Any:
     return redirect(url_for("pages.sign_in"), 303)
 
 
+def local_target(path: object) -> str:
+    """*path* if it is one of our own pages, where a browser may be sent; else the dashboard."""
+    return path if isinstance(path, str) and _LOCAL_PATH.match(path) else "/"
+
+
 def matching_id(text: str | None) -> str | None:
     """The id that *text* is, or None."""
     return text if text and re.match(ID_PATTERN, text) else None
@@ -166,7 +170,7 @@ def matching_id(text: str | None) -> str | None:
 
 @blueprint.context_processor
 def _for_forms() -> dict[str, Any]:
-    return {"form_token": form_token}
+    return {"form_token": form_token, "has_provider": bool(current_services().settings.oidc_issuer)}
 
 
 @blueprint.record_once
