@@ -22,6 +22,7 @@ check: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.sizes
 	$(MAKE) $(VENV)/tested
 
 $(VENV)/tested: $(SOURCES)

@@ -1,4 +1,4 @@
-"""Makes the connections and the objects that use them; everything else is handed what it needs.
+"""The composition root: makes the connections and the objects that use them; everything else is handed what it needs.
 
 Requests is imported where it is called for: a web process that never asks for it is smaller.
 """

@@ -1,4 +1,4 @@
-"""Who listens on a port of this machine, for the one who wants it too."""
+"""The process that listens on a port of this machine, for the one who wants it too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often somebody has tried in vain to sign in lately, for all processes together."""
+"""Failed attempts to sign in: how many there were lately, counted for all processes together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which webhooks of a batch did not come."""
+"""Batches of webhooks: the numbers that are missing of each."""
 
 from __future__ import annotations
 

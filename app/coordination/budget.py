@@ -1,4 +1,4 @@
-"""How many requests Octopus may be asked, whoever asks: one budget for all processes of a namespace."""
+"""The budget of requests to Octopus: one for all processes of a namespace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far the events of Octopus have been read that no webhook brought."""
+"""Progress of the catch-up: the time up to which the events of Octopus have been read."""
 
 from __future__ import annotations
 

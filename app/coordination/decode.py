@@ -1,4 +1,4 @@
-"""From what the scripts keep in Redis, and answer, to values: nobody else reads these fields by their names."""
+"""Decoding of what scripts keep and answer into values: nobody else reads these fields by their names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether Octopus answers: one state for all processes, with its time and reason."""
+"""The reachability of Octopus: one state for all processes, with its time and reason."""
 
 from __future__ import annotations
 

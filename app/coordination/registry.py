@@ -1,4 +1,4 @@
-"""What is known of runs and machines by their ids."""
+"""The registry of runs and machines: their records by id."""
 
 from __future__ import annotations
 

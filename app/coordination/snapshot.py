@@ -1,4 +1,4 @@
-"""Everything at one moment, for people: all machines, who holds them, who waits. Costs what there is to show."""
+"""A snapshot of the board: all machines, who holds them, who waits. Costs what there is to show."""
 
 from __future__ import annotations
 

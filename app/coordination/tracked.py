@@ -1,4 +1,4 @@
-"""Which runs Octopus is to be asked about, and in which turn."""
+"""Tracked runs: those that Octopus is to be asked about, and in which turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which spaces and runs Octopus will say nothing about: one that cannot be looked after is known, and nobody else's."""
+"""Unseen spaces and runs: Octopus says nothing about them, and they stop nobody else's look."""
 
 from __future__ import annotations
 

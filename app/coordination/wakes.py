@@ -1,4 +1,4 @@
-"""Wakes the requests that block in this process: one subscription, whatever their number."""
+"""Wake-ups of the requests that block in this process: one subscription, whatever their number."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What ``octowait doctor`` looks at: everything that a release engineer can get wrong, and what to do about it."""
+"""The checks of ``octowait doctor``: everything that a release engineer can get wrong, and what to do about it."""

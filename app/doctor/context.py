@@ -1,4 +1,4 @@
-"""What the checks look at: each fact is asked for once, when the first check needs it."""
+"""The context of the checks: each fact is asked for once, when the first check needs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which projects deploy to machines that others use too, and whether their processes wait for them."""
+"""Coverage: projects that deploy to machines that others use too, and whether their processes wait for them."""
 
 from __future__ import annotations
 

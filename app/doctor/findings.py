@@ -1,4 +1,4 @@
-"""What a check found."""
+"""Findings of the checks: a verdict, a sentence, and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the tasks that hold or wait are what Octopus says of them."""
+"""Checks of the tasks that hold or wait: whether Octopus says the same of them."""
 
 from __future__ import annotations
 

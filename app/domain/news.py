@@ -1,4 +1,4 @@
-"""What a waiter has been told already: a word that changes only when there is something new to tell."""
+"""The news of a wait: a word that changes only when there is something new to tell its waiter."""
 
 from __future__ import annotations
 

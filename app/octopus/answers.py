@@ -1,4 +1,4 @@
-"""What an HTTP answer of Octopus says: the thing asked for, or which error, and how long to hold back."""
+"""HTTP answers of Octopus: the document asked for, or which error, and how long to hold back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fields of resources are read into values: tolerant types, and `Value`, which dataclasses of those derive from.
+"""Fields of resources, read into values: tolerant types, and `Value`, which dataclasses of those derive from.
 
 A value has an annotation for each of its fields. Octopus's name of a field is its own in PascalCase, unless `at` says
 another; with `WHOLE`, its validator gets the whole resource. A field of another shape than expected counts as missing,

@@ -1,4 +1,4 @@
-"""Whether a process begins with octowait's own step or gate, so that its run is about to ask."""
+"""The first step of a process: whether it is octowait's own step or gate, so that its run is about to ask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which manual interventions octowait may answer: the rule, without a request (docs/explanation.md, rule 11).
+"""Manual interventions that octowait may answer: the rule, without a request (docs/explanation.md, rule 11).
 
 An answer lets a deployment go on, so in doubt there is none: a person answers.
 """

@@ -1,4 +1,4 @@
-"""What JSON of Octopus can hold, taken as what it should be: a value of another shape counts as missing."""
+"""Shapes of JSON values: a value of another shape than expected counts as missing."""
 
 from __future__ import annotations
 

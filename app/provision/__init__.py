@@ -1,1 +1,1 @@
-"""What octowait puts into Octopus: subscriptions and step templates."""
+"""Provisioning of Octopus: the subscriptions and step templates that octowait puts there."""

@@ -1,4 +1,4 @@
-"""How a subscription differs from what it should be, as far as Octopus shows it."""
+"""Differences between a subscription and what it should be, as far as Octopus shows it."""
 
 from __future__ import annotations
 

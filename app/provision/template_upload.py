@@ -1,4 +1,4 @@
-"""Brings the step templates into the spaces of an Octopus Server."""
+"""Upload of the step templates into the spaces of an Octopus Server."""
 
 from __future__ import annotations
 

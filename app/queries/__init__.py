@@ -1,1 +1,1 @@
-"""What is shown, composed of board, history and names; no Flask."""
+"""Queries: answers composed of board, history and names; no Flask."""

@@ -1,4 +1,4 @@
-"""When waiters will start, as the pages show it."""
+"""ETAs of waiters, as the pages show them."""
 
 from __future__ import annotations
 

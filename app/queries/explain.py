@@ -1,4 +1,4 @@
-"""Why a run stands where it does, with the names that people know."""
+"""The explanation of a run: why it stands where it does, with the names that people know."""
 
 from __future__ import annotations
 

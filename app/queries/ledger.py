@@ -1,4 +1,4 @@
-"""What was lost by waiting, with the names that people know."""
+"""The ledger of waiting, with the names that people know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people call the things whose ids the timeline has."""
+"""Display names of the things whose ids the timeline has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the API and the pages show, built from a snapshot or a place."""
+"""Views of waits, runs and machines for the API and the pages, built from a snapshot or a status."""
 
 from __future__ import annotations
 

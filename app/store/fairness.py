@@ -1,4 +1,4 @@
-"""Lets others work while one request works for long: nobody is served while a process reads files or computes."""
+"""Fairness between requests: others are served while one reads files or computes for long."""
 
 from __future__ import annotations
 

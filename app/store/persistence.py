@@ -1,4 +1,4 @@
-"""How the Redis server under octowait is set up: whether it keeps what it has acknowledged."""
+"""The persistence of the Redis server under octowait: whether it keeps what it has acknowledged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who calls, and whether they may: bearer tokens with a role, and for the pages a session that was opened with one."""
+"""Authorization: bearer tokens with a role, and for the pages a session that was opened with one."""
 
 from __future__ import annotations
 

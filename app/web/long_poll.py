@@ -1,4 +1,4 @@
-"""How a request blocks until its run waits no longer, without a thread or a Redis connection of its own.
+"""Long polls: a request blocks until its run waits no longer, without a thread or a Redis connection of its own.
 
 It sleeps in front of Flask, so that nothing of Flask is kept while it sleeps: ten thousand sleep at once.
 """

@@ -1,4 +1,4 @@
-"""Who is at the other end: the peer of the connection, or whom a proxy that is trusted speaks for."""
+"""The peer of a connection: the other end itself, or whom a proxy that is trusted speaks for."""
 
 from __future__ import annotations
 

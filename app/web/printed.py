@@ -1,4 +1,4 @@
-"""Every answer to a step is printed into the log of a deployment; here, at one place, it becomes safe to print."""
+"""Text for deployment logs: every answer to a step is printed there, and becomes safe to print at this one place."""
 
 from __future__ import annotations
 

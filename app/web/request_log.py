@@ -1,4 +1,4 @@
-"""What every line of the log says about the request that it was written in, and one line for each at level debug.
+"""The request in the log: what every line says of the one that it was written in, and one line for each at level debug.
 
 All of it is found out when a line is written: most requests write none, and are not to pay for it.
 """

@@ -1,4 +1,4 @@
-"""What a step script says of itself in the headers of a call of ``/api/waits/{task}``.
+"""Headers of a step: what its script says of itself in a call of ``/api/waits/{task}``.
 
 Scripts of before 2 send none of them, and what their calls mean does not change.
 """

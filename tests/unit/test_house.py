@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
+from tests import sizes
 from tests.conftest import ROOT
 
 #: What each package may import besides itself.
@@ -50,8 +51,6 @@ HOMES = {"flask": {"web"}, "redis": {"store"}, "requests": {"octopus"}, "rq": {"
 #: ``file: library`` or ``file: package`` that break a rule.
 EXCEPTIONS: set[str] = set()
 
-#: Names of classes that two modules use.
-CLASS_NAMES_TWICE: set[str] = {"Names"}
 
 FILES = sorted(path for room in ("app", "workers") for path in (ROOT / room).rglob("*.py"))
 
@@ -134,7 +133,7 @@ def test_no_class_name_is_used_twice():
     classes = [node.name for path in FILES for node in ast.walk(ast.parse(path.read_text()))
                if isinstance(node, ast.ClassDef)]  # fmt: skip
 
-    assert {name for name in classes if classes.count(name) > 1} <= CLASS_NAMES_TWICE
+    assert {name for name in classes if classes.count(name) > 1} == set()
 
 
 def test_no_module_is_longer_than_300_lines():
@@ -189,3 +188,19 @@ def test_only_services_reach_into_the_board():
 
 def test_nobody_reads_the_record_of_a_run_by_its_fields_but_decode():
     assert files_with(r"\.run(\[|\.get\()") <= {"app/coordination/decode.py"}
+
+
+def test_sizes_are_those_of_what_people_write(tmp_path):
+    for name, text in {
+        "app/a.py": "def f():\n" + "    pass\n" * 30, "app/b.py": "def f():\n" + "    pass\n" * 29,
+        "app/lua/c.lua": "1\n", "workers/d.py": "", "steps/e.py": "1\n" * 99, "steps/parts/e.py": "1\n",
+    }.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    assert [sizes.row(room, tmp_path) for room in sizes.ROOMS] == [
+        ("app", "2", "61", "30.5", "31 app/a.py", "1"),
+        ("app (Lua)", "1", "1", "1", "1 app/lua/c.lua", "0"),
+        ("workers", "1", "0", "0", "0 workers/d.py", "0"),
+        ("steps", "1", "1", "1", "1 steps/parts/e.py", "0"),
+    ]

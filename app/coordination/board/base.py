@@ -1,4 +1,4 @@
-"""What all parts of the board share: its policy, and how it calls a script."""
+"""The base of the board: its policy, and how its parts call a script."""
 
 from __future__ import annotations
 

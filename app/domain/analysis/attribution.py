@@ -1,4 +1,4 @@
-"""Whom a run waited for: each stretch of a wait, and the one who stood in its way then.
+"""Attribution of a wait: each stretch of a wait, and the one who stood in its way then.
 
 The rule, at each moment of a wait:
 

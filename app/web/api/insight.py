@@ -1,4 +1,4 @@
-"""What is derived from the timeline: the ledger of waiting, why a run stands where it does, how true ETAs were."""
+"""The ledger, explanations and the accuracy of ETAs: what is derived from the timeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a wait: what a step asks for, what it is answered, and what an operator does to it."""
+"""The shapes of a wait: what a step asks for, what it is answered, and what an operator does to it."""
 
 from __future__ import annotations
 
