@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bench.measurements import markdown_table, write_section
+from tests.bench.measurements import FILE, markdown_table, write_section
 from tests.bench.report import Report
 from tests.conftest import ROOT
 
@@ -34,13 +36,16 @@ The rule behind it is one of `steps/parts/README.md`.
 Scripts of version 1 know no claims and other words, so there a *no* may also be a cause that was not told."""
 
 
-def run(report: Report) -> None:
-    """Print how many conditions each language stands, before and now; with ``--write`` the whole table."""
+def run(report: Report, languages: Sequence[str] = tuple(TITLES)) -> None:
+    """Print how many conditions each language stands, before and now; with ``--write`` the whole table.
+
+    The columns of a language that is not run, or cannot be run here, stay in the table as they are.
+    """
     from conditions import CONDITIONS
     from run_step import STEPS, VERSION_1
 
-    languages = [language for language in TITLES if language != "powershell" or shutil.which("pwsh")]
-    columns = [(language, scripts) for language in languages for scripts in (VERSION_1, STEPS)]
+    able = [language for language in languages if language != "powershell" or shutil.which("pwsh")]
+    columns = [(language, scripts) for language in able for scripts in (VERSION_1, STEPS)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         jobs = {(c.name, *column): pool.submit(_stands, c, *column) for column in columns for c in CONDITIONS}
         cells = {cell: job.result() for cell, job in jobs.items()}
@@ -49,12 +54,28 @@ def run(report: Report) -> None:
     report.table("Conditions that the steps stand", ("", *heads), [["of them", *counts]])
     if not report.writes:
         return
-    rows = []
+    found = {"**all**": dict(zip(heads, counts, strict=True))}
     for condition in CONDITIONS:
         title = f"{condition.name.replace('_', ' ')} ({condition.rule})"
-        rows.append([title, *(cells[condition.name, *column] for column in columns)])
-    rows.append(["**all**", *counts])
-    write_section("steps-conditions", f"{INTRODUCTION}\n\n{markdown_table(['Condition (rule)', *heads], rows)}")
+        found[title] = {head: cells[condition.name, *column] for head, column in zip(heads, columns, strict=True)}
+    write_section("steps-conditions", f"{INTRODUCTION}\n\n{_table(found)}")
+
+
+def _table(found: dict[str, dict[str, str]]) -> str:
+    """What was *found* by title and column, with what the table in the file says of other columns."""
+    columns = [f"{title}, {when}" for title in TITLES.values() for when in ("before", "now")]
+    kept: dict[str, dict[str, str]] = {}
+    if match := re.search(r"<!-- begin: steps-conditions -->.*?<!-- end", FILE.read_text(), re.DOTALL):
+        head, _, *rows = [
+            [cell.strip() for cell in line.strip("|").split("|")]
+            for line in match[0].splitlines()
+            if line.startswith("|")
+        ]
+        kept = {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
+    lines = [
+        [title, *((kept.get(title, {}) | row).get(column, "") for column in columns)] for title, row in found.items()
+    ]
+    return markdown_table(["Condition (rule)", *columns], lines)
 
 
 def _stands(condition: Condition, language: str, scripts: Path) -> str:
