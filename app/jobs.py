@@ -7,6 +7,7 @@ process that never asks for a job is a third smaller.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from app.settings import Settings
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 #: Seconds a failed job keeps its id; RQ's default is a year. What failed is kept as a dead letter.
 FAILURE_TTL_SECONDS = 5
+
+#: Seconds in which a worker that has taken a job begins its round; one that has not by then is taken for dead.
+BEGIN_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ def enqueue(client: Client, settings: Settings, job: Job) -> bool:
 
     RQ keeps an id taken while its job runs, and one that runs may have read what there is to do before this was. So the
     id carries a round, and a job begins a new one before it reads: what is asked for from then on is another job, and a
-    worker that is killed leaves no id behind that anybody waits for.
+    worker that is killed leaves no id behind that anybody waits for. A worker that is killed between taking a job and
+    beginning its round does leave one: `BEGIN_SECONDS` later the job is asked for in the next round.
 
     Raises:
         StoreError: Redis could not do it.
@@ -78,20 +83,41 @@ def enqueue(client: Client, settings: Settings, job: Job) -> bool:
     from rq.exceptions import DuplicateJobError
 
     urgent, other = queues_of(client, settings)
+    queue = urgent if job.is_urgent else other
     with redis_errors():
         number = int(client.get(_round_key(settings, job)) or 0)
+        job_id = f"octowait-{settings.namespace}-{job.name}-{number}"
         try:
-            (urgent if job.is_urgent else other).enqueue(
+            queue.enqueue(
                 job.function,
-                job_id=f"octowait-{settings.namespace}-{job.name}-{number}",
+                job_id=job_id,
                 unique=True,
                 job_timeout=job.timeout_seconds,
                 result_ttl=0,
                 failure_ttl=FAILURE_TTL_SECONDS,
             )
         except DuplicateJobError:
-            return False
+            if not _is_lost(queue, job_id):
+                return False
+            begin_round(client, settings, job)
+            return enqueue(client, settings, job)
     return True
+
+
+def _is_lost(queue: Queue, job_id: str) -> bool:
+    """Whether a worker took the job, and has not begun its round in time. RQ finds that late, or never.
+
+    It looks for those that were started once a minute when their time-out is over, and knows no others.
+    """
+    from rq.job import Job as RqJob
+    from rq.utils import as_text
+
+    client = queue.connection
+    if client.lpos(queue.key, job_id) is not None:
+        return False
+    taken = client.hmget(RqJob.key_for(job_id), "started_at", "enqueued_at")
+    times = [datetime.fromisoformat(as_text(value)) for value in taken if value]
+    return bool(times) and datetime.now(UTC) - times[0] > timedelta(seconds=BEGIN_SECONDS)
 
 
 def begin_round(client: Client, settings: Settings, job: Job) -> None:

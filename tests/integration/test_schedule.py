@@ -10,6 +10,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from werkzeug import Request, Response
 
 from app.coordination.board import Board
 from app.domain.events import parse_event
-from app.jobs import RESOLVE, begin_round, enqueue, queues_of, workers_seen
+from app.jobs import BEGIN_SECONDS, RESOLVE, begin_round, enqueue, queues_of, workers_seen
 from app.settings import Settings
 from tests.conftest import ROOT, an_event, eventually
 
@@ -154,6 +155,34 @@ def test_resolve_is_enqueued_once_until_it_begins(board, settings, queue):
     begin_round(board.client, settings, RESOLVE)
 
     assert enqueue(board.client, settings, RESOLVE), "what came after the job had read its list must be asked for anew"
+
+
+def taken_long_ago(board: Board, job_id: str, field: str) -> None:
+    """Let a worker have taken the job longer ago than one needs to begin."""
+    then = datetime.now(UTC) - timedelta(seconds=BEGIN_SECONDS + 1)
+    board.client.hset(f"rq:job:{job_id}", field, then.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+
+
+@pytest.mark.parametrize("field", ["enqueued_at", "started_at"])
+def test_job_that_a_killed_worker_took_and_did_not_begin_is_asked_for_anew(board, settings, queue, field):
+    # 1. A worker takes the job, 2. perhaps notes that it started, and 3. is killed before it begins the round.
+    enqueue(board.client, settings, RESOLVE)
+    taken = queue.take().decode()
+
+    assert not enqueue(board.client, settings, RESOLVE), "a worker that has just taken it is about to begin"
+
+    taken_long_ago(board, taken, field)
+    assert enqueue(board.client, settings, RESOLVE)
+    assert queue.job_ids == [taken.replace("-0", "-1")]
+    assert not enqueue(board.client, settings, RESOLVE)
+
+
+def test_job_that_stands_in_the_queue_for_long_is_not_asked_for_anew(board, settings, queue):
+    enqueue(board.client, settings, RESOLVE)
+    taken_long_ago(board, queue.job_ids[0], "enqueued_at")
+
+    assert not enqueue(board.client, settings, RESOLVE)
+    assert queue.count == 1
 
 
 def test_namespaces_have_their_own_queues(board, settings, queue):
