@@ -49,11 +49,16 @@ def scheduler() -> None:
 @contextmanager
 def _process_settings() -> Iterator[Settings]:
     """Settings with secrets and a Redis, which is the embedded one if none is set, for as long as this is open."""
+    import structlog
+
     from app.logs import configure_logs
+    from app.settings.values import STRONG
     from app.store.embedded import EmbeddedServer
 
     settings = with_secrets(load_settings())
     configure_logs(settings.log_format, level=settings.log_level, secrets=settings.secrets)
+    for name in settings.weak_secrets:
+        structlog.get_logger().warning(f"{name} can be guessed: take one of {STRONG} characters or more")
     if settings.redis_url:
         yield settings
         return

@@ -32,6 +32,7 @@ BOARD: Sequence[Check] = (
     on_octowait.unseen_runs,
     on_octowait.kept_deliveries,
     on_octowait.refused_calls,
+    on_octowait.weak_secrets,
     on_octowait.failed_jobs,
     on_octowait.octopus_answers,
 )

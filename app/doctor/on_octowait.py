@@ -9,6 +9,7 @@ from app.client.api import CannotReach
 from app.doctor.context import DoctorContext
 from app.doctor.findings import Finding, error, ok, unknown, warning
 from app.domain.durations import format_duration
+from app.settings.values import STRONG
 
 #: The oldest Redis that has every command the scripts use.
 OLDEST_REDIS = (6, 2)
@@ -101,6 +102,16 @@ def kept_deliveries(context: DoctorContext) -> Iterator[Finding]:
         )
     else:
         yield ok("kept_deliveries", "Every delivery could be applied.")
+
+
+def weak_secrets(context: DoctorContext) -> Iterator[Finding]:
+    """No secret is so short that somebody could guess it."""
+    for name in context.settings.weak_secrets:
+        yield error(
+            "weak_secret",
+            f"{name[0].upper()}{name[1:]} has fewer than {STRONG} characters: somebody could guess it.",
+            "Take another one: openssl rand -hex 24.",
+        )
 
 
 def refused_calls(context: DoctorContext) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from app.domain.addresses import without_passwords
 from app.settings.values import (
+    STRONG,
     Network,
     Positive,
     Seconds,
@@ -141,6 +142,14 @@ class Settings(BaseSettings):
         )))  # fmt: skip
 
     @property
+    def weak_secrets(self) -> tuple[str, ...]:
+        """The names of secrets so short that somebody could guess them, as they are told to people."""
+        named = [(f"the token {token.role}:{token.name}", token.secret) for token in self.tokens]
+        if self.webhook_secret:
+            named.append(("the secret of the webhook", self.webhook_secret.get_secret_value()))
+        return tuple(name for name, secret in named if len(secret) < STRONG)
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach what listens on BIND."""
         host = self.bind.rpartition(":")[0].strip("[]")
@@ -176,9 +185,22 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         elif environ.get(variable):
             given[name] = environ[variable]
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
         raise BadSettings("\n".join(_complaint(problem, given) for problem in error.errors())) from error
+    _require_unique(settings)
+    return settings
+
+
+def _require_unique(settings: Settings) -> None:
+    """Raises BadSettings where two have the same secret: who has the one would be the other."""
+    webhook = settings.webhook_secret
+    owners = {webhook.get_secret_value(): f"{PREFIX}WEBHOOK_SECRET"} if webhook else {}
+    for token in settings.tokens:
+        name = f"{token.role}:{token.name}"
+        if other := owners.get(token.secret):
+            raise BadSettings(f"{PREFIX}TOKENS: {name} has the secret of {other}: expected one of its own for each")
+        owners[token.secret] = name
 
 
 def _complaint(problem: Mapping[str, Any], given: Mapping[str, Any]) -> str:

@@ -12,6 +12,9 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from app.domain.ids import space_id_of
 
+#: Characters of a secret that nobody guesses, however often he may try.
+STRONG = 20
+
 ROLES = ("step", "viewer", "admin")
 
 

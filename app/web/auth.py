@@ -12,7 +12,7 @@ from flask import current_app, g, request, session
 from app.coordination.attempts import MOST_TOKENS, Attempts
 from app.domain.neutral import visible
 from app.settings import Settings
-from app.settings.values import Token
+from app.settings.values import STRONG, Token
 from app.store.errors import StoreError
 from app.web.errors import Problem
 from app.web.peers import PROXY, group_of
@@ -20,10 +20,6 @@ from app.web.sessions import PERSON
 
 #: Which roles may do what a role is asked for. A viewer must not poll: a poll is a sign of life of somebody else.
 ALLOWS = {"step": {"step", "admin"}, "viewer": {"viewer", "admin"}, "admin": {"admin"}}
-
-
-#: Characters of a secret that nobody guesses, however often he may try.
-STRONG = 20
 
 
 class Tokens:

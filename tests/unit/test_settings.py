@@ -167,3 +167,21 @@ def test_two_starts_have_different_secrets(tmp_path):
     one, other = (with_secrets(load_settings({"OCTOWAIT_DATA_DIR": str(tmp_path / name)})) for name in ("one", "other"))
 
     assert one.webhook_secret != other.webhook_secret
+
+
+@pytest.mark.parametrize(
+    ("tokens", "webhook"),
+    [("step:a:the-same-secret-as-b,admin:b:the-same-secret-as-b", "w" * 20), (f"admin:b:{'w' * 20}", "w" * 20)],
+)
+def test_no_two_have_the_same_secret(tokens, webhook):
+    """Whoever has the one would be the other: a step an admin, Octopus a person."""
+    with pytest.raises(BadSettings, match="admin:b has the secret of .*expected one of its own") as caught:
+        load_settings({"OCTOWAIT_TOKENS": tokens, "OCTOWAIT_WEBHOOK_SECRET": webhook})
+
+    assert "the-same" not in str(caught.value) and "www" not in str(caught.value)
+
+
+def test_secrets_that_can_be_guessed_are_named():
+    settings = load_settings({"OCTOWAIT_TOKENS": f"step:a:shorty-1,admin:b:{'x' * 20}", "OCTOWAIT_WEBHOOK_SECRET": "w"})
+
+    assert settings.weak_secrets == ("the token step:a", "the secret of the webhook")

@@ -14,6 +14,7 @@ from app.doctor import on_octowait
 from app.doctor.examination import open_context
 from app.domain.run import RunRequest
 from app.jobs import queues_of
+from app.settings.values import Token
 from app.store.connection import connect
 from app.store.persistence import read_condition
 from tests.integration.doctor.helpers import ERROR, GOOD, OK, UNKNOWN, WARNING, deliver, found, levels, post
@@ -109,6 +110,16 @@ def test_refused_calls(case):
     [found] = on_octowait.refused_calls(case)
     assert (found.code, found.level) == ("refused_calls", WARNING)
     assert "3 calls of unknown token from 192.0.2.7" in found.what
+
+
+def test_secrets_that_can_be_guessed(case):
+    weak = case.settings.model_copy(update={"tokens": (Token("step", "old", "shorty-1"),)})
+    strong = case.settings.model_copy(update={"tokens": (Token("step", "new", "x" * 20),)})
+
+    [found] = on_octowait.weak_secrets(replace(case, settings=weak))
+    assert (found.code, found.level) == ("weak_secret", ERROR)
+    assert "step:old" in found.what and "shorty" not in found.what
+    assert list(on_octowait.weak_secrets(replace(case, settings=strong))) == []
 
 
 def test_unresolved_runs(case):
