@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import socket
 import sys
@@ -72,9 +73,15 @@ class _Supervisor(Manager):  # type: ignore[misc]  # honcho has no types
     def __init__(self) -> None:
         super().__init__(_Output(self))
         self._is_ended_early = False
+        self._has_no_reader = False
+        self._lock = threading.Lock()
 
     def end_for_want_of_a_reader(self) -> None:
         """End everything: what is printed is read no longer, as by ``octowait up | head -3``."""
+        with self._lock:
+            if self._has_no_reader:
+                return
+            self._has_no_reader = True
         # What is still to be written has nowhere to go, and is no error either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print("octowait: nobody reads its output any more, everything is stopped", file=sys.stderr, flush=True)
@@ -153,6 +160,16 @@ def _welcome_when_ready(settings: Settings, supervisor: _Supervisor) -> None:
         supervisor.end_for_want_of_a_reader()
     except OSError:
         pass  # A full disk, as above.
+    _await_leaving(sys.stdout.fileno())
+    supervisor.end_for_want_of_a_reader()
+
+
+def _await_leaving(output: int) -> None:
+    """Block until the reader of a pipe has gone: after the welcome there may be nothing more to print for hours."""
+    watch = select.poll()
+    watch.register(output, 0)
+    while not any(events & select.POLLERR for _, events in watch.poll()):
+        time.sleep(1.0)  # A terminal that was closed says so again and again, and ends us by a signal of its own.
 
 
 def _keep_alive(server: EmbeddedServer, stopped: threading.Event) -> None:
