@@ -4,16 +4,113 @@
 # It never fails the deployment: what it cannot give back, octowait finds out from Octopus.
 # "make steps" writes this file from steps/parts/bash.
 
+# Whatever was set before: a trace would show the token, and the rest changes what commands and patterns mean.
+{ set +x; } 2>/dev/null
+set +eu
+set +o pipefail +o posix
+shopt -u nocasematch xpg_echo
+IFS=$' \t\n'
+export LC_ALL=C
 # Octopus's functions echo unquoted: a star or a bracket in a message is no file name.
 set -f
 
-started=$SECONDS
+# A clock that nobody sets, where the system has one; else Bash's, whose first second may be a short one.
+clock_file=/proc/uptime
+started_ms=0
 
-elapsed() {
-  printf '%s' $((SECONDS - started))
+read_clock() { # sets now_ms: milliseconds since the start
+  local uptime
+  if [ -r "$clock_file" ]; then
+    read -r uptime _ <"$clock_file"
+    now_ms=$((10#${uptime/./} * 10 - started_ms))
+  else
+    now_ms=$((SECONDS * 1000 - started_ms))
+  fi
 }
 
+start_clock() {
+  started_ms=0
+  read_clock
+  started_ms=$now_ms
+  [ -r "$clock_file" ] || started_ms=$((started_ms + 999))
+}
+
+start_clock
+
+lasting() { # seconds; fewer of them in tests
+  local seconds=$(($1 / ${OCTOWAIT_TIME_DIVISOR:-1}))
+  printf '%s' "$((seconds < 1 ? 1 : seconds))"
+}
+
+verb='release'
 give_up_seconds=20
+
+# What others wrote is printed without what moves the cursor or turns a line around, and so that no part of it
+# is a command to Octopus: that begins with two hashes, wherever they stand and also at the end of the line before.
+longest_line=2000
+c1_controls=$'\302[\200-\237]'                  # U+0080 to U+009F in UTF-8
+letter_mark=$'\330\234'                         # U+061C
+direction_marks=$'\342\200[\216\217\250-\256]' # U+200E, U+200F, U+2028 to U+202E
+isolates=$'\342\201[\246-\251]'                 # U+2066 to U+2069
+continuation=$'[\200-\277]'                     # what goes on with a character of UTF-8
+
+shortened() { # text: the characters that a line may have
+  local i characters=0
+  for ((i = 0; i < ${#1}; i++)); do
+    # shellcheck disable=SC2254 # a pattern
+    case ${1:i:1} in
+      $continuation) continue ;;
+    esac
+    if [ "$characters" -eq "$longest_line" ]; then
+      printf '%s ...' "${1:0:i}"
+      return
+    fi
+    characters=$((characters + 1))
+  done
+  printf '%s' "$1"
+}
+
+printable() { # text
+  local text
+  text=$(
+    printf '%s' "$1" | tr '\000-\037\177' ' ' \
+      | sed -e "s/$c1_controls/ /g" -e "s/$letter_mark/ /g" -e "s/$direction_marks/ /g" -e "s/$isolates/ /g"
+  )
+  [ "${#text}" -le "$longest_line" ] || text=$(shortened "$text")
+  printf '%s' "$text" | sed -e 's/##/# #/g' -e 's/##/# #/g' -e 's/#$/# /'
+}
+
+print_with() { # one of Octopus's functions, text
+  local IFS='' text # they echo unquoted, and a blank at the end has to stay
+  text=$(printable "$2")
+  if declare -F "$1" >/dev/null; then
+    "$1" "$text"
+  else
+    printf '%s\n' "$text"
+  fi
+}
+
+print_plain() {
+  printf '%s\n' "$(printable "$1")"
+}
+
+print_wait() {
+  print_with write_wait "$1"
+}
+
+print_highlight() {
+  print_with write_highlight "$1"
+}
+
+print_warning() {
+  print_with write_warning "$1"
+}
+
+print_progress() { # percent, text; Octopus before 2019.7 shows none
+  if declare -F update_progress >/dev/null; then
+    update_progress "$1" "$(printable "$2")"
+  fi
+}
 
 # Parameters come as variables of Octopus. What is wrong with them is collected and told in one go.
 id_pattern='^[A-Za-z0-9][A-Za-z0-9._~-]{0,99}$'
@@ -25,11 +122,15 @@ variable() {
   get_octopusvariable "$1"
 }
 
+trim() { # text; sets trimmed
+  trimmed=${1#"${1%%[![:space:]]*}"}
+  trimmed=${trimmed%"${trimmed##*[![:space:]]}"}
+}
+
 parameter() { # name, default, shell variable to set, pattern of what counts as not set
   local value rest expression why
-  value=$(variable "$1")
-  value=${value#"${value%%[![:space:]]*}"}
-  value=${value%"${value##*[![:space:]]}"}
+  trim "$(variable "$1")"
+  value=$trimmed
   # Octopus leaves an expression that it cannot resolve as it stands.
   [[ $value =~ ${4:-^$} ]] && value=''
   rest=$value
@@ -42,15 +143,22 @@ parameter() { # name, default, shell variable to set, pattern of what counts as 
   printf -v "$3" '%s' "${value:-$2}"
 }
 
-problem() { # name, value, expected
+add_problem() { # name, what is said
   case $problems in
     *"$1 contains "*) return ;; # an unresolved expression says it all
   esac
-  problems+="${problems:+; }$1 is '$2': expected $3"
+  problems+="${problems:+; }$2"
+}
+
+problem() { # name, value, expected
+  add_problem "$1" "$1 is '$2': expected $3"
+}
+
+lower_case() {
+  printf '%s' "$1" | tr '[:upper:]' '[:lower:]'
 }
 
 is_printable() {
-  local LC_ALL=C
   case $1 in
     '' | *[!!-~]*) return 1 ;;
   esac
@@ -64,152 +172,460 @@ thousandths() { # 1.5 -> 1500
   printf '%s' $((10#0$whole * 1000 + 10#${part:0:3}))
 }
 
-escaped() { # as JSON and curl's configuration want it between quotes
-  local LC_ALL=C text=$1 out='' char i
-  for ((i = 0; i < ${#text}; i++)); do
-    char=${text:i:1}
-    case $char in
-      '"' | '\') out+="\\$char" ;;
-      [[:cntrl:]])
-        printf -v char '\\u%04x' "'$char"
-        out+=$char
-        ;;
-      *) out+=$char ;;
-    esac
-  done
-  printf '%s' "$out"
+address_pattern='^([Hh][Tt][Tt][Pp][Ss]?)://([A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:([0-9]{1,5}))?(/[^"\?{}#@]*)?$'
+
+is_address() { # text; sets scheme, host and port
+  is_printable "$1" && [[ $1 =~ $address_pattern ]] || return 1
+  scheme=$(lower_case "${BASH_REMATCH[1]}")
+  host=${BASH_REMATCH[2]}
+  port=${BASH_REMATCH[4]}
+  if [ -z "$port" ]; then
+    port=80
+    [ "$scheme" = http ] || port=443
+  fi
+  port=$((10#$port))
+  [ "$port" -ge 1 ] && [ "$port" -le 65535 ]
 }
 
-# One call. Besides octowait's states: unknown, interrupted, rejected (asking again is no use).
-# Sets state, number, message, is_new and retry_after.
-ask() { # method, query, body, seconds to block, seconds for the rest
-  local output line text status=0 detail address=$url/api/waits/$task$2 limit=$(($4 + $5))
-  local quote='"' detail_pattern='"detail"[[:space:]]*:[[:space:]]*"(([^"\\]|\\.)*)"'
-  local connect=$((limit < 10 ? limit : 10))
-  state=interrupted number=0 message='' is_new=False retry_after=0
-  # The token and the body go through a pipe: the process list shows arguments to everybody.
-  output=$(
-    {
-      printf 'header = "Authorization: Bearer %s"\n' "$(escaped "$token")"
-      [ -z "$3" ] || printf 'data-raw = "%s"\n' "$(escaped "$3")"
-    } | curl --config - --silent --show-error --include --globoff --request "$1" --max-time "$limit" \
-      --connect-timeout "$connect" --header 'Accept: text/plain' --header 'Expect:' \
-      --header 'Content-Type: application/json; charset=utf-8' "$address" 2>&1
-  )
-  if [ $? -ne 0 ]; then
-    message=${output##*$'\n'}
-    message=${message#curl: }
+proxy_pattern='^[Hh][Tt][Tt][Pp]://([^"\/?#@[:space:]]+@)?([^@/]+:[0-9]+)/?$'
+
+is_proxy() { # text
+  [[ $1 =~ $proxy_pattern ]] && is_address "http://${BASH_REMATCH[2]}"
+}
+
+is_exempt() { # host, port: whether NO_PROXY names it, or a domain that it is in
+  local entry
+  for entry in $(lower_case "${no_proxy:-${NO_PROXY:-}}" | tr ',' ' '); do
+    [ "$entry" != '*' ] || return 0
+    case ".$1 .$1:$2 " in
+      *".${entry#.} "*) return 0 ;;
+    esac
+  done
+  return 1
+}
+
+# Sets proxy (as curl takes it, empty without one), exceptions (of it, for curl), through (for people), and no_route
+# when there is none.
+choose_route() {
+  local name=HTTP
+  proxy=$proxy_setting
+  exceptions=''
+  through=''
+  no_route=''
+  if [ -z "$proxy" ] && ! is_exempt "$(lower_case "$host" | tr -d '[]')" "$port"; then
+    proxy=${http_proxy:-${HTTP_PROXY:-}}
+    if [ "$scheme" = https ]; then
+      name=HTTPS
+      proxy=${https_proxy:-${HTTPS_PROXY:-}}
+    fi
+  fi
+  case $(lower_case "$proxy") in
+    '' | none)
+      proxy='' exceptions='*'
+      return
+      ;;
+    *://*) ;;
+    *) proxy=http://$proxy ;;
+  esac
+  proxy=${proxy%/}
+  [[ $proxy =~ :[0-9]+$ ]] || proxy=$proxy:80
+  (is_proxy "$proxy") || no_route="${name}_PROXY is '***': expected http://proxy.example.com:3128"
+  proxy_name=${proxy%%://*}://${proxy##*[/@]}
+  through=", through the proxy $proxy_name"
+}
+
+no_curl="curl is not on this worker: the Bash steps need it, the Python and PowerShell steps do not."
+most_bytes=200000 # of head and body together, before curl is stopped
+most_text=65536   # bytes of a body; octowait's own answers to steps are below half of it
+status_pattern='^HTTP/[0-9.]+ ([0-9]{3})'
+known_pattern='=== ([0-9]+) ([0-9]+) ([0-9]+)'
+retry_pattern=$'\n''[Rr][Ee][Tt][Rr][Yy]-[Aa][Ff][Tt][Ee][Rr]:[[:blank:]]*([0-9]+)'
+
+has_curl() {
+  curl -q --version >/dev/null 2>&1
+}
+
+curl_setting() { # name, value
+  printf '%s = "%s"\n' "$1" "$(printf '%s' "$2" | sed 's/[\\"]/\\&/g')"
+}
+
+curl_settings() { # body
+  curl_setting header "Authorization: Bearer $token"
+  [ -z "$claim" ] || curl_setting header "X-Octowait-Claim: $claim"
+  [ -z "$seen" ] || curl_setting header "X-Octowait-Seen: $seen"
+  [ -z "$proxy" ] || curl_setting proxy "$proxy"
+  [ -z "${SSL_CERT_FILE:-}" ] || curl_setting cacert "$SSL_CERT_FILE" # by itself curl prefers CURL_CA_BUNDLE
+  [ -z "$1" ] || curl_setting data-binary @/dev/fd/3
+}
+
+# What curl prints: heads, body, its error, a line with what it knows of the answer, and its exit status.
+run_curl() { # method, query, body, seconds
+  # Secrets go through pipes: the process list shows arguments to everybody.
+  printf '%s' "$3" | {
+    curl_settings "$3" | curl -q --config - --silent --show-error --stderr - --globoff --include \
+      --request "$1" --max-time "$4" --connect-timeout "$(($4 < 10 ? $4 : 10))" --noproxy "$exceptions" \
+      --user-agent "octowait-$verb/2 (bash)" --header 'X-Octowait-Version: 2' --header 'Accept: text/plain' \
+      --header 'Content-Type: application/json; charset=utf-8' --header 'Expect:' \
+      --write-out '\n=== %{http_code} %{http_connect} %{size_header}\n' \
+      "$url/api/waits/$task$2" | head -c "$most_bytes" | tr '\000' ' '
+    printf '\n%s' "${PIPESTATUS[1]}"
+  } 3<&0 2>/dev/null
+}
+
+silent() { # why nobody answered
+  failure=silence reason=$1
+}
+
+heard() { # why what answered is not octowait
+  failure=heard reason=$1
+}
+
+no_connection() { # curl's words
+  local where=$host:$port
+  [ -z "$proxy" ] || where="the proxy $proxy_name"
+  silent "no connection to $where ($1)"
+}
+
+# Why there is no answer, and what to do about it.
+explain() { # exit status of curl, its words, seconds
+  local remedy
+  case $1:$2 in
+    5:*) silent "the name of the proxy $proxy_name does not resolve ($2)" ;;
+    6:* | 28:Resolving*)
+      remedy="check Octowait.Url and the name servers of this worker"
+      silent "the name $host does not resolve ($2): $remedy"
+      ;;
+    7:* | 97:* | 28:Connection* | 28:Failed\ to\ connect*) no_connection "$2" ;;
+    28:SSL*) silent "no TLS connection with $host ($2)$through" ;;
+    28:*) silent "no whole answer within $3 s$through" ;;
+    # Whoever hangs up while TLS begins has not said anything, either.
+    16:* | 18:* | 52:* | 55:* | 56:* | 92:* | 95:* | 35:*reset* | 35:*SYSCALL* | 35:*eof*)
+      silent "the answer broke off$through"
+      ;;
+    51:* | 60:*)
+      remedy="if an authority of your own signed it, put the authority into this worker's store or SSL_CERT_FILE"
+      heard "the certificate of $host is not accepted: $2; $remedy$through"
+      ;;
+    35:* | 53:* | 54:* | 58:* | 59:* | 66:* | 77:* | 80:* | 82:* | 83:* | 91:*)
+      heard "no TLS connection with $host ($2)$through"
+      ;;
+    *) heard "no HTTP answer ($2)$through" ;;
+  esac
+}
+
+# One call, with one deadline for names, connecting, head and body. Sets status, text and retry_after of an answer,
+# or failure (silence: nobody answered; heard: somebody else did) and reason.
+call() { # method, query, body, seconds
+  local output code known proxy_status size error last_head
+  status=''
+  retry_after=0
+  failure=''
+  if [ -n "$no_route" ]; then
+    heard "$no_route"
     return
   fi
-  # Header blocks (a proxy may put its own before), an empty line, the body.
-  text=''
-  while IFS= read -r line || [ -n "$line" ]; do
-    line=${line%$'\r'}
-    case $line in
-      HTTP/*)
-        status=${line#* }
-        status=${status%% *}
-        while IFS= read -r line && [ -n "${line%$'\r'}" ]; do
-          line=${line%$'\r'}
-          if [[ $line =~ ^[Rr][Ee][Tt][Rr][Yy]-[Aa][Ff][Tt][Ee][Rr]:\ *([0-9]{1,4})$ ]]; then
-            retry_after=$((10#${BASH_REMATCH[1]}))
-          fi
-        done
-        ;;
-      *) text+=$line$'\n' ;;
+  output=$(run_curl "$@")
+  code=${output##*$'\n'}
+  output=${output%$'\n'*}
+  if [ "${#output}" -ge "$most_bytes" ]; then
+    [[ $output =~ $status_pattern ]]
+    status=${BASH_REMATCH[1]} text=''
+    return
+  fi
+  text=${output%$'\n=== '*}
+  known=${output:${#text}}
+  if [[ $known =~ $known_pattern ]]; then
+    status=${BASH_REMATCH[1]}
+    proxy_status=${BASH_REMATCH[2]}
+    size=${BASH_REMATCH[3]}
+  fi
+  if [ "$code" -ne 0 ]; then
+    error=${output%"curl: ($code) "*}
+    error=${output:${#error}}
+    error=${error#"curl: ($code) "}
+    error=${error%%$'\n'*}
+    explain "$code" "${error:-curl: $code}" "$4"
+    case $code:$proxy_status in
+      56:[345]??) status=$proxy_status text='' failure='' ;; # the proxy's answer to CONNECT
     esac
-  done <<<"$output"
-  line=${text%%$'\n'*}
-  case $status in
-    200 | 201)
-      if [[ $line =~ ^([a-z_]+)\ ([0-9]+)$ ]]; then
-        state=${BASH_REMATCH[1]}
-        number=${BASH_REMATCH[2]}
-        [ "$status" = 201 ] && is_new=True
-        text=${text#*$'\n'}
-        message=${text%%$'\n'*}
-        return
-      fi
+    return
+  fi
+  # The head of the answer itself comes after those of a proxy and of early hints.
+  last_head=${text:0:size}
+  last_head=${last_head##*$'\n'HTTP/}
+  if [[ $last_head =~ $retry_pattern ]]; then
+    retry_after=$((10#${BASH_REMATCH[1]:0:9}))
+  fi
+  text=${text:size}
+  [ "${#text}" -le "$most_text" ] || text=''
+}
+
+states='waiting|granted|expired|left|refused|released|timed_out|nothing'
+state_pattern="^($states) ([0-9]{1,18})\$"
+cut_pattern="^($states)( [0-9]*)?\$"
+code_pattern='"code"[[:space:]]*:[[:space:]]*"([a-z][a-z0-9_]*)"'
+detail_pattern='"detail"[[:space:]]*:[[:space:]]*"(([^"\]|\\.)*)"'
+claim_pattern='^[A-Za-z0-9_-]{16,64}$'
+hex='[0-9A-Fa-f]'
+seen='' # octowait's last word to be said again in the next call
+
+utf8() { # code point; sets char
+  local octal
+  if [ "$1" -eq 0 ] || [ $(($1 >> 11)) -eq 27 ]; then
+    octal=' ' # what no shell can hold, or half of a character
+  elif [ "$1" -lt 128 ]; then
+    printf -v octal '\\%03o' "$1"
+  elif [ "$1" -lt 2048 ]; then
+    printf -v octal '\\%03o' $((192 | $1 >> 6)) $((128 | $1 & 63))
+  elif [ "$1" -lt 65536 ]; then
+    printf -v octal '\\%03o' $((224 | $1 >> 12)) $((128 | $1 >> 6 & 63)) $((128 | $1 & 63))
+  else
+    printf -v octal '\\%03o' $((240 | $1 >> 18)) $((128 | $1 >> 12 & 63)) $((128 | $1 >> 6 & 63)) $((128 | $1 & 63))
+  fi
+  # shellcheck disable=SC2059 # the bytes that it names
+  printf -v char "$octal"
+}
+
+unescaped() { # what stands between the quotes of a string in JSON
+  # A character takes twelve bytes at most, and of more than a line has no more is needed.
+  local rest=${1:0:longest_line*12} text='' before char
+  while [ "${#text}" -le $((longest_line * 4)) ]; do
+    before=${rest%%\\*}
+    text+=$before
+    rest=${rest:${#before}}
+    case $rest in
+      '') break ;;
+      \\u[Dd][89ABab]$hex$hex\\u[Dd][C-Fc-f]$hex$hex*) # two halves of one character
+        utf8 $((0x10000 + (0x${rest:2:4} & 1023) * 1024 + (0x${rest:8:4} & 1023)))
+        rest=${rest:12}
+        ;;
+      \\u$hex$hex$hex$hex*)
+        utf8 $((0x${rest:2:4}))
+        rest=${rest:6}
+        ;;
+      *)
+        char=${rest:1:1}
+        case $char in
+          [bfnrt]) char=' ' ;;
+        esac
+        rest=${rest:2}
+        ;;
+    esac
+    text+=$char
+  done
+  printf '%s' "$text"
+}
+
+take_pairs() { # the words of the third line
+  while [ $# -ge 2 ]; do
+    case $1 in
+      claim) ! [[ $2 =~ $claim_pattern ]] || answer_claim=$2 ;;
+      seen) seen=$2 ;;
+      news) news=$2 ;;
+      family) family=$2 ;;
+      details) details=$2 ;;
+    esac
+    shift 2
+  done
+}
+
+take_state() { # fails when the text is none
+  local line=${text%%$'\n'*} rest
+  rest=${text:${#line}}
+  if [ -z "$rest" ]; then
+    if [[ $line =~ $cut_pattern ]]; then
+      reason="the answer broke off"
+      silent "$reason$through"
+    fi
+    return 1
+  fi
+  [[ $line =~ $state_pattern ]] || return 1
+  state=${BASH_REMATCH[1]} number=$((10#${BASH_REMATCH[2]}))
+  [ "$status" = 200 ] || is_new=True
+  rest=${rest:1}
+  message=${rest%%$'\n'*}
+  rest=${rest:${#message}}
+  case $rest in
+    $'\n'*$'\n'*) # without its line end the third line may be cut
+      rest=${rest:1}
+      rest=${rest%%$'\n'*}
+      # shellcheck disable=SC2086 # its words
+      ! is_printable "${rest// /}" || take_pairs $rest
       ;;
   esac
-  detail='not an answer of octowait'
-  if [[ $text =~ $detail_pattern ]]; then
-    # %b undoes the escapes of JSON, all but that of the quote.
-    printf -v detail '%b' "${BASH_REMATCH[1]//\\$quote/$quote}"
-  fi
-  case $status:$1 in
-    200:* | 201:* | 408:* | 429:* | 5??:*) state=interrupted ;;
-    404:GET) state=unknown ;;
-    *) state=rejected ;;
+}
+
+take_problem() { # method; fails when the text is none of octowait's
+  local code
+  [[ $text =~ ^[[:space:]]*\{ && $text =~ $code_pattern ]] || return 1
+  code=${BASH_REMATCH[1]}
+  [[ $text =~ $detail_pattern ]] || return 1
+  message="HTTP $status: $(unescaped "${BASH_REMATCH[1]}")"
+  case $status:$1:$code in
+    404:GET:* | 404:DELETE:*) state=unknown ;;
+    404:*:unknown_run | 408:* | 429:* | 5??:*) state=busy ;;
+    401:*) state=token ;;
+    4??:*) state=rejected ;;
+    *) return 1 ;;
   esac
-  message="HTTP $status: $detail"
+  case $status in
+    401 | 403) message+=" (see Octowait.Token: a release keeps the variables that it was made with)" ;;
+  esac
+}
+
+foreign() { # an answer that is not octowait's
+  local remedy=''
+  case $status:$through in
+    407:?*)
+      remedy="a user and a password for it can stand in Octowait.Proxy"
+      heard "HTTP $status: not an answer of octowait$through; $remedy"
+      return
+      ;;
+    3??:*) remedy="; redirects are not followed, so Octowait.Url must be the address itself" ;;
+  esac
+  heard "HTTP $status: not an answer of octowait$remedy$through"
+  case $status in
+    502 | 503 | 504) failure=silence ;;
+  esac
+}
+
+# Sets state, with message, number and what comes with them. Besides octowait's states: silence and heard (no answer
+# of octowait), busy (it cannot answer now), unknown (it knows no such run), token and rejected.
+ask() { # method, query, body, seconds
+  state='' number=0 message='' is_new=False answer_claim='' news='' family='' details=''
+  call "$@"
+  if [ -z "$failure" ]; then
+    case $status in
+      200 | 201) take_state && return ;;
+      *) take_problem "$1" && return ;;
+    esac
+    [ -n "$failure" ] || foreign
+  fi
+  state=$failure message=$reason
 }
 
 pause_base=${OCTOWAIT_RETRY_BASE_SECONDS:-1}
+longest_retry_after=$(lasting 30)
 failures=0
 
 draw_pause() { # most seconds; sets pause_ms
   # Between half and all of 1, 2, 4 ... s, so that a crowd does not come back all at once.
   local factor=$((1 << (failures < 5 ? failures : 5)))
   pause_ms=$(($(thousandths "$pause_base") * (factor < $1 ? factor : $1)))
-  pause_ms=$((pause_ms / 2 + pause_ms / 2 * (RANDOM % 1001) / 1000))
+  pause_ms=$((pause_ms * (1000 + RANDOM % 1001) / 2000))
 }
 
 sleep_ms() {
-  sleep "$(($1 / 1000)).$(printf '%03d' $(($1 % 1000)))"
+  [ "$1" -gt 0 ] || return
+  # Not every sleep knows fractions.
+  sleep "$(($1 / 1000)).$(printf '%03d' $(($1 % 1000)))" 2>/dev/null || sleep "$(($1 / 1000 + 1))"
 }
 
-pause() { # seconds that the server asks for, elapsed seconds to stop at
-  local left=$((($2 - $(elapsed)) * 1000))
+pause() { # seconds that the server asks for, seconds since the start to stop at
+  local wished=$1 left
+  read_clock
+  left=$(($2 * 1000 - now_ms))
+  [ "$wished" -le "$longest_retry_after" ] || wished=$longest_retry_after
   draw_pause 30
-  [ "$pause_ms" -ge $(($1 * 1000)) ] || pause_ms=$(($1 * 1000))
+  [ "$pause_ms" -ge $((wished * 1000)) ] || pause_ms=$((wished * 1000))
   [ "$pause_ms" -le "$left" ] || pause_ms=$left
-  [ "$pause_ms" -le 0 ] || sleep_ms "$pause_ms"
+  sleep_ms "$pause_ms"
 }
 
 finish() {
-  write_highlight "$1"
+  print_highlight "$1"
   exit 0
 }
 
 not_released() { # why
-  write_warning "Not released: $1 octowait frees the machines when it learns that the task has ended."
+  print_warning "Not released: $1 octowait frees the machines when it learns that the task has ended."
   exit 0
 }
 
+pause_or_give_up() {
+  draw_pause 4
+  failures=$((failures + 1))
+  read_clock
+  if [ $((now_ms + pause_ms + 5000)) -gt $((give_up_seconds * 1000)) ] || [ "$failures" -gt 5 ]; then
+    not_released "octowait at $url did not answer ($message)."
+  fi
+  sleep_ms "$pause_ms"
+}
+
 # 1. Check the parameters.
+has_curl || not_released "$no_curl"
 task=$(variable "Octopus.Task.Id")
 parameter "Octowait.Url" "" url
 while [ "$url" != "${url%/}" ]; do url=${url%/}; done
 parameter "Octowait.Token" "" token
-own_machines='^([,[:space:]]*|#\{Octopus\.Deployment\.Machines\})$'
+own_machines='^([,;[:space:]]*|#\{Octopus\.Deployment\.Machines\})$'
 parameter "Octowait.Machines" "$(variable "Octopus.Deployment.Machines")" machine_list "$own_machines"
+parameter "Octowait.Proxy" "" proxy_setting "$one_expression"
 
-url_pattern='^https?://[^[:space:]"\?{}#]+$'
+machines=()
+IFS=$',;\n'
+for machine in $machine_list; do
+  trim "$machine"
+  [ -z "$trimmed" ] || machines+=("$trimmed")
+done
+IFS=$' \t\n'
+
 [[ $task =~ $id_pattern ]] \
   || problem "Octopus.Task.Id" "$task" "an id such as ServerTasks-4711"
-[[ $url =~ $url_pattern ]] \
-  || problem "Octowait.Url" "$url" "an address such as https://octowait.example.com"
+case $url in
+  *@*)
+    why="Octowait.Url has a user or a password in it: expected an address such as https://octowait.example.com"
+    add_problem "Octowait.Url" "$why"
+    ;;
+  *) is_address "$url" || problem "Octowait.Url" "$url" "an address such as https://octowait.example.com" ;;
+esac
 is_printable "$token" \
   || problem "Octowait.Token" "${token:+***}" "a token of the role step"
+case $(lower_case "$proxy_setting") in
+  '' | none) ;;
+  *)
+    (is_proxy "$proxy_setting") \
+      || problem "Octowait.Proxy" "***" "nothing, none, or an address with a port such as http://proxy.example.com:3128"
+    ;;
+esac
+choose_route
 
+parameter "Octowait.Claim" "" claim "$one_expression"
+[[ -z $claim || $claim =~ $claim_pattern ]] \
+  || problem "Octowait.Claim" "$claim" "nothing, or the output variable Octowait.Claim of the wait or claim step"
 if [ -n "$problems" ]; then
   not_released "$problems."
 fi
 
 # 2. No machines: nothing was held.
-if ! [[ $machine_list =~ [^,[:space:]] ]]; then
+if [ "${#machines[@]}" -eq 0 ]; then
   finish "This deployment has no machines: nothing to release."
 fi
 
-# 3. Give them back.
-reason='?reason=release%20step%2C%20no%20error%20in%20the%20deployment'
+# 3. Whose they are: a run that was started again meanwhile keeps its own.
+while [ -z "$claim" ]; do
+  ask GET "?look=1" "" 5
+
+  case $state:$status in
+    silence:* | heard:* | busy:*) pause_or_give_up ;;
+    unknown:*) finish "Nothing to release: $task holds no machines." ;;
+    rejected:422) break ;; # an octowait of before claims
+    rejected:* | token:*) not_released "$message." ;;
+    *)
+      claim=$answer_claim
+      break
+      ;;
+  esac
+done
+
+# 4. Give them back.
+query='?reason=release%20step%2C%20no%20error%20in%20the%20deployment'
 if [ -n "$(variable "Octopus.Deployment.Error")" ]; then
-  reason='?reason=release%20step%2C%20the%20deployment%20has%20an%20error'
+  query='?reason=release%20step%2C%20the%20deployment%20has%20an%20error'
 fi
 
 while :; do
-  ask DELETE "$reason" "" 0 5
+  ask DELETE "$query" "" 5
 
   case $state in
     released)
@@ -218,16 +634,11 @@ while :; do
     left)
       finish "Left: $task was still waiting and has left the line."
       ;;
-    nothing)
+    nothing | unknown)
       finish "Nothing to release: $task holds no machines."
       ;;
-    interrupted)
-      draw_pause 4
-      failures=$((failures + 1))
-      if [ $(($(elapsed) + pause_ms / 1000 + 5)) -gt "$give_up_seconds" ] || [ "$failures" -gt 5 ]; then
-        not_released "octowait at $url did not answer ($message)."
-      fi
-      sleep_ms "$pause_ms"
+    silence | heard | busy)
+      pause_or_give_up
       ;;
     *)
       not_released "$message."

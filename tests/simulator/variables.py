@@ -41,8 +41,6 @@ def system_variables(task: Task, deployment: Deployment, server_url: str) -> dic
         "Octopus.Deployment.Tenant.Name": deployment.tenant.name if deployment.tenant else "",
         "Octopus.Web.ServerUri": server_url,
         "Octopus.Web.DeploymentLink": link,
-        "Octopus.WorkerPool.Id": "WorkerPools-1",
-        "Octopus.WorkerPool.Name": "Default Worker Pool",
     }
     if deployment.runbook is not None:
         found |= {"Octopus.Runbook.Id": deployment.runbook.shown_id, "Octopus.Runbook.Name": deployment.runbook.name}
@@ -50,14 +48,16 @@ def system_variables(task: Task, deployment: Deployment, server_url: str) -> dic
 
 
 def step_variables(step: Step, machine: Machine | None) -> dict[str, str]:
-    """Those of one step, and of the target it runs on."""
+    """Those of one step, and of the target or of the worker it runs on."""
     found = {
         "Octopus.Step.Name": step.name,
         "Octopus.Action.Name": step.name,
         "Octopus.Action.TargetRoles": ",".join(step.roles),
         "Octopus.Action.RunOnServer": str(machine is None),
     }
-    if machine is not None:
+    if machine is None:
+        found |= {"Octopus.WorkerPool.Id": "WorkerPools-1", "Octopus.WorkerPool.Name": "Default Worker Pool"}
+    else:
         found |= {
             "Octopus.Machine.Id": machine.id,
             "Octopus.Machine.Name": machine.name,

@@ -116,9 +116,15 @@ def defaults(name: str, language: str) -> set[tuple[str, str]]:
     return set(re.findall(pattern, files(language)[name]))
 
 
-#: What only one language says: how each says that Redis is not for it (Python has it from the exception), and that Bash
-#: needs a program which may be missing.
-OWN = {"not supported in Bash", "not supported in PowerShell", wording.NO_CURL}
+#: What only one language says: how each says that Redis is not for it (Python has it from the exception), that Bash
+#: needs a program which may be missing, and what Python has to say or to read in place of its client.
+OWN = {
+    "not supported in Bash",
+    "not supported in PowerShell",
+    wording.NO_CURL,
+    "it has no address",
+    "Tunnel connection failed: ([0-9]{3})",
+}
 
 
 @pytest.mark.parametrize(("language", "twin"), TWINS)

@@ -1,3 +1,19 @@
+escaped() { # as JSON wants it between quotes
+  local text='' char i
+  for ((i = 0; i < ${#1}; i++)); do
+    char=${1:i:1}
+    case $char in
+      '"' | \\) text+="\\$char" ;;
+      [[:cntrl:]])
+        printf -v char '\\u%04x' "'$char"
+        text+=$char
+        ;;
+      *) text+=$char ;;
+    esac
+  done
+  printf '%s' "$text"
+}
+
 json_string() { # null when there is nothing to say
   if [ -z "$1" ]; then
     printf 'null'
@@ -18,11 +34,12 @@ named() { # kind, name variable, label
 }
 
 server=$(variable "Octopus.Web.ServerUri")
-server=${server%/}
+[ -n "$server" ] || server=$(variable "Octopus.Web.BaseUrl")
 link=$(variable "Octopus.Web.DeploymentLink")
+[ -n "$link" ] || link=$(variable "Octopus.Web.RunbookRunLink")
 address=''
 if [[ $server =~ ^https?:// ]] && [ -n "$link" ]; then
-  address=$server$link
+  address=${server%/}$link
 fi
 list=''
 for machine in "${machines[@]}"; do

@@ -6,17 +6,32 @@
 
 # part: start
 
-verb=claim
+verb='claim'
 parked=true
-give_up_seconds=60
+
+# part: text
+
+# part: failure
 
 # part: parameters
 
+# part: address
+
+# part: route
+
+# part: claim_id
+
 # part: http
+
+# part: answer
 
 # part: pause
 
-# part: failure
+# part: contact
+
+# part: log
+
+first_contact_seconds=$(lasting 60)
 
 finish() { # state, number
   local granted=True
@@ -27,12 +42,34 @@ finish() { # state, number
   exit 0
 }
 
+choose_end() { # sets until; only while nobody has answered may "proceed" make it later
+  choose_first_contact_end
+  if [ "$has_answered" = True ]; then
+    until=$((first_contact_seconds < timeout_seconds ? first_contact_seconds : timeout_seconds))
+  fi
+}
+
+give_up() {
+  local seconds=$((now_ms / 1000))
+  if [ "$has_answered" = False ]; then
+    never_answered
+  fi
+  ask DELETE "?reason=unreachable%20for%20the%20claim%20step" "" 5
+  if [ "$was_granted" = True ]; then
+    fail "octowait at $url has not confirmed its grant for $seconds s. $last_message"
+  fi
+  fail "octowait at $url has given no place for $seconds s. $last_message"
+}
+
 # 1. Check the parameters.
+has_curl || fail "$no_curl"
 # part: common_parameters
 
 # part: line_parameters
 
 # 2. Not on a deployment target: there this script would wait for the mutex, in a task slot and in no line.
+# part: placement
+
 if [ -n "$target" ]; then
   fail "This step runs on the deployment target $target and would wait there for other scripts, \
 in a task slot and before it has a place in line: \
@@ -42,39 +79,66 @@ fi
 
 # 3. No machines: nothing to wait for.
 if [ "${#machines[@]}" -eq 0 ]; then
-  write_highlight "This deployment has no machines: nothing to wait for."
+  print_highlight "This deployment has no machines: nothing to wait for."
   finish "no_machines" 0
 fi
 
 # 4. Say who we are.
 # part: body
 
-# 5. Take a place in line and leave.
-patience=$timeout_seconds
-[ "$patience" -le "$give_up_seconds" ] || patience=$give_up_seconds
+# 5. Take a place in line and leave. A grant counts when a call made after it was read confirms it.
+start_clock # what came before takes seconds on a worker that has much to do
+next='join' # join or confirm
+has_asked=False
+was_granted=False
+confirmations=0
 
 while :; do
-  if [ "$(elapsed)" -ge "$patience" ]; then
-    never_answered
+  read_clock
+  choose_end
+  if [ "$has_asked" = True ] && [ "$next" != confirm ] && [ "$now_ms" -ge $((until * 1000)) ]; then
+    give_up
   fi
 
-  ask PUT "" "$body" 0 20
+  call_was=$next
+  has_asked=True
+  case $next in
+    join) ask PUT "" "$body" 20 ;;
+    confirm) ask GET "?block_seconds=0" "" 20 ;;
+  esac
+  note_contact
+  note_answer
 
   case $state in
     waiting)
-      write_wait "$message"
-      write_highlight "The manual intervention after this step pauses the deployment without a task slot, \
+      print_wait "$message"
+      print_highlight "The manual intervention after this step pauses the deployment without a task slot, \
 until octowait resumes it or, after $timeout_minutes min (Octowait.TimeoutMinutes), aborts it."
       finish "waiting" 0
       ;;
     granted)
-      write_highlight "$message"
-      finish "granted" "$number"
+      if [ "$server_is_new" = False ] || [ "$call_was" = confirm ]; then
+        print_highlight "$message"
+        finish "granted" "$number"
+      fi
+      was_granted=True next='confirm' confirmations=0
       ;;
-    interrupted)
+    expired | unknown)
+      print_wait "$message Asking for a place again."
+      next='join'
+      pause 0 "$until"
+      failures=$((failures + 1))
+      ;;
+    silence | heard | busy)
+      confirmations=$((confirmations + 1))
+      if [ "$call_was$confirmations" = confirm1 ] && [ "$state" != busy ]; then
+        continue
+      fi
       last_message="octowait did not answer ($message)."
-      write_wait "$last_message Asking again until $patience s have passed."
-      pause "$retry_after" "$patience"
+      next='join'
+      choose_end
+      print_wait "$last_message Asking again until $until s have passed."
+      pause "$retry_after" "$until"
       failures=$((failures + 1))
       ;;
     *)

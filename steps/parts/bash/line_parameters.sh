@@ -1,15 +1,9 @@
 parameter "Octowait.TimeoutMinutes" "120" timeout_minutes "$one_expression"
 parameter "Octowait.Priority" "0" priority "$one_expression"
 parameter "Octowait.OnBehalfOf" "" on_behalf_of "$one_expression"
-parameter "Octowait.WhenUnreachable" "fail" when_unreachable "$one_expression"
+parameter "Octowait.WhenUnreachable" "fail" wish "$one_expression"
+when_unreachable=$(lower_case "$wish")
 
-machines=()
-IFS=',' read -r -d '' -a parts <<<"$machine_list"
-for machine in ${parts[@]+"${parts[@]}"}; do
-  machine=${machine#"${machine%%[![:space:]]*}"}
-  machine=${machine%"${machine##*[![:space:]]}"}
-  [ -z "$machine" ] || machines+=("$machine")
-done
 timeout_seconds=0
 if [[ $timeout_minutes =~ ^[0-9]{1,5}(\.[0-9]{1,3})?$ ]]; then
   timeout_seconds=$(($(thousandths "$timeout_minutes") * 60 / 1000))
@@ -22,17 +16,11 @@ fi
 [[ -z $on_behalf_of || $on_behalf_of =~ $id_pattern ]] \
   || problem "Octowait.OnBehalfOf" "$on_behalf_of" "nothing, or an id such as ServerTasks-4711"
 [[ $when_unreachable == fail || $when_unreachable == proceed ]] \
-  || problem "Octowait.WhenUnreachable" "$when_unreachable" "fail or proceed"
-for machine in ${machines[@]+"${machines[@]}"}; do
+  || problem "Octowait.WhenUnreachable" "$wish" "fail or proceed"
+for machine in "${machines[@]}"; do
   [[ $machine =~ $id_pattern ]] \
     || problem "Octowait.Machines" "$machine" "ids such as Machines-7, separated by commas"
 done
 if [ -n "$problems" ]; then
   fail "$problems."
 fi
-
-# The deployment target whose mutex this script holds.
-target=$(variable "Octopus.Machine.Id")
-case $(variable "OctopusBypassDeploymentMutex") in
-  [Tt][Rr][Uu][Ee]) target='' ;;
-esac

@@ -8,11 +8,15 @@ variable() {
   get_octopusvariable "$1"
 }
 
+trim() { # text; sets trimmed
+  trimmed=${1#"${1%%[![:space:]]*}"}
+  trimmed=${trimmed%"${trimmed##*[![:space:]]}"}
+}
+
 parameter() { # name, default, shell variable to set, pattern of what counts as not set
   local value rest expression why
-  value=$(variable "$1")
-  value=${value#"${value%%[![:space:]]*}"}
-  value=${value%"${value##*[![:space:]]}"}
+  trim "$(variable "$1")"
+  value=$trimmed
   # Octopus leaves an expression that it cannot resolve as it stands.
   [[ $value =~ ${4:-^$} ]] && value=''
   rest=$value
@@ -25,15 +29,22 @@ parameter() { # name, default, shell variable to set, pattern of what counts as 
   printf -v "$3" '%s' "${value:-$2}"
 }
 
-problem() { # name, value, expected
+add_problem() { # name, what is said
   case $problems in
     *"$1 contains "*) return ;; # an unresolved expression says it all
   esac
-  problems+="${problems:+; }$1 is '$2': expected $3"
+  problems+="${problems:+; }$2"
+}
+
+problem() { # name, value, expected
+  add_problem "$1" "$1 is '$2': expected $3"
+}
+
+lower_case() {
+  printf '%s' "$1" | tr '[:upper:]' '[:lower:]'
 }
 
 is_printable() {
-  local LC_ALL=C
   case $1 in
     '' | *[!!-~]*) return 1 ;;
   esac

@@ -1,0 +1,38 @@
+# Blocking calls get shorter when something on the way breaks them off, and longer when ten were whole.
+blocks=(50 25 12 6)
+block_index=0
+whole_polls=0
+said_shorter=False
+
+poll_was_whole() {
+  whole_polls=$((whole_polls + 1))
+  if [ "$whole_polls" -ge 10 ] && [ "$block_index" -gt 0 ]; then
+    block_index=$((block_index - 1)) whole_polls=0
+  fi
+}
+
+poll_broke_off() { # reason
+  whole_polls=0
+  [ "$block_index" -ge 3 ] || block_index=$((block_index + 1))
+  if [ "$said_shorter" = False ]; then
+    said_shorter=True
+    print_wait "A blocking call broke off ($1): asking in shorter ones from now on."
+  fi
+}
+
+# Something on the way that answers at once must not make a hot loop.
+spread_calls() { # milliseconds since the start of the last call
+  read_clock
+  if [ $((now_ms - $1)) -lt 1000 ]; then
+    sleep_ms 1000
+  fi
+}
+
+choose_block() { # seconds since the start to stop at; sets block
+  local left
+  read_clock
+  left=$((($1 * 1000 - now_ms + 999) / 1000))
+  block=${blocks[block_index]}
+  [ "$block" -le "$left" ] || block=$left
+  [ "$block" -ge 1 ] || block=1
+}
