@@ -21,6 +21,7 @@ from pathlib import Path
 
 from app.client.http import HttpGate
 from app.domain.durations import format_duration
+from app.domain.phrases import several
 from app.settings import PREFIX, Settings, load_settings
 from app.settings.generated import read_secrets
 from tests.simulator.control import ROOT, Deployment, SimulatedOctopus
@@ -60,7 +61,7 @@ def main() -> int:
             with _octowait(octopus, directory) as settings:
                 _play(octopus, settings)
                 if sys.stdin.isatty():
-                    print(f"The dashboard stays at {_dashboard(settings)} until Ctrl-C.", flush=True)
+                    print("It stays as it is until Ctrl-C; the links above go on working.", flush=True)
                     signal.pause()
     except KeyboardInterrupt:
         pass
@@ -114,7 +115,7 @@ def _play(octopus: SimulatedOctopus, settings: Settings) -> None:
         octopus.project(name, steps=_process(machines, seconds, special))
     print(
         f"\n{len(PROJECTS)} projects share {len(MACHINES)} machines; {DEPLOYMENTS} deployments are on their way, "
-        f"{SPEED} times as fast as in life.\n\n  Watch them:  {_dashboard(settings)}\n", flush=True,
+        f"for about two minutes, {SPEED} times as fast as in life.\n\n{_tour(settings)}\n", flush=True,
     )  # fmt: skip
     dice, began = random.Random(3), time.monotonic()
     for number in range(DEPLOYMENTS):
@@ -150,18 +151,33 @@ def _progress(octopus: SimulatedOctopus) -> str:
 def _summarize(octopus: SimulatedOctopus, gate: HttpGate, seconds: float) -> None:
     record = octopus.record()
     gated = [run for run in record["runs"] if uses_gate(run)]
-    granted = gate.call("GET", "/api/timeline", query={"kind": "granted", "limit": 1000})["records"]
-    waits = [entry["detail"]["waited_ms"] for entry in granted]
+    # What the page of the ledger shows, too.
+    lost = gate.call("GET", "/api/ledger", query={"from_ms": 0})["total"]
     unavoidable = len(overlaps(record)) - len(overlaps(record, uses_gate))
     print(
         f"\nAfter {format_duration(round(seconds * 1000))}:\n\n"
         f"  deployments         {len(record['runs'])}, {len(gated)} of them through the gate\n"
         f"  overlaps            {len(overlaps(record, uses_gate))} among those\n"
         f"                      {unavoidable} with deployments that have no wait step, which nobody could hold back\n"
-        f"  time waited         {format_duration(sum(waits))} in all, "
-        f"{format_duration(max(waits, default=0))} the longest\n"
+        f"  time waited         {format_duration(lost['lost_ms'])} in all by {several(lost['waits'], 'wait')}, "
+        f"{format_duration(lost['worst_ms'] or 0)} the longest\n"
         f"  Octopus API calls   {octopus.calls()['by_key'].get('octowait', 0)}\n", flush=True,
     )  # fmt: skip
+
+
+def _tour(settings: Settings) -> str:
+    """What to open, and what to look at there."""
+    url = settings.base_url
+    return f"""  Open this first, it signs you in:
+
+    {_dashboard(settings)}
+
+  Then look at
+    {url}/machines/app-01   who held it, who waited for whom; the dotted bars had no wait step
+    {url}/machines/web-01   runs that want web-02 too get both or none
+    {url}/ledger            what waiting cost, and who was in the way
+    {url}/health            what was repaired, and the overlaps that nobody could prevent
+"""
 
 
 def _dashboard(settings: Settings) -> str:
