@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What the tests are about: a change of any of it makes 'make check' run them again.
 SOURCES = $(wildcard $(shell git ls-files --cached --others --exclude-standard 2>/dev/null || find . -name '*.[plmc]*' -not -path './.*'))
 
-.PHONY: run demo test check check-deep bench chaos chaos-mutants steps install install-dev clean
+.PHONY: run demo pictures test check check-deep bench chaos chaos-mutants steps install install-dev clean
 
 run: install
 	@$(BIN)/octowait up
@@ -47,6 +47,10 @@ chaos: install-dev
 # octowait broken on purpose: which check finds it.
 chaos-mutants: install-dev
 	$(BIN)/python -m tests.chaos.mutate $(ARGS)
+
+# A picture of each page, in three widths, light and dark, with 40 machines and 2,000 runs: .pictures/.
+pictures: install-dev
+	$(BIN)/python -m tests.e2e.pictures $(ARGS)
 
 # Writes the scripts in steps/ from their parts.
 steps:

@@ -76,11 +76,16 @@ def keep_screenshot(page: Page, name: str, otherwise: Path, *, full_page: bool =
     kept = os.environ.get("CI_OUTPUT") or (ROOT / ".ci-output" if os.environ.get("CI") else None)
     directory = Path(kept) / "screenshots" if kept else otherwise
     directory.mkdir(parents=True, exist_ok=True)
+    keep_picture(page, directory / f"{name}.png", full_page=full_page)
+
+
+def keep_picture(page: Page, path: Path, *, full_page: bool = True) -> None:
+    """A picture of the page, at *path*."""
     size = page.viewport_size
     if full_page and size:
         # What lies below the window is not drawn before somebody scrolls there.
         page.set_viewport_size({**size, "height": page.evaluate("document.documentElement.scrollHeight")})
-    page.screenshot(path=directory / f"{name}.png", full_page=full_page)
+    page.screenshot(path=path, full_page=full_page)
     if size:
         page.set_viewport_size(size)
 
