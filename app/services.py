@@ -28,6 +28,7 @@ from app.coordination.snapshot import Counts, Snapshot, count, take
 from app.coordination.tracked import TrackedRuns
 from app.coordination.unseen import Unseen
 from app.coordination.wakes import Wakes
+from app.domain.faults import Fault, held_too_long, no_space, redis_cannot_write, turned_away
 from app.domain.status import RunStatus
 from app.followers.learner import Learner
 from app.followers.metric_values import MetricBuffer, MetricValues
@@ -41,13 +42,18 @@ from app.history.timeline import Timeline
 from app.jobs import CATCH_UP, REBUILD, RESUME, Job, enqueue, workers_seen
 from app.settings import Settings
 from app.store.connection import Client, connect
+from app.store.disk import full
 from app.store.errors import StoreError
 from app.store.keys import Keys
+from app.store.persistence import write_failure
 
 if TYPE_CHECKING:
     from app.octopus.ask import Objection
 
 log = structlog.get_logger()
+
+#: Who was turned away within so many ms is told of as a fault; so many of them.
+LATELY_MS, MOST_TURNED_AWAY = 900_000, 5
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,30 @@ class Services:
             self.has_missed.clear()
             self.request(CATCH_UP)
 
+    def faults(self, snapshot: Snapshot | None = None) -> list[Fault]:
+        """What goes wrong without anybody having asked, the worst first.
+
+        Raises:
+            StoreError: Redis does not answer.
+        """
+        snapshot = snapshot or self.snapshot()
+        failure = write_failure(self.client)
+        return [
+            *([redis_cannot_write(failure)] if failure else []),
+            *disk_faults(self.settings),
+            *self._turned_away(snapshot.now_ms),
+            *held_too_long(snapshot.machines, snapshot.now_ms, self.estimates.longest_before),
+        ]
+
+    def _turned_away(self, now_ms: int) -> list[Fault]:
+        """Those whose secret was none of ours, lately."""
+        lately = (each for each in self.refusals.recent() if now_ms - each.last_ms < LATELY_MS)
+        return [
+            turned_away(each.who, each.address, each.why, count=each.count, first_ms=each.first_ms)
+            for each in lately
+            if each.why.startswith("expected")
+        ][:MOST_TURNED_AWAY]
+
     def has_worker(self) -> bool:
         """Whether a worker has reported lately."""
         return workers_seen(self.client, self.settings)
@@ -173,6 +203,13 @@ class Services:
     def lock(self, name: str, ttl: timedelta) -> LeaderLock:
         """A lock for the one process that does *name*, a key of `app.store.keys`; it expires *ttl* after its death."""
         return LeaderLock(self.client, self.keys.named(name), ttl)
+
+
+def disk_faults(settings: Settings) -> list[Fault]:
+    """Where no space is left of what this process, and the embedded Redis, write to."""
+    directories = full({settings.data_dir: None, settings.archive_directory: None})
+    what = "Redis and the archive cannot keep what happens"
+    return [no_space(str(path.absolute()), f"{free // 1024:,} KiB", what) for path, free in directories.items()]
 
 
 def policy_of(settings: Settings) -> Policy:

@@ -38,6 +38,9 @@ GAPS_EVERY = timedelta(seconds=10)
 #: How often the timeline is counted for the metrics.
 MEASURE_EVERY = timedelta(seconds=5)
 
+#: How often it is looked whether something goes wrong that nobody asks about.
+FAULTS_EVERY = timedelta(seconds=20)
+
 #: How often is learned from what has happened since.
 LEARN_EVERY = timedelta(seconds=5)
 
@@ -128,6 +131,18 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
         elif not outbox.is_idle(services.timeline.last_id(), board.now_ms()):
             services.request(NOTIFY)
 
+    logged: set[tuple[str, str | None]] = set()
+
+    def faults() -> None:
+        """Log each fault when it is first seen, and when it is over."""
+        current = {(fault.code, fault.task_id): fault for fault in services.faults()}
+        for key in current.keys() - logged:
+            log.warning(f"fault: {current[key].message}", do=current[key].do)
+        for code, task_id in logged - current.keys():
+            log.info("fault: over", code=code, task=task_id)
+        logged.clear()
+        logged.update(current)
+
     learned = "0-0"
 
     def learn() -> None:
@@ -150,6 +165,7 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
         Entry("measure", MEASURE_EVERY, lambda: count_records(services.metric_values, services.recent)),
         Entry("learn", LEARN_EVERY, learn),
         Entry("notify", NOTIFY_EVERY, notify),
+        Entry("faults", FAULTS_EVERY, faults),
         Entry("archive", ARCHIVE_EVERY, archive),
         Entry("catch up", seconds(settings.catch_up_seconds), lambda: services.request(CATCH_UP)),
     ]

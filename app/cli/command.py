@@ -93,9 +93,30 @@ def find_gate(url: str | None, token: str | None, redis_url: str | None) -> Gate
             "OCTOWAIT_TOKEN is not set and no octowait keeps its secrets here: expected --token, OCTOWAIT_TOKEN or a "
             f"readable {settings.data_dir / 'secrets.env'}"
         )
-    if url and "@" in urlsplit(url).netloc:
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise BadSettings("--token: expected letters, digits and signs without a blank or a line end")
+    return HttpGate(checked_address(url) if url else _own_address(settings, token, generated), token)
+
+
+def checked_address(url: str) -> str:
+    """*url* if octowait can be at it.
+
+    Raises:
+        BadSettings: it is no address of HTTP; the message says what was expected.
+    """
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if "@" in url:
         raise BadSettings("--url: expected an address without user and password; --token signs in")
-    return HttpGate(url or _own_address(settings, token, generated), token)
+    if not is_address or not url.isascii() or not url.isprintable() or " " in url:
+        near = f": is http://{url} meant?" if re.match(r"^[A-Za-z0-9.-]+(:[0-9]+)?(/\S*)?\Z", url) else ""
+        raise BadSettings(
+            f"--url (OCTOWAIT_URL): expected an address such as https://octowait.example.com, got {url[:200]!r}{near}"
+        )
+    return url
 
 
 def _own_address(settings: Settings, token: str, generated: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ import click
 
 from app.cli.command import REFUSED, Group, as_json, command, find_gate, parse_moment, with_gate
 from app.cli.printing import print_json, print_lines, print_table
+from app.domain.phrases import several
 from app.settings import BadSettings, load_settings
 
 if TYPE_CHECKING:
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
     "timeline",
     cls=Group,
     invoke_without_command=True,
-    epilog="octowait timeline --machine Machines-7 --since 24h\noctowait timeline --format csv > timeline.csv\n"
+    epilog="octowait timeline --machine web-01 --since 24h\noctowait timeline --format csv > timeline.csv\n"
     "octowait timeline --since 2026-11-23T14:00 --until 2026-11-23T18:00 --html incident.html",
 )
-@click.option("--machine", help="Only this machine.")
+@click.option("--machine", help="Only this machine, its name or its id.")
 @click.option("--task", help="Only this server task.")
-@click.option("--project", help="Only this project id.")
-@click.option("--environment", help="Only this environment id.")
+@click.option("--project", help="Only this project, its name or its id.")
+@click.option("--environment", help="Only this environment, its name or its id.")
 @click.option("--kind", help="Only this kind, e.g. granted.")
 @click.option("--since", help="From then on: 30m, 24h, 7d ago, or ISO 8601.")
 @click.option("--until", help="Before then: 30m, 24h, 7d ago, or ISO 8601.")
@@ -119,8 +120,8 @@ def timeline_verify(files: tuple[Path, ...], as_json: bool) -> None:
     else:
         print_lines(result.findings)
         click.echo(
-            f"{result.files} files, {result.records} records, last hash {result.end.hash}: "
-            f"{f'{len(result.findings)} findings' if result.findings else 'nothing was changed'}"
+            f"{several(result.files, 'file')}, {several(result.records, 'record')}, last hash {result.end.hash}: "
+            f"{several(len(result.findings), 'finding') if result.findings else 'nothing was changed'}"
         )
     sys.exit(REFUSED if result.findings else 0)
 
@@ -140,7 +141,7 @@ def _archive_head() -> Manifest | None:
     return Manifest(**head) if head else None
 
 
-@command("archive", "octowait archive\noctowait archive --begin-anew")
+@command("archive", "octowait archive")
 @click.option("--begin-anew", is_flag=True, help="Expect no earlier files: they are lost for good.")
 @as_json
 @with_gate

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 @command("ledger", "octowait ledger --since 30d --by blocker\noctowait ledger --by week --format csv > ledger.csv")
 @click.option("--by", type=click.Choice(["machine", "project", "blocker", "environment", "week"]), default="machine",
               show_default=True, help="The blocker is the project of the run in the way.")  # fmt: skip
-@click.option("--machine", help="Only what was lost at this machine.")
-@click.option("--project", help="Only what runs of this project id lost.")
+@click.option("--machine", help="Only what was lost at this machine, its name or its id.")
+@click.option("--project", help="Only what runs of this project lost, its name or its id.")
 @click.option("--since", default="30d", show_default=True, help="From then on: 24h, 7d ago, or ISO 8601.")
 @click.option("--until", help="Before then: 24h, 7d ago, or ISO 8601.")
 @click.option("--format", "form", type=click.Choice(["table", "csv"]), default="table", show_default=True)

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 @command("wait", "octowait wait ServerTasks-4711 -m Machines-7 -m Machines-12 --timeout-minutes 30")
 @click.argument("task")
-@click.option("-m", "--machine", "machines", multiple=True, required=True, help="A machine id; repeat it for more.")
+@click.option(
+    "-m",
+    "--machine",
+    "machines",
+    multiple=True,
+    required=True,
+    help="A machine, its name or its id; repeat it for more.",
+)
 @click.option("--project", help="Shown to people.")
 @click.option("--environment", help="Shown to people.")
 @click.option("--release", help="Shown to people: a version.")
@@ -71,7 +78,7 @@ def prioritize(gate: Gate, task: str, priority: int, reason: str, as_json: bool)
     print_json(answer) if as_json else print_lines([answer["message"]])
 
 
-@command("force-release", "octowait force-release ServerTasks-4711 --reason 'its server died' --confirm")
+@command("force-release", "octowait force-release ServerTasks-4711 --reason 'its server died'")
 @click.argument("task")
 @click.option("--reason", required=True, help="Kept in the timeline, with who did it.")
 @click.option("--confirm", is_flag=True, help="Also while Octopus says that the task still runs, or cannot be asked.")
@@ -87,20 +94,30 @@ def force_release(gate: Gate, task: str, reason: str, confirm: bool, as_json: bo
     print_json(answer) if as_json else click.echo(_outcome(task, answer))
 
 
-@command("reserve", "octowait reserve Machines-7 --note 'disk swap' --until 2h")
+@command("reserve", "octowait reserve web-01 --note 'disk swap' --until 2h")
 @click.argument("machine")
 @click.option("--note", required=True, help="Shown to everybody who waits.")
 @click.option("--until", help="30m, 2h, 1d from now, or ISO 8601; without it until 'unreserve'.")
+@click.option("--create", is_flag=True, help="MACHINE is the id of one that nobody has used yet.")
 @as_json
 @with_gate
-def reserve(gate: Gate, machine: str, note: str, until: str | None, as_json: bool) -> None:
-    """Grant a machine to nobody new; running work goes on."""
-    body = {"note": note, "until_ms": parse_moment(until, ago=False)}
-    answer = gate.call("PUT", f"/api/machines/{machine}/reservation", body=body)
-    print_json(answer) if as_json else print_lines([f"{answer['id']} is reserved: {answer['note']}"])
+def reserve(gate: Gate, machine: str, note: str, until: str | None, create: bool, as_json: bool) -> None:
+    """Grant a machine, by its name or its id, to nobody new; running work goes on."""
+    from app.client.api import Refused
+
+    body = {"note": note, "until_ms": parse_moment(until, ago=False), **({"create": True} if create else {})}
+    try:
+        answer = gate.call("PUT", f"/api/machines/{machine}/reservation", body=body)
+    except Refused as error:
+        if error.code == "unknown_machine" and not create:
+            hint = f"{error}. With --create one is reserved that nobody has used yet"
+            raise Refused(error.status, error.code, hint) from error
+        raise
+    named = answer["id"] if machine.lower() == answer["id"].lower() else f"{machine} ({answer['id']})"
+    print_json(answer) if as_json else print_lines([f"{named} is reserved: {answer['note']}"])
 
 
-@command("unreserve", "octowait unreserve Machines-7")
+@command("unreserve", "octowait unreserve web-01")
 @click.argument("machine")
 @as_json
 @with_gate

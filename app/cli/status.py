@@ -28,7 +28,7 @@ def status(gate: Gate, as_json: bool) -> None:
     print_lines(status_lines(machines, waits, deliveries))
 
 
-@command("machines", "octowait machines\noctowait machines Machines-7 --json")
+@command("machines", "octowait machines\noctowait machines web-01 --json")
 @click.argument("machine", required=False)
 @as_json
 @with_gate

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from rich.table import Table
 
 from app.cli.printing import escape
-from app.domain.durations import format_duration
+from app.domain.durations import format_duration, format_moment, format_ms
+from app.domain.phrases import several
 from app.domain.run_info import RunInfo
 
 Json = Mapping[str, Any]
@@ -22,7 +22,7 @@ def status_lines(machines: Json, waits: Json, deliveries: Json) -> list[str]:
     for machine in machines["machines"]:
         counts[machine["status"]] += 1
     lines = [
-        f"{len(machines['machines'])} machines: {counts['busy']} busy, {counts['reserved']} reserved, "
+        f"{several(len(machines['machines']), 'machine')}: {counts['busy']} busy, {counts['reserved']} reserved, "
         f"{counts['idle']} idle; {len(waits['waits'])} waiting"
     ]
     reserved = [m["name"] for m in machines["machines"] if m["reservation"] and m["status"] == "busy"]
@@ -34,9 +34,10 @@ def status_lines(machines: Json, waits: Json, deliveries: Json) -> list[str]:
             f"longest wait: {longest['task_id']}, {format_duration(longest['waited_ms'])}. {longest['message']}"
         )
     if machines["unresolved"]:
-        lines.append(f"running on machines not known yet: {', '.join(machines['unresolved'])}")
+        lines.append(f"running on machines that are not known: {', '.join(machines['unresolved'])}")
     for run in machines.get("unseen", [])[:10]:
         lines.append(f"{run['task_id']} cannot be looked after: {run['why']}")
+    lines += [f"{fault['message']} {fault['do']}" for fault in machines.get("faults", [])[:10]]
     if machines["closed_since_ms"]:
         closed = format_duration(machines["now_ms"] - machines["closed_since_ms"])
         lines.insert(
@@ -50,7 +51,8 @@ def status_lines(machines: Json, waits: Json, deliveries: Json) -> list[str]:
             "neither a step nor a webhook tells are seen when it answers",
         )  # fmt: skip
     if deliveries["kept"]:
-        lines.append(f"{len(deliveries['deliveries'])} deliveries could not be applied: 'octowait kept' lists them")
+        number = several(len(deliveries["kept"]), "delivery", "deliveries")
+        lines.append(f"{number} could not be applied: 'octowait kept' lists what was kept")
     return lines
 
 
@@ -109,14 +111,13 @@ def run_lines(run: Json) -> list[str]:
 def timeline_table(records: list[Json]) -> Table:
     table = table_of("Time (UTC)", "What", "Task", "Machines", "Cause", "Detail")
     for record in records:
-        moment = datetime.fromtimestamp(record["at_ms"] / 1000, UTC)
         table.add_row(
-            f"{moment:%Y-%m-%d %H:%M:%S}.{record['at_ms'] % 1000:03d}",
+            f"{moment(record['at_ms'])}.{record['at_ms'] % 1000:03d}",
             record["kind"],
             record["task_id"] or "",
             escape(", ".join(record["machines"])),
             record["cause"] or "",
-            escape(", ".join(f"{name}={_plain(value)}" for name, value in sorted(record["detail"].items()))),
+            escape(", ".join(_detail(name, value) for name, value in sorted(record["detail"].items()))),
         )
     return table
 
@@ -129,7 +130,7 @@ def kept_table(answer: Json) -> Table:
 
 
 def moment(at_ms: int) -> str:
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+    return format_moment(at_ms)
 
 
 def table_of(*columns: str) -> Table:
@@ -163,6 +164,13 @@ def _run(run: Json) -> str:
     about = [run["project"], run["release"], f"to {run['environment']}" if run["environment"] else None]
     text = " ".join(part for part in about if part)
     return f"{run['task_id']} ({text})" if text else str(run["task_id"])
+
+
+def _detail(name: str, value: object) -> str:
+    """A detail of a record; nobody reads milliseconds."""
+    if name.endswith("_ms") and isinstance(value, int):
+        return f"{name.removesuffix('_ms')}={format_ms(value)}"
+    return f"{name}={_plain(value)}"
 
 
 def _plain(value: object) -> str:

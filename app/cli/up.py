@@ -20,6 +20,7 @@ from honcho.printer import Printer
 from app.cli.listener import listener_on
 from app.cli.welcome import welcome
 from app.settings import ADDRESS_FILE, PREFIX, BadSettings, Settings
+from app.store.disk import full
 from app.store.embedded import EmbeddedServer
 from app.store.errors import StoreError
 
@@ -173,7 +174,11 @@ def _await_leaving(output: int) -> None:
 
 
 def _keep_alive(server: EmbeddedServer, stopped: threading.Event) -> None:
+    full_before: dict[Path, int] = {}
     while not stopped.wait(1.0):
+        if (full_now := full([server.directory])) and not full_before:
+            print(f"octowait: no space left in {server.directory}: Redis cannot keep what happens", file=sys.stderr)
+        full_before = full_now
         try:
             if server.revive():
                 print("octowait: the embedded Redis had died and was started again", file=sys.stderr, flush=True)

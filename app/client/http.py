@@ -53,8 +53,15 @@ class HttpGate:
         self, method: str, path: str, *, body: object = None, query: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:  # fmt: skip
-        with self._open(method, address(path, query), body, headers) as response, self._whole():
-            return json.load(response)
+        with self._open(method, address(path, query), body, headers) as response:
+            with self._whole():
+                text = response.read()
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise Refused(
+                502, "no_json", f"{self.url} answered with something else than JSON: is it octowait?"
+            ) from error
 
     def lines(self, path: str, *, query: Mapping[str, object]) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8")()
@@ -89,6 +96,8 @@ class HttpGate:
             return _opener().open(request, timeout=ANSWER_SECONDS + 60)
         except urllib.error.HTTPError as error:
             raise refusal(error.code, error.read()) from error
-        except (OSError, ValueError, http.client.HTTPException) as error:
+        except http.client.HTTPException as error:
+            raise CannotReach(f"{self.url} does not answer as HTTP does ({error!r}): is octowait there?") from error
+        except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise CannotReach(f"{self.url} does not answer ({reason}): is octowait running there?") from error

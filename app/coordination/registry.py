@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from app.coordination.decode import decode_run
 from app.domain.run import RunState
+from app.domain.run_info import Document
 from app.store.connection import Client
+from app.store.fairness import in_turns
 from app.store.keys import Keys
 from app.store.scripts import redis_errors
 
@@ -29,16 +31,19 @@ class Registry:
         records = {key: json.loads(raw) for key, raw in self._values(self._keys.machines, machine_ids).items()}
         return {machine: record.get("name") or record["id"] for machine, record in records.items()}
 
-    def machine_named(self, text: str) -> str | None:
-        """The id of the machine whose id or whose name this is, whatever its case; None if there is none."""
+    def machines(self) -> list[Document]:
+        """All machines that are known; the name of one may be."""
         with redis_errors():
             raws: Any = self._client.hvals(self._keys.machines)
-        name, machines = text.lower(), [json.loads(raw) for raw in raws]
-        for field in ("id", "name"):
-            for machine in machines:
-                if str(machine.get(field) or "").lower() == name:
-                    return str(machine["id"])
-        return None
+        return [Document(str(record["id"]), record.get("name")) for record in map(json.loads, raws)]
+
+    def documents(self, kind: str) -> Iterator[Document]:
+        """The ``project``, ``environment`` or ``tenant`` of each run that is known, as far as that is known."""
+        with redis_errors():
+            for _, raw in in_turns(self._client.hscan_iter(self._keys.runs, count=500)):
+                document: Document | None = getattr(decode_run(raw).info, kind)
+                if document:
+                    yield document
 
     def _values(self, key: str, ids: Iterable[str]) -> dict[str, bytes]:
         fields = sorted({name.lower() for name in ids})

@@ -12,6 +12,7 @@ from app.coordination.budget import Budget
 from app.doctor import on_octopus, on_octowait, on_projects, on_subscription, on_tasks
 from app.doctor.context import DoctorContext
 from app.doctor.findings import Finding, unknown, warning
+from app.domain.phrases import sentence
 from app.octopus.ask import make_client, probe
 from app.octopus.errors import OctopusError
 from app.settings import Settings
@@ -27,6 +28,7 @@ REDIS: Sequence[Check] = (on_octowait.redis_version, on_octowait.redis_persisten
 
 #: Of what octowait knows.
 BOARD: Sequence[Check] = (
+    on_octowait.faults,
     on_octowait.longest_wait,
     on_octowait.unresolved_runs,
     on_octowait.unseen_runs,
@@ -99,7 +101,7 @@ def _each(checks: Sequence[Check], context: DoctorContext) -> Iterator[Finding]:
             yield from check(context)
         except (OctopusError, CannotReach, Refused, StoreError) as problem:
             what = (check.__doc__ or check.__name__).splitlines()[0].rstrip(".")
-            yield unknown(check.__name__, f"Not looked at: {what}. {problem}.", ASK_AGAIN)
+            yield unknown(check.__name__, f"Not looked at: {what}. {sentence(problem)}", ASK_AGAIN)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from app.doctor.context import DoctorContext
 from app.doctor.findings import Finding, error, ok, unknown, warning
 from app.domain.durations import format_duration
+from app.domain.phrases import several
 from app.octopus.errors import OctopusDenied, OctopusError
 from app.octopus.server import Permissions
 from app.octopus.tasks import Task
@@ -166,12 +167,13 @@ def task_cap(context: DoctorContext) -> Iterator[Finding]:
     if cap and len(blocking) >= cap - reserve:
         yield error(
             "task_cap_full",
-            f"{len(blocking)} runs wait in their steps, of {cap} tasks that Octopus runs at once: "
+            f"{several(len(blocking), 'run')} in wait steps, of {cap} tasks that Octopus runs at once: "
             "webhooks travel through the same slots.",
             "Replace wait steps by the claim step and a manual intervention, which use no slot.",
         )
     elif cap:
-        yield ok("task_cap", f"{len(blocking)} runs wait in their steps, of {cap} tasks that Octopus runs at once.")
+        waiting = several(len(blocking), "run")
+        yield ok("task_cap", f"{waiting} in wait steps, of {cap} tasks that Octopus runs at once.")
 
 
 def _cap_of_nodes(context: DoctorContext) -> int | None:

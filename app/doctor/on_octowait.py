@@ -9,6 +9,8 @@ from app.client.api import CannotReach
 from app.doctor.context import DoctorContext
 from app.doctor.findings import Finding, error, ok, unknown, warning
 from app.domain.durations import format_duration
+from app.domain.phrases import clause, sentence, several
+from app.domain.wording import capitalized
 from app.settings.values import STRONG
 
 #: The oldest Redis that has every command the scripts use.
@@ -23,14 +25,14 @@ def reachable(context: DoctorContext) -> Iterator[Finding]:
     try:
         context.gate.call("GET", "/healthz")
     except CannotReach as problem:
-        yield error("octowait_unreachable", f"{problem}.", "Start octowait, or say with --url where it is.")
+        yield error("octowait_unreachable", sentence(problem), "Start octowait, or say with --url where it is.")
         return
     try:
         context.gate.call("GET", "/readyz")
     except CannotReach as problem:
         yield error(
             "octowait_not_ready",
-            f"octowait is not ready: {problem}.",
+            f"octowait is not ready: {sentence(problem)}",
             "Start what is missing: 'octowait worker', 'octowait scheduler', or Redis.",
         )
     else:
@@ -95,9 +97,10 @@ def kept_deliveries(context: DoctorContext) -> Iterator[Finding]:
     """Every event that came could be applied."""
     deliveries = context.gate.call("GET", "/api/kept")["kept"]
     if deliveries:
+        number = several(len(deliveries), "delivery", "deliveries")
         yield warning(
             "kept_deliveries",
-            f"{len(deliveries)} deliveries could not be applied; the last: {deliveries[0]['reason']}.",
+            f"{number} could not be applied; the last: {clause(deliveries[0]['reason'])}.",
             "Look at them with 'octowait kept', post them again with 'octowait replay'.",
         )
     else:
@@ -132,9 +135,10 @@ def unresolved_runs(context: DoctorContext) -> Iterator[Finding]:
     """Octopus says of every run which machines it uses."""
     unresolved = context.board["unresolved"]
     if unresolved:
+        runs = several(len(unresolved), "run")
         yield warning(
             "unresolved_runs",
-            f"{len(unresolved)} runs use machines that nobody knows, which count as free: {_some(unresolved)}.",
+            f"{runs} on machines that nobody knows, which count as free: {_some(unresolved)}.",
             "See the worker's log for why, and give their projects a wait step.",
         )
     else:
@@ -146,7 +150,7 @@ def unseen_runs(context: DoctorContext) -> Iterator[Finding]:
     for task_id, why in list(context.unseen.items())[:MOST_TOLD]:
         yield error(
             "unseen_run",
-            f"{task_id} cannot be looked after: {why}.",
+            f"{task_id} cannot be looked after: {clause(why)}.",
             "Give octowait's user a role with TaskView there, or see whether there is such a task; where there is "
             f"none, or it has ended: octowait force-release {task_id} --reason 'it has ended'.",
         )
@@ -162,7 +166,7 @@ def failed_jobs(context: DoctorContext) -> Iterator[Finding]:
         latest = f"the last: {last.get('job', 'a job')}, {last.get('error', 'no reason')}"
         yield warning(
             "dead_letters",
-            f"{len(letters)} jobs failed; {latest}.",
+            f"{several(len(letters), 'job')} failed; {clause(latest)}.",
             "Mend the cause; the work is asked for again by itself.",
         )
     else:
@@ -176,10 +180,20 @@ def octopus_answers(context: DoctorContext) -> Iterator[Finding]:
         lasted = format_duration(context.board["now_ms"] - silence["since_ms"])
         yield error(
             "octopus_silent",
-            f"octowait has had no answer of Octopus for {lasted}: {silence['why']}. It has asked "
-            f"{silence['failures']} times.",
+            f"octowait has had no answer of Octopus for {lasted}: {clause(silence['why'])}. It has asked "
+            f"{several(silence['failures'], 'time')}.",
             "Check OCTOWAIT_OCTOPUS_URL, the network, the certificate and the API key where octowait's worker runs.",
         )
+
+
+def faults(context: DoctorContext) -> Iterator[Finding]:
+    """Nothing goes wrong that octowait has noticed itself: a full disk, a run held beyond all before it."""
+    # Who was refused is looked at by `refused_calls`.
+    noticed = [fault for fault in context.board.get("faults", []) if not fault["code"].startswith("refused")]
+    for fault in noticed[:MOST_TOLD]:
+        yield error(fault["code"], capitalized(fault["message"]), fault["do"])
+    if not noticed:
+        yield ok("faults", "There is space on the disks, and no run holds for longer than all before it.")
 
 
 def longest_wait(context: DoctorContext) -> Iterator[Finding]:

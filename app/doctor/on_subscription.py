@@ -10,6 +10,7 @@ from app.doctor.context import DoctorContext
 from app.doctor.findings import Finding, error, ok, unknown, warning
 from app.domain.durations import format_duration
 from app.domain.events import Unreadable, parse_event
+from app.domain.phrases import several
 from app.octopus.server import Space
 from app.octopus.subscriptions import Subscription, SubscriptionSpec
 from app.provision.subscription_differences import differences
@@ -130,19 +131,19 @@ def arriving(context: DoctorContext) -> Iterator[Finding]:
         if len(missing) == len(sent):
             yield error(
                 "events_missing",
-                f"None of the last {len(sent)} events of {space.name} came by webhook.",
+                f"Of the last {several(len(sent), 'event')} of {space.name} none came by webhook.",
                 "Octopus cannot reach octowait, or has another secret: look at its subscription logs under "
                 "Configuration, Diagnostics, and run 'octowait subscription ensure --rotate-secret'.",
             )
         elif missing:
             yield warning(
                 "events_lost",
-                f"{len(missing)} of the last {len(sent)} events of {space.name} did not come by "
+                f"Of the last {several(len(sent), 'event')} of {space.name}, {len(missing)} did not come by "
                 f"webhook, the newest of them {missing[0]['id']}.",
                 "Look at the subscription logs of Octopus for answers other than 202.",
             )
         else:
-            yield ok("events", f"The last {len(sent)} events of {space.name} came by webhook.")
+            yield ok("events", f"The last {several(len(sent), 'event')} of {space.name} came by webhook.")
 
 
 def _subscription(context: DoctorContext, space: Space) -> Subscription | None:

@@ -52,7 +52,7 @@ def holders(context: DoctorContext) -> Iterator[Finding]:
             "--reason 'it has ended'.",
         )
     if not missing and not ended and not unbegun:
-        yield ok("holders", f"Octopus knows all {len(context.tasks)} tasks that hold or wait.")
+        yield ok("holders", f"Octopus knows every task that holds or waits: {len(context.tasks)}.")
 
 
 def _since(context: DoctorContext, task: Task) -> int:

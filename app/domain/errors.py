@@ -7,6 +7,8 @@ GateError
 ├── ClosesCircle     a run would wait for itself
 ├── NotWaiting       only a waiting run can do this
 ├── UnknownRun       nobody has heard of this run
+├── UnknownName      nothing that octowait knows has this id or name
+├── AmbiguousName    several things have this name
 └── InThePast        a time that had to be in the future is not
 """
 
@@ -51,6 +53,20 @@ class UnknownRun(GateError):
     """Nobody has heard of this run."""
 
     code = "unknown_run"
+
+
+class UnknownName(GateError):
+    """Nothing that octowait knows has this id or name; the message has the nearest ones."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.code = f"unknown_{kind}"
+
+
+class AmbiguousName(GateError):
+    """Several things have this name; the message asks which is meant."""
+
+    code = "ambiguous_name"
 
 
 class InThePast(GateError):

@@ -16,8 +16,10 @@ from functools import lru_cache
 from hashlib import sha1
 from statistics import NormalDist, stdev
 from typing import TypeAlias
+from zlib import crc32
 
 from app.domain.durations import format_duration
+from app.domain.run import RunState
 
 #: In how many scenarios durations are added up. The 90th percentile of 64 lies between the 57th and the 58th.
 SCENARIOS = 64
@@ -58,6 +60,14 @@ class Kind:
     project_id: str | None
     environment_id: str | None
     machines: tuple[str, ...]
+
+    @classmethod
+    def of(cls, run: RunState | None) -> Kind:
+        """The kind of a run; of one that nobody knows any more, the widest."""
+        if run is None:
+            return cls(None, None, ())
+        project, environment = run.info.project, run.info.environment
+        return cls(project.id if project else None, environment.id if environment else None, run.machines)
 
     @property
     def levels(self) -> list[str]:
@@ -160,6 +170,11 @@ NOTHING: Vector = array("d", [0.0] * SCENARIOS)
 _NORMAL = tuple(NormalDist().inv_cdf((number + 0.5) / SCENARIOS) for number in range(SCENARIOS))
 
 _DRAWS: dict[int, tuple[int, ...]] = {0: tuple(range(SCENARIOS))}
+
+
+def draw_of(task: str) -> int:
+    """The number of the run's draw of a duration: the same in all its lines, and hardly ever that of another run."""
+    return 1 + crc32(task.lower().encode()) % 499
 
 
 def _draws(number: int) -> tuple[int, ...]:

@@ -158,7 +158,10 @@ def _remedy(kind: str, held: Holder, machine: MachinePlace) -> str:
             f"if it uses others: octowait force-release {held.task_id} --reason …"
         )
     if held.kind == "observed":
-        return f"{machine.name} is free when {held.task_id} has ended in Octopus; it has no release step."
+        return (
+            f"{machine.name} is free when {held.task_id} has ended in Octopus; "
+            "it had not asked octowait before it began."
+        )
     return (
         f"{machine.name} is free when {held.task_id} has ended. "
         f"If it hangs: octowait force-release {held.task_id} --reason …"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from app.domain.durations import format_duration
 from app.domain.eta import Eta
-from app.domain.status import MachinePlace, RunStatus
+from app.domain.phrases import clause
+from app.domain.status import Holder, MachinePlace, RunStatus
 
 #: Links of a chain that are shown, and runs ahead that a machine's line is shown with.
 MOST_LINKS = 20
@@ -80,6 +81,21 @@ class Explanation:
     is_cut: bool
     first: Alternative
     without: tuple[Alternative, ...]
+    #: Holds one of its machines for longer than any run like it before.
+    outlasted_by: Holder | None = None
+
+    @property
+    def unknown_start(self) -> str | None:
+        """Why it is not known when it will start, where it is not."""
+        if self.place.eta_ms:
+            return None
+        if self.outlasted_by:
+            lasted = format_duration(self.place.now_ms - self.outlasted_by.since_ms)
+            return (
+                f"{self.outlasted_by.label} has held for {lasted}, longer than any run before it: "
+                "somebody should look whether it hangs"
+            )
+        return _PERSONS.get(self.chain[-1].kind if self.chain else "", "no earlier run tells how long such runs take")
 
     @property
     def sentences(self) -> list[str]:
@@ -90,11 +106,21 @@ class Explanation:
             sentences.append(f"The chain is longer than {MOST_LINKS}; the rest is not shown.")
         if self.chain:
             sentences.append(self.chain[-1].remedy)
+        if self.outlasted_by:
+            sentences.append(f"When it will start is not known: {self.unknown_start}.")
         sentences.append(_alternative("With the highest priority", self.first))
         sentences += [_alternative(f"Without {what.machine}", what) for what in self.without if what.machine]
         if self.without:
             sentences.append("With fewer machines it has to ask anew, behind those who wait for them by then.")
         return sentences
+
+
+#: Why nobody knows when a chain ends, by the kind of its last link.
+_PERSONS = {
+    "paused": "it depends on a person who answers in Octopus",
+    "reservation": "it depends on the person who reserved the machine",
+    "rebuilding": "octowait is finding out who runs where",
+}
 
 
 def _sentence(link: Link, now_ms: int) -> str:
@@ -105,7 +131,7 @@ def _sentence(link: Link, now_ms: int) -> str:
         case "paused":
             return f"{link.label} has held {link.machine} for {since} and is paused: it waits for a person."
         case "reservation":
-            return f"{link.machine} has been reserved for {since} by {link.by}: {link.note}."
+            return f"{link.machine} has been reserved for {since} by {link.by}: {clause(link.note)}."
         case "rebuilding":
             return f"octowait has granted nothing for {since}: it is finding out anew who runs where."
     if link.started_by:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from app.domain.durations import format_duration
 from app.domain.eta import Eta
+from app.domain.phrases import clause
 from app.domain.run import RunState, State
 from app.domain.run_info import RunInfo
 from app.domain.wording import ENDS, REJOINED, STATES, holding
@@ -205,7 +206,7 @@ def _message(place: RunStatus) -> str:
         names = ", ".join(machine.name for machine in place.machines)
         return f"Granted: {names}, after waiting {format_duration(place.waited_ms)}."
     ending = f"{place.task_id} {STATES[place.state]}"
-    return f"{ending} ({place.reason})." if place.reason else f"{ending}."
+    return f"{ending} ({clause(place.reason)})." if place.reason else f"{ending}."
 
 
 def in_the_way(place: RunStatus) -> tuple[MachinePlace, MachinePlace | None]:

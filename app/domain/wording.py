@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.domain.analysis.attribution import Reason, Stretch
+from app.domain.phrases import clause
 
 #: A record of the timeline by its kind, and a row of a chart by what it shows.
 KINDS = {
@@ -144,7 +145,7 @@ def blocker(part: Stretch, names: Names) -> str:
         case Reason.AHEAD:
             return f"{names.run(part.task_id or '')} stood before it at {where} and waited for another machine"
         case Reason.RESERVATION:
-            return f"{where} was reserved ({part.note})"
+            return f"{where} was reserved ({clause(part.note or 'nobody said what for')})"
         case Reason.REBUILDING:
             return "octowait granted nothing until it knew again who runs where"
     return "it is not on record who was in its way"

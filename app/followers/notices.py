@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Literal
 
 from app.domain.durations import format_duration
+from app.domain.phrases import clause, sentence, several
 from app.domain.records import Record
 from app.domain.run import RunState
 from app.domain.status import RunStatus
@@ -65,7 +66,7 @@ def _reserved(record: Record) -> Notice:
     who, note = record.detail.get("by"), record.detail.get("note")
     machine = _machines(record)
     return Notice(
-        f"reserved {record.id}", f"{machine} is reserved", f"{who} has reserved {machine}: {note}",
+        f"reserved {record.id}", f"{machine} is reserved", f"{who} has reserved {machine}: {sentence(note)}",
         f"/machines/{machine}", "info",
     )  # fmt: skip
 
@@ -77,8 +78,8 @@ def _ended(record: Record) -> Notice | None:
         did = "was taken out of its lines" if record.kind == "left" else f"was made to give back {_machines(record)}"
         who, reason = record.detail.get("by"), record.detail.get("reason")
         return Notice(
-            f"forced {record.id}", f"{record.task_id} was ended by force", f"{record.task_id} {did} by {who}: {reason}",
-            where,
+            f"forced {record.id}", f"{record.task_id} was ended by force",
+            f"{record.task_id} {did} by {who}: {sentence(reason)}", where,
         )  # fmt: skip
     if record.cause == "reconciled" and late_ms > LATE_MS:
         return Notice(
@@ -93,7 +94,7 @@ def _gap(record: Record) -> Notice:
     came, total = record.detail.get("came"), record.detail.get("total")
     return Notice(
         f"gap {record.detail.get('batch')}", "Webhooks are missing",
-        f"{came} of the {total} webhooks of a batch have come: Octopus drops the rest of a batch after one that "
+        f"Of a batch of {total} webhooks {came} came: Octopus drops the rest of a batch after one that "
         "failed. The events are read from Octopus now.",
     )  # fmt: skip
 
@@ -105,8 +106,8 @@ def _caught_up(record: Record) -> Notice | None:
         return None
     return Notice(
         f"repair {record.id}", "Webhooks had been lost",
-        f"{lost} events that no webhook had brought were read from Octopus, the latest {format_duration(latest_ms)} "
-        "after it occurred.",
+        f"No webhook had brought {several(int(lost), 'event')}, read from Octopus now; the latest "
+        f"{format_duration(latest_ms)} after it occurred.",
     )  # fmt: skip
 
 
@@ -128,8 +129,9 @@ def _opened(record: Record) -> Notice:
 def _unreachable(record: Record) -> Notice:
     return Notice(
         f"unreachable {record.id}", "Octopus does not answer",
-        f"octowait cannot ask Octopus: {record.detail.get('why')}. Nothing is ended for that; ends that neither a step "
-        "nor a webhook tells are seen when it answers, and parked runs are resumed then.", "/health", "failure",
+        f"octowait cannot ask Octopus: {clause(record.detail.get('why'))}. Nothing is ended for that; ends that "
+        "neither a step nor a webhook tells are seen when it answers, and parked runs are resumed then.",
+        "/health", "failure",
     )  # fmt: skip
 
 
@@ -146,7 +148,7 @@ def _job_failed(record: Record) -> Notice | None:
         return None  # That nobody could be told of something is nothing that anybody could be told of.
     title = "A job was refused" if job == "refused" else f"The job {job} failed"
     return Notice(
-        f"failed {job} {_fingerprint(error)}", title, f"{error}. 'octowait dead-letters' lists what failed.",
+        f"failed {job} {_fingerprint(error)}", title, f"{sentence(error)} 'octowait dead-letters' lists what failed.",
         level="failure", once_in=SAME_FAILURE,
     )  # fmt: skip
 

@@ -6,13 +6,13 @@ lines, and the time when each of these will be done, which all behind it share.
 
 from __future__ import annotations
 
+import math
 import time
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, pstdev
 from typing import Any
-from zlib import crc32
 
 from app.domain.eta import (
     NOTHING,
@@ -23,6 +23,7 @@ from app.domain.eta import (
     Vector,
     accuracy,
     and_then,
+    draw_of,
     eta_of,
     likely,
     many,
@@ -123,6 +124,22 @@ class Estimates:
             self._done[before.task_id] = self._until_done(before)
         return self._until_start(place)
 
+    def outlasted_by(self, place: RunStatus) -> Holder | None:
+        """Who holds a machine of a waiting run for longer than any run before: the one case that needs a person."""
+        for machine in place.machines:
+            for held in machine.holders if machine.place else ():
+                if self.longest_before(held) < place.now_ms - held.since_ms:
+                    return held
+        return None
+
+    def longest_before(self, held: Holder) -> float:
+        """How long, ms, the longest run like a holder held before; infinite where no past tells, or it is paused."""
+        if held.task_id is None or held.paused:
+            return math.inf
+        self._refresh()
+        [kind] = self._kinds_of([held.task_id])
+        return max((max(sample) for level in kind.levels if (sample := self._history(level))), default=math.inf)
+
     def accuracy(self) -> dict[str, Any]:
         """The accuracy of ETAs: in all, and by ISO week."""
         with redis_errors():
@@ -205,7 +222,7 @@ class Estimates:
                 self._spreads.clear()
             self._spreads[kind] = likely(kind.levels, self._history)
         part = self._spreads[kind]
-        return and_then(total, part, _draw(task)) if part is not None else None
+        return and_then(total, part, draw_of(task)) if part is not None else None
 
     def _until_free(self, machine: MachinePlace, now_ms: int) -> Vector | None:
         """Until the last of its holders has gone."""
@@ -221,7 +238,7 @@ class Estimates:
             return None
         [kind] = self._kinds_of([held.task_id])
         rest = likely(kind.levels, self._history, elapsed_ms=now_ms - held.since_ms)
-        return and_then(NOTHING, rest, _draw(held.task_id)) if rest is not None else None
+        return and_then(NOTHING, rest, draw_of(held.task_id)) if rest is not None else None
 
     def _mean(self, level: str) -> tuple[float, float] | None:
         """Mean and deviation of the durations of a level, for runs that are not named one by one."""
@@ -262,7 +279,7 @@ class Estimates:
                 missing = task_ids
             runs = self._runs(missing)
             for task in missing:
-                self._kinds[task] = (now, _kind(runs.get(task.lower())))
+                self._kinds[task] = (now, Kind.of(runs.get(task.lower())))
         return [self._kinds[task][1] for task in task_ids]
 
     def _keep(self, place: RunStatus) -> None:
@@ -281,15 +298,3 @@ class Estimates:
 def _last_ahead(place: RunStatus) -> list[str]:
     """The last named run ahead at each machine of the run."""
     return [machine.ahead[-1] for machine in place.machines if machine.place and machine.ahead]
-
-
-def _draw(task: str) -> int:
-    """The number of the run's draw of a duration: the same in all its lines, and hardly ever that of another run."""
-    return 1 + crc32(task.lower().encode()) % 499
-
-
-def _kind(run: RunState | None) -> Kind:
-    if run is None:
-        return Kind(None, None, ())
-    project, environment = run.info.project, run.info.environment
-    return Kind(project.id if project else None, environment.id if environment else None, run.machines)

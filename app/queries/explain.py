@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.domain.analysis.narrative import mentioned
@@ -72,6 +72,8 @@ def explanation_of(services: Services, task_id: str) -> Explained | None:
     )  # fmt: skip
     foretell = services.estimates.eta
     why = explain(place, services.board.place, foretell, services.board.waiting_children) if place.is_waiting else None
+    if why and not place.eta_ms:
+        why = replace(why, outlasted_by=services.estimates.outlasted_by(place))
     return Explained(
         place=place,
         message=message_of(services, place),

@@ -86,7 +86,8 @@ class EmbeddedServer:
         client = connect(self.url)
         try:
             return bool(client.ping())
-        except redis.BusyLoadingError:
+        except (redis.BusyLoadingError, redis.ResponseError):
+            # Also one that cannot write its file any more: a second one beside it would mend nothing.
             return True
         except redis.RedisError:
             return False

@@ -47,6 +47,30 @@ def read_condition(client: Client) -> Condition:
     )
 
 
+def write_failure(client: Client) -> str | None:
+    """Why the server refuses changes: it could not write what it has to keep; None where it can.
+
+    Raises:
+        StoreError: Redis does not answer.
+    """
+    with redis_errors():
+        info: dict[str, Any] = client.info("persistence")
+    if info.get("aof_enabled") and info.get("aof_last_write_status", "ok") != "ok":
+        return _refusal(client) or "the last write of its append-only file failed"
+    if not info.get("aof_enabled") and info.get("rdb_last_bgsave_status", "ok") != "ok":
+        return "its last snapshot failed"
+    return None
+
+
+def _refusal(client: Client) -> str | None:
+    """What the server answers to everything that it refuses, such as ``No space left on device``."""
+    try:
+        client.ping()
+    except redis.ResponseError as error:
+        return str(error).partition("AOF file: ")[2] or None
+    return None
+
+
 def _configuration(client: Client) -> dict[str, str]:
     """Those settings that INFO does not show; nothing where a managed server refuses."""
     try:

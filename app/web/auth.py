@@ -113,6 +113,7 @@ def require(role: str) -> Token:
     token = caller() if reads else _bearer_token()
     if token is None:
         hint = " (the session of the pages reads only)" if not reads and caller() else ""
+        hint += " (a step has it in its variable Octowait.Token)" if role == "step" else ""
         raise Problem(
             401, "unauthorized", f"expected 'Authorization: Bearer <token>' with a token of role {role}{hint}",
             headers={"WWW-Authenticate": 'Bearer realm="octowait"'},

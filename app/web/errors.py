@@ -6,15 +6,20 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from flask import Flask, Response, g, json, request
+from flask import Flask, Response, current_app, g, json, request
 from werkzeug.exceptions import HTTPException
 
 from app.domain.errors import GateError
+from app.domain.phrases import clause
+from app.services import disk_faults
 from app.store.errors import StoreError
 
 log = structlog.get_logger()
 
-_STATUS = {"holds_others": 409, "closes_circle": 409, "not_waiting": 409, "unknown_run": 404}
+_STATUS = {
+    "holds_others": 409, "closes_circle": 409, "not_waiting": 409, "unknown_run": 404, "ambiguous_name": 409,
+    **{f"unknown_{kind}": 404 for kind in ("machine", "project", "environment", "tenant")},
+}  # fmt: skip
 
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
@@ -57,13 +62,20 @@ def _problem_of(error: Exception) -> Problem:
             return Problem(_STATUS.get(error.code, 422), error.code, str(error))
         case StoreError():
             log.error("store failed", path=request.path, error=str(error))
-            return Problem(503, "store_unavailable", str(error), headers={"Retry-After": "1"})
+            return Problem(503, "store_unavailable", _with_cause(str(error)), headers={"Retry-After": "1"})
         case HTTPException() if error.code and error.code >= 400:
             headers = {name: value for name, value in error.get_headers() if name == "Allow"}
             return Problem(error.code, _CODES.get(error.code, "http_error"), error.description or "", headers=headers)
         case _:
             log.exception("unforeseen error", path=request.path)
             return Problem(500, "internal", "octowait failed; its log says how")
+
+
+def _with_cause(message: str) -> str:
+    """*message* with what may be the cause and can be seen here: a full disk."""
+    services = current_app.extensions.get("octowait")
+    faults = disk_faults(services.settings) if services else []
+    return "; ".join([message, *(clause(fault.message) for fault in faults)])
 
 
 def install(app: Flask) -> None:

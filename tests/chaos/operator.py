@@ -41,7 +41,9 @@ class Operator:
         if act.kind is ActKind.RESERVE:
             until_ms = round(now_ms() + 1000 * act.seconds)
             await caller.call(
-                "PUT", f"/api/machines/{act.machine}/reservation", {"note": "chaos", "until_ms": until_ms}
+                "PUT",
+                f"/api/machines/{act.machine}/reservation",
+                {"note": "chaos", "until_ms": until_ms, "create": True},
             )
         elif act.kind is ActKind.CLOSE:
             await caller.call("POST", "/api/rebuild", why)

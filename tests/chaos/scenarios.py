@@ -99,7 +99,7 @@ class Scenario:
         self.board = model.prioritize(self.board, name, step["to"])
 
     def _reserve(self, name: str, step: object) -> None:
-        self._gate.call("PUT", f"/api/machines/{self.machine(name)}/reservation", {"note": "scenario"})
+        self._gate.call("PUT", f"/api/machines/{self.machine(name)}/reservation", {"note": "scenario", "create": True})
         self.board = model.reserve(self.board, name)
 
     def _unreserve(self, name: str, step: object) -> None:

@@ -235,7 +235,7 @@ def test_the_document_is_valid_and_names_every_call(service: Service) -> None:
 
 
 def test_a_reservation_holds_until_it_is_ended(service: Service) -> None:
-    reserved = service.call("PUT", "/api/machines/Machines-7/reservation", {"note": "disk swap"})[1]
+    reserved = service.call("PUT", "/api/machines/Machines-7/reservation", {"note": "disk swap", "create": True})[1]
     waiting = join(service, 1, "Machines-7")
 
     ended = service.call("DELETE", "/api/machines/Machines-7/reservation")[1]
@@ -248,9 +248,11 @@ def test_a_reservation_holds_until_it_is_ended(service: Service) -> None:
 
 
 def test_a_reservation_that_has_ended_already_is_refused(service: Service) -> None:
-    status, problem = service.call("PUT", "/api/machines/Machines-7/reservation", {"note": "x", "until_ms": 1})
+    body = {"note": "x", "create": True, "until_ms": 1_577_836_800_000}
+    status, problem = service.call("PUT", "/api/machines/Machines-7/reservation", body)
 
     assert (status, problem["code"]) == (422, "in_the_past")
+    assert "2020-01-01 00:00:00 UTC" in problem["detail"] and "1577836800000" not in problem["detail"]
 
 
 def test_a_lost_end_is_repaired_by_force_with_a_reason(service: Service) -> None:

@@ -100,7 +100,7 @@ def test_the_timeline_streams_as_csv_and_ndjson(octowait: Cli) -> None:
 
 
 def test_an_operator_reserves_prioritizes_and_frees(octowait: Cli) -> None:
-    octowait("reserve", "Machines-7", "--note", "disk swap", "--until", "2h")
+    octowait("reserve", "Machines-7", "--note", "disk swap", "--until", "2h", "--create")
     first = octowait.start("wait", "ServerTasks-1", "-m", "Machines-7")
     second = octowait.start("wait", "ServerTasks-2", "-m", "Machines-7")
     eventually(lambda: len(json.loads(octowait("waits", "--json"))["waits"]) == 2)

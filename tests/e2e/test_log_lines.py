@@ -28,7 +28,10 @@ def verbose(make_service: Callable[..., Service]) -> Service:
 def test_each_request_is_a_line_that_names_its_run_and_machines(verbose: Service) -> None:
     verbose.call("PUT", "/api/waits/ServerTasks-1", {"machines": ["Machines-7", "Machines-8"]})
     verbose.call(
-        "PUT", "/api/machines/Machines-9/reservation", {"note": "disk"}, headers={"X-Request-ID": "from-proxy"}
+        "PUT",
+        "/api/machines/Machines-9/reservation",
+        {"note": "disk", "create": True},
+        headers={"X-Request-ID": "from-proxy"},
     )
     verbose.deliver(a_delivery(task=4711, number=5))
 

@@ -206,9 +206,8 @@ def test_run_page_tells_its_story_and_its_timeline(busy_board, window):
 def test_run_page_says_for_whom_a_run_waits_and_waited(busy_board, clock, window):
     page = window.sign_in(VIEWER, "/runs/ServerTasks-3")
     window.wait_until_live()
-    expect(page.locator(".story")).to_contain_text(
-        "web-01, place 1: ServerTasks-1 Web 1.4.0 to Production has held it for"
-    )
+    expect(page.locator(".story")).to_contain_text("It has been waiting for web-01, place 1, for")
+    expect(page.locator(".chain")).to_contain_text("ServerTasks-1 (Web 1.4.0 to Production) Octopus at web-01, for")
 
     clock.advance(timedelta(minutes=3))
     busy_board.release("ServerTasks-1")

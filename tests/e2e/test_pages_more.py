@@ -137,7 +137,7 @@ def test_run_that_only_an_event_has_told_of_has_a_page(service, window):
 
     page = window.sign_in(VIEWER, "/runs/ServerTasks-77")
 
-    expect(page.locator(".story")).to_contain_text("Its machines are not known yet")
+    expect(page.locator(".story")).to_contain_text("Its machines are not known: octowait has no API key")
     expect(page.locator(".timeline tbody tr")).to_have_count(1)
 
 

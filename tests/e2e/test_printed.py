@@ -59,7 +59,7 @@ def test_no_name_and_no_reason_is_a_command(service: Service, board: Board, name
     answers.append(asked(service, "GET", "/api/waits/ServerTasks-2", accept=accept))
     service.call("POST", "/api/waits/ServerTasks-2/force-release", {"reason": name, "confirm": True})
     answers.append(asked(service, "GET", "/api/waits/ServerTasks-2", accept=accept))
-    service.call("PUT", "/api/machines/Machines-8/reservation", {"note": name})
+    service.call("PUT", "/api/machines/Machines-8/reservation", {"note": name, "create": True})
     answers.append(asked(service, "PUT", "/api/waits/ServerTasks-3", {"machines": ["Machines-8"]}, accept=accept))
     answers.append(asked(service, "DELETE", f"/api/waits/ServerTasks-3?reason={quote(name)}", accept=accept))
     answers.append(asked(service, "GET", "/api/waits/ServerTasks-3", accept=accept))

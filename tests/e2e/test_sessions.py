@@ -22,7 +22,7 @@ WRITES = [
     ("POST", "/api/waits/ServerTasks-2/priority", {"reason": "x", "priority": 5}),
     ("PUT", "/api/waits/ServerTasks-9", {"machines": ["Machines-1"]}),
     ("DELETE", "/api/waits/ServerTasks-1", None),
-    ("PUT", "/api/machines/Machines-2/reservation", {"note": "x"}),
+    ("PUT", "/api/machines/Machines-2/reservation", {"note": "x", "create": True}),
     ("DELETE", "/api/machines/Machines-1/reservation", None),
     ("POST", "/api/catch-up", None),
     ("POST", "/api/rebuild", {"reason": "x", "open": False}),

@@ -105,7 +105,7 @@ def test_each_cause_is_told_once_with_a_link(board, a_run, notify, one):
 
     [message] = one.told
     assert message["message"] == (
-        "ann has reserved Machines-7: disk swap\nhttps://octowait.example.com/machines/Machines-7"
+        "ann has reserved Machines-7: disk swap.\nhttps://octowait.example.com/machines/Machines-7"
     )
     assert message["type"] == "info"
 
@@ -149,7 +149,7 @@ def test_end_by_force_is_told(board, a_run, notify, one):
     assert notify() == [f"{waiter.task_id} was ended by force", f"{holder.task_id} was ended by force"]
     assert "was taken out of its lines by ann: not today" in one.told[0]["message"]
     assert (
-        f"give back Machines-7 by ann: stuck\nhttps://octowait.example.com/runs/{holder.task_id}"
+        f"give back Machines-7 by ann: stuck.\nhttps://octowait.example.com/runs/{holder.task_id}"
         in (one.told[1]["message"])
     )
 
@@ -482,7 +482,7 @@ def test_real_processes_tell(make_service, one):
         # It has begun once the place is there; what comes then is told.
         eventually(lambda: "octowait_job_seconds_count{name=\"notify\",outcome=\"done\"} 1.0" in
                    service.call("GET", "/metrics")[1], timeout=40)  # fmt: skip
-        service.call("PUT", "/api/machines/Machines-7/reservation", {"note": "disk swap"})
+        service.call("PUT", "/api/machines/Machines-7/reservation", {"note": "disk swap", "create": True})
         assert eventually(lambda: one.titles, timeout=40) == ["Machines-7 is reserved"]
     finally:
         for process in processes:

@@ -79,7 +79,7 @@ def test_record_that_is_there_twice_is_named(lines):
 def test_records_behind_the_end_are_counted(lines):
     extra, _ = seal('{"id":"7-0"}', ChainEnd(6, unseal(lines[5]).chain))
 
-    assert findings([*lines, extra]) == ["1 records are more than there were"]
+    assert findings([*lines, extra]) == ["1 record more than there were"]
 
 
 @pytest.mark.parametrize("line", ["", "{}", '{"id":"1-0"}', '{"id":"1-0","seq":1}', '{"id":"1-0","seq":x,"chain":"y"}'])

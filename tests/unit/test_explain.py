@@ -60,7 +60,7 @@ def test_what_the_family_holds_is_no_link():
     ("holder", "kind", "said", "remedy"),
     [
         (a_holder(), "working", "has worked on web-7 for 1 min", "octowait force-release ServerTasks-1"),
-        (a_holder(kind="observed"), "working", "has worked on", "it has no release step"),
+        (a_holder(kind="observed"), "working", "has worked on", "it had not asked octowait before it began"),
         (a_holder(paused=True), "paused", "waits for a person", "answer the intervention of ServerTasks-1"),
         (
             Holder("reservation", None, 0, note="disk", by="ann"),

@@ -7,16 +7,19 @@ from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.domain.analysis.attribution import Reason, Stretch
 from app.domain.analysis.intervals import Span
 from app.domain.analysis.replay import Wait
 from app.domain.wording import Names
 from app.web.charts.layout import AXIS, CAPTION, HOLD, lay_out
+from app.web.charts.legend import MEANINGS
 from app.web.charts.shapes import Box
 from app.web.charts.svg import chart
 from app.web.charts.track import COLUMNS, MOST_ROWS, Track, Window, rows, ticks
-from app.web.pages.ranges import LEAST_MS, Range, span_ms
+from app.web.pages.ranges import LEAST_MS, SPANS, Range, span_ms
 
 HOUR = 3_600_000
 WINDOW = Window(0, 6 * HOUR, 5 * HOUR)
@@ -201,14 +204,74 @@ def asked(**args: str) -> Range:
     return Range.of(args, 100 * 24 * HOUR + 12345)
 
 
-def test_range_that_follows_ends_a_little_after_now_and_stays_the_same_for_a_while():
+@pytest.mark.parametrize("span", SPANS)
+def test_range_that_follows_ends_at_now_and_stays_the_same_for_a_while(span):
     now = 100 * 24 * HOUR
-    step = HOUR // 50
-    first, second = (Range.of({"span": "1h"}, now + n).window for n in (1, step - 1))
+    step = min(60_000, span_ms(span) // 50)
+    first, second = (Range.of({"span": span}, now + n).window for n in (1, step - 1))
 
     assert (first.from_ms, first.to_ms) == (second.from_ms, second.to_ms)
-    assert now < first.to_ms <= now + 2 * step
-    assert first.span_ms == HOUR
+    assert now < first.to_ms <= now + 60_000, "nobody is shown a time that has not come"
+    assert first.span_ms == span_ms(span)
+
+
+def test_a_run_that_holds_this_machine_too_is_no_other_machine():
+    """Ids are sorted as text: the stretch is named after Machines-10, though Machines-9 is busy for the same run."""
+    parts = (Stretch(HOUR, 2 * HOUR, Reason.HOLDER, "Machines-10", "ServerTasks-1", also=("machines-1",)),)
+
+    chart = lay_out(a_track(a_wait(HOUR, 2 * HOUR, parts=parts)), NAMES, link_to)
+
+    assert "holder" in chart.legend and "elsewhere" not in chart.legend
+
+
+@pytest.mark.parametrize("days", [1, 7, 30, 90])
+def test_every_wait_that_is_counted_is_drawn(days):
+    """However short for the window: by itself, in a clump, or as a part of the graph of how many waited."""
+    window = Window(0, days * 24 * HOUR, days * 24 * HOUR)
+    waits = [a_wait(n * HOUR, n * HOUR + 90_000, task=f"ServerTasks-{n}") for n in range(3, 15, 4)]
+
+    track = a_track(*waits, window=window)
+    chart = lay_out(track, NAMES, link_to)
+
+    drawn_one_by_one = sum(item.name.startswith("wait ") for item in chart.items)
+    assert drawn_one_by_one + sum(clump.count for clump in track.wait_clumps) == track.wait_count == 3
+    assert chart.legend and set(chart.legend) & {"holder", "short-waits"}
+
+
+CLASSES = {
+    "lease": "hold lease", "observed": "hold observed", "provisional": "hold provisional", "holder": "part holder",
+    "ahead": "part ahead", "elsewhere": "part elsewhere", "for-reservation": "part reservation",
+    "rebuilding": "part rebuilding", "nobody": "part nobody", "clump": "clump", "short-waits": "short-waits",
+    "overlap": "overlap-bar", "closed": "closed-band", "edge": "edge", "forced": "forced", "reservation": "reservation",
+}  # fmt: skip
+
+
+@settings(deadline=None)  # What else runs here is not the matter.
+@given(
+    holds=st.lists(st.tuples(st.sampled_from(["lease", "observed", "provisional"]), st.integers(0, 300)), max_size=4),
+    parts=st.lists(st.sampled_from(list(Reason)), max_size=4), where=st.sampled_from(["Machines-1", "Machines-2"]),
+    others=st.sets(st.sampled_from(["reservation", "overlap", "closed"])), wait_s=st.sampled_from([1, 3600]),
+)  # fmt: skip
+def test_the_legend_has_what_is_drawn_and_nothing_else(holds, parts, where, others, wait_s):
+    told = [Span(kind, f"ServerTasks-{n}", 1, ("Machines-1",), n * HOUR, n * HOUR + minutes * 60_000)
+            for n, (kind, minutes) in enumerate(holds)]  # fmt: skip
+    told += [Span(kind, "ServerTasks-1", 1, ("Machines-1",), HOUR, 2 * HOUR, note="x") for kind in sorted(others)]
+    for number, reason in enumerate(parts):
+        part = Stretch(HOUR, HOUR + wait_s * 1000, reason, where, "ServerTasks-1")
+        told.append(a_wait(HOUR, HOUR + wait_s * 1000, task=f"ServerTasks-9{number}", parts=(part,)))
+    track = a_track(*told)
+
+    layout = lay_out(track, NAMES, link_to)
+
+    text = chart(track, NAMES, link_to, key="c")
+    drawn_classes = {name for value in re.findall(r'class="([^"]+)"', text) for name in [value, *value.split()]}
+    found = {
+        key for key, names in CLASSES.items()
+        if any(set(names.split()) <= set(value.split()) for value in drawn_classes)
+        and not (key == "reservation" and not track.reservations)
+    }  # fmt: skip
+    assert set(layout.legend) - {"depth"} == found
+    assert set(MEANINGS) >= set(layout.legend)
 
 
 @pytest.mark.parametrize(

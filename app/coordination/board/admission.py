@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.coordination.board.base import BoardScripts, compact_json, milliseconds
+from app.domain.durations import format_moment
 from app.domain.errors import InThePast
 from app.domain.ids import checked_id
 from app.store.scripts import redis_errors
@@ -79,7 +80,10 @@ class AdmissionVerbs(BoardScripts):
         wish = {"note": note, "by": by, **({"until_ms": until_ms} if until_ms is not None else {})}
         word, answer = self.script("reserve", checked_id(machine_id, "machine"), compact_json(wish))
         if word == b"past":
-            raise InThePast(f"until_ms {until_ms} has passed: it is {answer} now")
+            raise InThePast(
+                f"the end of the reservation, {format_moment(until_ms or 0)} UTC, has passed: it is "
+                f"{format_moment(int(answer))} UTC now"
+            )
         reservation: Mapping[str, Any] = json.loads(answer)
         return reservation
 

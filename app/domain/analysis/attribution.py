@@ -49,7 +49,12 @@ class Blocker(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """A part of a wait with one blocker; *to_ms* is exclusive, and the next one begins there."""
+    """A part of a wait with one blocker; *to_ms* is exclusive, and the next one begins there.
+
+    Args:
+        machine_id: Of the machines where the blocker stands in the way, the first of the wait's.
+        also: The others of these.
+    """
 
     from_ms: int
     to_ms: int
@@ -59,6 +64,7 @@ class Stretch(NamedTuple):
     project_id: str | None = None
     environment_id: str | None = None
     note: str | None = None
+    also: tuple[str, ...] = ()
 
 
 class LineHead(NamedTuple):
@@ -146,7 +152,8 @@ def stretches(
     last: Stretch | None = None
     for part in parts:
         if last and last.task_id == part.task_id and last.reason is part.reason and last.machine_id == part.machine_id:
-            last = merged[-1] = last._replace(to_ms=part.to_ms, note=part.note)
+            also = last.also if last.also == part.also else tuple(dict.fromkeys((*last.also, *part.also)))
+            last = merged[-1] = last._replace(to_ms=part.to_ms, note=part.note, also=also)
         else:
             merged.append(last := part)
     return tuple(merged)
@@ -170,7 +177,9 @@ def _of_many(
     for end in (*turns, span[1]):
         if end > begin:
             fronts = [(machine, past.at(begin)) for machine, past in machines]
-            yield _stretch(begin, end, *_worst(task_id, family, fronts))
+            machine, blocker = _worst(task_id, family, fronts)
+            part = _stretch(begin, end, machine, blocker)
+            yield part._replace(also=_also(machine, blocker, fronts)) if blocker and blocker.task_id else part
             begin = end
 
 
@@ -180,6 +189,21 @@ def _worst(task_id: str, family: int | None, fronts: list[tuple[str, LineHead]])
         if blockers:
             return min(blockers, key=lambda pair: pair[1].rank)
     return None, None
+
+
+def _also(machine: str | None, blocker: Blocker, fronts: list[tuple[str, LineHead]]) -> tuple[str, ...]:
+    """The machines besides *machine* at which the same run stands in the way in the same manner."""
+    is_holder, task = blocker.reason is Reason.HOLDER, blocker.task_id
+    return tuple(
+        other
+        for other, front in fronts
+        if other != machine
+        and (
+            any(held.task_id == task for held in front.holders)
+            if is_holder
+            else front.head is not None and front.head.task_id == task
+        )
+    )
 
 
 def _stretch(begin: int, end: int, machine: str | None, blocker: Blocker | None) -> Stretch:

@@ -134,4 +134,4 @@ def _reservation(machine: str, since_ms: int, note: str | None) -> Span:
 
 
 def _note_of(detail: Mapping[str, Any]) -> str:
-    return f"{detail.get('note')}, by {detail.get('by')}"
+    return ", by ".join(str(part) for part in (detail.get("note"), detail.get("by")) if part)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from app.domain.analysis.attribution import Stretch
 from app.domain.analysis.replay import Wait
 from app.domain.durations import format_duration
+from app.domain.phrases import several
 from app.domain.wording import Names, blocker
 
 #: Stretches that a story tells one by one, the longest ones.
@@ -33,7 +34,8 @@ def story(wait: Wait, names: Names) -> list[str]:
     left_out = len(wait.stretches) - len(parts)
     if left_out:
         rest = wait.lost_ms - sum(map(_length, parts))
-        sentences.append(f"{left_out} shorter stretches took another {format_duration(rest)} in all.")
+        shorter = several(left_out, "shorter stretch", "shorter stretches")
+        sentences.append(f"{shorter} took another {format_duration(rest)} in all.")
     return [
         *sentences,
         _ENDS.get(wait.outcome, _ELSE).format(waited=format_duration(wait.waited_ms), at=at(wait.to_ms)),

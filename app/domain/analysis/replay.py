@@ -221,7 +221,7 @@ class Replay(BoardState):
                 state.holders.pop("", None)
             else:
                 before = state.holders.get("")
-                note = f"{change.detail.get('note')}, by {change.detail.get('by')}"
+                note = ", by ".join(str(part) for part in (change.detail.get("note"), change.detail.get("by")) if part)
                 rank = before.rank if before else (change.at_ms, 0)
                 state.holders[""] = Blocker(Reason.RESERVATION, None, None, None, rank, None, note)
             self._note(state, change.at_ms)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from app.domain.phrases import several
+
 _SEQ, _CHAIN = ',"seq":', ',"chain":"'
 
 #: Characters of ``,"chain":"…"}``.
@@ -108,7 +110,7 @@ class Checker:
             where = f"behind {self._last}" if self._last else "at its end"
             self.findings.append(f"records {self.end.seq + 1} to {end.seq} are missing {where}")
         elif self.end.seq > end.seq:
-            self.findings.append(f"{self.end.seq - end.seq} records are more than there were")
+            self.findings.append(f"{several(self.end.seq - end.seq, 'record')} more than there were")
         elif self.end.hash != end.hash:
             self.findings.append(f"{self._last}: its hash is not the one that the chain ended with")
         return self.findings

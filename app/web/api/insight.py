@@ -13,6 +13,7 @@ from app.domain.analysis.ledger import By, Row
 from app.domain.errors import UnknownRun
 from app.queries.explain import explanation_of
 from app.queries.ledger import COLUMNS, ledger_of
+from app.queries.references import ids_of
 from app.settings.values import Token
 from app.web.api.routing import Api, current_services
 from app.web.api.schemas.insight import EtaReport, ExplainAnswer, LedgerAnswer, LedgerQuery
@@ -22,16 +23,15 @@ api = Api(Blueprint("insight", __name__))
 
 
 @api.route("GET", "/api/ledger", role="viewer", query=LedgerQuery, answers={200: LedgerAnswer},
-           media=("application/json", "text/csv"))  # fmt: skip
+           errors=(404, 409), media=("application/json", "text/csv"))  # fmt: skip
 def ledger(query: LedgerQuery, caller: Token) -> Any:
     """What was lost by waiting.
 
     What counts is the part of each wait that lies in the range, so ranges and groups add up.
     """
-    answer = ledger_of(
-        current_services(), By(query.by), from_ms=query.from_ms, to_ms=query.to_ms, machine_id=query.machine_id,
-        project_id=query.project_id,
-    )  # fmt: skip
+    services = current_services()
+    ids = ids_of(services, machine_id=query.machine_id, project_id=query.project_id)
+    answer = ledger_of(services, By(query.by), from_ms=query.from_ms, to_ms=query.to_ms, **ids)
     if query.format == "json":
         return answer
     return Response(ledger_csv(answer.rows), content_type="text/csv; charset=utf-8")

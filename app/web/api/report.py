@@ -17,13 +17,14 @@ from app.domain.analysis.ledger import By
 from app.domain.records import Filter, Record
 from app.queries.ledger import LedgerOfRange, ledgers_of
 from app.queries.names import names_of
+from app.queries.references import ids_of
 from app.services import Services
 from app.settings.values import Token
 from app.web.api.routing import Api, current_services
-from app.web.api.schemas.fields import Id, Input, Ms
+from app.web.api.schemas.fields import Input, Ms, Reference
 from app.web.charts.build import drawn, machines_in, tasks_in
-from app.web.charts.layout import utc
-from app.web.charts.svg import chart
+from app.web.charts.layout import lay_out, utc
+from app.web.charts.svg import draw
 from app.web.charts.track import Track, Window
 
 api = Api(Blueprint("report", __name__))
@@ -49,15 +50,16 @@ HEADERS = {
 class ReportQuery(Input):
     """Without *from_ms* the 24 hours before *to_ms*."""
 
-    machine_id: Annotated[Id | None, Field(description="Only this machine.")] = None
+    machine_id: Annotated[Reference | None, Field(description="Only this machine, an id or a name.")] = None
     project_id: Annotated[
-        Id | None, Field(description="Only machines that runs of this project used; only its waits and records.")
+        Reference | None, Field(description="Only machines that runs of this project used; only its waits and records.")
     ] = None
     from_ms: Ms | None = None
     to_ms: Annotated[Ms | None, Field(description="Exclusive; now by default.")] = None
 
 
-@api.route("GET", "/api/report", role="viewer", query=ReportQuery, answers={200: None}, media=("text/html",))
+@api.route("GET", "/api/report", role="viewer", query=ReportQuery, answers={200: None}, errors=(404, 409),
+           media=("text/html",))  # fmt: skip
 def report(query: ReportQuery, caller: Token) -> Any:
     """A range as one HTML file: a chart of each machine, the ledger, the records.
 
@@ -68,7 +70,7 @@ def report(query: ReportQuery, caller: Token) -> Any:
     to_ms = min(query.to_ms, now_ms + 1) if query.to_ms is not None else now_ms + 1
     from_ms = query.from_ms if query.from_ms is not None else max(0, to_ms - DEFAULT_RANGE_MS)
     window = Window(from_ms, max(to_ms, from_ms + 1), now_ms)
-    limits = {"machine_id": query.machine_id, "project_id": query.project_id}
+    limits = ids_of(services, machine_id=query.machine_id, project_id=query.project_id)
     stream = current_app.jinja_env.get_template("report.html").stream(
         style=_style(),
         window=window,
@@ -115,9 +117,10 @@ def _chart(services: Services, track: Track, number: int) -> Mapping[str, Any]:
     intervals = drawn(track)
     names = names_of(services, tasks=tasks_in(intervals), machines={track.machine_id, *machines_in(intervals)}
     )  # fmt: skip
+    chart = lay_out(track, names, lambda task: None)
     return {
         "name": names.machine(track.machine_id), "id": track.machine_id, "track": track,
-        "svg": chart(track, names, lambda task: None, key=f"chart-{number}"),
+        "svg": draw(chart, track, key=f"chart-{number}"), "legend": chart.legend,
     }  # fmt: skip
 
 

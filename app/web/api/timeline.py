@@ -14,6 +14,7 @@ from flask import Blueprint, Response, request, stream_with_context
 from app.domain.neutral import visible, visible_json
 from app.domain.records import Filter, Record
 from app.history.records import COLUMNS
+from app.queries.references import ids_of
 from app.settings.values import Token
 from app.web.api.routing import Api, current_services
 from app.web.api.schemas.timeline import RecordModel, TimelinePage, TimelineQuery
@@ -39,16 +40,17 @@ STREAM_ID = re.compile(r"^[0-9]{1,15}-[0-9]{1,15}\Z")
 
 
 @api.route("GET", "/api/timeline", role="viewer", query=TimelineQuery, answers={200: TimelinePage},
-           media=("application/json", "application/x-ndjson", "text/csv"))  # fmt: skip
+           errors=(404, 409), media=("application/json", "application/x-ndjson", "text/csv"))  # fmt: skip
 def timeline(query: TimelineQuery, caller: Token) -> Any:
     """Timeline records, oldest first.
 
     `json` answers pages; `ndjson` and `csv` stream all that match and ignore *limit*.
     """
-    selection = Filter(
-        machine_id=query.machine_id, task_id=query.task_id, project_id=query.project_id,
-        environment_id=query.environment_id, kind=query.kind, from_ms=query.from_ms, to_ms=query.to_ms,
+    ids = ids_of(
+        current_services(), machine_id=query.machine_id, project_id=query.project_id,
+        environment_id=query.environment_id,
     )  # fmt: skip
+    selection = Filter(**ids, task_id=query.task_id, kind=query.kind, from_ms=query.from_ms, to_ms=query.to_ms)
     records = current_services().timeline
     if query.format == "json":
         page, cursor = records.page(selection, limit=query.limit, after=query.cursor)

@@ -11,6 +11,7 @@ from app.domain.errors import UnknownRun
 from app.domain.run import RunRequest, parse_parent
 from app.domain.status import WAIT_STATES, RunStatus
 from app.domain.wording import STATES
+from app.queries.references import joined_id_of
 from app.queries.views import WaitAnswer, step_answer, wait_answer, waiting_places
 from app.settings.values import Token
 from app.store.fairness import in_turns
@@ -59,7 +60,11 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
         parent_word=word,
         claim=step.claim,
     )
-    place = current_services().board.join(run, body.machines)
+    services = current_services()
+    place = services.board.join(run, [joined_id_of(services, machine) for machine in body.machines])
+    if place.is_new and services.knows_octopus and any(machine.name == machine.id for machine in place.machines):
+        # No step knows the names of machines.
+        services.unresolved.to_name(place.task_id, now_ms=place.now_ms)
     return _answer(place, step, 201 if place.is_new else 200, is_new=step.is_new)
 
 

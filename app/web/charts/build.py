@@ -14,7 +14,8 @@ from app.domain.analysis.replay import Wait
 from app.domain.wording import Names, blocker
 from app.queries.names import names_of
 from app.services import Services
-from app.web.charts.svg import chart
+from app.web.charts.layout import lay_out
+from app.web.charts.svg import draw
 from app.web.charts.track import Track, Window
 
 #: Rows of the table beside a chart, the newest.
@@ -68,8 +69,10 @@ def drawn(track: Track) -> list[Interval]:
     return [*track.holds, *track.waits, *track.reservations, *track.overlaps]
 
 
-def chart_of(track: Track, names: Names) -> Markup:
-    return chart(track, names, link_to, key="chart")
+def chart_of(track: Track, names: Names) -> tuple[Markup, tuple[str, ...]]:
+    """The chart of a machine's page, and the keys of its legend."""
+    chart = lay_out(track, names, link_to)
+    return draw(chart, track, key="chart"), chart.legend
 
 
 def rows_of(track: Track, names: Names) -> list[dict[str, Any]]:

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from app.domain.analysis.attribution import Reason, Stretch
 from app.domain.analysis.intervals import Span
 from app.domain.analysis.replay import Wait
-from app.domain.durations import format_duration
+from app.domain.durations import format_duration, format_moment
 from app.domain.wording import BLOCKERS, ENDS, HELD, Names, blocker
+from app.web.charts.legend import keys_of
 from app.web.charts.shapes import Box, Chart, Edge, Item, Text
 from app.web.charts.track import Clump, Track, Window, ticks
 
@@ -58,29 +59,33 @@ class _Layout:
         self._y, self._edges_left = AXIS + 2, MOST_EDGES
         self._texts: list[Text] = []
         self._depth: tuple[str, int, str] | None = None
+        #: The keys of the legend for what is drawn.
+        self._drawn: set[str] = set()
         #: The bottom of the bars of those who hold, and the middle of those who wait, by task.
         self._held_at: dict[str, int] = {}
         self._waits_at: dict[str, int] = {}
 
     def chart(self) -> Chart:
         items = (*self._holders(), *self._reservations(), *self._waits())
+        bands = (*self._closures(),)
         window, track = self._window, self._track
         marks, step = ticks(window)
-        runs = "run" if track.held_count == 1 else "runs"
         return Chart(
             f"Who held {self._names.machine(track.machine_id)}, and who waited",
-            f"From {utc(window.from_ms)} to {utc(window.to_ms)} UTC: {track.held_count:,} {runs} held it, "
+            f"From {utc(window.from_ms)} to {utc(window.to_ms)} UTC: {_several(track.held_count, 'run')} held it, "
             f"{track.wait_count:,} waited, {format_duration(track.waited_ms)} in all. A table follows.",
             self._y + 6,
             step,
             tuple(_tick(window, number, at_ms, step) for number, at_ms in enumerate(marks)),
-            (*self._closures(), *items),
+            (*bands, *items),
             self._depth,
             tuple(self._texts),
+            keys_of(self._drawn),
         )
 
     def _closures(self) -> Iterator[Item]:
         for span in self._track.closures:
+            self._drawn.add("closed")
             band = self._bar(span, self._y + 6 - AXIS, "closed-band", y=AXIS)
             yield Item("closed", f"Closed: nobody was granted, {_when(span)}", (band,))
 
@@ -89,7 +94,8 @@ class _Layout:
         if rows or clumps or not self._by_blocker:
             self._caption("Held by")
         for clump in clumps:
-            title = f"{clump.count} runs, {_when(clump)}: zoom in to see each"
+            self._drawn.add("clump")
+            title = f"{_several(clump.count, 'run')}, {_when(clump)}: zoom in to see each"
             yield Item("", title, (self._bar(clump, HOLD, "clump"),))
         for row in rows:
             for number, hold in enumerate(row):
@@ -107,12 +113,14 @@ class _Layout:
                 self._texts.append(Text("overlap", x, top - 5, "Overlap"))
                 last_word = x
             runs = f"{self._names.run(overlap.task_id or '')} and {self._names.run(overlap.note or '')}"
+            self._drawn.add("overlap")
             bar = self._bar(overlap, 4, "overlap-bar", y=top - 3)
             yield Item("overlap", f"Overlap: {runs}, {_when(overlap)}", (bar,))
 
     def _hold(self, hold: Span, *, is_odd: bool) -> Item:
         task = hold.task_id or ""
         self._held_at[task.lower()] = self._y + HOLD
+        self._drawn |= {hold.kind, *({"forced"} if hold.cause == "forced" else ())}
         how = f", {ENDS[hold.cause]}" if hold.cause in ENDS else ""
         length = format_duration(hold.to_ms - hold.from_ms)
         return Item(
@@ -126,6 +134,7 @@ class _Layout:
     def _reservations(self) -> Iterator[Item]:
         for span in self._track.reservations:
             title = f"Reserved for {format_duration(span.to_ms - span.from_ms)}, {_when(span)}: {span.note}"
+            self._drawn.add("reservation")
             label = self._label(span, RESERVED, f"Reserved: {span.note}")
             yield Item("reservation", title, (self._bar(span, RESERVED, "bar"), *label), is_open=span.is_open)
         if self._track.reservations:
@@ -140,6 +149,7 @@ class _Layout:
             self._lay_out_depth()
             return
         self._caption("Waiting")
+        yield from self._short_waits()
         top = self._y
         for number, row in enumerate(rows):
             middle = top + number * (WAIT + GAP) + WAIT // 2
@@ -151,10 +161,20 @@ class _Layout:
                 yield self._wait(wait)
         self._y = top + len(rows) * (WAIT + GAP)
 
+    def _short_waits(self) -> Iterator[Item]:
+        """Those too short to be drawn one by one, in a row of their own: none that is counted stays unseen."""
+        clumps = self._track.wait_clumps
+        for clump in clumps:
+            self._drawn.add("short-waits")
+            title = f"{_several(clump.count, 'run')} waited, {_when(clump)}: zoom in to see each"
+            yield Item("", title, (self._bar(clump, WAIT, "short-waits"),))
+        self._y += WAIT + GAP if clumps else 0
+
     def _wait(self, wait: Wait) -> Item:
         boxes: list[Box] = []
         for part in wait.stretches:
             name = self._class(part)
+            self._drawn.add("for-reservation" if name == Reason.RESERVATION else name)
             is_open = wait.outcome == "waiting" and part is wait.stretches[-1]
             boxes.append(self._bar(part, WAIT, f"part {name}", is_open=is_open))
             if name == Reason.AHEAD:
@@ -186,7 +206,8 @@ class _Layout:
         return "\n".join(lines)
 
     def _class(self, part: Stretch) -> str:
-        is_here = not part.machine_id or part.machine_id.lower() == self._track.machine_id.lower()
+        here = self._track.machine_id.lower()
+        is_here = not part.machine_id or here in map(str.lower, (part.machine_id, *part.also))
         return str(part.reason) if is_here else "elsewhere"
 
     def _edge(self, part: Stretch) -> Edge | None:
@@ -197,12 +218,14 @@ class _Layout:
         if top is None or top >= self._y or part.to_ms >= self._window.until_ms:
             return None
         self._edges_left -= 1
+        self._drawn.add("edge")
         return Edge(self._window.x(part.to_ms), top, self._y + 2)
 
     def _lay_out_depth(self) -> None:
         depth = self._track.depth
         most = max(depth)
-        self._caption(f"Waiting: {self._track.wait_count:,} runs, up to {most} at a time")
+        self._drawn.add("depth")
+        self._caption(f"Waiting: {_several(self._track.wait_count, 'run')}, up to {most} at a time")
         path = f"M0 {DEPTH}" + "".join(f"V{DEPTH * (1 - n / most):.1f}h1" for n in depth) + f"V{DEPTH}Z"
         self._depth = (f"How many waited: up to {most}", self._y, path)
         self._y += DEPTH + GAP
@@ -252,10 +275,14 @@ def _side(x: float) -> str:
     return "" if x <= 90 else " right last" if x > 97 else " right"
 
 
+def _several(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def _when(span: Span | Clump) -> str:
     goes_on = isinstance(span, Span) and span.is_open
     return f"from {utc(span.from_ms)}" + (" on" if goes_on else f" to {utc(span.to_ms)}") + " UTC"
 
 
 def utc(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return format_moment(at_ms)

@@ -52,7 +52,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """All of a chart, in the order of drawing. *depth* is the graph of how many waited: title, place, path."""
+    """All of a chart, in the order of drawing. *depth* is the graph of how many waited: title, place, path.
+
+    *legend* has the keys of what is drawn, of `app.web.charts.legend`.
+    """
 
     title: str
     description: str
@@ -62,3 +65,4 @@ class Chart:
     items: tuple[Item, ...]
     depth: tuple[str, int, str] | None
     texts: tuple[Text, ...]
+    legend: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from app.domain.wording import Names
 from app.web.charts.layout import AXIS, DEPTH, LinkTo, lay_out
+from app.web.charts.shapes import Chart
 from app.web.charts.track import COLUMNS, Track
 
 # Its own environment: a report and a test draw without a request.
@@ -14,13 +15,16 @@ _TEMPLATE = Environment(loader=PackageLoader("app.web"), autoescape=True).get_te
 
 
 def chart(track: Track, names: Names, link_to: LinkTo, *, key: str, by_blocker: bool = False) -> Markup:
-    """The SVG of a track.
+    """The SVG of a track, as `draw` makes it."""
+    return draw(lay_out(track, names, link_to, by_blocker=by_blocker), track, key=key)
+
+
+def draw(chart: Chart, track: Track, *, key: str) -> Markup:
+    """The SVG of a layout.
 
     Args:
         key: Makes the ids in it unique in the page.
-        by_blocker: Waits are labelled with whom they were for; for a chart of one run.
     """
-    drawn = lay_out(track, names, link_to, by_blocker=by_blocker)
     return Markup(
-        _TEMPLATE.render(chart=drawn, window=track.window, key=key, axis=AXIS, columns=COLUMNS, depth_height=DEPTH)
+        _TEMPLATE.render(chart=chart, window=track.window, key=key, axis=AXIS, columns=COLUMNS, depth_height=DEPTH)
     )

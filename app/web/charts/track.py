@@ -87,12 +87,8 @@ class Track:
     wait_count: int = 0
     waited_ms: int = 0
     _narrow: Counter[int] = field(default_factory=Counter)
+    _narrow_waits: Counter[int] = field(default_factory=Counter)
     _steps: Counter[int] = field(default_factory=Counter)
-
-    @property
-    def presumed(self) -> bool:
-        """Whether it shows a run that was only presumed to use the machine."""
-        return any(hold.kind == "provisional" for hold in self.holds)
 
     def add(self, interval: Interval) -> None:
         """Add what happened here; what lies outside of the window is left out."""
@@ -127,6 +123,8 @@ class Track:
         if not self._is_narrow(wait) or wait.outcome == "waiting":
             self.waits.append(wait)
             del self.waits[MOST_WAITS:]
+        else:
+            self._narrow_waits[self.window.column(wait.from_ms)] += 1
 
     def _is_narrow(self, item: Span | Wait) -> bool:
         return COLUMNS * self.window.width_ms(item.from_ms, item.to_ms) < self.window.span_ms
@@ -134,15 +132,23 @@ class Track:
     @property
     def clumps(self) -> list[Clump]:
         """The holds that are too short to be drawn by themselves, those beside each other as one."""
+        return self._clumps_of(self._narrow)
+
+    @property
+    def wait_clumps(self) -> list[Clump]:
+        """The same of the waits."""
+        return self._clumps_of(self._narrow_waits)
+
+    def _clumps_of(self, counts: Counter[int]) -> list[Clump]:
         width = self.window.span_ms / COLUMNS
         clumps: list[Clump] = []
-        for column in sorted(self._narrow):
+        for column in sorted(counts):
             begin, end = (round(self.window.from_ms + n * width) for n in (column, column + 1))
             if clumps and begin - clumps[-1].to_ms < width:
                 last = clumps.pop()
-                clumps.append(Clump(last.from_ms, end, last.count + self._narrow[column]))
+                clumps.append(Clump(last.from_ms, end, last.count + counts[column]))
             else:
-                clumps.append(Clump(begin, end, self._narrow[column]))
+                clumps.append(Clump(begin, end, counts[column]))
         return clumps
 
     @property

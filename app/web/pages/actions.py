@@ -7,7 +7,9 @@ from typing import Any
 from flask import g, redirect, request, url_for
 
 from app.domain.errors import GateError
+from app.domain.phrases import sentence
 from app.domain.run import MAX_PRIORITY
+from app.queries.references import id_of
 from app.web.api.routing import current_services
 from app.web.errors import Problem
 from app.web.pages.base import blueprint
@@ -20,9 +22,10 @@ from app.web.pages.run import show_run
 def reserve(machine_id: str) -> Any:
     require_form()
     board = current_services().board
+    machine_id = id_of(current_services(), "machine", machine_id)
     try:
         note = required("note", "what it is reserved for")
-        until_ms = moment(request.form.get("until", ""), board.now_ms())
+        until_ms = moment(request.form.get("until_utc") or request.form.get("until", ""), board.now_ms())
         made = board.reserve(machine_id, note=note, by=g.caller.name, until_ms=until_ms)
     except (ValueError, GateError) as error:
         return show_machine(machine_id, Draft("reserve", str(error), request.form))
@@ -33,6 +36,7 @@ def reserve(machine_id: str) -> Any:
 @blueprint.post("/machines/<machine_id>/unreserve")
 def unreserve(machine_id: str) -> Any:
     require_form()
+    machine_id = id_of(current_services(), "machine", machine_id)
     done = current_services().board.unreserve(machine_id, by=g.caller.name)
     leave_notice("The reservation has ended." if done else "It was not reserved.")
     return redirect(url_for("pages.machine", machine_id=machine_id), 303)
@@ -50,7 +54,7 @@ def force_release(task_id: str) -> Any:
     except ValueError as error:
         return show_run(task_id, Draft("release", str(error), request.form))
     if not request.form.get("confirm") and (objection := services.objection_to_release(place)):
-        complaint = f"{objection.message}. Released while it runs, it and the next deployment can collide."
+        complaint = f"{sentence(objection.message)} Released while it runs, it and the next deployment can collide."
         return show_run(task_id, Draft("release", complaint, request.form, needs_confirm=True, status=409))
     outcome = services.board.release(task_id, cause="forced", by=g.caller.name, reason=reason)
     sentences = {"released": "Its machines are free.", "left": "It has left the line.", "nothing": "It held nothing."}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import re
 import time
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,10 +25,12 @@ from markupsafe import Markup, escape
 from werkzeug.exceptions import HTTPException, NotFound
 
 from app.domain import wording
-from app.domain.durations import format_duration
+from app.domain.durations import format_duration, format_moment
 from app.domain.ids import ID_PATTERN
+from app.domain.phrases import clause, sentence
 from app.web.api.routing import current_services
 from app.web.auth import ALLOWS, Tokens, caller, digest
+from app.web.charts.legend import MEANINGS
 from app.web.errors import Problem, problem_of
 from app.web.hosts import own_hosts
 from app.web.pages.forms import form_token
@@ -176,6 +177,9 @@ def _for_forms() -> dict[str, Any]:
 @blueprint.record_once
 def _give_wording(state: BlueprintSetupState) -> None:
     state.app.jinja_env.globals["wording"] = wording
+    # What is not known is left out, and never called None.
+    state.app.jinja_env.finalize = lambda value: "" if value is None else value
+    state.app.jinja_env.globals["meanings"] = MEANINGS
 
 
 @blueprint.app_template_filter("duration")
@@ -186,10 +190,11 @@ def _duration(milliseconds: int | None) -> str:
 @blueprint.app_template_filter("utc")
 def _utc(milliseconds: int) -> str:
     """``2026-11-23 11:35:03``, in UTC; the script shows it in the reader's time zone."""
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (OverflowError, ValueError, OSError):
-        return str(milliseconds)
+    return format_moment(milliseconds)
+
+
+blueprint.add_app_template_filter(clause)
+blueprint.add_app_template_filter(sentence)
 
 
 @blueprint.app_template_filter("web_address")

@@ -110,12 +110,14 @@ def dashboard() -> Any:
 def _summary(snapshot: Snapshot) -> dict[str, Any]:
     """What the top of the dashboard counts."""
     statuses = Counter(machine.status for machine in snapshot.machines)
+    in_demand = sum(machine.status == "idle" and bool(machine.line) for machine in snapshot.machines)
     waiters = (waiter for machine in snapshot.machines for waiter in machine.line)
     longest = min(waiters, key=lambda waiter: waiter.requested_at_ms, default=None)
     return {
         "busy": statuses["busy"],
         "reserved": statuses["reserved"],
-        "idle": statuses["idle"],
+        "idle": statuses["idle"] - in_demand,
+        "in_demand": in_demand,
         "waiting": len(snapshot.waiting),
         "longest": longest and {"task_id": longest.task_id, "since_ms": longest.requested_at_ms},
         "unresolved": snapshot.unresolved,

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from app.domain.errors import AmbiguousName, UnknownName
+from app.domain.phrases import sentence
+from app.domain.wording import capitalized
+from app.queries.references import id_of
 from app.services import Services
 from app.web.pages.base import matching_id
 
@@ -16,26 +20,35 @@ class HistoryFilter:
     Args:
         entered: The text in each field.
         ids: The id that each text stands for.
-        unknown: The texts that stand for none.
+        complaints: A sentence for each text that stands for none, or for several.
     """
 
     entered: Mapping[str, str]
     ids: Mapping[str, str]
-    unknown: tuple[str, ...]
+    complaints: tuple[str, ...]
 
     @classmethod
     def of(cls, services: Services, args: Mapping[str, str], *names: str) -> HistoryFilter:
-        """The fields *names*, e.g. ``machine_id``: a machine may also be called by its name.
+        """The fields *names*, e.g. ``machine_id``: everything but a task may also be called by its name.
 
         Raises:
             StoreError: Redis could not do it.
         """
         entered = {name: args.get(name, "").strip()[:200] for name in names}
-        ids = {name: _id_of(services, name, text) for name, text in entered.items() if text}
-        unknown = tuple(entered[name] for name, id_ in ids.items() if id_ is None)
-        return cls(entered, {name: id_ for name, id_ in ids.items() if id_}, unknown)
+        ids: dict[str, str] = {}
+        complaints = []
+        for name, text in entered.items():
+            try:
+                if text:
+                    ids[name] = _id_of(services, name.removesuffix("_id"), text)
+            except (UnknownName, AmbiguousName) as error:
+                complaints.append(sentence(capitalized(str(error))))
+        return cls(entered, ids, tuple(complaints))
 
 
-def _id_of(services: Services, name: str, text: str) -> str | None:
-    known = services.registry.machine_named(text) if name == "machine_id" else None
-    return known or matching_id(text)
+def _id_of(services: Services, kind: str, text: str) -> str:
+    if kind != "task":
+        return id_of(services, kind, text)
+    if not matching_id(text):
+        raise UnknownName(kind, f"{text!r} is no server task: expected an id such as ServerTasks-4711")
+    return text

@@ -30,6 +30,7 @@ _REPAIRS = {
 def health() -> Any:
     services = current_services()
     now_ms = services.board.now_ms()
+    snapshot = services.snapshot()
     records = services.timeline.newest(Filter(), limit=LOOKED_THROUGH)
     # What deliveries and jobs said can have names in it that not every viewer is to see.
     is_admin = g.caller.role == "admin"
@@ -47,7 +48,8 @@ def health() -> Any:
         closed_since_ms=services.board.closed_since_ms(),
         unreachable=services.reach.unreachable(),
         repairs=[record for record in reversed(records) if is_repair(record)][:LISTED],
-        unresolved=services.snapshot().unresolved,
+        unresolved=snapshot.unresolved,
+        faults=services.faults(snapshot),
         unseen=services.unseen.runs(),
         blocked=len(services.wakes),
         unread_until_ms=services.timeline.unread_until_ms(),

@@ -32,7 +32,7 @@ def ledger() -> Any:
     return render_template(
         "_ledger.html" if "fragment" in request.args else "ledger.html",
         book=book,
-        rows=[] if history_filter.unknown else book.rows[:MOST_ROWS],
+        rows=[] if history_filter.complaints else book.rows[:MOST_ROWS],
         most_lost_ms=max((row.lost_ms for row in book.rows), default=0),
         groups=list(By),
         group=group,
@@ -40,7 +40,7 @@ def ledger() -> Any:
         spans=SPANS,
         ids=history_filter.ids,
         entered=history_filter.entered,
-        unknown=history_filter.unknown,
+        complaints=history_filter.complaints,
         now_ms=time_range.window.now_ms,
         accuracy=services.estimates.accuracy(),
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import render_template, request
+from flask import redirect, render_template, request, url_for
 
 from app.queries.etas import etas_of
+from app.queries.references import id_of
 from app.queries.views import last_runs
 from app.services import Services
 from app.web.api.routing import current_services
@@ -17,12 +18,21 @@ from app.web.pages.base import blueprint
 from app.web.pages.forms import Draft, take_notice
 from app.web.pages.ranges import SPANS, Range, span_ms
 
+#: Spans for a machine that has no longer past: its first minutes fill the chart.
+YOUNG = ("1m", "2m", "3m", "5m", "8m")
+
 #: Waiters of a machine that its page shows.
 LINE_ON_PAGE = 500
 
 
 @blueprint.get("/machines/<machine_id>")
 def machine(machine_id: str) -> Any:
+    """The page of a machine; one that is called by its name is shown at the address of its id."""
+    known_id = id_of(current_services(), "machine", machine_id)
+    if known_id.lower() != machine_id.lower():
+        return redirect(
+            f"{url_for('pages.machine', machine_id=known_id)}?{request.query_string.decode()}".rstrip("?"), 302
+        )
     return show_machine(machine_id)
 
 
@@ -32,10 +42,11 @@ def show_machine(machine_id: str, draft: Draft | None = None) -> Any:
     snapshot = services.snapshot()
     state = snapshot.machine(machine_id)
     if state is None:
-        raise Problem(404, "unknown_machine", f"{machine_id[:100]} is unknown: no run ever asked for it")
+        raise Problem(404, "unknown_machine", f"{machine_id[:100]} is unknown: no run asked for it lately")
     time_range, track = _range_and_track(services, state.id, snapshot.now_ms)
     shown_there = drawn(track)
     names = names_for(services, shown_there, {state.id, *machines_in(shown_there)})
+    chart, legend = chart_of(track, names)
     is_fragment = "fragment" in request.args
     page = render_template(
         "_machine.html" if is_fragment else "machine.html",
@@ -48,7 +59,8 @@ def show_machine(machine_id: str, draft: Draft | None = None) -> Any:
         time_range=time_range,
         spans=SPANS,
         track=track,
-        chart=chart_of(track, names),
+        chart=chart,
+        legend=legend,
         rows=rows_of(track, names),
         draft=draft,
         notice=None if is_fragment else take_notice(),
@@ -62,7 +74,7 @@ def _range_and_track(services: Services, machine_id: str, now_ms: int) -> tuple[
     track = track_of(services, machine_id, time_range.window)
     if not {"span", "from_ms", "to_ms"} & request.args.keys():
         begins_ms = min((interval.from_ms for interval in (*drawn(track), *track.clumps)), default=0)
-        shorter = SPANS[: SPANS.index(time_range.span or SPANS[0])]
+        shorter = (*YOUNG, *SPANS[: SPANS.index(time_range.span or SPANS[0])])
         enough = next((span for span in shorter if now_ms - (span_ms(span) or 0) < begins_ms), None)
         if enough:
             time_range = Range.following(enough, now_ms)

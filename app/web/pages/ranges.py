@@ -16,8 +16,9 @@ SPANS = ("15m", "1h", "4h", "12h", "1d", "3d", "7d", "30d", "90d")
 #: The shortest and the longest range, ms.
 LEAST_MS, MOST_MS = 10_000, 400 * 86_400_000
 
-#: A range that ends now moves on in steps of this share of it, so that it stays the same between two records.
-STEP = 50
+#: A range that ends now moves on in steps of this share of it, so that it stays the same between two records; and of
+#: this many ms at most, for nobody is shown a time that has not come.
+STEP, MOST_STEP_MS = 50, 60_000
 
 Query = dict[str, str]
 
@@ -49,8 +50,8 @@ class Range:
     @classmethod
     def following(cls, span: str, now_ms: int) -> Range:
         length = span_ms(span) or _UNITS["h"]
-        step = max(1, length // STEP)
-        end = (now_ms // step + 2) * step
+        step = min(MOST_STEP_MS, max(1, length // STEP))
+        end = (now_ms // step + 1) * step
         return cls(Window(end - length, end, now_ms), span)
 
     @property

@@ -15,7 +15,9 @@ from app.queries.views import NOBODY_RESUMES, RunFacts, facts_of, needs_a_person
 from app.services import Services
 from app.web.api.routing import current_services
 from app.web.charts.build import link_to, machines_in, names_for, stretches_of
-from app.web.charts.svg import chart
+from app.web.charts.layout import lay_out
+from app.web.charts.legend import keys_of
+from app.web.charts.svg import draw
 from app.web.charts.track import Track, Window
 from app.web.errors import Problem
 from app.web.pages.base import blueprint
@@ -48,6 +50,7 @@ def show_run(task_id: str, draft: Draft | None = None) -> Any:
     held = _held(facts, now_ms)
     intervals: list[Interval] = [*waits, *([held] if held else [])]
     names = names_for(services, intervals, {m.id.lower() for m in facts.machines} | machines_in(waits))
+    charts = _charts(facts, intervals, names, now_ms)
     is_fragment = "fragment" in request.args
     page = render_template(
         "_run.html" if is_fragment else "run.html",
@@ -56,12 +59,14 @@ def show_run(task_id: str, draft: Draft | None = None) -> Any:
         is_parked=place.run.parked and place.is_waiting,
         family=_family(place),
         unseen=facts.unseen,
+        knows_octopus=services.knows_octopus,
         by_hand=NOBODY_RESUMES if needs_a_person(services, place) else None,
         names={m.id.lower(): m.name for m in facts.machines},
         why=_why(services, place),
         stretches=stretches_of(waits[-1].stretches[-MOST_STRETCHES:] if waits else (), names),
         waited_for=waited_for(waits, facts.requested_at_ms, names),
-        charts=_charts(facts, intervals, names, now_ms),
+        charts=charts,
+        legend=keys_of({key for drawn in charts for key in drawn["legend"]}),
         now_ms=now_ms,
         draft=draft,
         notice=None if is_fragment else take_notice(),
@@ -108,8 +113,9 @@ def _charts(run: RunFacts, intervals: list[Interval], names: Names, now_ms: int)
         for one in intervals:
             if machine.id.lower() in map(str.lower, one.machines):
                 track.add(one)
-        svg = chart(track, names, link_to, key=f"chart-{number}", by_blocker=True)
-        charts.append({"id": machine.id, "name": machine.name, "svg": svg})
+        chart = lay_out(track, names, link_to, by_blocker=True)
+        svg = draw(chart, track, key=f"chart-{number}")
+        charts.append({"id": machine.id, "name": machine.name, "svg": svg, "legend": chart.legend})
     return charts
 
 

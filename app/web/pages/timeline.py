@@ -54,7 +54,7 @@ def timeline() -> Any:
         spans=("1h", "1d", "7d", "30d", "90d"),
         filters={**history_filter.ids, **({"kind": kind} if kind else {})},
         entered=history_filter.entered,
-        unknown=history_filter.unknown,
+        complaints=history_filter.complaints,
         kinds=KINDS,
         unread_until_ms=services.timeline.unread_until_ms(),
     )
@@ -63,7 +63,7 @@ def timeline() -> Any:
 def _page_of(
     services: Services, history_filter: HistoryFilter, kind: str | None, time_range: Range, before: str | None
 ) -> tuple[list[Record], str | None]:
-    if history_filter.unknown:
+    if history_filter.complaints:
         return [], None
     limited = Filter(
         **history_filter.ids, kind=kind, from_ms=time_range.window.from_ms, to_ms=time_range.window.until_ms + 1

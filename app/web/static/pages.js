@@ -24,11 +24,13 @@
   // ---- Times
   const now = () => Date.now() + offset;
 
+  // As app/domain/durations.py says it: to the nearest.
   function words(ms) {
-    const seconds = Math.floor(Math.max(0, ms) / 1000), minutes = Math.floor(seconds / 60), hours = Math.floor(minutes / 60);
+    const seconds = Math.round(Math.max(0, ms) / 1000), minutes = Math.round(seconds / 60);
     if (seconds < 60) return `${seconds} s`;
     if (minutes < 60) return `${minutes} min`;
-    if (hours < 24) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+    if (minutes < 24 * 60) return minutes % 60 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${minutes / 60} h`;
+    const hours = Math.round(minutes / 60);
     return hours % 24 ? `${Math.floor(hours / 24)} d ${hours % 24} h` : `${Math.floor(hours / 24)} d`;
   }
 
@@ -50,32 +52,73 @@
     return step < DAY ? clock : `${day} ${clock}`;
   }
 
-  // A chart is drawn for UTC: its marks move to the full hours and the midnights of the reader.
-  function localMarks(chart) {
-    const { stepMs, spanMs } = chart.dataset, step = Number(stepMs), daily = Math.min(step, DAY);
-    for (const mark of chart.querySelectorAll("text[data-at-ms]")) {
-      const at = Number(mark.dataset.atMs), zone = -60 * SECOND * new Date(at).getTimezoneOffset();
-      const over = (((at + zone) % daily) + daily) % daily, by = over > daily / 2 ? daily - over : -over;
-      const x = `${parseFloat(mark.getAttribute("x")) + (100 * by) / Number(spanMs)}%`;
-      mark.setAttribute("x", x);
-      for (const end of ["x1", "x2"]) mark.previousElementSibling.setAttribute(end, x);
-      mark.textContent = markOf(new Date(at + by), step);
+  // The full hours, midnights and days of the reader between two moments, *step* apart by the clock on the wall.
+  function localMoments(from, to, step) {
+    const first = new Date(from), [year, month, day] = [first.getFullYear(), first.getMonth(), first.getDate()];
+    const days = step / DAY, today = Math.round(Date.UTC(year, month, day) / DAY);
+    const clock = SECOND * (3600 * first.getHours() + 60 * first.getMinutes() + first.getSeconds());
+    const nth = days < 1
+      ? (n) => new Date(year, month, day, 0, 0, ((Math.floor(clock / step) + n) * step) / SECOND).getTime()
+      : (n) => new Date(1970, 0, 1 + (Math.floor(today / days) + n) * days).getTime();
+    const moments = [];
+    for (let n = 0, at = nth(0); at < to && n < 1000; n += 1, at = nth(n)) {
+      // Where clocks are put back, a mark may come twice.
+      if (at >= from && !(at <= moments.at(-1))) moments.push(at);
     }
+    return moments;
   }
+
+  // A chart is drawn for UTC: here its marks are made anew for the reader, and what pointing at it says.
+  function localMarks(chart) {
+    const [from, span, step] = ["fromMs", "spanMs", "stepMs"].map((name) => Number(chart.dataset[name]));
+    const plot = chart.querySelector(".plot"), height = chart.getAttribute("height");
+    for (const old of plot.querySelectorAll(":scope > .grid, :scope > .tick")) old.remove();
+    const marks = document.createDocumentFragment();
+    localMoments(from, from + span, step).forEach((at, number) => {
+      const x = (100 * (at - from)) / span, place = `${x.toFixed(3)}%`;
+      const side = x < 3 ? " left first" : x < 10 ? " left" : x > 97 ? " right last" : x > 90 ? " right" : "";
+      const line = document.createElementNS(chart.namespaceURI, "line"), text = document.createElementNS(chart.namespaceURI, "text");
+      for (const [name, value] of Object.entries({ class: "grid", x1: place, x2: place, y1: 16, y2: height })) line.setAttribute(name, value);
+      for (const [name, value] of Object.entries({ class: `tick${number % 2 ? " odd" : ""}${side}`, x: place, y: 11, "data-at-ms": at })) text.setAttribute(name, value);
+      text.textContent = markOf(new Date(at), step);
+      marks.append(line, text);
+    });
+    plot.prepend(marks);
+    for (const title of chart.querySelectorAll("title, desc")) title.textContent = localText(title.textContent);
+  }
+
+  const stamp = (at) => `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+
+  // "from 2026-11-23 18:00:00 to 2026-11-23 18:05:00 UTC" in the time zone of the reader.
+  const MOMENT = "\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d";
+  const UTC_SPAN = new RegExp(`(${MOMENT})(?:( to )(${MOMENT})| on)? UTC`, "g");
+  const local = (text) => stamp(new Date(`${text.replace(" ", "T")}Z`));
+  const localText = (text) => text.replace(UTC_SPAN, (whole, from, to, until) => `${local(from)}${to ? to + local(until) : / on /.test(whole) ? " on" : ""}`);
 
   const two = (number) => String(number).padStart(2, "0");
   function localTimes(root) {
     for (const time of root.querySelectorAll("time[data-at-ms]")) {
       const at = new Date(Number(time.dataset.atMs));
       if (Number.isNaN(at.getTime())) continue;
-      const clock = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
       time.title = `${at.toISOString().slice(0, 19).replace("T", " ")} UTC`;
-      time.textContent = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${clock}`;
+      time.textContent = stamp(at);
     }
     for (const chart of root.querySelectorAll(".gantt")) localMarks(chart);
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    for (const text of root.querySelectorAll("[data-utc]")) text.textContent = localText(text.textContent);
+    for (const note of root.querySelectorAll("[data-in-zone]")) note.textContent = `in the time zone ${zone}`;
     for (const note of root.querySelectorAll("[data-zone]")) note.textContent = `Times are in the time zone ${zone}.`;
   }
+
+  // A time that somebody writes is one of the clock on their wall; the server is told it in UTC beside it.
+  document.addEventListener("submit", (event) => {
+    for (const field of event.target.querySelectorAll("[data-local-time]")) {
+      const found = field.value.trim().match(/^(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d))?$/);
+      const [year, month, ...rest] = found ? found.slice(1).map((part) => Number(part || 0)) : [];
+      const at = found && new Date(year, month - 1, ...rest);
+      event.target.elements[`${field.name}_utc`].value = at && !Number.isNaN(at.getTime()) ? at.toISOString() : "";
+    }
+  });
 
   // ---- Search and filter; the server does the same for a page without script.
   const filter = document.getElementById("filter");

@@ -31,6 +31,11 @@ Id = Annotated[
 SpaceId = Annotated[
     str, Field(json_schema_extra={"pattern": SPACE_PATTERN}, examples=["Spaces-1"]), _checked(SPACE_PATTERN, "Spaces-1")
 ]
+#: An id, or the name that people know it by.
+Reference = Annotated[
+    str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$",
+               description="An id or a name.", examples=["web-01", "Machines-7"]),
+]  # fmt: skip
 #: An id that may not be known; a step writes an empty text for a variable that Octopus does not have.
 MaybeId = Annotated[Id | None, BeforeValidator(_none_if_blank)]
 MaybeSpaceId = Annotated[SpaceId | None, BeforeValidator(_none_if_blank)]

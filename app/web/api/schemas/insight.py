@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from app.web.api.schemas.fields import Id, Input, Ms
+from app.web.api.schemas.fields import Input, Ms, Reference
 from app.web.api.schemas.waits import EtaModel, PlaceInLine
 
 #: The values of `app.domain.analysis.ledger.By`.
@@ -18,8 +18,12 @@ class LedgerQuery(Input):
     """What to add up. Without *from_ms* the last 30 days."""
 
     by: GroupBy = "machine"
-    machine_id: Annotated[Id | None, Field(description="Only what was lost at this machine.")] = None
-    project_id: Annotated[Id | None, Field(description="Only what runs of this project lost.")] = None
+    machine_id: Annotated[
+        Reference | None, Field(description="Only what was lost at this machine, an id or a name.")
+    ] = None
+    project_id: Annotated[
+        Reference | None, Field(description="Only what runs of this project lost, an id or a name.")
+    ] = None
     from_ms: Ms | None = None
     to_ms: Annotated[Ms | None, Field(description="Exclusive; now by default.")] = None
     format: Literal["json", "csv"] = "json"

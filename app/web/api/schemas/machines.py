@@ -14,6 +14,7 @@ from app.web.api.schemas.waits import HolderModel, WaitMachine
 class ReservationRequest(Input):
     note: Reason
     until_ms: Annotated[Ms, Field(strict=True)] | None = None
+    create: Annotated[bool, Field(strict=True, description="The machine may be one that nobody has used yet.")] = False
 
 
 class ReservationModel(BaseModel):
@@ -68,11 +69,22 @@ class UnseenRunModel(BaseModel):
     since_ms: int
 
 
+class FaultModel(BaseModel):
+    """Something that needs a person: what is the matter, what to do, and since when, where that is known."""
+
+    code: Annotated[str, Field(examples=["held_beyond_all"])]
+    message: str
+    do: str
+    since_ms: int | None
+    task_id: str | None
+
+
 class Machines(BaseModel):
     now_ms: int
     machines: list[MachineModel]
     unresolved: Annotated[list[str], Field(description="Running tasks whose machines are not known yet.")]
     unseen: list[UnseenRunModel]
+    faults: list[FaultModel]
     closed_since_ms: Annotated[int | None, Field(description="Nobody is granted since then; null: the board is open.")]
     octopus_unreachable: Annotated[OctopusUnreachableModel | None, Field(description="null: Octopus answers.")]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.web.api.schemas.fields import Id, Input, Ms
+from app.web.api.schemas.fields import Id, Input, Ms, Reference
 
 
 class RecordModel(BaseModel):
@@ -25,10 +25,10 @@ class RecordModel(BaseModel):
 
 
 class TimelineQuery(Input):
-    machine_id: Id | None = None
+    machine_id: Reference | None = None
     task_id: Id | None = None
-    project_id: Id | None = None
-    environment_id: Id | None = None
+    project_id: Reference | None = None
+    environment_id: Reference | None = None
     kind: Annotated[str, Field(pattern=r"^[a-z_]+$")] | None = None
     from_ms: Ms | None = None
     to_ms: Annotated[Ms | None, Field(description="Exclusive.")] = None

@@ -1,0 +1,110 @@
+"""Faults: what goes wrong without anybody having asked, as Health, ``status``, doctor and the log tell it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.domain.durations import format_duration, format_moment
+from app.domain.phrases import several
+from app.domain.status import Holder
+
+#: A hold is a fault when it has lasted longer than any before by this share and this many ms: some are a little longer.
+BEYOND_SHARE, BEYOND_MS = 0.1, 60_000
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that needs a person.
+
+    Args:
+        code: One stable word.
+        message: What is the matter, with the words that help, as a sentence.
+        do: What to do about it, as a sentence.
+        since_ms: Since when, where that is known.
+    """
+
+    code: str
+    message: str
+    do: str
+    since_ms: int | None = None
+    task_id: str | None = None
+
+
+def is_beyond(held_ms: int, longest_ms: float) -> bool:
+    """Whether a hold of that length is beyond the longest that there was before."""
+    return held_ms > longest_ms * (1 + BEYOND_SHARE) + BEYOND_MS
+
+
+class MachineLike(Protocol):
+    """A machine with those who hold it and those who wait for it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def holders(self) -> Sequence[Holder]: ...
+    @property
+    def line(self) -> Sequence[object]: ...
+
+
+def held_too_long(
+    machines: Iterable[MachineLike], now_ms: int, longest_before: Callable[[Holder], float]
+) -> list[Fault]:
+    """The runs that have held a machine beyond all before them, one fault each, those with most waiters first."""
+    worst: dict[str, tuple[int, Fault]] = {}
+    for machine in machines:
+        waiting = len(machine.line)
+        for held in machine.holders:
+            longest = longest_before(held) if held.kind in ("lease", "observed") else math.inf
+            if is_beyond(now_ms - held.since_ms, longest) and waiting >= worst.get(held.task_id or "", (0,))[0]:
+                fault = held_beyond_all(held, machine.name, now_ms=now_ms, longest_ms=round(longest), waiting=waiting)
+                worst[held.task_id or ""] = waiting, fault
+    return [fault for _, fault in sorted(worst.values(), key=lambda pair: -pair[0])]
+
+
+def held_beyond_all(held: Holder, machine: str, *, now_ms: int, longest_ms: int, waiting: int) -> Fault:
+    """A run that holds for longer than any like it did before."""
+    who = f"; {several(waiting, 'run')} {'waits' if waiting == 1 else 'wait'} there" if waiting else ""
+    lasted, longest = format_duration(now_ms - held.since_ms), format_duration(longest_ms)
+    return Fault(
+        "held_beyond_all",
+        f"{held.label} has held {machine} for {lasted}, longer than any run before it ({longest}){who}.",
+        f"Look in Octopus whether it hangs; if it does: octowait force-release {held.task_id} --reason …",
+        held.since_ms,
+        held.task_id,
+    )
+
+
+def no_space(where: str, free: str, what: str) -> Fault:
+    """A file system that is full, or nearly so."""
+    return Fault("no_space", f"no space left in {where} ({free} free): {what}.", f"Free some space in {where}.")
+
+
+def turned_away(who: str, address: str, why: str, *, count: int, first_ms: int) -> Fault:
+    """Somebody who is refused again and again since his secret is none of octowait's."""
+    times = f"401 from {address} since {format_moment(first_ms)} UTC, {several(count, 'time')}"
+    if who == "webhook":
+        return Fault(
+            "refused_webhooks", f"{times}: the secret of the subscription is not OCTOWAIT_WEBHOOK_SECRET.",
+            "Write it into Octopus with: octowait subscription ensure --rotate-secret", first_ms,
+        )  # fmt: skip
+    if "role step" in why:
+        return Fault(
+            "refused_steps", f"{times}: the Octowait.Token of a step is none of OCTOWAIT_TOKENS.",
+            "Give the projects that deploy from there a token of role step as their variable Octowait.Token.", first_ms,
+        )  # fmt: skip
+    return Fault(
+        "refused_calls", f"{times}: {who} has no valid token ({why}).",
+        "Mend the token of who should be let in; see who is at that address if nobody should.", first_ms,
+    )  # fmt: skip
+
+
+def redis_cannot_write(why: str) -> Fault:
+    """A Redis that refuses changes since it cannot keep them."""
+    return Fault(
+        "redis_cannot_write",
+        f"Redis cannot write its files ({why}) and refuses every change: nobody is granted, no end is seen.",
+        "Most often no space is left on the disk of the Redis server: free some, then look at its log.",
+    )

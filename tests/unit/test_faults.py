@@ -1,0 +1,59 @@
+"""What octowait notices by itself: a run that holds beyond all before it, a disk that is full."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.domain.faults import BEYOND_MS, held_too_long, is_beyond
+from app.domain.run_info import RunInfo
+from app.domain.status import Holder
+from app.store import disk
+
+NOW = 10**12
+
+
+@dataclass
+class Machine:
+    name: str
+    holders: list[Holder]
+    line: list[object] = field(default_factory=list)
+
+
+def a_holder(task: int, minutes: float, kind: str = "lease", **more) -> Holder:
+    return Holder(kind, f"ServerTasks-{task}", NOW - round(minutes * 60_000), RunInfo(), **more)
+
+
+def test_a_run_that_holds_beyond_all_before_it_is_one_fault_with_its_worst_line():
+    held = a_holder(1, 60)
+    machines = [Machine("web-01", [held], [1]), Machine("web-02", [held], [1, 2, 3]), Machine("web-03", [])]
+
+    [fault] = held_too_long(machines, NOW, lambda _: 15 * 60_000)
+
+    assert fault.task_id == "ServerTasks-1" and fault.code == "held_beyond_all"
+    assert fault.message == (
+        "ServerTasks-1 has held web-02 for 1 h, longer than any run before it (15 min); 3 runs wait there."
+    )
+    assert "octowait force-release ServerTasks-1" in fault.do
+
+
+@settings(deadline=None)  # What else runs here is not the matter.
+@given(
+    minutes=st.floats(0, 10_000), longest=st.one_of(st.just(math.inf), st.floats(1, 10_000).map(lambda m: m * 60_000)),
+    kind=st.sampled_from(["lease", "observed", "provisional", "reservation", "rebuilding"]),
+)  # fmt: skip
+def test_it_is_none_where_the_past_cannot_tell_or_it_lasts_as_usual(minutes, longest, kind):
+    found = held_too_long([Machine("web-01", [a_holder(1, minutes, kind)])], NOW, lambda _: longest)
+
+    held_ms = round(minutes * 60_000)
+    assert bool(found) == (kind in ("lease", "observed") and is_beyond(held_ms, longest))
+    assert not found or held_ms > longest + BEYOND_MS
+
+
+def test_a_directory_with_little_space_is_named_and_one_that_is_not_there_is_not(tmp_path: Path):
+    assert disk.full([tmp_path, tmp_path / "missing"], least=1) == {}
+    assert set(disk.full([tmp_path, tmp_path / "missing"], least=2**62)) == {tmp_path}
