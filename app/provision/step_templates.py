@@ -33,7 +33,7 @@ ID_NAMESPACE = uuid.UUID("5a0d6e0c-3c0f-4f0b-9a43-6f63746f7761")
 OCTOPUS_VERSION = "2025.2.0"
 
 #: How a script reads a parameter: the same call in all languages.
-_READS = re.compile(r'(?:parameter|Get-StepParameter)[ (]"(Octowait\.\w+)"')
+_READS = re.compile(r'(?:parameter|Get-OctowaitParameter)[ (]"(Octowait\.\w+)"')
 
 #: What Octopus gives a template itself, and what only a file has.
 _FILES_ONLY = {"Id", "Version", "CommunityActionTemplateId", "$Meta", "LastModifiedBy", "Category"}

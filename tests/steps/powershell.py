@@ -6,8 +6,10 @@ import shutil
 
 import pytest
 
+from tests.steps.run_step import POWERSHELL
+
 
 def needs_powershell() -> None:
-    """Skip the test where there is no PowerShell 7."""
-    if shutil.which("pwsh") is None:
-        pytest.skip("no pwsh on PATH: the steps for PowerShell are not run")
+    """Skip the test where it is not."""
+    if shutil.which(POWERSHELL) is None:
+        pytest.skip(f"no {POWERSHELL} on PATH: the steps for PowerShell are not run")

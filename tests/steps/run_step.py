@@ -25,7 +25,13 @@ VERSION_1 = HERE / "version_1"
 #: What the file names of a language end with.
 SUFFIXES = {"bash": "sh", "powershell": "ps1", "python": "py"}
 
-_POWERSHELL = ("pwsh", "-NoLogo", "-NonInteractive", "-ExecutionPolicy", "Unrestricted")
+#: PowerShell 7; ``OCTOWAIT_TEST_POWERSHELL=powershell`` is Windows PowerShell 5.1, on Windows.
+POWERSHELL = os.environ.get("OCTOWAIT_TEST_POWERSHELL") or "pwsh"
+
+#: The Bash to try; on macOS ``/bin/bash`` is 3.2.
+BASH = os.environ.get("OCTOWAIT_TEST_BASH") or "bash"
+
+_POWERSHELL = (POWERSHELL, "-NoLogo", "-NonInteractive", "-ExecutionPolicy", "Unrestricted")
 
 #: PowerShell neither reports its start to anybody nor looks for a newer version.
 _QUIET = {"POWERSHELL_TELEMETRY_OPTOUT": "1", "POWERSHELL_UPDATECHECK": "Off"}
@@ -54,7 +60,7 @@ def decode(value: str) -> str:
 def _command(language: str, files: Sequence[str], python: str) -> list[str]:
     """What starts the stand-in for Octopus with its *files*."""
     if language == "bash":
-        return ["bash", *files]
+        return [BASH, *files]
     if language == "python":
         return [python, "-u", *files]
     # As Octopus does: in the global scope, where "exit" ends a script only, and its status has to be passed on.
@@ -91,11 +97,12 @@ class Step:
             text = json.dumps(variables)
         else:
             text = "".join(f"{encode(key)} {encode(value)}\n" for key, value in variables.items())
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
         files = [str(HERE / f"octopus_bootstrap.{suffix}"), str(file), str(scripts / f"{name}.{suffix}")]
         if module:
             before = stem.with_name(f"{stem.name}-module.{suffix}")
-            before.write_text(module)
+            # Windows PowerShell reads a script without a mark in the code page of the machine.
+            before.write_text(module, encoding="utf-8-sig" if language == "powershell" else "utf-8")
             files.append(str(before))
         # A worker's service often has no locale; a short pause instead of a second keeps the tests quick.
         own = {"LC_ALL": "C", "OCTOWAIT_RETRY_BASE_SECONDS": "0.1", **_QUIET, **(env or {})}
@@ -111,7 +118,7 @@ class Step:
 
     @property
     def output(self) -> str:
-        return self.log.read_text()
+        return self.log.read_text(encoding="utf-8", errors="replace")
 
     @property
     def printed(self) -> Printed:
@@ -155,7 +162,9 @@ class Step:
 
     def kill(self) -> None:
         """SIGKILL to the script and all it started, as a cancelled step gets it."""
-        if self.process.poll() is None:
+        if self.process.poll() is None and sys.platform == "win32":
+            self.process.kill()
+        elif self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
 
@@ -173,7 +182,9 @@ class Steps:
     #: How the language says that a step failed.
     @property
     def failed(self) -> int:
-        return 1 if self.language == "bash" else 255
+        if self.language == "bash":
+            return 1
+        return 0xFFFFFFFF if sys.platform == "win32" else 255  # exit -1
 
     def start(
         self, name: str, task: str, variables: Mapping[str, str] | None = None, python: str = "", **around: Any

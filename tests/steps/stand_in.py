@@ -150,7 +150,7 @@ def dripping(seconds: float) -> Reply:
     """A byte every so many seconds for ever."""
 
     def reply(exchange: Exchange) -> None:
-        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100000\r\n\r\n")
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n")
         while not exchange.server.stopped.wait(seconds):
             exchange.send(b"w")
 

@@ -1,27 +1,65 @@
+#Requires -Version 5.1
 # claim.ps1: take this run's place in line and leave, so that waiting uses no task slot (steps/README.md).
 # claim.sh and claim.py do the same in the same order. Windows PowerShell 5.1 or PowerShell 7.
 # The functions of Octopus, such as Set-OctopusVariable, are there when Octopus runs the script.
 # "make steps" writes this file from steps/parts/powershell.
 
+# All is in a scope of its own, so that no variable of a script module or a project stands in the way.
+& {
+
 # part: start
 
-$verb = 'claim'
-$parked = $true
-$giveUpSeconds = 60
+$octowaitVerb = 'claim'
+$octowaitParked = $true
+$octowaitFirstContactSeconds = 60
 
-# part: parameters
-
-# part: http
-
-# part: pause
+# part: text
 
 # part: failure
 
-function Complete-Step([string]$state, [string]$number) {
-    Set-OctopusVariable -name "Octowait.Granted" -value ([string]($state -ne 'waiting'))
+# part: parameters
+
+# part: address
+
+# part: route
+
+# part: claim_id
+
+# part: http
+
+# part: answer
+
+# part: pause
+
+# part: contact
+
+# part: log
+
+function Complete-OctowaitStep([string]$state, [string]$number) {
+    Set-OctopusVariable -name "Octowait.Granted" -value ([string]($state -cne 'waiting'))
     Set-OctopusVariable -name "Octowait.State" -value $state
     Set-OctopusVariable -name "Octowait.FencingToken" -value $number
     exit 0
+}
+
+function Stop-OctowaitClaim {
+    if (-not $octowait.hasAnswered) {
+        Stop-OctowaitUnanswered
+    }
+    $seconds = [int][math]::Floor((Get-OctowaitElapsed))
+    $null = Invoke-Octowait 'DELETE' '?reason=unreachable%20for%20the%20claim%20step' '' 5
+    if ($octowait.wasGranted) {
+        Stop-OctowaitStep "octowait at $octowaitUrl has not confirmed its grant for $seconds s. $($octowait.last)"
+    }
+    Stop-OctowaitStep "octowait at $octowaitUrl has given no place for $seconds s. $($octowait.last)"
+}
+
+# Once octowait has answered, a minute is enough for a place.
+function Get-OctowaitLimit {
+    if ($octowait.hasAnswered) {
+        return [math]::Min($octowaitTimeoutSeconds, $octowaitFirstContactSeconds / $octowaitTimeDivisor)
+    }
+    return Get-OctowaitPatience
 }
 
 # 1. Check the parameters.
@@ -30,51 +68,66 @@ function Complete-Step([string]$state, [string]$number) {
 # part: line_parameters
 
 # 2. Not on a deployment target: there this script would wait for the mutex, in a task slot and in no line.
-if ($target -ne '') {
-    Stop-WithReason ("This step runs on the deployment target $target and would wait there for other scripts, " +
+# part: placement
+
+if ($octowaitTarget -cne '') {
+    Stop-OctowaitStep ("This step runs on the deployment target $octowaitTarget and would wait there for other scripts, " +
         "in a task slot and before it has a place in line: " +
         "run it on a worker or on the Octopus Server, " +
         "or set OctopusBypassDeploymentMutex to True.")
 }
 
 # 3. No machines: nothing to wait for.
-if ($machines.Count -eq 0) {
-    Write-Highlight "This deployment has no machines: nothing to wait for."
-    Complete-Step 'no_machines' '0'
+if ($octowaitMachines.Count -eq 0) {
+    Write-OctowaitHighlight "This deployment has no machines: nothing to wait for."
+    Complete-OctowaitStep 'no_machines' '0'
 }
 
 # 4. Say who we are.
 # part: body
 
 # 5. Take a place in line and leave.
-$patience = [math]::Min($timeoutSeconds, $giveUpSeconds)
+$octowaitClock.Restart()  # what PowerShell took to start does not count
+$octowaitHasAsked = $false
+$octowait.wasGranted = $false
 
 while ($true) {
-    if ((Get-Elapsed) -ge $patience) {
-        Stop-Unanswered
+    if ($octowaitHasAsked -and (Get-OctowaitElapsed) -ge (Get-OctowaitLimit)) {
+        Stop-OctowaitClaim
+    }
+    $octowaitHasAsked = $true
+
+    $octowaitAnswer = Invoke-OctowaitWait 'PUT' '' $octowaitBody 20
+    if ($octowaitAnswer.state -ceq 'granted') {
+        $octowait.wasGranted = $true
+        $octowaitAnswer = Confirm-OctowaitGrant $octowaitAnswer
     }
 
-    $answer = Invoke-Octowait 'PUT' '' $body 0 20
-
-    switch ($answer.state) {
+    switch -CaseSensitive ($octowaitAnswer.state) {
         'waiting' {
-            Write-Wait $answer.message
-            Write-Highlight ("The manual intervention after this step pauses the deployment without a task slot, " +
-                "until octowait resumes it or, after $timeoutMinutes min (Octowait.TimeoutMinutes), aborts it.")
-            Complete-Step 'waiting' '0'
+            Write-OctowaitWait $octowaitAnswer.message
+            Write-OctowaitHighlight ("The manual intervention after this step pauses the deployment without a task slot, " +
+                "until octowait resumes it or, after $octowaitTimeoutMinutes min (Octowait.TimeoutMinutes), aborts it.")
+            Complete-OctowaitStep 'waiting' '0'
         }
         'granted' {
-            Write-Highlight $answer.message
-            Complete-Step 'granted' $answer.number
+            Write-OctowaitHighlight $octowaitAnswer.message
+            Complete-OctowaitStep 'granted' $octowaitAnswer.number
         }
-        'interrupted' {
-            $lastMessage = "octowait did not answer ($($answer.message))."
-            Write-Wait "$lastMessage Asking again until $patience s have passed."
-            Wait-Pause $answer.retryAfter $patience
-            $script:failures += 1
+        { Test-OctowaitInterrupted $octowaitAnswer } {
+            $octowait.last = "octowait did not answer ($($octowaitAnswer.message))."
+            $octowaitSeconds = [int][math]::Floor((Get-OctowaitLimit))
+            Write-OctowaitWait "$($octowait.last) Asking again until $octowaitSeconds s have passed."
+            Wait-OctowaitPause $octowaitAnswer.retryAfter $octowaitSeconds
+        }
+        { @('expired', 'unknown') -ccontains $_ } {
+            Write-OctowaitWait "$($octowaitAnswer.message) Asking for a place again."
+            Wait-OctowaitPause 0 (Get-OctowaitLimit)
         }
         default {
-            Stop-WithReason "octowait does not let this run wait: $($answer.message)"
+            Stop-OctowaitStep "octowait does not let this run wait: $($octowaitAnswer.message)"
         }
     }
+}
+
 }

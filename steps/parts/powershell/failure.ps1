@@ -1,18 +1,6 @@
-$lastMessage = "octowait has not answered."
-
-function Stop-WithReason([string]$text) {
+function Stop-OctowaitStep([string]$text) {
+    $text = Format-OctowaitText $text
     [System.Console]::Error.WriteLine($text)
     Fail-Step $text
-}
-
-function Stop-Unanswered {
-    $null = Invoke-Octowait 'DELETE' "?reason=unreachable%20for%20the%20$verb%20step" '' 0 5
-    $seconds = [int][math]::Floor((Get-Elapsed))
-    $silence = "octowait at $url has not answered for $seconds s"
-    if ($whenUnreachable -eq 'fail') {
-        Stop-WithReason "$silence. $lastMessage"
-    }
-    $why = "as Octowait.WhenUnreachable says"
-    Write-Warning "${silence}: going on WITHOUT waiting, $why. $lastMessage"
-    Complete-Step 'unreachable' '0'
+    exit 1  # a script module may have put a Fail-Step in place that only logs
 }

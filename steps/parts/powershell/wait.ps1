@@ -1,141 +1,191 @@
+#Requires -Version 5.1
 # wait.ps1: wait until this run may have all its machines to itself (steps/README.md).
 # wait.sh and wait.py do the same in the same order. Windows PowerShell 5.1 or PowerShell 7.
 # The functions of Octopus, such as Set-OctopusVariable, are there when Octopus runs the script.
 # "make steps" writes this file from steps/parts/powershell.
 
+# All is in a scope of its own, so that no variable of a script module or a project stands in the way.
+& {
+
 # part: start
 
-$verb = 'wait'
-$parked = $false
-$blockSeconds = 25
-$sayAgainSeconds = 30      # with blocking calls of 25 s and pauses of at most 30 s: a line a minute
-$firstAnswerSeconds = 120  # under WhenUnreachable = proceed
-$durationPattern = ' for [0-9]+ (s|min|h|d)( [0-9]+ (min|h))?\.$'
+$octowaitVerb = 'wait'
+$octowaitParked = $false
+$octowaitFirstContactSeconds = 300
+$octowaitDurationPattern = ' for [0-9]+ (s|min|h|d)( [0-9]+ (min|h))?\.$'
 
-# part: parameters
-
-# part: http
-
-# part: pause
+# part: text
 
 # part: failure
 
-function Complete-Step([string]$state, [string]$number) {
+# part: parameters
+
+# part: address
+
+# part: route
+
+# part: claim_id
+
+# part: http
+
+# part: answer
+
+# part: pause
+
+# part: polls
+
+# part: contact
+
+# part: log
+
+function Complete-OctowaitStep([string]$state, [string]$number) {
     Set-OctopusVariable -name "Octowait.State" -value $state
     Set-OctopusVariable -name "Octowait.FencingToken" -value $number
-    Set-OctopusVariable -name "Octowait.WaitedSeconds" -value ([string][int][math]::Floor((Get-Elapsed)))
+    Set-OctopusVariable -name "Octowait.WaitedSeconds" -value ([string][int][math]::Floor((Get-OctowaitElapsed)))
     exit 0
 }
 
-function Show-Wait([string]$key, [string]$text) {
-    if ($key -eq $script:shownKey -and ((Get-Elapsed) - $script:shownAt) -lt $sayAgainSeconds) {
+# A line at each change, else at most one a minute.
+function Show-OctowaitWait([string]$key, [string]$text) {
+    $isNew = $key -cne $octowait.shownKey
+    if (-not $isNew -and ((Get-OctowaitElapsed) - $octowait.shownAt) -lt (60 / $octowaitTimeDivisor)) {
         return
     }
-    $script:shownKey = $key
-    $script:shownAt = Get-Elapsed
-    Write-Wait $text
-    Update-Progress ([int][math]::Min(99.0, [math]::Floor($script:shownAt * 100 / $timeoutSeconds))) $text
+    $octowait.shownKey = $key
+    $octowait.shownAt = Get-OctowaitElapsed
+    Write-OctowaitWait $text
+    Write-OctowaitProgress ($octowait.shownAt * 100 / $octowaitTimeoutSeconds) $text
 }
 
-function Stop-Waiting {
-    $null = Invoke-Octowait 'DELETE' '?reason=time-out%20of%20the%20wait%20step' '' 0 5
-    Stop-WithReason "Gave up after $timeoutMinutes min (Octowait.TimeoutMinutes). $lastMessage"
+function Write-OctowaitProgress([double]$percent, [string]$text) {
+    if (Test-Path 'Function:\Update-Progress') {  # Octopus has it since 2019.7
+        Update-Progress ([int][math]::Min(99.0, [math]::Floor($percent))) (Format-OctowaitText $text)
+    }
+}
+
+function Stop-OctowaitWaiting {
+    $null = Invoke-Octowait 'DELETE' '?reason=time-out%20of%20the%20wait%20step' '' 5
+    Stop-OctowaitStep "Gave up after $octowaitTimeoutMinutes min (Octowait.TimeoutMinutes). $($octowait.last)"
 }
 
 # 1. Check the parameters.
 # part: common_parameters
 
-$redisUrl = Get-StepParameter "Octowait.RedisUrl" "" $oneExpression
+$octowaitRedisUrl = Get-OctowaitParameter "Octowait.RedisUrl" "" $octowaitOneExpression
 # part: line_parameters
 
 # 2. Not on a deployment target: this script would hold the very mutex that others need to finish.
-if ($target -ne '') {
-    Stop-WithReason ("This step runs on the deployment target $target and would block the very deployment " +
+# part: placement
+
+if ($octowaitTarget -cne '') {
+    Stop-OctowaitStep ("This step runs on the deployment target $octowaitTarget and would block the very deployment " +
         "it waits for: run it on a worker or on the Octopus Server, " +
         "or set OctopusBypassDeploymentMutex to True.")
 }
 
 # 3. No machines: nothing to wait for.
-if ($machines.Count -eq 0) {
-    Write-Highlight "This deployment has no machines: nothing to wait for."
-    Complete-Step 'no_machines' '0'
+if ($octowaitMachines.Count -eq 0) {
+    Write-OctowaitHighlight "This deployment has no machines: nothing to wait for."
+    Complete-OctowaitStep 'no_machines' '0'
 }
 
-if ($redisUrl -ne '') {
-    $reason = 'not supported in PowerShell'
-    Write-Warning "Octowait.RedisUrl is not usable here ($reason): blocking over HTTP."
+if ($octowaitRedisUrl -cne '') {
+    $octowaitReason = 'not supported in PowerShell'
+    Write-OctowaitWarning "Octowait.RedisUrl is not usable here ($octowaitReason): blocking over HTTP."
 }
 
 # 4. Say who we are.
 # part: body
 
 # 5. Join the line and block until granted.
-$patience = $timeoutSeconds
-if ($whenUnreachable -eq 'proceed') {
-    $patience = [math]::Min($timeoutSeconds, $firstAnswerSeconds)
-}
-$script:shownKey = ''
-$script:shownAt = 0
-$hasAnswered = $false  # it gave us a place at least once
-$inLine = $false       # nothing has gone wrong since then
+$octowaitClock.Restart()  # what PowerShell took to start does not count
+$octowait.shownKey = ''
+$octowait.shownAt = 0.0
+$octowaitHasAsked = $false
+$octowaitHasPlace = $false  # it was given one at least once
+$octowaitInLine = $false    # nothing has gone wrong since then
+$octowaitKey = ''           # what was told last
+$octowaitIsNews = $true     # it was something new
 
 while ($true) {
-    if (-not $hasAnswered -and (Get-Elapsed) -ge $patience) {
-        Stop-Unanswered
+    if ($octowaitHasAsked -and -not $octowait.hasAnswered -and (Get-OctowaitElapsed) -ge (Get-OctowaitPatience)) {
+        Stop-OctowaitUnanswered
     }
-    if ((Get-Elapsed) -ge $timeoutSeconds) {
-        Stop-Waiting
+    if ($octowaitHasAsked -and (Get-OctowaitElapsed) -ge $octowaitTimeoutSeconds) {
+        Stop-OctowaitWaiting
     }
+    $octowaitHasAsked = $true
 
-    if ($inLine) {
-        $block = [int][math]::Max(1.0, [math]::Min($blockSeconds, [math]::Ceiling($timeoutSeconds - (Get-Elapsed))))
-        $answer = Invoke-Octowait 'GET' "?block_seconds=$block" '' $block 20
+    $octowaitIsPoll = $octowaitInLine
+    if ($octowaitIsPoll) {
+        if (-not $octowaitIsNews) {
+            Wait-OctowaitSecond
+        }
+        $octowaitBlock = Get-OctowaitBlock
+        $octowaitAnswer = Invoke-OctowaitWait 'GET' "?block_seconds=$octowaitBlock" '' ($octowaitBlock + 20)
     }
     else {
-        $answer = Invoke-Octowait 'PUT' '' $body 0 20
+        $octowaitAnswer = Invoke-OctowaitWait 'PUT' '' $octowaitBody 20
+    }
+    if ($octowaitAnswer.state -ceq 'granted') {
+        $octowaitIsPoll = $false
+        $octowaitAnswer = Confirm-OctowaitGrant $octowaitAnswer
     }
 
-    switch ($answer.state) {
+    switch -CaseSensitive ($octowaitAnswer.state) {
         'waiting' {
-            if ($hasAnswered -and $answer.isNew) {
-                Write-Wait "The place in the line was lost: joined again at the end."
+            if ($octowaitHasPlace -and $octowaitAnswer.isNew) {
+                Write-OctowaitWait "The place in the line was lost: joined again at the end."
             }
-            if ($inLine) {
-                $script:failures = 0
+            if ($octowaitIsPoll) {
+                $octowait.failures = 0
+                Set-OctowaitLongerBlock
             }
-            $hasAnswered = $true
-            $inLine = $true
-            $lastMessage = $answer.message
+            $octowaitHasPlace = $true
+            $octowaitInLine = $true
+            $octowait.last = $octowaitAnswer.message
             # What is expected changes with every look, and is no news by itself.
-            $key = ($answer.message -csplit ' Expected ')[0] -replace $durationPattern, ''
-            Show-Wait "$($answer.number) $key" $answer.message
+            $octowaitText = ($octowaitAnswer.message -csplit ' Expected ')[0] -creplace $octowaitDurationPattern, ''
+            $octowaitToldKey = $octowaitKey
+            $octowaitKey = "$($octowaitAnswer.number) $octowaitText"
+            if ($octowaitAnswer.fields['news'] -cmatch '^[!-~]{1,200}\z') {
+                $octowaitKey = $octowaitAnswer.fields['news']
+            }
+            $octowaitIsNews = $octowaitKey -cne $octowaitToldKey
+            Show-OctowaitWait $octowaitKey $octowaitAnswer.message
         }
         'granted' {
-            Write-Highlight $answer.message
-            Complete-Step 'granted' $answer.number
+            Write-OctowaitHighlight $octowaitAnswer.message
+            Complete-OctowaitStep 'granted' $octowaitAnswer.number
         }
-        { $_ -in @('expired', 'unknown') } {
-            Write-Wait "$($answer.message) Asking for a place again."
-            $inLine = $false
-            Wait-Pause 0 $timeoutSeconds
-            $script:failures += 1
+        { @('expired', 'unknown') -ccontains $_ } {
+            Write-OctowaitWait "$($octowaitAnswer.message) Asking for a place again."
+            $octowaitInLine = $false
+            Wait-OctowaitPause 0 $octowaitTimeoutSeconds
         }
-        'interrupted' {
-            $lastMessage = "octowait did not answer ($($answer.message))."
-            Show-Wait 'interrupted' "$lastMessage Asking again until the time-out."
-            $inLine = $false
-            $until = $timeoutSeconds
-            if (-not $hasAnswered) {
-                $until = $patience
+        { Test-OctowaitInterrupted $octowaitAnswer } {
+            if ($octowaitIsPoll -and $_ -cne 'busy') {
+                # Whether octowait is gone, or only a long call was cut, the next call tells.
+                Set-OctowaitShorterBlock $octowaitAnswer.message
             }
-            Wait-Pause $answer.retryAfter $until
-            $script:failures += 1
+            else {
+                $octowait.last = "octowait did not answer ($($octowaitAnswer.message))."
+                Show-OctowaitWait 'interrupted' "$($octowait.last) Asking again until the time-out."
+            }
+            $octowaitInLine = $false
+            $octowaitUntil = $octowaitTimeoutSeconds
+            if (-not $octowait.hasAnswered) {
+                $octowaitUntil = Get-OctowaitPatience
+            }
+            Wait-OctowaitPause $octowaitAnswer.retryAfter $octowaitUntil
         }
         'timed_out' {
-            Stop-Waiting
+            Stop-OctowaitWaiting
         }
         default {
-            Stop-WithReason "octowait does not let this run wait: $($answer.message)"
+            Stop-OctowaitStep "octowait does not let this run wait: $($octowaitAnswer.message)"
         }
     }
+}
+
 }

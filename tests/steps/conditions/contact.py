@@ -40,7 +40,10 @@ NOT_OCTOWAIT: dict[str, Reply] = {
 
 
 def _lasted(server: StandIn) -> float:
-    """Seconds from the first call to the last, with which a step that gives up takes back what it may have got."""
+    """Seconds from the first call to the last, with which a step that gives up takes back what it may have got.
+
+    The first call comes some time after the clock of the step began: PowerShell makes it in up to a second.
+    """
     assert server.requests[-1].method == "DELETE"
     return server.requests[-1].at - server.requests[0].at
 
@@ -133,7 +136,7 @@ def without_a_first_contact_a_step_gives_up_after_five_minutes(world: World) -> 
         step = world.run("wait", server, env=SIXTY, fails=True)
         expected = wording.pattern(wording.NEVER_ANSWERED, url=server.url)
         assert said(step, expected) == [step.printed.result]
-        assert 4.5 <= _lasted(server) <= 12
+        assert 4 <= _lasted(server) <= 12
 
 
 @condition(13)
@@ -156,7 +159,7 @@ def proceed_goes_on_after_two_minutes_of_silence(world: World) -> None:
         step = world.run(verb, server, PROCEED, env=SIXTY)
         assert said(step, wording.pattern(wording.PROCEEDING, url=server.url)) == step.printed.at("warning")
         assert step.printed.variables["Octowait.State"] == "unreachable"
-        assert 1.5 <= _lasted(server) <= 7
+        assert 1 <= _lasted(server) <= 7
 
 
 @condition(13)
@@ -180,7 +183,7 @@ def proceed_does_not_go_on_when_something_else_was_heard(world: World) -> None:
         assert said(step, wording.pattern(wording.NOT_PROCEEDING, url=server.url)) == [step.printed.result]
         assert "not an answer of octowait" in step.printed.result
         assert "Octowait.State" not in step.printed.variables
-        assert 4.5 <= _lasted(server) <= 12
+        assert 4 <= _lasted(server) <= 12
 
 
 @condition(13)
