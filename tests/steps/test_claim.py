@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from facts import give_back, hold, line, state
-from not_yet import OLD
 from run_step import Steps, eventually
 from scripted import Script
 
@@ -274,7 +273,7 @@ def test_leaves_no_place_behind_when_it_has_given_up(script: Script, offline: St
     step = offline.start("claim", "ServerTasks-1", wish)
 
     # What has answered is there, and going on without it would be no accident.
-    assert step.ends() == (0 if offline.language in OLD else offline.failed), step.output
+    assert step.ends() == offline.failed, step.output
     assert [asked[:2] for asked in script.asked] == [
         ("PUT", ""),
         ("DELETE", "reason=unreachable%20for%20the%20claim%20step"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conditions import CONDITIONS, LANGUAGES, Condition
 from conditions.world import World
-from not_yet import NOT_YET, OLD
+from not_yet import NOT_YET
 from powershell import needs_powershell
 
 
@@ -23,7 +23,7 @@ def _cells() -> list[object]:
     cells = []
     for condition in CONDITIONS:
         for language in condition.languages:
-            late = language in OLD or condition.name in NOT_YET[language]
+            late = condition.name in NOT_YET[language]
             # What hangs until its time-out is not waited for in every run.
             marks = [pytest.mark.xfail(reason="not yet", run=False)] if late else []
             cells.append(pytest.param(condition, language, id=f"{condition.name}-{language}", marks=marks))

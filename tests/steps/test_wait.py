@@ -15,7 +15,6 @@ import pytest
 import redis
 import wording
 from facts import MACHINE, give_back, hold, line, state
-from not_yet import OLD
 from pytest_httpserver import HTTPServer
 from run_step import Steps, eventually
 from scripted import WAKE_KEY, Script
@@ -182,8 +181,7 @@ def test_a_wrong_token_fails_at_once_with_what_the_server_says(service: Any, ste
     step = steps.start("wait", "ServerTasks-1", {"Octowait.Token": "no"})
 
     assert step.ends() == steps.failed
-    words = wording.PROBLEM if steps.language in OLD else wording.TOKEN
-    assert step.lines == [wording.REFUSED.format(message=words.format(status=status, detail=problem["detail"]))]
+    assert step.lines == [wording.REFUSED.format(message=wording.TOKEN.format(status=status, detail=problem["detail"]))]
 
 
 def test_says_what_it_holds_when_it_asks_for_more(service: Any, steps: Steps) -> None:
@@ -385,7 +383,7 @@ def test_asks_with_put_first_then_blocks(script: Script, offline: Steps) -> None
 
     assert step.ends() == 0, step.output
     assert script.methods == ["PUT", "GET", "GET"]
-    assert script.asked[1][1] == f"block_seconds={25 if offline.language in OLD else 50}"
+    assert script.asked[1][1] == "block_seconds=50"
     assert step.variables["Octowait.FencingToken"] == "17"
     assert step.lines == ["Waiting for a.", "Waiting for a.", "Granted."]
     assert script.asked[0][2] == {
@@ -446,7 +444,7 @@ def test_takes_its_token_to_no_other_address(script: Script, offline: Steps, htt
 
     step = offline.start("wait", "ServerTasks-1", {"Octowait.Url": script.url})
 
-    assert step.ends() == (offline.failed if offline.language in OLD else 0)
+    assert step.ends() == 0
     assert {request.path for request, _ in httpserver.log} == {"/api/waits/ServerTasks-1"}
 
 
