@@ -20,6 +20,7 @@ from app.coordination.catch_up import CatchUpProgress
 from app.coordination.claims import Claims, UnresolvedRuns
 from app.coordination.dead_letters import DeliveryLog, JobLog
 from app.coordination.leader import LeaderLock
+from app.coordination.old_steps import OldSteps
 from app.coordination.reach import Reach
 from app.coordination.refusals import Refusals
 from app.coordination.registry import Registry
@@ -83,6 +84,8 @@ class Services:
     batches: Batches
     #: Runs and spaces that Octopus will not let be looked after.
     unseen: Unseen
+    #: Projects whose step scripts are old.
+    old_steps: OldSteps
     #: How far events were read that no webhook brought.
     catch_up: CatchUpProgress
     #: Deliveries that could not be applied.
@@ -265,6 +268,7 @@ def make_services(settings: Settings, *, board: Board | None = None) -> Services
         tracked=TrackedRuns(client, keys),
         batches=Batches(client, keys),
         unseen=Unseen(client, keys),
+        old_steps=OldSteps(client, keys),
         catch_up=CatchUpProgress(client, keys),
         dead_deliveries=DeliveryLog(client, keys),
         dead_jobs=JobLog(client, keys),

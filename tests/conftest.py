@@ -245,7 +245,6 @@ class Service:
             "OCTOWAIT_WEBHOOK_SECRET": WEBHOOK_SECRET,
             "OCTOWAIT_TOKENS": ",".join(f"{role}:test:{token}" for role, token in TOKENS.items()),
             "OCTOWAIT_DATA_DIR": str(directory / "data"),
-            "OCTOWAIT_WAITER_TTL_SECONDS": "10",
             "OCTOWAIT_WEB_PROCESSES": "1",
             "PYTHONPATH": str(ROOT),
             **settings,

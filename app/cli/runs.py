@@ -61,7 +61,9 @@ def wait(
 @with_gate
 def release(gate: Gate, task: str, reason: str | None, as_json: bool) -> None:
     """Give back the machines of a run, or take it out of its lines."""
-    answer = gate.call("DELETE", f"/api/waits/{task}", query={"reason": reason})
+    from app.client.waiting import give_back
+
+    answer = give_back(gate, task, reason=reason)
     print_json(answer) if as_json else click.echo(_outcome(task, answer))
 
 

@@ -32,6 +32,8 @@ BOARD: Sequence[Check] = (
     on_octowait.longest_wait,
     on_octowait.unresolved_runs,
     on_octowait.unseen_runs,
+    on_octowait.old_steps,
+    on_octowait.polls,
     on_octowait.kept_deliveries,
     on_octowait.refused_calls,
     on_octowait.weak_secrets,

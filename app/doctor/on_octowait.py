@@ -16,6 +16,9 @@ from app.settings.values import STRONG
 #: The oldest Redis that has every command the scripts use.
 OLDEST_REDIS = (6, 2)
 
+#: Seconds that the steps ask a poll to block.
+STEP_BLOCK_SECONDS = 50
+
 #: Findings of one kind that are told one by one.
 MOST_TOLD = 10
 
@@ -156,6 +159,35 @@ def unseen_runs(context: DoctorContext) -> Iterator[Finding]:
         )
     if not context.unseen:
         yield ok("unseen_runs", "Octopus says of every run that holds or waits whether it has ended.")
+
+
+def old_steps(context: DoctorContext) -> Iterator[Finding]:
+    """The steps of every project are of now."""
+    old = [step["project"] or step["project_id"] for step in context.board.get("old_steps", ())]
+    if old:
+        yield warning(
+            "old_steps",
+            f"{len(old)} projects use step scripts of before claims: {_some(old)}. A late call of theirs cannot be "
+            "told from one about the run of now, and may end that.",
+            "Update the step templates ('octowait templates upload', then 'Update' in each project) or the scripts, "
+            "and make new releases: a release keeps the steps that it was made with.",
+        )
+    else:
+        yield ok("old_steps", "No project has asked for a place with an old step script lately.")
+
+
+def polls(context: DoctorContext) -> Iterator[Finding]:
+    """Steps that wait block for as long as they ask to."""
+    longest = context.settings.longest_block_seconds
+    if longest < STEP_BLOCK_SECONDS:
+        yield warning(
+            "short_polls",
+            f"OCTOWAIT_WAITER_TTL_SECONDS is {context.settings.waiter_ttl_seconds}, so polls of waiting steps are "
+            f"shortened from {STEP_BLOCK_SECONDS} to {longest:g} s: half of it less 5 s.",
+            "Set it to 110 or more (120 is the default), unless a dead waiter has to leave its line sooner.",
+        )
+    else:
+        yield ok("polls", f"Polls of waiting steps last {STEP_BLOCK_SECONDS} s.")
 
 
 def failed_jobs(context: DoctorContext) -> Iterator[Finding]:

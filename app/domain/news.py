@@ -16,6 +16,6 @@ def news_of(place: RunStatus) -> str:
     if place.is_waiting and place.machines:
         worst, held = in_the_way(place)
         holder = held.holders[0] if held else None
-        facts += [worst.id, worst.place, len(place.machines), held and held.id, worst.ahead[:1]]
+        facts += [worst.id, worst.place, place.machines_count, held and held.id, worst.ahead[:1]]
         facts += [holder and (holder.kind, holder.label, holder.paused)]
     return blake2b(repr(facts).encode("utf-8", "replace"), digest_size=6).hexdigest()

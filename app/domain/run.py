@@ -48,6 +48,8 @@ class RunRequest:
     rebuilt: Rebuilt | None = None
     #: The id that the execution of its step made for itself; None of a step that makes none.
     claim: str | None = None
+    #: Whether its step is one of before claims, which says no version; None where no step asks.
+    is_old_step: bool | None = None
 
 
 def parse_parent(text: str) -> tuple[str, str | None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.domain.ids import space_id_of
+from app.domain.shortening import shortened
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class RunInfo:
         """``Api 2.0.1 to Production``, as much of it as is known."""
         environment = self.environment_name
         parts = [self.project_name, self.release.label if self.release else None]
-        return " ".join(filter(None, [*parts, *(["to", environment] if environment else [])]))
+        named = [*parts, *(["to", environment] if environment else [])]
+        return " ".join(shortened(part) for part in named if part)
 
     @property
     def project_name(self) -> str | None:

@@ -11,7 +11,11 @@ from app.domain.eta import Eta
 from app.domain.phrases import clause
 from app.domain.run import RunState, State
 from app.domain.run_info import RunInfo
+from app.domain.shortening import shortened
 from app.domain.wording import ENDS, REJOINED, STATES, holding
+
+#: Machines that a message names one by one.
+MOST_NAMES = 20
 
 #: The states that ``/api/waits`` speaks of.
 WAIT_STATES = frozenset(list(State)[:7])
@@ -64,7 +68,7 @@ class Holder(Described):
         if self.kind == "rebuilding":
             return "octowait itself, which lost its memory"
         if self.kind == "reservation":
-            return f"a reservation by {self.by} ({self.note})"
+            return f"a reservation by {shortened(self.by or '')} ({shortened(self.note or '', 300)})"
         return self.info.of(self.task_id or "")
 
 
@@ -79,6 +83,11 @@ class MachinePlace:
     ahead: tuple[str, ...]
 
     @property
+    def holders_count(self) -> int:
+        """How many make it busy: an answer may show fewer."""
+        return len(self.holders)
+
+    @property
     def more(self) -> int:
         """How many stand behind those of *ahead* and before it."""
         return max(0, self.place - 1 - len(self.ahead))
@@ -86,7 +95,10 @@ class MachinePlace:
 
 @dataclass(frozen=True)
 class RunStatus(Described):
-    """A run as it stands. Times are milliseconds of the Redis server's clock; *now_ms* is when it was read."""
+    """A run as it stands, at 200 of its machines at most, among them the one where its wait is longest.
+
+    Times are milliseconds of the Redis server's clock; *now_ms* is when it was read.
+    """
 
     run: RunState
     now_ms: int
@@ -97,6 +109,11 @@ class RunStatus(Described):
     @property
     def task_id(self) -> str:
         return self.run.id
+
+    @property
+    def machines_count(self) -> int:
+        """How many machines it wants or has, of which some may not be in *machines*."""
+        return max(len(self.machines), len(self.run.machines))
 
     @property
     def state(self) -> State:
@@ -203,8 +220,7 @@ def _message(place: RunStatus) -> str:
         eta = f" {place.eta_ms.message}" if place.eta_ms else ""
         return f"Waiting for {_blockers(place)}{eta}"
     if place.state is State.GRANTED:
-        names = ", ".join(machine.name for machine in place.machines)
-        return f"Granted: {names}, after waiting {format_duration(place.waited_ms)}."
+        return f"Granted: {_names(place)}, after waiting {format_duration(place.waited_ms)}."
     ending = f"{place.task_id} {STATES[place.state]}"
     return f"{ending} ({clause(place.reason)})." if place.reason else f"{ending}."
 
@@ -217,16 +233,23 @@ def in_the_way(place: RunStatus) -> tuple[MachinePlace, MachinePlace | None]:
     return worst, next((other for other in place.machines if other.holders), None)
 
 
+def _names(place: RunStatus) -> str:
+    """``web-01, web-02 and 3 more``."""
+    more = place.machines_count - MOST_NAMES
+    names = ", ".join(shortened(machine.name) for machine in place.machines[:MOST_NAMES])
+    return f"{names} and {more} more" if more > 0 else names
+
+
 def _blockers(place: RunStatus) -> str:
     """The machine where the wait is longest, who holds it, and who is ahead there."""
     worst, held = in_the_way(place)
-    more = len(place.machines) - 1
-    where = f"{worst.name}{f' and {more} more' if more else ''}, place {worst.place}"
+    more = place.machines_count - 1
+    where = f"{shortened(worst.name)}{f' and {more} more' if more else ''}, place {worst.place}"
     if held is None:
         return f"{where}: {worst.ahead[0]} is next, and waits for another machine." if worst.ahead else f"{where}."
     holder = held.holders[0]
     since = format_duration(place.now_ms - holder.since_ms)
     if holder.kind == "rebuilding":
         return f"{where}: octowait lost its memory and is finding out from Octopus what runs where, for {since}."
-    elsewhere = f"; {held.name}" if held is not worst else ""
+    elsewhere = f"; {shortened(held.name)}" if held is not worst else ""
     return f"{where}{elsewhere}: {holder.label} {holding(holder.kind, is_paused=holder.paused)} it for {since}."

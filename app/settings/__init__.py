@@ -67,7 +67,8 @@ class Settings(BaseSettings):
     task_cap_reserve: Annotated[int, Field(ge=0)] = 2
     #: Requests to Octopus a minute, of all processes together.
     octopus_rpm: Positive = 60
-    waiter_ttl_seconds: Seconds = 60
+    #: How long a waiter stays in line without a sign of life.
+    waiter_ttl_seconds: Seconds = 120
     #: Empty: a lease lives as long as its task.
     max_hold_seconds: Seconds | None = None
     paused_holds: bool = True
@@ -122,6 +123,11 @@ class Settings(BaseSettings):
     @property
     def waiter_ttl(self) -> timedelta:
         return timedelta(seconds=self.waiter_ttl_seconds)
+
+    @property
+    def longest_block_seconds(self) -> float:
+        """How long a poll may block, so that one that fails, a pause and the next one cost no place in the line."""
+        return max(self.waiter_ttl_seconds / 2 - 5, self.waiter_ttl_seconds / 4)
 
     @property
     def archive_directory(self) -> Path:

@@ -55,6 +55,7 @@ SCRIPT_KEYS = (
     Key("batches", "zset", _SCRIPTS, "entries go when the batch is over", "webhooks of a batch that came"),
     Key("plan:", "string", _SCRIPTS, "renewed by each run", "what the last runs of a process used"),
     Key("ended_claims", "zset", _SCRIPTS, "entries go after a day", "executions of steps that are over -> ms"),
+    Key("old_steps", "hash", _SCRIPTS, "entries go after 30 days", "projects whose step scripts are old, JSON"),
 )  # fmt: skip
 
 #: The jobs of `app.jobs`, each with a round.

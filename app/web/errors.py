@@ -11,15 +11,20 @@ from werkzeug.exceptions import HTTPException
 
 from app.domain.errors import GateError
 from app.domain.phrases import clause
+from app.domain.shortening import shortened
 from app.services import disk_faults
 from app.store.errors import StoreError
 
 log = structlog.get_logger()
 
+#: Characters of a detail: it can quote what was sent, and is printed into deployment logs.
+MOST_DETAIL = 2000
+
 _STATUS = {
     "holds_others": 409, "closes_circle": 409, "not_waiting": 409, "unknown_run": 404, "ambiguous_name": 409,
     **{f"unknown_{kind}": 404 for kind in ("machine", "project", "environment", "tenant")},
 }  # fmt: skip
+
 
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
@@ -39,7 +44,7 @@ class Problem(Exception):
         body = {
             "status": self.status,
             "title": HTTPStatus(self.status).phrase,
-            "detail": self.detail,
+            "detail": shortened(self.detail, MOST_DETAIL),
             "code": self.code,
             **self.more,
         }

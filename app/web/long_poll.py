@@ -18,6 +18,7 @@ from app.services import Services
 from app.store.errors import StoreError
 from app.web.auth import ALLOWS, Doorkeeper, bearer
 from app.web.errors import Problem
+from app.web.pace import Pace
 from app.web.step_headers import step_headers
 
 if TYPE_CHECKING:
@@ -32,13 +33,24 @@ MOST_SECONDS = 55.0
 #: Where the view finds the problem that ended the sleep, if one did.
 PROBLEM = "octowait.problem"
 
+#: Where the view says that it told the run that it waits.
+TELLS_WAITING = "octowait.tells_waiting"
+
+#: Where the view finds that the request slept although it had not asked to, so that the first look at the run counts.
+HAS_SLEPT = "octowait.has_slept"
+
 _PATH = "/api/waits/"
+
+#: Characters of an id; a longer one is none.
+_ID_LENGTH = 100
 
 _Answer = TypeVar("_Answer")
 
 
 class Blocking:
     """WSGI middleware: a poll with ``block_seconds`` sleeps here until there is something to say, then goes on inside.
+
+    So does one that comes less than a second after its run was told that it waits, until that second is over.
 
     What it cannot read or does not allow goes inside at once, where it is answered as an error.
     """
@@ -47,18 +59,30 @@ class Blocking:
         self._inner = inner
         self._services = services
         self._doorkeeper = doorkeeper
+        self._pace = Pace()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        seconds = _block_seconds(environ)
-        if seconds and self._may_poll(environ):
+        task_id = _polled(environ)
+        if task_id is None:
+            return self._inner(environ, start_response)
+        asked = _block_seconds(environ)
+        seconds = min(asked, self._services.settings.longest_block_seconds)
+        early = self._pace.left(task_id)
+        if (seconds or early) and self._may_poll(environ):
             try:
+                self._refuse_if_full()
                 claim = step_headers(environ).claim
-                self._sleep(environ["PATH_INFO"][len(_PATH) :], claim, seconds, environ.get("gunicorn.socket"))
+                self._sleep(task_id, claim, max(seconds, early), environ.get("gunicorn.socket"), blocks=bool(asked))
+                environ[HAS_SLEPT] = True
             except Problem as problem:
-                environ[PROBLEM] = problem
+                # Whoever did not ask to sleep is slowed down where there is room for that, and never refused.
+                environ[PROBLEM] = problem if asked or problem.code != "too_many_waiters" else None
             except StoreError:
                 pass  # The view asks the store as well, and answers what it says.
-        return self._inner(environ, start_response)
+        answer = self._inner(environ, start_response)
+        if environ.get(TELLS_WAITING):
+            self._pace.told(task_id)
+        return answer
 
     def _may_poll(self, environ: WSGIEnvironment) -> bool:
         secret = bearer(environ.get("HTTP_AUTHORIZATION", ""))
@@ -69,20 +93,19 @@ class Blocking:
         return token is not None and token.role in ALLOWS["step"]
 
     def _sleep(
-        self, task_id: str, claim: str | None, seconds: float, connection: socket.socket | None
+        self, task_id: str, claim: str | None, seconds: float, connection: socket.socket | None, *, blocks: bool
     ) -> None:  # fmt: skip
         """Sleep while the run waits, at most *seconds*; the open request is a sign of life all the time.
 
         Raises:
-            Problem: 503; there are too many, or the client has hung up: a grant that nobody is there to collect must
-                not count as collected.
+            Problem: 503; the client has hung up: a grant that nobody is there to collect must not count as collected.
         """
-        self._refuse_if_full()
         wakes, deadline = self._services.wakes, time.monotonic() + seconds
         with wakes.sleeper(task_id) as sleeper:
             is_woken = False
             while not is_woken and not wakes.is_closed:
-                slice_seconds = self._slice(task_id, claim)
+                slice_seconds = self._slice(task_id, claim, blocks=blocks)
+                blocks = True
                 left = deadline - time.monotonic()
                 if slice_seconds is None or left <= 0:
                     return
@@ -92,9 +115,9 @@ class Blocking:
                 if time.monotonic() >= deadline:
                     return
 
-    def _slice(self, task_id: str, claim: str | None) -> float | None:
+    def _slice(self, task_id: str, claim: str | None, *, blocks: bool) -> float | None:
         """Seconds until the next sign of life is due; None if the run does not wait."""
-        place = _apart(lambda: self._services.board.poll(task_id, claim=claim, blocks=True))
+        place = _apart(lambda: self._services.board.poll(task_id, claim=claim, blocks=blocks))
         return place.run.ttl_ms / 2000 if place and place.is_waiting else None
 
     def _refuse_if_full(self) -> None:
@@ -131,10 +154,16 @@ def _apart(call: Callable[[], _Answer]) -> _Answer:
     return cast(_Answer, answer)
 
 
+def _polled(environ: WSGIEnvironment) -> str | None:
+    """The task id of a poll of a wait; None if this is none, or only looks."""
+    path: str = environ.get("PATH_INFO", "")
+    if environ["REQUEST_METHOD"] != "GET" or not path.startswith(_PATH) or len(path) > len(_PATH) + _ID_LENGTH:
+        return None
+    return None if "look" in parse_qs(environ.get("QUERY_STRING", "")) else path[len(_PATH) :]
+
+
 def _block_seconds(environ: WSGIEnvironment) -> float:
-    """What a poll of a wait asks for; 0 if this is none, or what it asks is not allowed."""
-    if environ["REQUEST_METHOD"] != "GET" or not environ.get("PATH_INFO", "").startswith(_PATH):
-        return 0
+    """What a poll of a wait asks for; 0 if what it asks is not allowed."""
     text: Any = parse_qs(environ.get("QUERY_STRING", "")).get("block_seconds", ["0"])[0]
     try:
         seconds = float(text)

@@ -97,7 +97,7 @@ def test_a_waiter_that_hangs_up_while_it_blocks_leaves_the_line(make_service: Ca
     join(service, 1, "Machines-7")
     join(service, 2, "Machines-7")
     with pytest.raises(OSError):
-        service.call("GET", "/api/waits/ServerTasks-2?block_seconds=50", role="step", timeout=0.3)
+        service.call("GET", "/api/waits/ServerTasks-2?block_seconds=50", role="step", timeout=0.1)
 
     state = eventually(lambda: service.call("GET", "/api/runs/ServerTasks-2")[1]["state"] == "expired")
 

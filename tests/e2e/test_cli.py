@@ -65,6 +65,20 @@ def test_a_wait_blocks_until_the_holder_gives_back(octowait: Cli, service: Servi
     assert (waiting.returncode, json.loads(out)["state"]) == (0, "granted")
 
 
+def test_release_names_the_claim_that_has_the_machines_now(octowait: Cli, service: Service) -> None:
+    octowait("wait", "ServerTasks-1", "-m", "Machines-7")
+    claim = service.call("GET", "/api/waits/ServerTasks-1?look=1")[1]["claim"]
+
+    octowait("release", "ServerTasks-1")
+
+    kinds = [record["kind"] for record in service.call("GET", "/api/runs/ServerTasks-1")[1]["timeline"]]
+    assert kinds == ["joined", "granted", "released"]
+    again = service.call(
+        "PUT", "/api/waits/ServerTasks-1", {"machines": ["Machines-7"]}, headers={"X-Octowait-Claim": claim}
+    )
+    assert again[1]["state"] == "left"
+
+
 def test_a_wait_that_times_out_fails_with_the_reason(octowait: Cli) -> None:
     octowait("wait", "ServerTasks-1", "-m", "Machines-7")
 

@@ -229,7 +229,11 @@ def test_shows_the_name_of_a_holder_as_it_is(service: Any, steps: Steps) -> None
     step.says("ServerTasks-4700 (Wëb [a-z]* / * 部署) has held it for")
 
 
-def test_a_killed_waiter_does_not_hold_up_the_next(service: Any, steps: Steps) -> None:
+def test_a_killed_waiter_does_not_hold_up_the_next(
+    make_service: Callable[..., Any], make_steps: Callable[[str, str], Steps]
+) -> None:
+    service = make_service(OCTOWAIT_WAITER_TTL_SECONDS="10")
+    steps = make_steps(service.url, service.tokens["step"])
     hold(service)
     dead = steps.start("wait", "ServerTasks-1")
     eventually(lambda: line(service) == ["ServerTasks-1"])

@@ -12,7 +12,7 @@ def test_defaults_are_those_of_the_reference():
     settings = load_settings({})
 
     assert (settings.redis_url, settings.namespace, settings.bind) == ("", "default", "127.0.0.1:8080")
-    assert (settings.waiter_ttl_seconds, settings.max_hold_seconds, settings.paused_holds) == (60, None, True)
+    assert (settings.waiter_ttl_seconds, settings.max_hold_seconds, settings.paused_holds) == (120, None, True)
     assert (settings.clock_tolerance_seconds, settings.max_body_kib, settings.log_format) == (5, 256, "text")
 
 
@@ -115,7 +115,7 @@ def test_value_and_file_at_once_are_refused(tmp_path):
 
 
 def test_empty_value_is_the_default():
-    assert load_settings({"OCTOWAIT_WAITER_TTL_SECONDS": ""}).waiter_ttl_seconds == 60
+    assert load_settings({"OCTOWAIT_WAITER_TTL_SECONDS": ""}).waiter_ttl_seconds == 120
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"])

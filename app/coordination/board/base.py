@@ -20,7 +20,7 @@ from app.store.scripts import Scripts, redis_errors
 class Policy:
     """How the gate behaves where a setting decides."""
 
-    waiter_ttl: timedelta = timedelta(seconds=60)
+    waiter_ttl: timedelta = timedelta(seconds=120)
     max_hold: timedelta | None = None
     paused_holds: bool = True
     clock_tolerance: timedelta = timedelta(seconds=5)

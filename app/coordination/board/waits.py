@@ -55,6 +55,7 @@ class WaitVerbs(BoardScripts):
             **({"parked": True} if run.parked else {}),
             **({"on_behalf_of": run.on_behalf_of} if run.on_behalf_of else {}),
             **({"parent_word": run.parent_word} if run.parent_word else {}),
+            **({"step": "old" if run.is_old_step else "new"} if run.is_old_step is not None else {}),
             **({"claim": run.claim, "family_word": secrets.token_hex(16)} if run.claim else {}),
             **({"rebuilt": asdict(run.rebuilt)} if run.rebuilt else {}),
             **self._cap,

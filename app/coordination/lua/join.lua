@@ -5,7 +5,8 @@
 -- ARGV[2]  task id
 -- ARGV[3]  the request, JSON: machines, info, priority, ttl_ms, timeout_ms, max_hold_ms, parked, on_behalf_of, cap, reserve,
 --          has_key, hold_ms, of a wait that was lost, rebuilt: {raised_ms, has_terms}, and of a step that has one the claim
---          and the family_word for it; parent_word is what proves on_behalf_of
+--          and the family_word for it; parent_word is what proves on_behalf_of; step is "old" where the step says no
+--          version, "new" where it does
 --
 -- Returns {"joined", view...}, {"known", view...} when it waits or holds already (rule 4),
 -- {"holds_others", machine, run JSON} when it waits for or holds other machines than it asks for now, or {"left", now} when
@@ -16,12 +17,27 @@ local ask = cjson.decode(ARGV[3])
 local run = load_run(ARGV[2])
 asking_task = lower(ARGV[2])
 
+-- Projects that are noted for their old steps at most.
+local MAX_OLD_STEPS = 1000
+
+local function note_step()
+    local project = id_of(ask.info, "project")
+    local field = project and lower((ask.info.space_id or "") .. "\0" .. project)
+    if project and ask.step == "new" then
+        call("HDEL", OLD_STEPS, field)
+    elseif project and ask.step == "old" and call("HLEN", OLD_STEPS) < MAX_OLD_STEPS then
+        local seen = { project = ask.info.project, space_id = ask.info.space_id, at_ms = NOW }
+        call("HSET", OLD_STEPS, field, cjson.encode(seen))
+    end
+end
+
 if is_over(ARGV[2], ask.claim) then
     if run and run.claim == ask.claim and (run.state == "refused" or run.state == "timed_out") then
         return view("known", run)
     end
     return { "left", NOW }
 end
+note_step()
 if run and (run.state == "waiting" or run.state == "granted") then
     local has = {}
     for _, machine in ipairs(run.machines) do

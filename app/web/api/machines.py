@@ -34,6 +34,7 @@ def machines(caller: Token) -> Any:
         "unresolved": snapshot.unresolved,
         "unseen": current_services().unseen.runs(),
         "faults": current_services().faults(snapshot),
+        "old_steps": current_services().old_steps.projects(snapshot.now_ms),
         "closed_since_ms": snapshot.closed_since_ms,
         "octopus_unreachable": current_services().reach.unreachable(),
     }

@@ -16,6 +16,7 @@ from flask import Blueprint, Response, current_app, request
 from gunicorn.http.errors import ParseException
 from pydantic import BaseModel, ValidationError
 
+from app.domain.shortening import shortened
 from app.services import Services
 from app.web.auth import require
 from app.web.errors import Problem
@@ -158,7 +159,8 @@ def _parsed(model: type[BaseModel], document: object, where: str) -> BaseModel:
         return model.model_validate(document)
     except ValidationError as error:
         errors = [
-            {"field": ".".join(map(str, e["loc"])), "expected": e["msg"]} for e in error.errors(include_url=False)[:20]
+            {"field": shortened(".".join(map(str, e["loc"]))), "expected": shortened(e["msg"], 300)}
+            for e in error.errors(include_url=False)[:20]
         ]
         first = errors[0]
         raise Problem(

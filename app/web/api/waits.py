@@ -27,8 +27,9 @@ from app.web.api.schemas.waits import (
     WaitRequest,
     Waits,
 )
+from app.web.api.step_sizes import step_message, step_model
 from app.web.errors import Problem
-from app.web.long_poll import PROBLEM
+from app.web.long_poll import HAS_SLEPT, PROBLEM, TELLS_WAITING
 from app.web.request_log import name_in_log
 from app.web.step_headers import StepHeaders, step_headers
 
@@ -59,6 +60,7 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
         on_behalf_of=parent,
         parent_word=word,
         claim=step.claim,
+        is_old_step=step.version is None,
     )
     services = current_services()
     place = services.board.join(run, [joined_id_of(services, machine) for machine in body.machines])
@@ -78,15 +80,17 @@ def poll(task_id: str, query: PollQuery, caller: Token) -> Any:
     the grant.
     """
     # It has slept in `Blocking` already, in front of Flask.
-    if PROBLEM in request.environ:
-        raise request.environ[PROBLEM]
+    if problem := request.environ.get(PROBLEM):
+        raise problem
     step, board = step_headers(request.environ), current_services().board
     if query.look:
         place = board.place(task_id)
     else:
-        place = board.poll(task_id, claim=step.claim, blocks=query.block_seconds > 0)
+        blocks = query.block_seconds > 0 or request.environ.get(HAS_SLEPT, False)
+        place = board.poll(task_id, claim=step.claim, blocks=blocks)
     if place is None or place.state not in WAIT_STATES:
         raise Problem(404, "unknown_run", f"{task_id[:100]} has not asked to wait: expected a PUT first")
+    request.environ[TELLS_WAITING] = place.is_waiting and not query.look
     return _answer(place, step, 200, is_new=query.look or step.is_new)
 
 
@@ -147,9 +151,9 @@ def _answer(place: RunStatus, step: StepHeaders, status: int, *, is_new: bool) -
     base_url = services.settings.public_url or request.host_url
     answer = step_answer(services, place, claim=step.claim, base_url=base_url)
     if not _wants_text():
-        return answer, status
+        return step_model(answer), status
     number = place.fencing_token if place.is_granted else place.place
-    return _text(f"{place.state} {number or 0}", answer.message, _facts(answer) if is_new else {}, status)
+    return _text(f"{place.state} {number or 0}", step_message(answer), _facts(answer) if is_new else {}, status)
 
 
 def _facts(answer: WaitAnswer) -> dict[str, str | None]:
@@ -169,8 +173,7 @@ def _outcome(task_id: str, outcome: str, claim: str | None) -> Any:
 
 def _text(first: str, message: str, facts: dict[str, str | None], status: int) -> Response:
     """Two lines, and where there are *facts* a third one."""
-    # The message can hold names that people chose; a shell reads line by line.
-    lines = [first, " ".join(message.split())]
+    lines = [first, message]
     if pairs := [f"{name} {word}" for name, word in facts.items() if word]:
         lines.append(" ".join(pairs))
     return Response("\n".join(lines) + "\n", status, content_type="text/plain; charset=utf-8")

@@ -140,7 +140,7 @@ def _blocker(place: RunStatus) -> dict[str, Any]:
     worst, held = in_the_way(place)
     return {
         "machine": worst,
-        "more": len(place.machines) - 1,
+        "more": place.machines_count - 1,
         "held": held,
         "holder": held.holders[0] if held else None,
         "ahead": worst.ahead[0] if worst.ahead else None,

@@ -51,6 +51,7 @@ def health() -> Any:
         unresolved=snapshot.unresolved,
         faults=services.faults(snapshot),
         unseen=services.unseen.runs(),
+        old_steps=services.old_steps.projects(now_ms),
         blocked=len(services.wakes),
         unread_until_ms=services.timeline.unread_until_ms(),
         dead_count=services.dead_jobs.count(),

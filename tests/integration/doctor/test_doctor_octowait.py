@@ -152,3 +152,52 @@ def test_waits_are_told(case, board):
     board.join(RunRequest("ServerTasks-2"), {"Machines-7"}, ttl=timedelta(minutes=9))
     (finding,) = on_octowait.longest_wait(replace(case))
     assert "1 run waits" in finding.what and "ServerTasks-1" in finding.what
+
+
+@pytest.mark.parametrize(
+    ("seconds", "code", "level"),
+    [(120, "polls", OK), (110, "polls", OK), (109, "short_polls", WARNING), (60, "short_polls", WARNING)],
+)
+def test_polls_that_are_shortened(case, seconds, code, level):
+    settings = case.settings.model_copy(update={"waiter_ttl_seconds": seconds})
+
+    assert found(on_octowait.polls, replace(case, settings=settings)) == [(code, level)]
+
+
+def test_shortened_polls_are_said_in_seconds(case):
+    settings = case.settings.model_copy(update={"waiter_ttl_seconds": 60})
+
+    [finding] = on_octowait.polls(replace(case, settings=settings))
+
+    assert "shortened from 50 to 25 s" in finding.what
+
+
+def test_projects_whose_steps_are_of_before_claims(case, board):
+    web = {"project": {"id": "Projects-7", "name": "Web"}, "space_id": "Spaces-1"}
+    api = {"project": {"id": "Projects-8"}, "space_id": "Spaces-1"}
+    board.join(RunRequest("ServerTasks-1", info=web, is_old_step=True), {"Machines-1"})
+    board.join(RunRequest("ServerTasks-2", info=api, is_old_step=True), {"Machines-2"})
+    board.join(RunRequest("ServerTasks-3", info={"project": {"name": "No id"}}, is_old_step=True), {"Machines-3"})
+
+    [finding] = on_octowait.old_steps(case)
+
+    assert (finding.code, finding.level) == ("old_steps", WARNING)
+    assert "Web" in finding.what and "Projects-8" in finding.what and "2 projects" in finding.what
+
+
+def test_project_whose_steps_are_of_now_is_told_no_more(case, board):
+    web = {"project": {"id": "Projects-7", "name": "Web"}, "space_id": "Spaces-1"}
+    board.join(RunRequest("ServerTasks-1", info=web, is_old_step=True), {"Machines-1"})
+    board.join(RunRequest("ServerTasks-2", info=web, is_old_step=False, claim="a" * 32), {"Machines-2"})
+
+    assert found(on_octowait.old_steps, case) == [("old_steps", OK)]
+
+
+def test_project_that_has_not_asked_for_a_month_is_forgotten(case, board):
+    web = {"project": {"id": "Projects-7", "name": "Web"}, "space_id": "Spaces-1"}
+    board.script.offset_ms = -31 * 86_400_000
+    board.join(RunRequest("ServerTasks-1", info=web, is_old_step=True), {"Machines-1"})
+    board.script.offset_ms = 0
+
+    assert found(on_octowait.old_steps, case) == [("old_steps", OK)]
+    assert case.gate.services.client.hlen(case.gate.services.keys.old_steps) == 0

@@ -2,10 +2,63 @@
 --
 -- needs: clock, keys, runs, lines
 
+-- Machines of a run that a view shows at most.
+local MAX_VIEWED = 200
+
+-- Bytes of a record above which a view leaves out the machines of a holder: it would repeat them at each of its machines.
+local MAX_HOLDER_BYTES = 4096
+
+-- The machines of a run that a view shows. Of more than it shows these come first: the one where the wait is longest, and
+-- the first that somebody makes busy.
+local function viewed(run)
+    local machines = run.machines or run.presumed or {}
+    if #machines <= MAX_VIEWED then
+        return machines
+    end
+    local worst, held, worst_rank, own = nil, nil, -1, run.state == "waiting" and 0 or 1
+    for _, machine in ipairs(machines) do
+        local from, to = span(lower(machine))
+        local place = own == 0 and call("ZLEXCOUNT", LINES, from, "[" .. line_member(run, machine)) or 0
+        local is_busy = call("ZLEXCOUNT", HOLDERS, from, to) > own
+        local rank = 2 * place + (is_busy and 1 or 0)
+        if rank > worst_rank then
+            worst, worst_rank = machine, rank
+        end
+        held = held or (is_busy and machine)
+    end
+    local shown, is_shown = {}, {}
+    local function show(machine)
+        if machine and not is_shown[machine] and #shown < MAX_VIEWED then
+            is_shown[machine] = true
+            shown[#shown + 1] = machine
+        end
+    end
+    show(worst)
+    show(held)
+    for _, machine in ipairs(machines) do
+        show(machine)
+    end
+    return shown
+end
+
+-- The record of a run as that of a holder, JSON; nil where nobody knows it.
+local function holder_record(task, records)
+    if records[task] == nil then
+        local raw = call("HGET", RUNS, lower(task))
+        if raw and #raw > MAX_HOLDER_BYTES then
+            local run = cjson.decode(raw)
+            run.machines, run.presumed, run.planned = nil, nil, nil
+            raw = cjson.encode(run)
+        end
+        records[task] = raw
+    end
+    return records[task]
+end
+
 -- {word, run JSON, now, {machine, machine JSON, place, {kind, holder JSON, ...}, {task ahead, ...}}, ...}
 local function view(word, run)
-    local answer = { word, cjson.encode(run), NOW }
-    for _, machine in ipairs(run.machines or run.presumed or {}) do
+    local answer, records = { word, cjson.encode(run), NOW }, {}
+    for _, machine in ipairs(viewed(run)) do
         local m, place, ahead, holders = lower(machine), 0, {}, {}
         local from, to = span(m)
         if run.state == "waiting" then
@@ -28,11 +81,10 @@ local function view(word, run)
             if task ~= run.id then
                 holders[#holders + 1] = kind
                 holders[#holders + 1] = kind == "reservation" and call("HGET", RESERVATIONS, m)
-                    or call("HGET", RUNS, lower(task))
+                    or holder_record(task, records)
             end
         end
         answer[#answer + 1] = { machine, call("HGET", MACHINES, m) or "{}", place, holders, ahead }
     end
     return answer
 end
-

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from app.domain.ids import ID_PATTERN, SPACE_PATTERN
 from app.domain.run import MAX_PRIORITY
+from app.domain.shortening import shortened
 
 
 def _checked(pattern: str, example: str) -> AfterValidator:
@@ -39,7 +40,10 @@ Reference = Annotated[
 #: An id that may not be known; a step writes an empty text for a variable that Octopus does not have.
 MaybeId = Annotated[Id | None, BeforeValidator(_none_if_blank)]
 MaybeSpaceId = Annotated[SpaceId | None, BeforeValidator(_none_if_blank)]
-Text = Annotated[str, Field(max_length=300)]
+#: A name that is only shown: Octopus allows more characters than people can read.
+Text = Annotated[
+    str, AfterValidator(lambda name: shortened(name, 300)), Field(description="Shortened to 300 characters.")
+]
 Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"\S")]
 Priority = Annotated[int, Field(strict=True, ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="Higher is sooner.")]
 Ms = Annotated[int, Field(ge=0, le=99_999_999_999_999, description="Milliseconds since the epoch.")]

@@ -79,12 +79,24 @@ class FaultModel(BaseModel):
     task_id: str | None
 
 
+class OldStepModel(BaseModel):
+    """A project whose step is a script of before claims: a late call of it may end another run of its task."""
+
+    project_id: str
+    project: str | None
+    space_id: str | None
+    at_ms: Annotated[int, Field(description="When its step asked for a place last.")]
+
+
 class Machines(BaseModel):
     now_ms: int
     machines: list[MachineModel]
     unresolved: Annotated[list[str], Field(description="Running tasks whose machines are not known yet.")]
     unseen: list[UnseenRunModel]
     faults: list[FaultModel]
+    old_steps: Annotated[
+        list[OldStepModel], Field(description="Projects whose step said no version of its script when it asked last.")
+    ]
     closed_since_ms: Annotated[int | None, Field(description="Nobody is granted since then; null: the board is open.")]
     octopus_unreachable: Annotated[OctopusUnreachableModel | None, Field(description="null: Octopus answers.")]
 

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
+from app.domain.shortening import shortened
 from app.web.api.schemas.fields import Id, Input, MaybeId, MaybeSpaceId, Named, Priority, Reason, Release
 from app.web.long_poll import MOST_SECONDS
+
+#: Machines of one run.
+MOST_MACHINES = 10_000
+
+#: Characters of an address that is kept.
+_URL_LENGTH = 2000
+
+
+def _none_if_too_long(value: object) -> object:
+    return None if isinstance(value, str) and len(value) > _URL_LENGTH else value
 
 
 class WaitRequest(Input):
     """What a run asks for; all but *machines* is optional and shown to people."""
 
-    machines: Annotated[list[Id], Field(min_length=1, max_length=1000)]
+    machines: Annotated[list[Id], Field(min_length=1, max_length=MOST_MACHINES)]
     space_id: MaybeSpaceId = None
     deployment_id: MaybeId = None
     runbook_run_id: MaybeId = None
@@ -21,7 +32,10 @@ class WaitRequest(Input):
     environment: Named | None = None
     release: Release | None = None
     tenant: Named | None = None
-    url: Annotated[str, Field(max_length=2000, pattern=r"^https?://")] | None = None
+    url: Annotated[
+        Annotated[str, Field(pattern=r"^https?://")] | None, BeforeValidator(_none_if_too_long),
+        Field(description="One of more than 2000 characters is left out."),
+    ] = None  # fmt: skip
     priority: Priority = 0
     timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=31_536_000)] | None = None
     on_behalf_of: Id | None = None
@@ -55,6 +69,7 @@ class WaitMachine(BaseModel):
     name: str
     place: PlaceInLine
     holders: list[HolderModel]
+    holders_count: Annotated[int, Field(description="A step is told of 5 at most.")]
     ahead: list[str]
 
 
@@ -76,6 +91,7 @@ class WaitModel(BaseModel):
     granted_at_ms: int | None
     waited_ms: int
     machines: list[WaitMachine]
+    machines_count: Annotated[int, Field(description="A step is told of 50 at most, in an answer of at most 32 KB.")]
     eta_ms: EtaModel | None
     reason: str | None
     wake_key: str
@@ -105,7 +121,7 @@ class PollQuery(Input):
 
 
 class ReleaseQuery(Input):
-    reason: Annotated[str, Field(max_length=1000)] | None = None
+    reason: Annotated[str, AfterValidator(lambda reason: shortened(reason, 1000))] | None = None
 
 
 class Outcome(BaseModel):
