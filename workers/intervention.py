@@ -10,7 +10,7 @@ import structlog
 
 from app.domain.run import State
 from app.domain.status import RunStatus
-from app.domain.terms import shows_terms
+from app.domain.terms import shows_own_line
 from app.jobs import RESUME
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusDenied, OctopusError
@@ -56,7 +56,7 @@ def claim_of(place: RunStatus) -> Claim:
     info = place.run.info
     project = info.project.id if info.project else None
     return Claim(
-        place.task_id, info.space, project, info.deployment_id, info.runbook_run_id
+        place.task_id, info.space, project, info.deployment_id, info.runbook_run_id, place.run.claim
     )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def judge(octopus: OctopusClient, claim: Claim, candidates: Sequence[Interruptio
     contradiction = contradiction_of(claim, task, run)
     if contradiction:
         return InterventionFinding(newest, f"octowait does not answer {newest.id}: {contradiction}. Answer it by hand.")
-    own = [each for each in candidates if is_own(each, steps)]
+    own = [each for each in candidates if is_own(each, steps, claim.id)]
     if own:
         return InterventionFinding(_newest(own))
     if has_own_step(steps):
@@ -145,7 +145,7 @@ def see_pause(context: Context, octopus: OctopusClient, place: RunStatus) -> Non
     space = place.run.info.space
     pending = octopus.interruptions(place.task_id, pending_only=True, space=space)
     # What a parked run is let go on by is no pause of its work.
-    if not pending or (place.run.parked and any(shows_terms(each.instructions) for each in pending)):
+    if not pending or (place.run.parked and any(shows_own_line(each.instructions) for each in pending)):
         return
     outcome = context.board.give_way(place, interruption=pending[0].id)
     log.info("reconcile: it is paused, and gives way", interruption=pending[0].id, outcome=outcome)
@@ -176,7 +176,7 @@ def see_unanswered(context: Context, octopus: OctopusClient, place: RunStatus) -
     if context.tracked.is_to_be_resumed(place.task_id) or not _may_ask(context, "unanswered", place):
         return
     candidates = [
-        each for each in _candidates(context, octopus, place) if each.is_pending and shows_terms(each.instructions)
+        each for each in _candidates(context, octopus, place) if each.is_pending and shows_own_line(each.instructions)
     ]
     finding = judge(octopus, claim_of(place), candidates) if candidates else None
     # Also of one that is not octowait's to answer a person is told there.

@@ -8,8 +8,8 @@ from datetime import timedelta
 import structlog
 
 from app.domain.events import Effect
-from app.domain.run import Rebuilt, RunRequest, State
-from app.domain.terms import parse_terms, shows_terms
+from app.domain.run import Rebuilt, RunRequest, State, parse_parent
+from app.domain.terms import claims_in, parse_terms, shows_own_line
 from app.jobs import CATCH_UP, REBUILD
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusError
@@ -118,7 +118,7 @@ def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task, pending
     place = context.board.place(task.id)
     if place is None or place.state is not State.STARTED:
         return place is not None and (place.is_waiting or (place.is_granted and place.run.parked))
-    candidates = [each for each in pending if is_candidate(each, task.id) and shows_terms(each.instructions)]
+    candidates = [each for each in pending if is_candidate(each, task.id) and shows_own_line(each.instructions)]
     claim = Claim(task.id, task.space_id, None, task.deployment_id, task.runbook_run_id)
     finding = judge(octopus, claim, candidates) if candidates else None
     if finding is None or finding.refusal:
@@ -133,11 +133,14 @@ def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task, pending
         return True
     if facts.machines:
         terms = parse_terms(ours.instructions)
+        parent, word = parse_parent(terms.on_behalf_of or "")
+        claim_id = next(iter(claims_in(ours.instructions)), None)
         raised_ms = ours.created_ms or task.start_ms or 0
         timeout = terms.timeout and max(terms.timeout - _passed(context, raised_ms), timedelta(seconds=1))
         run = RunRequest(
             task.id, info={**place.run.info.as_json(), **facts.info}, parked=True, timeout=timeout,
-            priority=terms.priority, on_behalf_of=terms.on_behalf_of, rebuilt=Rebuilt(raised_ms, terms.is_complete),
+            priority=terms.priority, on_behalf_of=parent or None, parent_word=word, claim=claim_id,
+            rebuilt=Rebuilt(raised_ms, terms.is_complete),
         )  # fmt: skip
         context.board.join(run, [machine.id for machine in facts.machines])
     return True

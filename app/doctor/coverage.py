@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.doctor.findings import Finding, error, ok, unknown, warning
-from app.domain.terms import TERMS_LINE, has_terms_line
+from app.domain.terms import CLAIM_LINE, TERMS_LINE, has_own_line
 from app.octopus.first_step import MANUAL, SCRIPT_HEADER
 from app.octopus.processes import Action, Project, Step, Template
 from app.octopus.runs import Deployment
@@ -181,13 +181,14 @@ def _answered(
     if all(kind != "claim" for _, kind in gates):
         return
     manual = [action for _, action, _ in actions if action.type == MANUAL]
-    if not any(has_terms_line(action.instructions) for action in manual):
+    if not any(has_own_line(action.instructions) for action in manual):
         yield error(
             "claim_unanswered",
             f"{name} claims its place, and no manual intervention in its process is octowait's to answer: "
             f"{'its deployments do not wait' if not manual else 'nobody answers it'}.",
-            "Put a manual intervention behind the claim step, to be run only if Octowait.Granted is False, with this "
-            f"line, whole and alone, in its instructions: {TERMS_LINE}",
+            "Put a manual intervention behind the claim step, to be run only if Octowait.Granted is False, with these "
+            f"lines, each whole and alone, in its instructions: {CLAIM_LINE} (Claim is the name of the claim step) and "
+            f"{TERMS_LINE}",
         )
 
 

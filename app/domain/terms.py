@@ -1,8 +1,11 @@
-"""The terms line of a parked wait: the line of a manual intervention's instructions by which octowait knows its own.
+"""The lines of a manual intervention's instructions by which octowait knows that of a parked wait as its own.
 
-It stands in the process as `TERMS_LINE`, with expressions that Octopus fills in when it raises the intervention. Only
-who may edit a process writes there. What a release note or a variable brings into the instructions is told from it by
-looking at the instructions of the process, which nothing has been filled into.
+The claim line names the claim that left its place to the intervention. The terms line says what that asked for; alone
+it is what interventions have whose claim step is of before claims.
+
+They stand in the process as `CLAIM_LINE` and `TERMS_LINE`, with expressions that Octopus fills in when it raises the
+intervention. Only who may edit a process writes there. What a release note or a variable brings into the instructions
+is told from it by looking at the instructions of the process, which nothing has been filled into.
 
 Source: docs/how-to/wait-without-a-task-slot.md.
 """
@@ -22,6 +25,14 @@ TERMS_LINE = (
     "time-out [#{Octowait.TimeoutMinutes}] min"
 )
 
+#: The other line as it stands there, where the claim step is named ``Claim``.
+CLAIM_LINE = "octowait: claim #{Octopus.Action[Claim].Output.Octowait.Claim}"
+
+#: The same with any name of the step.
+_CLAIM_LINE = re.compile(r"octowait: claim #\{Octopus\.Action\[[^\[\]{}]+\]\.Output\.Octowait\.Claim\}")
+
+_FILLED_CLAIM = re.compile(r"octowait: claim ([A-Za-z0-9_-]{16,64})")
+
 #: ``Octowait.TimeoutMinutes`` where it is not set.
 DEFAULT_MINUTES = 120
 
@@ -36,7 +47,10 @@ _BLOCK = re.compile(r"#\{\s*(/?)\s*(?:if|unless|each)\b", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Terms:
-    """What a parked run asked for besides its machines. *is_complete*: what is not here it had not asked for."""
+    """What a parked run asked for besides its machines. *is_complete*: what is not here it had not asked for.
+
+    *on_behalf_of* is what the step gave, perhaps with the word of a family: `app.domain.run.parse_parent` reads it.
+    """
 
     on_behalf_of: str | None = None
     priority: int = 0
@@ -49,19 +63,43 @@ def has_terms_line(instructions: str) -> bool:
 
     Between ``#{if …}`` and ``#{/if}`` it does not count: the same step may ask for somebody's approval otherwise.
     """
+    return TERMS_LINE in _constant_lines(instructions)
+
+
+def has_claim_line(instructions: str) -> bool:
+    """The same of the claim line."""
+    return any(map(_CLAIM_LINE.fullmatch, _constant_lines(instructions)))
+
+
+def has_own_line(instructions: str) -> bool:
+    """Whether instructions as they stand in a process have one of the lines by which octowait knows its own."""
+    return has_claim_line(instructions) or has_terms_line(instructions)
+
+
+def _constant_lines(instructions: str) -> Iterator[str]:
+    """The lines that are always there."""
     depth = 0
     for line in _lines(instructions):
-        if line == TERMS_LINE and depth == 0:
-            return True
+        if depth == 0:
+            yield line
         depth += sum(-1 if block[1] else 1 for block in _BLOCK.finditer(line))
-    return False
 
 
-def shows_terms(instructions: str) -> bool:
-    """Whether the instructions of an intervention, which Octopus has filled in, have such a line.
+def claims_in(instructions: str) -> frozenset[str]:
+    """The claims that the instructions of an intervention name, each in a line of its own; one is what is expected."""
+    return frozenset(found[1] for found in map(_FILLED_CLAIM.fullmatch, _lines(instructions)) if found)
+
+
+def shows_own_line(instructions: str) -> bool:
+    """Whether the instructions of an intervention, which Octopus has filled in, have one of the lines.
 
     It proves nothing: a release note can have one too. Without it the intervention is certainly not octowait's.
     """
+    return bool(claims_in(instructions)) or shows_terms(instructions)
+
+
+def shows_terms(instructions: str) -> bool:
+    """Whether the instructions of an intervention have a terms line, filled in."""
     return any(True for _ in _filled(instructions))
 
 
@@ -75,7 +113,7 @@ def parse_terms(instructions: str) -> Terms:
         # One of them came with a variable, and nobody knows which.
         return Terms()
     (line,) = lines.values()
-    parent = re.fullmatch(r"ServerTasks-[0-9]+", line["parent"], re.IGNORECASE)
+    parent = re.fullmatch(r"ServerTasks-[0-9]+(\.[A-Za-z0-9_-]{16,64})?", line["parent"], re.IGNORECASE)
     priority = re.fullmatch(r"-?[0-9]{1,7}", line["priority"])
     minutes = re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", line["minutes"])
     return Terms(

@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from app.domain.terms import TERMS_LINE, has_terms_line, shows_terms
+from app.domain.terms import (
+    CLAIM_LINE,
+    TERMS_LINE,
+    claims_in,
+    has_claim_line,
+    has_own_line,
+    has_terms_line,
+    shows_terms,
+)
 from app.octopus.first_step import MANUAL
 from app.octopus.interruptions import Interruption
 from app.octopus.processes import Action, Step
@@ -20,8 +28,9 @@ _TEMPLATE = "octopus.processtemplate"
 
 #: What a person can do about an intervention that octowait may not answer; it ends with the line to paste.
 REMEDY = (
-    f"Answer it by hand when its turn has come. To have octowait answer it from the next release on, put this line, "
-    f"whole and alone, into the instructions of the intervention behind the claim step: {TERMS_LINE}"
+    f"Answer it by hand when its turn has come. To have octowait answer it from the next release on, put these lines, "
+    f"each whole and alone, into the instructions of the intervention behind the claim step (named Claim here): "
+    f"{CLAIM_LINE} and {TERMS_LINE}"
 )
 
 
@@ -34,6 +43,8 @@ class Claim:
     project_id: str | None = None
     deployment_id: str | None = None
     runbook_run_id: str | None = None
+    #: Of the claim itself; None of one of before claims, and where it is not known any more.
+    id: str | None = None
 
 
 def is_candidate(interruption: Interruption, task_id: str) -> bool:
@@ -61,27 +72,35 @@ def contradiction_of(claim: Claim, task: Task, run: Deployment | RunbookRun) -> 
 
 def has_own_step(steps: Iterable[Step]) -> bool:
     """Whether the process has an intervention that octowait may answer."""
-    return any(has_terms_line(action.instructions) for _, action in _manual(steps))
+    return any(has_own_line(action.instructions) for _, action in _manual(steps))
 
 
-def is_own(interruption: Interruption, steps: Sequence[Step]) -> bool:
-    """Whether a candidate was raised by a step of *steps* whose instructions have the terms line.
+def is_own(interruption: Interruption, steps: Sequence[Step], claim_id: str | None = None) -> bool:
+    """Whether a candidate was raised for a claim, by a step of *steps* whose instructions have one of octowait's lines.
+
+    What it says in a claim line decides: that is the claim, or it is somebody else's. Without one the terms line does,
+    as with claim steps of before claims.
 
     Octopus gives an intervention the name of its step as its title. Where that names none of *steps*, every
     intervention that the process can raise must have the line.
 
     Args:
         steps: Of the process that the run was made with, which nothing has been filled into.
+        claim_id: None where it is not known.
     """
-    if not shows_terms(interruption.instructions):
+    claims = claims_in(interruption.instructions)
+    if len(claims) > 1 or (claims and claim_id and claim_id not in claims):
         return False
+    if not claims and not shows_terms(interruption.instructions):
+        return False
+    has_line = has_claim_line if claims else has_terms_line
     title = interruption.title.strip().lower()
     manual = list(_manual(steps))
     named = [action for name, action in manual if name.strip().lower() == title]
     if not named and not _is_complete(steps):
         return False
     raised = named or [action for _, action in manual]
-    return bool(raised) and all(has_terms_line(action.instructions) for action in raised)
+    return bool(raised) and all(has_line(action.instructions) for action in raised)
 
 
 def _manual(steps: Iterable[Step]) -> Iterable[tuple[str, Action]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.terms import TERMS_LINE
+from app.domain.terms import CLAIM_LINE, TERMS_LINE
 from app.octopus.interruptions import Interruption
 from app.octopus.interventions import REMEDY, Claim, contradiction_of, has_own_step, is_candidate, is_own
 from app.octopus.processes import parse_process
@@ -77,6 +77,44 @@ WORK = a_step("Deploy", type_="Octopus.Script")
 )  # fmt: skip
 def test_intervention_that_octowait_answers(interruption, steps, expected):
     assert is_own(interruption, a_process(*steps)) is expected
+
+
+FIRST, SECOND = "a" * 32, "b" * 32
+BOTH = a_step("octowait", f"Wait.\n{CLAIM_LINE}\n{TERMS_LINE}")
+CLAIM_ONLY = a_step("octowait", f"Wait.\n{CLAIM_LINE}")
+OTHER_NAME = a_step("octowait", CLAIM_LINE.replace("[Claim]", "[Take a place]"))
+IN_A_BLOCK = a_step("octowait", f"#{{if X}}\n{CLAIM_LINE}\n#{{/if}}")
+
+
+def naming(*claims):
+    return an_interruption(instructions="\n".join(["Wait.", *(f"octowait: claim {claim}" for claim in claims)]))
+
+
+@pytest.mark.parametrize(
+    ("interruption", "step", "claim", "expected"),
+    [
+        pytest.param(naming(FIRST), CLAIM_ONLY, FIRST, True, id="its claim"),
+        pytest.param(naming(FIRST), OTHER_NAME, FIRST, True, id="its claim, from a step of another name"),
+        pytest.param(naming(FIRST, FIRST), BOTH, FIRST, True, id="its claim, twice"),
+        pytest.param(naming(FIRST), BOTH, None, True, id="nobody knows the claim any more"),
+        pytest.param(naming(SECOND), BOTH, FIRST, False, id="another claim"),
+        pytest.param(naming(FIRST, SECOND), BOTH, FIRST, False, id="its claim and another"),
+        pytest.param(naming(FIRST), OWN, FIRST, False, id="the line came with a variable"),
+        pytest.param(naming(FIRST), IN_A_BLOCK, FIRST, False, id="the line is not always there"),
+        pytest.param(naming(FIRST), APPROVAL, FIRST, False, id="somebody's approval"),
+        pytest.param(an_interruption(instructions=f"octowait: claim {FIRST}\n{FILLED}"), BOTH, FIRST, True, id="both"),
+        pytest.param(an_interruption(instructions=f"octowait: claim {SECOND}\n{FILLED}"), BOTH, FIRST, False,
+                     id="another claim, and terms"),
+        pytest.param(an_interruption(instructions=f"{CLAIM_LINE}\n{FILLED}"), BOTH, None, True,
+                     id="a claim step of before, which sets none"),
+        pytest.param(an_interruption(), OWN, FIRST, True, id="a claim, and an intervention of before"),
+        pytest.param(an_interruption(instructions=f"> octowait: claim {FIRST}"), CLAIM_ONLY, FIRST, False,
+                     id="not a whole line"),
+        pytest.param(an_interruption(instructions="octowait: claim short"), CLAIM_ONLY, None, False, id="no claim"),
+    ],
+)  # fmt: skip
+def test_intervention_of_a_claim_that_octowait_answers(interruption, step, claim, expected):
+    assert is_own(interruption, a_process(step), claim) is expected
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,16 @@ from datetime import timedelta
 import pytest
 
 from app.domain.run import MAX_PRIORITY
-from app.domain.terms import TERMS_LINE, Terms, has_terms_line, parse_terms, shows_terms
+from app.domain.terms import (
+    CLAIM_LINE,
+    TERMS_LINE,
+    Terms,
+    claims_in,
+    has_claim_line,
+    has_terms_line,
+    parse_terms,
+    shows_terms,
+)
 from tests.conftest import ROOT
 
 
@@ -16,7 +25,8 @@ def filled(parent="", priority="", minutes=""):
 def test_line_is_the_documented_one():
     page = (ROOT / "docs/how-to/wait-without-a-task-slot.md").read_text(encoding="utf-8")
 
-    assert [line.strip() for line in page.splitlines()].count(TERMS_LINE) == 1
+    lines = [line.strip() for line in page.splitlines()]
+    assert (lines.count(TERMS_LINE), lines.count(CLAIM_LINE)) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +81,8 @@ def test_line_that_an_intervention_shows(instructions, expected):
     ("instructions", "expected"),
     [
         (filled("ServerTasks-9", "5", "30"), Terms("ServerTasks-9", 5, timedelta(minutes=30), True)),
+        (filled(f"ServerTasks-9.{'f' * 32}"), Terms(f"ServerTasks-9.{'f' * 32}", 0, timedelta(minutes=120), True)),
+        (filled("ServerTasks-9.short"), Terms(None, 0, timedelta(minutes=120), True)),
         (filled("servertasks-9", "-3", "0.5"), Terms("servertasks-9", -3, timedelta(seconds=30), True)),
         (TERMS_LINE, Terms(None, 0, timedelta(minutes=120), True)),
         (filled(), Terms(None, 0, timedelta(minutes=120), True)),
@@ -86,3 +98,39 @@ def test_line_that_an_intervention_shows(instructions, expected):
 )  # fmt: skip
 def test_terms_of_an_intervention(instructions, expected):
     assert parse_terms(instructions) == expected
+
+
+@pytest.mark.parametrize(
+    ("instructions", "expected"),
+    [
+        (CLAIM_LINE, True),
+        (f"Wait.\n  {CLAIM_LINE}\r\n{TERMS_LINE}", True),
+        (CLAIM_LINE.replace("[Claim]", "[Take a place – first]"), True),
+        (CLAIM_LINE.replace("[Claim]", "[]"), False),
+        (CLAIM_LINE.replace("Action[Claim]", "Project.Name"), False),
+        (CLAIM_LINE.replace("Octowait.Claim", "Octowait.State"), False),
+        ("octowait: claim #{Notes}", False),
+        (f"octowait: claim {'a' * 32}", False),
+        (f"{CLAIM_LINE} #{{Octopus.Release.Notes}}", False),
+        (f"#{{if X}}\n{CLAIM_LINE}\n#{{/if}}", False),
+    ],
+)
+def test_claim_line_counts_in_a_process_only_whole_always_and_of_a_step(instructions, expected):
+    assert has_claim_line(instructions) is expected
+
+
+@pytest.mark.parametrize(
+    ("instructions", "expected"),
+    [
+        (f"Wait.\noctowait: claim {'a' * 32}\n{filled()}", {"a" * 32}),
+        (f"octowait: claim {'a' * 32}\r\noctowait: claim {'b' * 32}", {"a" * 32, "b" * 32}),
+        (f"octowait: claim {'a' * 32}.", set()),
+        (f"Write octowait: claim {'a' * 32}", set()),
+        (f"octowait: claim {'a' * 15}", set()),
+        ("octowait: claim ", set()),
+        (CLAIM_LINE, set()),
+        (filled(), set()),
+    ],
+)
+def test_claims_that_an_intervention_names(instructions, expected):
+    assert claims_in(instructions) == expected

@@ -192,7 +192,7 @@ elseif run.state == "waiting" and not run.parked and ask.cap and call("SCARD", B
     finish(run, "refused", "task_cap", { refusal = { blocking = blocking, cap = ask.cap, reserve = ask.reserve } })
 end
 run = load_run(run.id)
-if run.state == "granted" then
+if run.state == "granted" and not ask.rebuilt then
     show_life(run, ask.claim)
 end
 return view("joined", run)

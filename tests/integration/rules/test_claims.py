@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.events import Effect
 from app.domain.records import Filter
-from app.domain.run import RunRequest
+from app.domain.run import Rebuilt, RunRequest
 from tests.integration.rules.helpers import kinds, minutes, seconds
 
 WEB = {"Machines-7"}
@@ -451,3 +451,26 @@ def test_lease_that_was_confirmed_after_a_backup_stays_when_that_comes_back(boar
     board.sweep()
 
     assert board.place("ServerTasks-1").is_granted
+
+
+def put_back_in_line(board):
+    lost = Rebuilt(raised_ms=1, has_terms=True)
+    board.join(RunRequest("ServerTasks-1", claim=FIRST, parked=True, rebuilt=lost), WEB)
+
+
+def test_parked_wait_that_is_put_back_in_line_is_answered_not_confirmed(board, clock):
+    put_back_in_line(board)
+
+    assert board.sweep().resumes
+    clock.advance(minutes(600))
+    board.sweep()
+
+    assert board.place("ServerTasks-1").is_granted
+
+
+def test_parked_wait_that_is_put_back_in_line_has_its_claim_again(board):
+    asks(board, THIRD, 9)
+    put_back_in_line(board)
+
+    assert board.release("ServerTasks-1", claim=SECOND) == "nothing"
+    assert board.release("ServerTasks-1", claim=FIRST) == "left"

@@ -7,7 +7,7 @@ local asking_task
 
 -- Rule 11: have a worker answer the intervention of a parked run, whose step is over and hears nothing.
 local function queue_resume(run)
-    if run.parked and lower(run.id) ~= asking_task then
+    if run.parked and (run.rebuilt or lower(run.id) ~= asking_task) then
         call("ZADD", RESUMES, NOW, run.id)
     end
 end
@@ -20,7 +20,7 @@ local function grant(run)
     run.state, run.collected, run.told = "granted", false, nil
     run.token = call("HINCRBY", COUNTERS, "token", 1)
     run.granted_at_ms = NOW
-    if not run.parked or (run.claim and lower(run.id) == asking_task) then
+    if not run.parked or (run.claim and not run.rebuilt and lower(run.id) == asking_task) then
         call("ZADD", DEADLINES, NOW + run.ttl_ms, "life\0" .. run.id)
     end
     if run.max_hold_ms then
