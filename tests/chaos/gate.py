@@ -54,12 +54,15 @@ class Gate:
         self.call("POST", "/api/rebuild", {"reason": "chaos", "open": True})
 
     def call(
-        self, method: str, path: str, body: Any = None, role: str = "admin", *, web: int = 0, seconds: float = PATIENCE
+        self, method: str, path: str, body: Any = None, role: str = "admin", *, web: int = 0, seconds: float = PATIENCE,
+        claim: str = "",
     ) -> tuple[int, Any]:  # fmt: skip
         """Asked again for as long as nobody answers."""
         request = urllib.request.Request(self.webs[web].url + path, method=method)
         request.add_header("Authorization", f"Bearer {TOKENS[role]}")
         request.add_header("X-Octowait-Secret", SECRET)
+        if claim:
+            request.add_header("X-Octowait-Claim", claim)
         if body is not None:
             request.add_header("Content-Type", "application/json")
             request.data = json.dumps(body).encode()
@@ -78,23 +81,25 @@ class Gate:
 
     # What a step does
 
-    def put(self, task: str, *machines: str, web: int = 0, **ask: Any) -> str:
+    def put(self, task: str, *machines: str, web: int = 0, claim: str = "", **ask: Any) -> str:
         """The state that it is told of."""
-        _, answer = self.call("PUT", f"/api/waits/{task}", {"machines": machines, **ask}, "step", web=web)
+        body = {"machines": machines, **ask}
+        return str(self.call("PUT", f"/api/waits/{task}", body, "step", web=web, claim=claim)[1]["state"])
+
+    def get(self, task: str, *, web: int = 0, block: float = 0, claim: str = "") -> str:
+        path = f"/api/waits/{task}?block_seconds={block:g}"
+        answer = self.call("GET", path, role="step", web=web, seconds=block + PATIENCE, claim=claim)[1]
         return str(answer["state"])
 
-    def get(self, task: str, *, web: int = 0, block: float = 0) -> str:
-        path = f"/api/waits/{task}?block_seconds={block:g}"
-        return str(self.call("GET", path, role="step", web=web, seconds=block + PATIENCE)[1]["state"])
+    def delete(self, task: str, *, web: int = 0, claim: str = "") -> str:
+        return str(self.call("DELETE", f"/api/waits/{task}", role="step", web=web, claim=claim)[1]["outcome"])
 
-    def delete(self, task: str, *, web: int = 0) -> str:
-        return str(self.call("DELETE", f"/api/waits/{task}", role="step", web=web)[1]["outcome"])
-
-    def send(self, method: str, task: str, body: Any = None, *, web: int = 0) -> None:
+    def send(self, method: str, task: str, body: Any = None, *, web: int = 0, claim: str = "") -> None:
         """Send a call and hang up: whoever sent it has given it up, and it may be carried out."""
         data = b"" if body is None else json.dumps(body).encode()
         head = (
             f"{method} /api/waits/{task} HTTP/1.1\r\nHost: octowait\r\nAuthorization: Bearer {TOKENS['step']}\r\n"
+            f"{f'X-Octowait-Claim: {claim}' + chr(13) + chr(10) if claim else ''}"
             f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
         )
         with socket.create_connection(("127.0.0.1", self.webs[web].port)) as link:

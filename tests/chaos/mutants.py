@@ -154,5 +154,5 @@ MUTANTS = (
     _one("a late request takes a place", "later", ("late",),
          "lua/lib/claims.lua", "    return at and NOW - at < CLAIM_KEPT_MS\n", "    return false\n"),
     _one("a step is told of fewer machines than it asked for", "plain", ("all or none",), "lua/lib/view.lua",
-         "for _, machine in ipairs(run.machines or", "for _, machine in ipairs({ (run.machines or {})[1] } or"),
+         "for _, machine in ipairs(viewed(run)) do", "for _, machine in ipairs({ viewed(run)[1] }) do"),
 )  # fmt: skip
