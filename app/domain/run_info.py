@@ -31,6 +31,8 @@ class RunInfo:
     release: Document | None = None
     environment: Document | None = None
     tenant: Document | None = None
+    #: Of a runbook run.
+    runbook: Document | None = None
     #: As it was given; `space` is checked.
     space_id: str | None = None
     deployment_id: str | None = None
@@ -49,9 +51,10 @@ class RunInfo:
 
     @property
     def label(self) -> str:
-        """``Api 2.0.1 to Production``, as much of it as is known."""
+        """``Api 2.0.1 to Production``, of a runbook run ``Api Restart IIS to Production``; as much as is known."""
         environment = self.environment_name
-        parts = [self.project_name, self.release.label if self.release else None]
+        what = self.release or self.runbook
+        parts = [self.project_name, what.label if what else None]
         named = [*parts, *(["to", environment] if environment else [])]
         return " ".join(shortened(part) for part in named if part)
 
@@ -88,6 +91,7 @@ class RunInfo:
             release=_document(known.get("release"), "version"),
             environment=_document(known.get("environment")),
             tenant=_document(known.get("tenant")),
+            runbook=_document(known.get("runbook")),
             space_id=text("space_id"),
             deployment_id=text("deployment_id"),
             runbook_run_id=text("runbook_run_id"),

@@ -32,6 +32,7 @@ class WaitRequest(Input):
     environment: Named | None = None
     release: Release | None = None
     tenant: Named | None = None
+    runbook: Named | None = None
     url: Annotated[
         Annotated[str, Field(pattern=r"^https?://")] | None, BeforeValidator(_none_if_too_long),
         Field(description="One of more than 2000 characters is left out."),
