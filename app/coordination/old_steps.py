@@ -37,15 +37,15 @@ class OldSteps:
         with redis_errors():
             noted: Any = self._client.hgetall(self._keys.old_steps)
         first_ms = now_ms - TOLD_FOR // timedelta(milliseconds=1)
-        found, over = [], []
+        steps, over = [], []
         for field, raw in noted.items():
             record = json.loads(raw)
             if record["at_ms"] < first_ms:
                 over.append(field)
             else:
                 project = record["project"]
-                found.append(OldStep(project["id"], project.get("name"), record.get("space_id"), record["at_ms"]))
+                steps.append(OldStep(project["id"], project.get("name"), record.get("space_id"), record["at_ms"]))
         if over:
             with redis_errors():
                 self._client.hdel(self._keys.old_steps, *over)
-        return sorted(found, key=lambda step: -step.at_ms)
+        return sorted(steps, key=lambda step: -step.at_ms)

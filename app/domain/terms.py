@@ -87,7 +87,7 @@ def _constant_lines(instructions: str) -> Iterator[str]:
 
 def claims_in(instructions: str) -> frozenset[str]:
     """The claims that the instructions of an intervention name, each in a line of its own; one is what is expected."""
-    return frozenset(found[1] for found in map(_FILLED_CLAIM.fullmatch, _lines(instructions)) if found)
+    return frozenset(line[1] for line in map(_FILLED_CLAIM.fullmatch, _lines(instructions)) if line)
 
 
 def shows_own_line(instructions: str) -> bool:

@@ -65,23 +65,23 @@ class Blocking:
         task_id = _polled(environ)
         if task_id is None:
             return self._inner(environ, start_response)
-        asked = _block_seconds(environ)
-        seconds = min(asked, self._services.settings.longest_block_seconds)
+        wish = _block_seconds(environ)
+        seconds = min(wish, self._services.settings.longest_block_seconds)
         early = self._pace.left(task_id)
         if (seconds or early) and self._may_poll(environ):
             try:
                 self._refuse_if_full()
                 claim = step_headers(environ).claim
-                self._sleep(task_id, claim, max(seconds, early), environ.get("gunicorn.socket"), blocks=bool(asked))
+                self._sleep(task_id, claim, max(seconds, early), environ.get("gunicorn.socket"), blocks=bool(wish))
                 environ[HAS_SLEPT] = True
             except Problem as problem:
                 # Whoever did not ask to sleep is slowed down where there is room for that, and never refused.
-                environ[PROBLEM] = problem if asked or problem.code != "too_many_waiters" else None
+                environ[PROBLEM] = problem if wish or problem.code != "too_many_waiters" else None
             except StoreError:
                 pass  # The view asks the store as well, and answers what it says.
         answer = self._inner(environ, start_response)
         if environ.get(TELLS_WAITING):
-            self._pace.told(task_id)
+            self._pace.note(task_id)
         return answer
 
     def _may_poll(self, environ: WSGIEnvironment) -> bool:

@@ -22,20 +22,22 @@ class Pace:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._told: OrderedDict[str, float] = OrderedDict()
+        self._answers: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._told)
+        return len(self._answers)
 
     def left(self, task_id: str) -> float:
         """Seconds until the run is to be told again, at most `EVERY_SECONDS`; 0: now."""
-        told = self._told.get(task_id.lower())
-        return 0.0 if told is None else max(0.0, told + EVERY_SECONDS - self._clock())
+        last = self._answers.get(task_id.lower())
+        return 0.0 if last is None else max(0.0, last + EVERY_SECONDS - self._clock())
 
-    def told(self, task_id: str) -> None:
+    def note(self, task_id: str) -> None:
         """Note that the run is told now that it waits."""
         now = self._clock()
-        self._told.pop(task_id.lower(), None)
-        self._told[task_id.lower()] = now
-        while self._told and (len(self._told) > MOST_RUNS or next(iter(self._told.values())) <= now - EVERY_SECONDS):
-            self._told.popitem(last=False)
+        self._answers.pop(task_id.lower(), None)
+        self._answers[task_id.lower()] = now
+        while self._answers and (
+            len(self._answers) > MOST_RUNS or next(iter(self._answers.values())) <= now - EVERY_SECONDS
+        ):
+            self._answers.popitem(last=False)

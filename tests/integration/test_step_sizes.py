@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +17,7 @@ from app.queries.views import step_answer
 from app.services import Services
 from app.web import create_app
 from app.web.api.step_sizes import MOST_HOLDERS, MOST_MACHINES, step_model
-from tests.conftest import TOKENS, services_on
+from tests.conftest import TOKENS, eventually, services_on
 
 KB_32 = 32 * 1024
 
@@ -100,15 +102,22 @@ def test_run_with_10_000_machines_and_long_names_waits_like_others(services: Ser
         "release": {"id": "Releases-1", "version": VERSION}, "url": "https://octopus.example.com/" + "x" * 3000,
     }  # fmt: skip
 
+    def ask(method: str, number: int, claim: str, **sent: Any) -> Any:
+        # On a machine that has much else to do a script of so many machines takes seconds, and a step asks again.
+        own = headers | {"X-Octowait-Claim": claim * 32}
+        call = partial(step.open, f"/api/waits/ServerTasks-{number}", method=method, headers=own, **sent)
+        return eventually(lambda: (answer := call()).status_code != 503 and answer, timeout=60)
+
     answers = [
-        step.put("/api/waits/ServerTasks-1", json=body, headers=headers),
-        step.put("/api/waits/ServerTasks-2", json=body, headers=headers | {"X-Octowait-Claim": "d" * 32}),
-        step.get("/api/waits/ServerTasks-2", headers=headers | {"X-Octowait-Claim": "d" * 32}),
-        step.put("/api/waits/ServerTasks-2", json=body | {"machines": [*machines, "m-1"]}, headers=headers),
-        step.put("/api/waits/ServerTasks-2", json=body | {"machines": ["m-1"]}, headers=headers),
+        ask("PUT", 1, "c", json=body),
+        ask("PUT", 2, "d", json=body),
+        ask("GET", 2, "d"),
+        ask("PUT", 2, "e", json=body | {"machines": [*machines, "m-1"]}),
+        ask("PUT", 2, "e", json=body | {"machines": ["m-1"]}),
     ]
 
-    assert [answer.status_code for answer in answers] == [201, 201, 200, 422, 409]
+    assert [answer.status_code // 100 for answer in answers[:3]] == [2, 2, 2]
+    assert [answer.status_code for answer in answers[3:]] == [422, 409]
     assert all(len(answer.data) < KB_32 for answer in answers)
     if accept == "text/plain":
         assert [answer.text.split()[0] for answer in answers[:3]] == ["granted", "waiting", "waiting"]
