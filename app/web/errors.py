@@ -25,7 +25,6 @@ _STATUS = {
     **{f"unknown_{kind}": 404 for kind in ("machine", "project", "environment", "tenant")},
 }  # fmt: skip
 
-
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
