@@ -122,7 +122,9 @@ def noise_before_an_answer_is_no_part_of_it(world: World) -> None:
     module = world.module(bash="export LD_PRELOAD=/is/not/there.so")
     server = world.server(waiting(), granted())
 
-    step = world.run("wait", server, env={"HOME": str(world.directory)}, module=module)
+    # PowerShell would unpack itself into another home.
+    home = {"HOME": str(world.directory)} if world.language == "bash" else {}
+    step = world.run("wait", server, env=home, module=module)
 
     assert step.printed.variables["Octowait.State"] == "granted"
     assert server.methods == ["PUT", "GET", "GET"]
