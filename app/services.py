@@ -17,6 +17,7 @@ from app.coordination.batches import Batches
 from app.coordination.board import Board, Policy, Swept
 from app.coordination.budget import Budget
 from app.coordination.catch_up import CatchUpProgress
+from app.coordination.certificate import TOLD_BEFORE, Certificate
 from app.coordination.claims import Claims, UnresolvedRuns
 from app.coordination.dead_letters import DeliveryLog, JobLog
 from app.coordination.leader import LeaderLock
@@ -29,7 +30,7 @@ from app.coordination.snapshot import Counts, Snapshot, count, take
 from app.coordination.tracked import TrackedRuns
 from app.coordination.unseen import Unseen
 from app.coordination.wakes import Wakes
-from app.domain.faults import Fault, held_too_long, no_space, redis_cannot_write, turned_away
+from app.domain.faults import Fault, certificate_ends, held_too_long, no_space, redis_cannot_write, turned_away
 from app.domain.status import RunStatus
 from app.followers.learner import Learner
 from app.followers.metric_values import MetricBuffer, MetricValues
@@ -98,6 +99,8 @@ class Services:
     sessions: Sessions
     #: Calls that were refused.
     refusals: Refusals
+    #: The certificate of PUBLIC_URL.
+    certificate: Certificate
     #: What Octopus may be asked, shared with the other processes.
     budget: Budget
     #: Whether Octopus answers, known to all processes.
@@ -175,6 +178,7 @@ class Services:
         return [
             *([redis_cannot_write(failure)] if failure else []),
             *disk_faults(self.settings),
+            *certificate_ends(self.certificate.ends_ms(), snapshot.now_ms, TOLD_BEFORE),
             *self._turned_away(snapshot.now_ms),
             *held_too_long(snapshot.machines, snapshot.now_ms, self.estimates.longest_before),
         ]
@@ -275,6 +279,7 @@ def make_services(settings: Settings, *, board: Board | None = None) -> Services
         attempts=Attempts(client, keys),
         sessions=Sessions(client, keys),
         refusals=Refusals(client, keys),
+        certificate=Certificate(client, keys, settings.public_url),
         budget=Budget(client, keys, settings.octopus_rpm),
         reach=Reach(board.script, client, keys),
         archive=archive,

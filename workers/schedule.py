@@ -41,6 +41,9 @@ MEASURE_EVERY = timedelta(seconds=5)
 #: How often it is looked whether something goes wrong that nobody asks about.
 FAULTS_EVERY = timedelta(seconds=20)
 
+#: How often the end of the certificate of PUBLIC_URL is looked at.
+CERTIFICATE_EVERY = timedelta(hours=1)
+
 #: How often is learned from what has happened since.
 LEARN_EVERY = timedelta(seconds=5)
 
@@ -143,6 +146,16 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
         logged.clear()
         logged.update(current)
 
+    def look_at_certificate() -> None:
+        try:
+            services.certificate.look()
+        except StoreError as error:
+            log.warning("scheduler: the end of the certificate was not noted", error=str(error))
+
+    def certificate() -> None:
+        """Apart from the other entries, which a server that does not answer would hold up."""
+        threading.Thread(target=look_at_certificate, daemon=True).start()
+
     learned = "0-0"
 
     def learn() -> None:
@@ -165,6 +178,7 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
         Entry("measure", MEASURE_EVERY, lambda: count_records(services.metric_values, services.recent)),
         Entry("learn", LEARN_EVERY, learn),
         Entry("notify", NOTIFY_EVERY, notify),
+        Entry("certificate", CERTIFICATE_EVERY, certificate),
         Entry("faults", FAULTS_EVERY, faults),
         Entry("archive", ARCHIVE_EVERY, archive),
         Entry("catch up", seconds(settings.catch_up_seconds), lambda: services.request(CATCH_UP)),

@@ -219,11 +219,13 @@ def octopus_answers(context: DoctorContext) -> Iterator[Finding]:
 
 
 def faults(context: DoctorContext) -> Iterator[Finding]:
-    """Nothing goes wrong that octowait has noticed itself: a full disk, a run held beyond all before it."""
+    """Nothing goes wrong that octowait notices itself: a full disk, a run held beyond all others, a certificate."""
     # Who was refused is looked at by `refused_calls`.
     noticed = [fault for fault in context.board.get("faults", []) if not fault["code"].startswith("refused")]
     for fault in noticed[:MOST_TOLD]:
-        yield error(fault["code"], capitalized(fault["message"]), fault["do"])
+        # Nothing is broken yet while a certificate is about to end.
+        tell = warning if fault["code"] == "certificate_ends" else error
+        yield tell(fault["code"], capitalized(fault["message"]), fault["do"])
     if not noticed:
         yield ok("faults", "There is space on the disks, and no run holds for longer than all before it.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from app.domain.durations import format_duration, format_moment
@@ -99,6 +100,25 @@ def turned_away(who: str, address: str, why: str, *, count: int, first_ms: int) 
         "refused_calls", f"{times}: {who} has no valid token ({why}).",
         "Mend the token of who should be let in; see who is at that address if nobody should.", first_ms,
     )  # fmt: skip
+
+
+def certificate_ends(ends_ms: int | None, now_ms: int, told_before: timedelta) -> list[Fault]:
+    """A certificate of PUBLIC_URL that is about to end, or has; none where its end is far, or not known."""
+    if ends_ms is None or ends_ms - now_ms > told_before // timedelta(milliseconds=1):
+        return []
+    left_ms = ends_ms - now_ms
+    if left_ms > 0:
+        code, when = "certificate_ends", f"ends in {format_duration(left_ms)}"
+    else:
+        code, when = "certificate_ended", f"ended {format_duration(-left_ms)} ago"
+    return [
+        Fault(
+            code,
+            f"The certificate of OCTOWAIT_PUBLIC_URL {when}, on {format_moment(ends_ms)} UTC: steps refuse it then.",
+            "Renew it in time, from an authority that the workers trust already: a step in a release that was made "
+            "earlier cannot be told of another.",
+        )
+    ]
 
 
 def redis_cannot_write(why: str) -> Fault:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.faults import BEYOND_MS, held_too_long, is_beyond
+from app.domain.faults import BEYOND_MS, certificate_ends, held_too_long, is_beyond
 from app.domain.run_info import RunInfo
 from app.domain.status import Holder
 from app.store import disk
@@ -57,3 +59,24 @@ def test_it_is_none_where_the_past_cannot_tell_or_it_lasts_as_usual(minutes, lon
 def test_a_directory_with_little_space_is_named_and_one_that_is_not_there_is_not(tmp_path: Path):
     assert disk.full([tmp_path, tmp_path / "missing"], least=1) == {}
     assert set(disk.full([tmp_path, tmp_path / "missing"], least=2**62)) == {tmp_path}
+
+
+DAY = 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("ends_ms", "code", "says"),
+    [
+        (None, None, ""),
+        (NOW + 21 * DAY + 1, None, ""),
+        (NOW + 21 * DAY, "certificate_ends", "ends in 21 d"),
+        (NOW + 1, "certificate_ends", "ends in"),
+        (NOW, "certificate_ended", "ended"),
+        (NOW - 3 * DAY, "certificate_ended", "ended 3 d ago"),
+    ],
+)
+def test_a_certificate_is_told_of_three_weeks_before_it_ends(ends_ms: int | None, code: str | None, says: str):
+    found = certificate_ends(ends_ms, NOW, timedelta(days=21))
+
+    assert [fault.code for fault in found] == ([code] if code else [])
+    assert all(says in fault.message and "OCTOWAIT_PUBLIC_URL" in fault.message for fault in found)
