@@ -78,7 +78,7 @@ def parks(octopus: SimulatedOctopus, project: str) -> Deployment:
     return deployment
 
 
-def rebuilds(context: Context, *, after: timedelta = timedelta(minutes=1), client: Any = None) -> bool:
+def rebuilds(context: Context, *, after: timedelta = timedelta(minutes=2), client: Any = None) -> bool:
     """One pass after all that wait have come back."""
     context.board.script.offset_ms += after // timedelta(milliseconds=1)
     return rebuild.rebuild(context, client or context.octopus)

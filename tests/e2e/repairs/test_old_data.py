@@ -70,8 +70,8 @@ def test_board_stays_closed_until_every_step_had_time_to_show_life(empty, octopu
     works(octopus, "Web")
     passed = timedelta(milliseconds=empty.now_ms() - empty.closed_since_ms())
 
-    assert not rebuilds(context, after=timedelta(seconds=35) - passed)
-    assert rebuilds(context, after=timedelta(seconds=10))
+    assert not rebuilds(context, after=timedelta(seconds=70) - passed)
+    assert rebuilds(context, after=timedelta(seconds=20))
 
 
 def test_waiter_of_a_restored_backup_that_works_is_not_trampled(board, octopus, make_context):
@@ -133,6 +133,6 @@ def test_paused_run_is_told_of_once_however_long_the_board_stays_closed(empty, o
     octopus.wait_for(approval, is_paused=True)
 
     for _ in range(3):
-        rebuilds(context, after=timedelta(minutes=1), client=client)
+        rebuilds(context, after=timedelta(minutes=2), client=client)
 
     assert len(records(empty, kind="event", task_id=approval.task_id)) == 2, "its start and its pause"

@@ -56,7 +56,7 @@ def test_empty_redis_grants_nobody_until_octopus_has_said_who_runs(make_context,
 
     do_in(context, rebuild)
     assert board.closed_since_ms(), "the waiters have had no time to come back"
-    clock.advance(timedelta(minutes=1))
+    clock.advance(timedelta(minutes=2))
     context.claims.give_back("rebuild")
     do_in(context, rebuild)
 
@@ -99,7 +99,7 @@ def test_board_stays_closed_while_the_machines_of_a_run_may_yet_be_told(make_con
     context, clock = make_context(board), Clock(board)
     deploys(octopus, "Web")
     board.sweep()
-    clock.advance(timedelta(minutes=1))
+    clock.advance(timedelta(minutes=2))
 
     class Half:
         """Lists tasks, and fails to say more."""
@@ -124,7 +124,7 @@ def test_board_stays_closed_when_redis_is_lost_again_during_the_rebuild(make_con
     context, clock = make_context(board), Clock(board)
     one = deploys(octopus, "Web")
     board.sweep()
-    clock.advance(timedelta(minutes=1))
+    clock.advance(timedelta(minutes=2))
 
     class Lost:
         """Octopus as it is; after its last answer Redis is empty."""
@@ -139,7 +139,7 @@ def test_board_stays_closed_when_redis_is_lost_again_during_the_rebuild(make_con
 
     assert not rebuild.rebuild(context, Lost())
     assert board.closed_since_ms()
-    clock.advance(timedelta(minutes=1))
+    clock.advance(timedelta(minutes=2))
     do_in(context, rebuild)
     assert state(board, one) == "observed"
 
@@ -157,7 +157,7 @@ def test_parked_waiters_are_put_back_in_line(make_context, redis_url, namespace,
     approval = deploys(octopus, "Db", steps=[manual("Approve", instructions="Ask Jane"), steps[1]])
     octopus.wait_for(approval, is_paused=True)
     board.sweep()
-    clock.advance(timedelta(minutes=1))
+    clock.advance(timedelta(minutes=2))
 
     do_in(context, rebuild)
 
@@ -178,7 +178,7 @@ def test_only_its_own_interventions_tell_the_rebuild_of_a_parked_waiter(
     context, clock = make_context(board), Clock(board)
     at_work, client = claimed_by_others(context)
     board.sweep()
-    clock.advance(timedelta(minutes=1))
+    clock.advance(timedelta(minutes=2))
 
     assert rebuild.rebuild(context, client)
 

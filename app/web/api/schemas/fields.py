@@ -12,6 +12,8 @@ from app.domain.ids import ID_PATTERN, SPACE_PATTERN
 from app.domain.run import MAX_PRIORITY
 from app.domain.shortening import shortened
 
+_HALF = re.compile(r"[\ud800-\udfff]")
+
 
 def _checked(pattern: str, example: str) -> AfterValidator:
     def check(value: str) -> str:
@@ -20,6 +22,11 @@ def _checked(pattern: str, example: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _readable(name: str) -> str:
+    """*name* of at most 300 characters, without halves of surrogate pairs, which no encoding can write."""
+    return shortened(_HALF.sub("\N{REPLACEMENT CHARACTER}", name), 300)
 
 
 def _none_if_blank(value: object) -> object:
@@ -41,9 +48,7 @@ Reference = Annotated[
 MaybeId = Annotated[Id | None, BeforeValidator(_none_if_blank)]
 MaybeSpaceId = Annotated[SpaceId | None, BeforeValidator(_none_if_blank)]
 #: A name that is only shown: Octopus allows more characters than people can read.
-Text = Annotated[
-    str, AfterValidator(lambda name: shortened(name, 300)), Field(description="Shortened to 300 characters.")
-]
+Text = Annotated[str, AfterValidator(_readable), Field(description="Shortened to 300 characters.")]
 Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"\S")]
 Priority = Annotated[int, Field(strict=True, ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="Higher is sooner.")]
 Ms = Annotated[int, Field(ge=0, le=99_999_999_999_999, description="Milliseconds since the epoch.")]
