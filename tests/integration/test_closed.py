@@ -184,6 +184,19 @@ def test_who_waited_before_the_board_was_closed_keeps_the_order(board):
     assert [board.place(f"ServerTasks-{number}").place for number in (2, 3, 4)] == [1, 2, 3]
 
 
+def test_opening_leaves_the_order_of_arrival_across_priorities(board):
+    """A later change of priority then finds the order in which they came."""
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-2"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-3", priority=5), {"Machines-7"})
+    board.close(by="ann")
+    board.open("operator")
+
+    board.prioritize("ServerTasks-3", 0, by="ann", reason="no hotfix")
+
+    assert [board.place(f"ServerTasks-{number}").place for number in (2, 3)] == [1, 2]
+
+
 def test_rebuild_of_what_was_lost_again_does_not_open(board):
     """Redis loses its data once more between what the rebuild found and its end."""
     board.close(by="ann")

@@ -37,7 +37,8 @@ table.sort(runs, function(one, other)
     if began(one) ~= began(other) then
         return began(one) < began(other)
     end
-    return one.order < other.order
+    -- By arrival alone: the priority has its own place in the order, and can still change.
+    return string.sub(one.order, 11) < string.sub(other.order, 11)
 end)
 for _, run in ipairs(runs) do
     for _, machine in ipairs(run.machines) do
