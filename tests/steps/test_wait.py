@@ -361,7 +361,12 @@ def test_survives_a_cut_network_and_keeps_its_place(service: Any, steps: Steps, 
     assert "joined again" not in step.output
 
 
-def test_joins_again_at_the_end_when_it_was_away_too_long(service: Any, steps: Steps, cable: Cable) -> None:
+def test_joins_again_at_the_end_when_it_was_away_too_long(
+    make_service: Callable[..., Any], make_steps: Callable[[str, str], Steps], request: pytest.FixtureRequest
+) -> None:
+    service = make_service(OCTOWAIT_WAITER_TTL_SECONDS="20")
+    steps, cable = make_steps(service.url, service.tokens["step"]), Cable(service.port)
+    request.addfinalizer(cable.close)
     hold(service)
     away = steps.start("wait", "ServerTasks-1", {"Octowait.Url": cable.url})
     eventually(lambda: line(service) == ["ServerTasks-1"])
