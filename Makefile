@@ -14,9 +14,15 @@ run: install
 demo: install
 	@$(BIN)/python -m tests.simulator.demo
 
+# Browsers and whole installations need a core each; the other tests wait more than they work.
 test: install-dev
+ifdef ARGS
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
-	@$(if $(ARGS),,touch $(VENV)/tested)
+else
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/chaos tests/e2e
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --ignore=tests/chaos --ignore=tests/e2e
+	@touch $(VENV)/tested
+endif
 
 check: install-dev
 	$(BIN)/ruff format --check .
