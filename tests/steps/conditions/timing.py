@@ -49,7 +49,8 @@ def a_release_that_drips_ends_at_the_deadline(world: World) -> None:
     step = world.run("release", server, {"Octowait.Claim": "0123456789abcdef"})
 
     assert server.methods == ["DELETE", "DELETE"]
-    assert 4.9 <= server.requests[1].at - server.requests[0].at <= 5 + SLACK
+    # The clock of a call begins before its request comes in, by a second where a language starts slowly.
+    assert 4 <= server.requests[1].at - server.requests[0].at <= 5 + SLACK
     assert step.printed.at("highlight") == ["Released: ServerTasks-1 has given its machines back."]
 
 
