@@ -14,13 +14,15 @@ run: install
 demo: install
 	@$(BIN)/python -m tests.simulator.demo
 
-# Browsers and whole installations need a core each; the other tests wait more than they work.
+# Browsers and whole installations need a core each; the other tests wait more than they work. The steps are run by
+# processes of their own: PowerShell has crashed when it was started by one that had run the integration tests.
 test: install-dev
 ifdef ARGS
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 else
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/chaos tests/e2e
-	$(BIN)/python -m pytest -n 4 --dist loadgroup --ignore=tests/chaos --ignore=tests/e2e
+	$(BIN)/python -m pytest -n 4 --dist loadgroup tests/steps
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --ignore=tests/chaos --ignore=tests/e2e --ignore=tests/steps
 	@touch $(VENV)/tested
 endif
 
