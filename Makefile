@@ -21,7 +21,7 @@ ifdef ARGS
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 else
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/chaos tests/e2e
-	$(BIN)/python -m pytest -n 4 --dist loadgroup tests/steps
+	$(BIN)/python -m pytest -n 6 --dist loadgroup tests/steps
 	$(BIN)/python -m pytest -n 4 --dist loadgroup --ignore=tests/chaos --ignore=tests/e2e --ignore=tests/steps
 	@touch $(VENV)/tested
 endif
