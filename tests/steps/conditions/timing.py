@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import time
@@ -65,14 +66,24 @@ def a_release_that_nobody_answers_takes_20_seconds(world: World) -> None:
     assert len(step.printed.at("warning")) == 1
 
 
+def _bind_name_server(dead: socket.socket) -> str:
+    """The address at which *dead* takes every question and answers none; each test that runs now has its own."""
+    for number in range(77, 100):
+        address = f"127.0.0.{number}"
+        try:
+            dead.bind((address, 53))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                pytest.skip(f"no name server of our own here: {error}")
+        else:
+            return address
+    raise AssertionError("no address is free for a name server: expected one of 127.0.0.77 to 127.0.0.99")
+
+
 @condition(7)
 def a_release_does_not_wait_for_dead_name_servers(world: World) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as dead:
-        try:
-            dead.bind(("127.0.0.77", 53))  # takes every question and answers none
-        except OSError as error:
-            pytest.skip(f"no name server of our own here: {error}")
-        around = world.with_hosts(name_server="127.0.0.77")
+        around = world.with_hosts(name_server=_bind_name_server(dead))
         started = time.monotonic()
 
         world.run("release", "http://octowait.example.com", around=around, within=60)
