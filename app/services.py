@@ -30,7 +30,15 @@ from app.coordination.snapshot import Counts, Snapshot, count, take
 from app.coordination.tracked import TrackedRuns
 from app.coordination.unseen import Unseen
 from app.coordination.wakes import Wakes
-from app.domain.faults import Fault, certificate_ends, held_too_long, no_space, redis_cannot_write, turned_away
+from app.domain.faults import (
+    Fault,
+    certificate_ends,
+    held_too_long,
+    no_space,
+    redis_cannot_write,
+    shortcomings,
+    turned_away,
+)
 from app.domain.status import RunStatus
 from app.followers.learner import Learner
 from app.followers.metric_values import MetricBuffer, MetricValues
@@ -47,7 +55,7 @@ from app.store.connection import Client, connect
 from app.store.disk import full
 from app.store.errors import StoreError
 from app.store.keys import Keys
-from app.store.persistence import write_failure
+from app.store.persistence import read_condition, write_failure
 
 if TYPE_CHECKING:
     from app.octopus.ask import Objection
@@ -177,6 +185,7 @@ class Services:
         failure = write_failure(self.client)
         return [
             *([redis_cannot_write(failure)] if failure else []),
+            *shortcomings(read_condition(self.client), **self.settings.durability),
             *disk_faults(self.settings),
             *certificate_ends(self.certificate.ends_ms(), snapshot.now_ms, TOLD_BEFORE),
             *self._turned_away(snapshot.now_ms),

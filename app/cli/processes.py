@@ -60,6 +60,7 @@ def _process_settings() -> Iterator[Settings]:
     for name in settings.weak_secrets:
         structlog.get_logger().warning(f"{name} can be guessed: take one of {STRONG} characters or more")
     if settings.redis_url:
+        _tell_store_faults(settings)
         yield settings
         return
     server = EmbeddedServer(settings.data_dir / "redis")
@@ -67,3 +68,23 @@ def _process_settings() -> Iterator[Settings]:
         yield settings.model_copy(update={"redis_url": server.acquire()})
     finally:
         server.release()
+
+
+def _tell_store_faults(settings: Settings) -> None:
+    """Say what the Redis server lacks; it goes on, since who knows of it may accept that for a while."""
+    import structlog
+
+    from app.domain.faults import shortcomings
+    from app.store.connection import connect
+    from app.store.errors import StoreError
+    from app.store.persistence import read_condition
+
+    log = structlog.get_logger()
+    client = connect(settings.redis_url, max_connections=1)
+    try:
+        for fault in shortcomings(read_condition(client), **settings.durability):
+            log.error(f"{fault.message} {fault.do}", code=fault.code)
+    except StoreError as error:
+        log.warning("Redis was not looked at, and is as soon as it answers", error=str(error))
+    finally:
+        client.close()

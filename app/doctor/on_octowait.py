@@ -9,9 +9,11 @@ from app.client.api import CannotReach
 from app.doctor.context import DoctorContext
 from app.doctor.findings import Finding, error, ok, unknown, warning
 from app.domain.durations import format_duration
+from app.domain.faults import Fault, shortcomings
 from app.domain.phrases import clause, sentence, several
 from app.domain.wording import capitalized
 from app.settings.values import STRONG
+from app.store.persistence import Condition
 
 #: The oldest Redis that has every command the scripts use.
 OLDEST_REDIS = (6, 2)
@@ -58,12 +60,17 @@ def redis_version(context: DoctorContext) -> Iterator[Finding]:
 def redis_persistence(context: DoctorContext) -> Iterator[Finding]:
     """What was acknowledged is still there after a crash of Redis."""
     assert context.condition
-    persistence = context.condition()
-    if not persistence.append_only:
-        has = "only snapshots" if persistence.snapshots else "nothing at all"
+    persistence, least = context.condition(), context.settings.min_fsync
+    lacks = [fault for fault in _lacks(context, persistence) if fault.code == "redis_fsync"]
+    if lacks:
         yield error(
+            "redis_persistence" if not persistence.append_only else "redis_fsync", lacks[0].message, lacks[0].do
+        )
+    elif not persistence.append_only:
+        has = "only snapshots" if persistence.snapshots else "nothing at all"
+        yield warning(
             "redis_persistence",
-            f"Redis keeps {has}: after a crash, holders are forgotten.",
+            f"Redis keeps {has}: after a crash, holders are forgotten. OCTOWAIT_MIN_FSYNC={least} accepts that.",
             "Set 'appendonly yes' and 'appendfsync always' on the Redis server.",
         )
     elif persistence.fsync is None:
@@ -75,7 +82,8 @@ def redis_persistence(context: DoctorContext) -> Iterator[Finding]:
     elif persistence.fsync != "always":
         yield warning(
             "redis_fsync",
-            f"Redis syncs its file '{persistence.fsync}': a crash can forget an acknowledged grant.",
+            f"Redis syncs its file '{persistence.fsync}': a crash can forget an acknowledged grant. "
+            f"OCTOWAIT_MIN_FSYNC={least} accepts that.",
             "Set 'appendfsync always' on the Redis server.",
         )
     else:
@@ -86,14 +94,21 @@ def redis_eviction(context: DoctorContext) -> Iterator[Finding]:
     """Redis forgets nothing to make room."""
     assert context.condition
     persistence = context.condition()
-    if persistence.maxmemory and persistence.eviction != "noeviction":
-        yield error(
+    lacks = [fault for fault in _lacks(context, persistence) if fault.code == "redis_eviction"]
+    for fault in lacks:
+        yield error(fault.code, fault.message, fault.do)
+    if not lacks and persistence.maxmemory and persistence.eviction != "noeviction":
+        yield warning(
             "redis_eviction",
-            f"Redis evicts keys ('{persistence.eviction}') when it is full: machines would seem free.",
+            f"Redis evicts keys ('{persistence.eviction}') when it is full, which OCTOWAIT_ALLOW_EVICTION accepts.",
             "Set 'maxmemory-policy noeviction' on the Redis server.",
         )
-    else:
+    elif not lacks:
         yield ok("redis_eviction", "Redis evicts nothing.")
+
+
+def _lacks(context: DoctorContext, condition: Condition) -> list[Fault]:
+    return shortcomings(condition, **context.settings.durability)
 
 
 def kept_deliveries(context: DoctorContext) -> Iterator[Finding]:
@@ -220,8 +235,9 @@ def octopus_answers(context: DoctorContext) -> Iterator[Finding]:
 
 def faults(context: DoctorContext) -> Iterator[Finding]:
     """Nothing goes wrong that octowait notices itself: a full disk, a run held beyond all others, a certificate."""
-    # Who was refused is looked at by `refused_calls`.
-    noticed = [fault for fault in context.board.get("faults", []) if not fault["code"].startswith("refused")]
+    # Who was refused is looked at by `refused_calls`, and Redis, where its address is known here, by checks of its own.
+    apart = ("refused", "redis_fsync", "redis_eviction") if context.condition else ("refused",)
+    noticed = [fault for fault in context.board.get("faults", []) if not fault["code"].startswith(apart)]
     for fault in noticed[:MOST_TOLD]:
         # Nothing is broken yet while a certificate is about to end.
         tell = warning if fault["code"] == "certificate_ends" else error

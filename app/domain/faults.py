@@ -15,6 +15,12 @@ from app.domain.status import Holder
 #: A hold is a fault when it has lasted longer than any before by this share and this many ms: some are a little longer.
 BEYOND_SHARE, BEYOND_MS = 0.1, 60_000
 
+#: How often a server syncs its file, the least first; ``none``: it need not have one.
+FSYNC = ("none", "everysec", "always")
+
+#: What a server that will not say how often it syncs its file does, unless somebody has set it otherwise.
+FSYNC_BY_DEFAULT = "everysec"
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -121,6 +127,27 @@ def certificate_ends(ends_ms: int | None, now_ms: int, told_before: timedelta) -
     ]
 
 
+def synced_too_seldom(what: str, least: str) -> Fault:
+    """A Redis that may lose what it has acknowledged. *what* ends a sentence that begins with "Redis"."""
+    loss = "no grant that was told may be lost" if least == "always" else "a loss has to be noticed"
+    return Fault(
+        "redis_fsync",
+        f"Redis {what}, and OCTOWAIT_MIN_FSYNC={least} says that {loss}: after a crash of Redis a machine could be "
+        "granted while another run works there.",
+        f"Set 'appendonly yes' and 'appendfsync {least}' on the Redis server, or accept it with another "
+        "OCTOWAIT_MIN_FSYNC (none, everysec, always).",
+    )
+
+
+def evicts_keys(policy: str) -> Fault:
+    """A Redis that forgets keys when it is full."""
+    return Fault(
+        "redis_eviction",
+        f"Redis evicts keys ('{policy}') when it is full: machines would count as free while runs work there.",
+        "Set 'maxmemory-policy noeviction' on the Redis server, or accept it with OCTOWAIT_ALLOW_EVICTION=true.",
+    )
+
+
 def redis_cannot_write(why: str) -> Fault:
     """A Redis that refuses changes since it cannot keep them."""
     return Fault(
@@ -128,3 +155,45 @@ def redis_cannot_write(why: str) -> Fault:
         f"Redis cannot write its files ({why}) and refuses every change: nobody is granted, no end is seen.",
         "Most often no space is left on the disk of the Redis server: free some, then look at its log.",
     )
+
+
+class ServerLike(Protocol):
+    """What a server says of itself, as `app.store.persistence.Condition` has it."""
+
+    @property
+    def append_only(self) -> bool: ...
+    @property
+    def fsync(self) -> str | None: ...
+    @property
+    def snapshots(self) -> bool: ...
+    @property
+    def maxmemory(self) -> int: ...
+    @property
+    def eviction(self) -> str: ...
+
+
+def shortcomings(server: ServerLike, *, min_fsync: str, allows_eviction: bool) -> list[Fault]:
+    """What the server lacks of what octowait may count on, the worst first.
+
+    Args:
+        min_fsync: One of `FSYNC`. A server that does not say how often it syncs its file counts as `FSYNC_BY_DEFAULT`.
+        allows_eviction: Whether it may forget keys when it is full.
+    """
+    has = FSYNC_BY_DEFAULT if server.fsync is None else server.fsync
+    if not server.append_only or has not in FSYNC:
+        has = "none"  # Redis calls it "no".
+    faults = []
+    if FSYNC.index(has) < FSYNC.index(min_fsync):
+        faults.append(synced_too_seldom(_syncing(server), min_fsync))
+    if server.maxmemory and server.eviction != "noeviction" and not allows_eviction:
+        faults.append(evicts_keys(server.eviction))
+    return faults
+
+
+def _syncing(server: ServerLike) -> str:
+    """What it does of its own accord, as the end of a sentence that begins with "Redis"."""
+    if not server.append_only:
+        return "keeps only snapshots" if server.snapshots else "keeps nothing on a disk"
+    if server.fsync is None:
+        return "does not say how often it syncs its file"
+    return f"syncs its file '{server.fsync}'"

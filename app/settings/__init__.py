@@ -49,6 +49,10 @@ class Settings(BaseSettings):
 
     #: Empty: an embedded server with its data in DATA_DIR.
     redis_url: str = ""
+    #: How often the Redis server has to sync its file at least: ``always``: no grant that was told is lost.
+    min_fsync: Literal["none", "everysec", "always"] = "everysec"
+    #: Redis may forget keys when it is full.
+    allow_eviction: bool = False
     #: Runs of different namespaces know nothing of each other.
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")] = "default"
     bind: Annotated[str, AfterValidator(checked_bind)] = "127.0.0.1:8080"
@@ -128,6 +132,11 @@ class Settings(BaseSettings):
     def longest_block_seconds(self) -> float:
         """How long a poll may block, so that one that fails, a pause and the next one cost no place in the line."""
         return max(self.waiter_ttl_seconds / 2 - 5, self.waiter_ttl_seconds / 4)
+
+    @property
+    def durability(self) -> dict[str, Any]:
+        """What the Redis server has to be like, as `app.domain.faults.shortcomings` takes it."""
+        return {"min_fsync": self.min_fsync, "allows_eviction": self.allow_eviction}
 
     @property
     def archive_directory(self) -> Path:

@@ -49,27 +49,39 @@ def test_version_of_redis(case, version, level):
 
 
 @pytest.mark.parametrize(
-    ("condition", "code", "level"),
+    ("condition", "least", "code", "level"),
     [
-        (GOOD, "redis_persistence", OK),
-        (replace(GOOD, append_only=False), "redis_persistence", ERROR),
-        (replace(GOOD, append_only=False, snapshots=True), "redis_persistence", ERROR),
-        (replace(GOOD, fsync="everysec"), "redis_fsync", WARNING),
-        (replace(GOOD, fsync=None), "redis_fsync", UNKNOWN),
+        (GOOD, "always", "redis_persistence", OK),
+        (GOOD, "everysec", "redis_persistence", OK),
+        (replace(GOOD, append_only=False), "everysec", "redis_persistence", ERROR),
+        (replace(GOOD, append_only=False), "none", "redis_persistence", WARNING),
+        (replace(GOOD, append_only=False, snapshots=True), "everysec", "redis_persistence", ERROR),
+        (replace(GOOD, fsync="everysec"), "always", "redis_fsync", ERROR),
+        (replace(GOOD, fsync="everysec"), "everysec", "redis_fsync", WARNING),
+        (replace(GOOD, fsync="no"), "everysec", "redis_fsync", ERROR),
+        (replace(GOOD, fsync="no"), "none", "redis_fsync", WARNING),
+        (replace(GOOD, fsync=None), "always", "redis_fsync", ERROR),
+        (replace(GOOD, fsync=None), "everysec", "redis_fsync", UNKNOWN),
     ],
 )
-def test_persistence_of_redis(case, condition, code, level):
-    assert found(on_octowait.redis_persistence, replace(case, condition=lambda: condition)) == [(code, level)]
+def test_persistence_of_redis(case, condition, least, code, level):
+    case = replace(case, condition=lambda: condition, settings=case.settings.model_copy(update={"min_fsync": least}))
+
+    assert found(on_octowait.redis_persistence, case) == [(code, level)]
 
 
 @pytest.mark.parametrize(
-    ("maxmemory", "eviction", "level"),
-    [(0, "noeviction", OK), (1 << 30, "noeviction", OK), (0, "allkeys-lru", OK), (1 << 30, "allkeys-lru", ERROR)],
-)
-def test_eviction_of_redis(case, maxmemory, eviction, level):
+    ("maxmemory", "eviction", "allowed", "level"),
+    [(0, "noeviction", False, OK), (1 << 30, "noeviction", False, OK), (0, "allkeys-lru", False, OK),
+     (1 << 30, "allkeys-lru", False, ERROR), (1 << 30, "allkeys-lru", True, WARNING)],
+)  # fmt: skip
+def test_eviction_of_redis(case, maxmemory, eviction, allowed, level):
     condition = replace(GOOD, maxmemory=maxmemory, eviction=eviction)
+    case = replace(
+        case, condition=lambda: condition, settings=case.settings.model_copy(update={"allow_eviction": allowed})
+    )
 
-    assert levels(on_octowait.redis_eviction, replace(case, condition=lambda: condition)) == {"redis_eviction": level}
+    assert levels(on_octowait.redis_eviction, case) == {"redis_eviction": level}
 
 
 def test_condition_is_that_of_the_server(redis_url):
