@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 # What the tests are about: a change of any of it makes 'make check' run them again.
 SOURCES = $(wildcard $(shell git ls-files --cached --others --exclude-standard 2>/dev/null || find . -name '*.[plmc]*' -not -path './.*'))
 
-.PHONY: run demo pictures test check check-deep bench chaos chaos-mutants steps install install-dev clean
+.PHONY: run demo pictures test check check-deep bench chaos chaos-mutants steps lock sbom install install-dev \
+	install-tools clean
 
 run: install
 	@$(BIN)/octowait up
@@ -44,8 +45,7 @@ check-deep: install-dev
 	$(BIN)/python -m tests.chaos --grants 100000 --slots 64 --machines 240 --store redis
 	$(BIN)/python -m tests.chaos.mutate
 
-bench: install-dev
-	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
+bench: install-tools
 	$(BIN)/python -m tests.bench $(ARGS)
 
 # Real processes under seeded faults: make chaos ARGS="--grants 100000 --store redis --seed 7 --write".
@@ -64,8 +64,25 @@ pictures: install-dev
 steps:
 	$(PYTHON) steps/parts/build.py
 
+# Pins of everything that is installed, with the hashes of its files: those that there are stay, unless ARGS=--upgrade.
+lock: install-tools
+	@$(call LOCK,requirements.lock,requirements.txt requirements-build.txt)
+	@$(call LOCK,requirements-dev.lock,requirements-dev.txt -c requirements.lock)
+	@$(call LOCK,requirements-tools.lock,requirements-tools.txt -c requirements-dev.lock)
+
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock' $(ARGS) --output-file $(1) $(2)
+
+# What octowait is made of, for those who compare it with lists of known weaknesses: .sbom/octowait.cdx.json (CycloneDX).
+sbom: install-tools
+	$(BIN)/python -m tests.sbom
+
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
+install-tools: $(VENV)/installed-tools
+
+# Nothing is installed that is not in a lock. The package itself is made by what is installed, not by what a build brings.
+PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 
 # Pip comes last into an environment: one whose making broke off has none, and is made anew.
 $(VENV)/bin/pip:
@@ -74,14 +91,20 @@ $(VENV)/bin/pip:
 	@$(PYTHON) -m venv --clear $(VENV) \
 		|| { rm -rf $(VENV); echo 'octowait needs the venv module; on Debian: apt-get install python3-venv' >&2; exit 1; }
 
-$(VENV)/installed: requirements.txt pyproject.toml | $(VENV)/bin/pip
+$(VENV)/installed: requirements.lock requirements.txt pyproject.toml | $(VENV)/bin/pip
 	@echo 'Installing octowait into $(VENV) ...'
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -e .
+	@$(PIP_INSTALL) -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+$(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
 	@echo 'Installing what the tests need into $(VENV) ...'
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(PIP_INSTALL) -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/installed-tools: requirements-tools.lock $(VENV)/installed-dev
+	@echo 'Installing what this command needs into $(VENV) ...'
+	@$(PIP_INSTALL) -r requirements-tools.lock
 	@touch $@
 
 clean:
