@@ -36,6 +36,8 @@ from tests.open_board import OpenBoard
 ROOT = Path(__file__).parent.parent
 
 TOKENS = {"step": "step-token-for-tests", "viewer": "viewer-token-for-tests", "admin": "admin-token-for-tests"}
+#: What stands behind the token of a role.
+RIGHTS = {"step": ";max_priority=1000000"}
 WEBHOOK_SECRET = "webhook-secret-for-tests"
 
 
@@ -243,7 +245,7 @@ class Service:
             "OCTOWAIT_NAMESPACE": namespace,
             "OCTOWAIT_BIND": f"127.0.0.1:{self.port}",
             "OCTOWAIT_WEBHOOK_SECRET": WEBHOOK_SECRET,
-            "OCTOWAIT_TOKENS": ",".join(f"{role}:test:{token}" for role, token in TOKENS.items()),
+            "OCTOWAIT_TOKENS": ",".join(f"{role}:test:{token}{RIGHTS.get(role, '')}" for role, token in TOKENS.items()),
             "OCTOWAIT_DATA_DIR": str(directory / "data"),
             "OCTOWAIT_WEB_PROCESSES": "1",
             "PYTHONPATH": str(ROOT),

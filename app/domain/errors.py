@@ -9,10 +9,17 @@ GateError
 ├── UnknownRun       nobody has heard of this run
 ├── UnknownName      nothing that octowait knows has this id or name
 ├── AmbiguousName    several things have this name
+├── AnotherOwner     a run belongs to another token than the one that asks
+├── TooManyWaiting   as many runs of a token wait as may
 └── InThePast        a time that had to be in the future is not
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.domain.run import RunState
 
 
 class GateError(Exception):
@@ -73,3 +80,24 @@ class InThePast(GateError):
     """A time that had to be in the future is not."""
 
     code = "in_the_past"
+
+
+class AnotherOwner(GateError):
+    """A run belongs to another token than the one that asks.
+
+    Args:
+        run: As it stands at *now_ms*.
+    """
+
+    code = "another_owner"
+
+    def __init__(self, message: str, run: RunState, now_ms: int) -> None:
+        super().__init__(message)
+        self.run = run
+        self.now_ms = now_ms
+
+
+class TooManyWaiting(GateError):
+    """As many runs of a token wait as may."""
+
+    code = "too_many_waiting"

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 #: The kinds of records, as docs/reference/timeline.md explains them: of runs, then of octowait itself.
 KINDS = (
     "joined", "granted", "released", "left", "expired", "timed_out", "refused", "observed", "ended", "overlapped",
-    "presumed", "dropped", "expected", "claimless",
+    "presumed", "dropped", "expected", "claimless", "disputed",
     "prioritized", "reserved", "unreserved", "event", "resumed", "not_resumed", "abandoned", "closed", "opened",
     "outage_ended", "caught_up", "gap", "job_failed", "archive_lost",
     "octopus_unreachable", "octopus_reachable",

@@ -9,6 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from app.domain.access.identity import Identity
 from app.domain.run_info import RunInfo
 
 #: The farthest a priority can be from 0; the order in a line has ten digits for it.
@@ -50,6 +51,16 @@ class RunRequest:
     claim: str | None = None
     #: Whether its step is one of before claims, which says no version; None where no step asks.
     is_old_step: bool | None = None
+    #: Whose token asks; None where no step does.
+    identity: Identity | None = None
+    #: Projects whose runs may be its parents where nobody knows the owner of these; ids in lower case.
+    parent_projects: frozenset[str] = frozenset()
+    #: A digest of the claim and the token, by which that stays good for the claim.
+    credential: str | None = None
+    #: What its step is told besides: a wish that was not granted.
+    remark: str | None = None
+    #: Of a run that has another owner: ``take`` it from that one, or ``share`` it.
+    verdict: str | None = None
 
 
 def parse_parent(text: str) -> tuple[str, str | None]:
@@ -118,6 +129,21 @@ class RunState:
     family_word: str | None = None
     #: The id of the execution of a step that it belongs to, where that has one.
     claim: str | None = None
+    #: The name of the token of who joined it, `EVERYBODY` of one without limits; None where no step asked.
+    owner: str | None = None
+    #: Another owner that may act for it, since nothing decides between the two.
+    rival: str | None = None
+    #: A digest of the claim and the token of its join.
+    credential: str | None = None
+    #: What its step is told besides: a wish that was not granted.
+    remark: str | None = None
+    #: The space and the project of its task, as Octopus or an event says; None where neither has said it.
+    true_space: str | None = None
+    true_project: str | None = None
+    #: It is counted among the waiting runs of its owner.
+    is_counted: bool = False
+    #: It may not name the run that it says has started it.
+    disowned: bool = False
     #: That execution was told of the grant; what it asks from then on collects it.
     told: bool = False
     #: An API key was set when it began, so that its machines are found out.

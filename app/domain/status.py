@@ -8,7 +8,7 @@ from functools import cached_property
 
 from app.domain.durations import format_duration
 from app.domain.eta import Eta
-from app.domain.phrases import clause
+from app.domain.phrases import clause, sentence
 from app.domain.run import RunState, State
 from app.domain.run_info import RunInfo
 from app.domain.shortening import shortened
@@ -199,6 +199,8 @@ def _reason(place: RunStatus) -> str | None:
             "octowait lost its memory, and with it this wait's time-out, its priority and whom it runs for: if one of "
             "those that it waits for has started it, proceed in Octopus by hand"
         )
+    if place.is_waiting and not place.run.machines:
+        return run.reason
     if place.state in (State.WAITING, State.GRANTED):
         return REJOINED.get(run.after or "")
     refusal = run.refusal
@@ -216,13 +218,25 @@ def _reason(place: RunStatus) -> str | None:
 
 
 def _message(place: RunStatus) -> str:
+    if place.is_waiting and not place.run.machines:
+        return f"Waiting for a place in the line: {sentence(place.run.reason or '')}"
     if place.state is State.WAITING:
         eta = f" {place.eta_ms.message}" if place.eta_ms else ""
-        return f"Waiting for {_blockers(place)}{eta}"
+        return " ".join([*_remarks(place.run), f"Waiting for {_blockers(place)}{eta}"])
     if place.state is State.GRANTED:
-        return f"Granted: {_names(place)}, after waiting {format_duration(place.waited_ms)}."
+        granted = f"Granted: {_names(place)}, after waiting {format_duration(place.waited_ms)}."
+        return " ".join([*_remarks(place.run), granted])
     ending = f"{place.task_id} {STATES[place.state]}"
     return f"{ending} ({clause(place.reason)})." if place.reason else f"{ending}."
+
+
+def _remarks(run: RunState) -> list[str]:
+    """What was not granted of its wishes."""
+    parent = shortened(run.on_behalf_of or "")
+    disowned = (
+        f"It shares no machines with {parent}, which its token may not name as its parent." if run.disowned else ""
+    )
+    return [remark for remark in (run.remark, disowned) if remark]
 
 
 def in_the_way(place: RunStatus) -> tuple[MachinePlace, MachinePlace | None]:

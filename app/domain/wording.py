@@ -13,7 +13,7 @@ KINDS = {
     "joined": "Joined the line", "granted": "Granted", "released": "Released", "left": "Left the line",
     "expired": "Removed from the line", "timed_out": "Timed out", "refused": "Refused", "observed": "Seen running",
     "presumed": "Presumed to use", "dropped": "Presumed no longer", "expected": "About to ask",
-    "claimless": "Ended without a claim",
+    "claimless": "Ended without a claim", "disputed": "Disputed",
     "overlapped": "Overlapped", "ended": "Ended", "event": "Octopus event", "reserved": "Reserved",
     "unreserved": "Reservation ended", "prioritized": "Priority changed", "outage_ended": "octowait back",
     "closed": "Closed", "opened": "Open again", "resumed": "Intervention answered",
@@ -32,7 +32,7 @@ CAUSES = {
     "by_hand": "a person", "octowait": "octowait", "last_run": "as its project did last",
     "went_on": "may work on after its wait", "in_part": "perhaps more", "unknown": "nobody could tell",
     "silent": "it has not asked", "empty": "Redis was empty", "rebuilt": "rebuilt from Octopus",
-    "no_api_key": "nobody to ask",
+    "no_api_key": "nobody to ask", "taken_over": "another owner", "owner": "two owners",
 }  # fmt: skip
 
 #: The cause of an end as a clause of its own: it stands after "until", after a comma and in brackets.
@@ -44,6 +44,7 @@ ENDS = {
     "max_hold": "the longest hold that is allowed was over",
     "paused": "it paused, and paused runs give way here",
     "uncollected": "its grant was not collected in time",
+    "taken_over": "the token of its project asked for it, and another one had",
     "abandoned": "Octopus had abandoned its task, and the time for its script to end was over",
 }
 

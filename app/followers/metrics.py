@@ -60,7 +60,9 @@ WAIT = MetricDefinition(
 )  # fmt: skip
 HOLD = MetricDefinition(
     "octowait_hold_seconds", "How long leases were held, by what ended them.",
-    {"cause": ("step", "event", "reconciled", "forced", "max_hold", "paused", "abandoned", "uncollected")}, _MINUTES,
+    {"cause": (
+        "step", "event", "reconciled", "forced", "max_hold", "paused", "abandoned", "uncollected", "taken_over",
+    )}, _MINUTES,
 )  # fmt: skip
 HANDOFF = MetricDefinition(
     "octowait_handoff_seconds", "How long a machine that somebody waited for was idle between two holders.",
@@ -75,8 +77,9 @@ WEBHOOKS = MetricDefinition(
     {"outcome": ("applied", "duplicate", "ignored", "kept", "unauthorized", "failed")},
 )  # fmt: skip
 REFUSALS = MetricDefinition(
-    "octowait_refusals", "Calls that were refused: without a valid secret, without the role, or after too many tries.",
-    {"reason": ("unauthorized", "forbidden", "too_many")},
+    "octowait_refusals",
+    "Calls that were refused: without a valid secret, without the role, after too many tries, or beyond limits.",
+    {"reason": ("unauthorized", "forbidden", "too_many", "not_allowed")},
 )  # fmt: skip
 REPAIRS = MetricDefinition(
     "octowait_repairs", "What no webhook had told, by how it was found out.",

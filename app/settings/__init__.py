@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr | None = None
     webhook_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] = "X-Octowait-Secret"
     tokens: Annotated[tuple[Token, ...], NoDecode, BeforeValidator(parse_tokens)] = ()
+    #: Where they stand, if in a file: it is read again when it changes.
+    tokens_file: Path | None = None
     octopus_url: Url = None
     octopus_api_key: SecretStr | None = None
     #: Ids; empty: all that the key may see.
@@ -193,25 +195,51 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         if path and environ.get(variable):
             raise BadSettings(f"{variable} and {variable}_FILE are both set: expected one of them")
         if path:
-            try:
-                given[name] = Path(path).read_text().strip()
-            except OSError as error:
-                raise BadSettings(f"{variable}_FILE={path}: expected a readable file ({error.strerror})") from error
+            given[name] = _text_of(variable, path)
         elif environ.get(variable):
             given[name] = environ[variable]
     try:
         settings = Settings(**given)
     except ValidationError as error:
         raise BadSettings("\n".join(_complaint(problem, given) for problem in error.errors())) from error
-    _require_unique(settings)
+    _require_unique(settings, settings.tokens)
     return settings
 
 
-def _require_unique(settings: Settings) -> None:
+def read_tokens(settings: Settings) -> tuple[Token, ...]:
+    """The tokens that stand in TOKENS_FILE now.
+
+    Raises:
+        BadSettings: it is not there, empty, or not well-formed, or a secret stands for two.
+    """
+    path = settings.tokens_file
+    variable = f"{PREFIX}TOKENS"
+    try:
+        tokens = parse_tokens(_text_of(variable, str(path)))
+    except ValueError as error:
+        raise BadSettings(f"{variable}_FILE={path}: {error}") from error
+    assert isinstance(tokens, tuple)
+    _require_unique(settings, tokens)
+    return tokens
+
+
+def _text_of(variable: str, path: str) -> str:
+    try:
+        text = Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise BadSettings(f"{variable}_FILE={path}: expected a readable file ({why})") from error
+    if not text and variable == f"{PREFIX}TOKENS":
+        # It may be half-written, and made-up tokens in its place would let nobody in.
+        raise BadSettings(f"{variable}_FILE={path} is empty: expected role:name:token in it")
+    return text
+
+
+def _require_unique(settings: Settings, tokens: tuple[Token, ...]) -> None:
     """Raises BadSettings where two have the same secret: who has the one would be the other."""
     webhook = settings.webhook_secret
     owners = {webhook.get_secret_value(): f"{PREFIX}WEBHOOK_SECRET"} if webhook else {}
-    for token in settings.tokens:
+    for token in tokens:
         name = f"{token.role}:{token.name}"
         if other := owners.get(token.secret):
             raise BadSettings(f"{PREFIX}TOKENS: {name} has the secret of {other}: expected one of its own for each")

@@ -10,7 +10,9 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from app.domain.ids import space_id_of
+from app.domain.access.identity import EVERYBODY, Identity, Limits
+from app.domain.ids import is_id, space_id_of
+from app.domain.run import MAX_PRIORITY
 
 #: Characters of a secret that nobody guesses, however often he may try.
 STRONG = 20
@@ -18,28 +20,98 @@ STRONG = 20
 ROLES = ("step", "viewer", "admin")
 
 
+#: What an entry of TOKENS looks like.
+_FORM = "expected role:name:token, comma separated; roles step, viewer, admin; tokens of 8 characters or more"
+
+#: The limits of a token, and what an id of each looks like.
+_LIMITS = {"spaces": "Spaces-1", "projects": "Projects-7", "max_priority": "10", "max_waiting": "20", "families": "web"}
+
+
 @dataclass(frozen=True)
 class Token:
-    """Who may call, and as what."""
+    """Who may call, and as what. *limits* is None where none were given."""
 
     role: str
     name: str
     secret: str = field(repr=False)
+    limits: Limits | None = None
+    #: Of one that stands in no list: what it is good for.
+    grants: Identity | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """Whose the runs are that are joined with it."""
+        if self.grants:
+            return self.grants
+        if self.role == "admin":
+            return Identity(None)
+        limits = self.limits or Limits()
+        # What may be asked for says nothing about whose the runs are.
+        return Identity(EVERYBODY if limits.is_priority_only else self.name, limits)
 
 
 def parse_tokens(text: object) -> object:
+    """The tokens of ``role:name:secret;limit=value;…`` entries, by commas or lines."""
     if not isinstance(text, str):
         return text
-    tokens = []
-    for entry in filter(None, (part.strip() for part in re.split(r"[,\n]", text))):
-        role, _, rest = entry.partition(":")
-        name, _, secret = rest.partition(":")
-        if role not in ROLES or not name or len(secret) < 8:
-            raise ValueError(
-                "expected role:name:token, comma separated; roles step, viewer, admin; tokens of 8 characters or more"
-            )
-        tokens.append(Token(role, name, secret))
-    return tuple(tokens)
+    tokens = tuple(_token(part.strip()) for part in re.split(r"[,\n]", text) if part.strip())
+    first: dict[str, Token] = {}
+    for token in tokens:
+        if token.role == "step" and first.setdefault(token.name, token).limits != token.limits:
+            raise ValueError(f"step:{token.name} has different limits in two entries: expected the same in each")
+    return tokens
+
+
+def _token(entry: str) -> Token:
+    entry, *limits = entry.split(";")
+    role, _, rest = entry.partition(":")
+    name, _, secret = rest.partition(":")
+    if role not in ROLES or not name or len(secret) < 8:
+        raise ValueError(_FORM)
+    if name == EVERYBODY:
+        raise ValueError(f"{role}:{name}: expected a name such as web")
+    if limits and role != "step":
+        raise ValueError(f"{role}:{name} has limits: expected them for tokens of the role step only")
+    return Token(role, name, secret, _limits(f"{role}:{name}", limits) if limits else None)
+
+
+def _limits(token: str, parts: list[str]) -> Limits:
+    values: dict[str, str] = {}
+    for key, _, value in (part.partition("=") for part in parts):
+        key, value = key.strip(), value.strip()
+        # What is no limit may be a part of the secret, so it is not shown.
+        if key not in _LIMITS or key in values or not value:
+            expected = ", ".join(f"{name}={example}" for name, example in _LIMITS.items())
+            raise ValueError(f"{token}: expected limits behind ';', each once: {expected}")
+        values[key] = value
+    return Limits(
+        spaces=_ids(token, values, "spaces"),
+        projects=_ids(token, values, "projects"),
+        max_priority=_number(token, values, "max_priority", -MAX_PRIORITY) or 0,
+        max_waiting=_number(token, values, "max_waiting", 1),
+        families=frozenset(_words(values.get("families", ""))),
+    )
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split("|") if word.strip()]
+
+
+def _ids(token: str, values: dict[str, str], name: str) -> frozenset[str]:
+    ids = _words(values.get(name, ""))
+    is_right = space_id_of if name == "spaces" else is_id
+    if name in values and not (ids and all(is_right(each) for each in ids)):
+        raise ValueError(f"{token}: {name}={values[name]}: expected ids with '|' between, e.g. {_LIMITS[name]}")
+    return frozenset(each.lower() for each in ids)
+
+
+def _number(token: str, values: dict[str, str], name: str, least: int) -> int | None:
+    text = values.get(name)
+    if text is None:
+        return None
+    if not re.fullmatch(r"-?[0-9]{1,7}", text) or not least <= int(text) <= MAX_PRIORITY:
+        raise ValueError(f"{token}: {name}={text}: expected a whole number from {least} to {MAX_PRIORITY}")
+    return int(text)
 
 
 def parse_names(text: str) -> tuple[str, ...]:

@@ -56,6 +56,7 @@ SCRIPT_KEYS = (
     Key("plan:", "string", _SCRIPTS, "renewed by each run", "what the last runs of a process used"),
     Key("ended_claims", "zset", _SCRIPTS, "entries go after a day", "executions of steps that are over -> ms"),
     Key("old_steps", "hash", _SCRIPTS, "entries go after 30 days", "projects whose step scripts are old, JSON"),
+    Key("owned", "zset", _SCRIPTS, "entries go when the wait ends", "waiters of owners that may have so many only"),
 )  # fmt: skip
 
 #: The jobs of `app.jobs`, each with a round.

@@ -11,12 +11,13 @@ from app.services import Services
 from app.web import errors, printed, refusals, request_log
 from app.web.api import admin, health, insight, machines, metrics, report, timeline, waits, webhook
 from app.web.api.openapi import document
-from app.web.auth import Doorkeeper, Tokens
+from app.web.auth import Doorkeeper
 from app.web.bodies import Bodies
 from app.web.long_poll import Blocking
 from app.web.pages.site import blueprint as pages
 from app.web.peers import Peers
 from app.web.sessions import ServerSessions
+from app.web.tokens import Tokens
 
 
 def create_app(services: Services) -> Flask:
@@ -46,8 +47,8 @@ def create_app(services: Services) -> Flask:
     ]
     operations = [operation for api in apis for operation in api.operations]
     app.extensions["octowait"] = services
-    tokens = app.extensions["octowait.tokens"] = Tokens(settings.tokens)
-    doorkeeper = app.extensions["octowait.doorkeeper"] = Doorkeeper(tokens, services.attempts)
+    tokens = app.extensions["octowait.tokens"] = Tokens.of(settings)
+    doorkeeper = app.extensions["octowait.doorkeeper"] = Doorkeeper(tokens, services.attempts, services.board)
     inner = Blocking(Bodies(app.wsgi_app, seconds=settings.body_seconds), services, doorkeeper)
     app.wsgi_app = Peers(inner, settings.trusted_proxies)  # type: ignore[method-assign]
     # Once a process, when it is first asked for: it takes as long as a hundred other answers.

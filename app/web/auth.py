@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
 from contextlib import suppress
 
 from flask import current_app, g, request, session
 
 from app.coordination.attempts import MOST_TOKENS, Attempts
+from app.coordination.board import Board
+from app.domain.access.identity import Identity
+from app.domain.ids import is_id
 from app.domain.neutral import visible
 from app.settings import Settings
 from app.settings.values import STRONG, Token
@@ -17,22 +19,11 @@ from app.store.errors import StoreError
 from app.web.errors import Problem
 from app.web.peers import PROXY, group_of
 from app.web.sessions import PERSON
+from app.web.step_headers import execution_of
+from app.web.tokens import Tokens
 
 #: Which roles may do what a role is asked for. A viewer must not poll: a poll is a sign of life of somebody else.
 ALLOWS = {"step": {"step", "admin"}, "viewer": {"viewer", "admin"}, "admin": {"admin"}}
-
-
-class Tokens:
-    """The configured tokens, found by digest: no comparison depends on how much of a guess is right."""
-
-    def __init__(self, tokens: Sequence[Token]) -> None:
-        self._by_digest = {digest(token.secret): token for token in tokens}
-
-    def find(self, secret: str) -> Token | None:
-        return self._by_digest.get(digest(secret))
-
-    def find_digest(self, digest: str) -> Token | None:
-        return self._by_digest.get(digest)
 
 
 class TooManyAttempts(Problem):
@@ -50,12 +41,17 @@ class Doorkeeper:
     it, and steps that are refused would go on without their machines, or fail.
     """
 
-    def __init__(self, tokens: Tokens, attempts: Attempts) -> None:
+    def __init__(self, tokens: Tokens, attempts: Attempts, board: Board) -> None:
         self._tokens = tokens
         self._attempts = attempts
+        self._board = board
 
-    def find(self, secret: str, address: str) -> Token | None:
+    def find(self, secret: str, address: str, execution: tuple[str, str] | None = None) -> Token | None:
         """The token with that secret; None if there is none.
+
+        Args:
+            execution: The task and the claim of a step that calls: a token that was valid when it joined stays so for
+                its claim.
 
         Raises:
             TooManyAttempts: of a wrong or a short one, where too many were wrong.
@@ -63,6 +59,10 @@ class Doorkeeper:
         token = self._tokens.find(secret)
         if token and len(token.secret) >= STRONG:
             return token
+        # Without Redis nothing else goes on either.
+        with suppress(StoreError):
+            if token is None and execution and (former := self._former(secret, *execution)):
+                return former
         key = f"bearer:{group_of(address)}"
         # Without Redis nothing else goes on either.
         with suppress(StoreError):
@@ -72,15 +72,25 @@ class Doorkeeper:
                 self._attempts.failed(key)
         return token
 
+    def _former(self, secret: str, task_id: str, claim: str) -> Token | None:
+        place = self._board.place(task_id) if is_id(task_id) else None
+        run = place.run if place else None
+        if run is None or run.claim != claim or not run.credential or not run.owner:
+            return None
+        if not hmac.compare_digest(run.credential, credential_of(claim, secret)):
+            return None
+        return Token("step", run.owner, secret, grants=Identity(run.owner))
+
+
+def credential_of(claim: str, secret: str) -> str:
+    """What is kept of a token with a claim: it opens that claim and nothing else."""
+    return hashlib.sha256(f"{claim}:{secret}".encode()).hexdigest()[:32]
+
 
 def bearer(header: str) -> str | None:
     """The secret of an Authorization header of the scheme Bearer."""
     scheme, _, secret = header.partition(" ")
     return secret.strip() or None if scheme.lower() == "bearer" else None
-
-
-def digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def caller() -> Token | None:
@@ -127,7 +137,10 @@ def _bearer_token() -> Token | None:
     if "bearer_token" not in g:
         doorkeeper: Doorkeeper = current_app.extensions["octowait.doorkeeper"]
         secret = bearer(request.headers.get("Authorization", ""))
-        g.bearer_token = doorkeeper.find(secret, request.remote_addr or "") if secret else None
+        g.bearer_token = None
+        if secret:
+            execution = execution_of(request.environ)
+            g.bearer_token = doorkeeper.find(secret, request.remote_addr or "", execution)
     token: Token | None = g.bearer_token
     return token
 

@@ -9,17 +9,20 @@ import resource
 import socket
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import parse_qs
 
 import gevent
 
+from app.domain.errors import AnotherOwner
 from app.services import Services
+from app.settings.values import Token
 from app.store.errors import StoreError
 from app.web.auth import ALLOWS, Doorkeeper, bearer
 from app.web.errors import Problem
 from app.web.pace import Pace
-from app.web.step_headers import step_headers
+from app.web.step_headers import execution_of, step_headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -47,6 +50,15 @@ _ID_LENGTH = 100
 _Answer = TypeVar("_Answer")
 
 
+@dataclass(frozen=True)
+class _Sleeper:
+    """Who blocks: the run, the execution of its step, and whose token asks."""
+
+    task_id: str
+    claim: str | None
+    owner: str | None
+
+
 class Blocking:
     """WSGI middleware: a poll with ``block_seconds`` sleeps here until there is something to say, then goes on inside.
 
@@ -68,43 +80,45 @@ class Blocking:
         wish = _block_seconds(environ)
         seconds = min(wish, self._services.settings.longest_block_seconds)
         early = self._pace.left(task_id)
-        if (seconds or early) and self._may_poll(environ):
+        if (seconds or early) and (token := self._token(environ)):
             try:
                 self._refuse_if_full()
-                claim = step_headers(environ).claim
-                self._sleep(task_id, claim, max(seconds, early), environ.get("gunicorn.socket"), blocks=bool(wish))
+                who = _Sleeper(task_id, step_headers(environ).claim, token.identity.owner)
+                self._sleep(who, max(seconds, early), environ.get("gunicorn.socket"), blocks=bool(wish))
                 environ[HAS_SLEPT] = True
             except Problem as problem:
                 # Whoever did not ask to sleep is slowed down where there is room for that, and never refused.
                 environ[PROBLEM] = problem if wish or problem.code != "too_many_waiters" else None
-            except StoreError:
+            except (StoreError, AnotherOwner):
                 pass  # The view asks the store as well, and answers what it says.
         answer = self._inner(environ, start_response)
         if environ.get(TELLS_WAITING):
             self._pace.note(task_id)
         return answer
 
-    def _may_poll(self, environ: WSGIEnvironment) -> bool:
+    def _token(self, environ: WSGIEnvironment) -> Token | None:
+        """The token of who polls, if it may."""
         secret = bearer(environ.get("HTTP_AUTHORIZATION", ""))
+        if not secret:
+            return None
         try:
-            token = self._doorkeeper.find(secret, environ.get("REMOTE_ADDR", "")) if secret else None
+            token = self._doorkeeper.find(secret, environ.get("REMOTE_ADDR", ""), execution_of(environ))
         except Problem:
-            return False
-        return token is not None and token.role in ALLOWS["step"]
+            return None
+        return token if token and token.role in ALLOWS["step"] else None
 
-    def _sleep(
-        self, task_id: str, claim: str | None, seconds: float, connection: socket.socket | None, *, blocks: bool
-    ) -> None:  # fmt: skip
+    def _sleep(self, who: _Sleeper, seconds: float, connection: socket.socket | None, *, blocks: bool) -> None:
         """Sleep while the run waits, at most *seconds*; the open request is a sign of life all the time.
 
         Raises:
             Problem: 503; the client has hung up: a grant that nobody is there to collect must not count as collected.
+            AnotherOwner: the run is not its token's.
         """
         wakes, deadline = self._services.wakes, time.monotonic() + seconds
-        with wakes.sleeper(task_id) as sleeper:
+        with wakes.sleeper(who.task_id) as sleeper:
             is_woken = False
             while not is_woken and not wakes.is_closed:
-                slice_seconds = self._slice(task_id, claim, blocks=blocks)
+                slice_seconds = self._slice(who, blocks=blocks)
                 blocks = True
                 left = deadline - time.monotonic()
                 if slice_seconds is None or left <= 0:
@@ -115,9 +129,10 @@ class Blocking:
                 if time.monotonic() >= deadline:
                     return
 
-    def _slice(self, task_id: str, claim: str | None, *, blocks: bool) -> float | None:
+    def _slice(self, who: _Sleeper, *, blocks: bool) -> float | None:
         """Seconds until the next sign of life is due; None if the run does not wait."""
-        place = _apart(lambda: self._services.board.poll(task_id, claim=claim, blocks=blocks))
+        board = self._services.board
+        place = _apart(lambda: board.poll(who.task_id, claim=who.claim, blocks=blocks, owner=who.owner))
         return place.run.ttl_ms / 2000 if place and place.is_waiting else None
 
     def _refuse_if_full(self) -> None:
@@ -142,10 +157,10 @@ def _apart(call: Callable[[], _Answer]) -> _Answer:
     those who sleep.
     """
 
-    def caught() -> tuple[_Answer, None] | tuple[None, StoreError]:
+    def caught() -> tuple[_Answer, None] | tuple[None, StoreError | AnotherOwner]:
         try:
             return call(), None
-        except StoreError as error:
+        except (StoreError, AnotherOwner) as error:
             return None, error
 
     answer, error = gevent.spawn(caught).get()

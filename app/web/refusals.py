@@ -62,9 +62,11 @@ def install(app: Flask, services: Services) -> RefusalLog:
 
     @app.after_request
     def _count(response: Response) -> Response:
-        if response.status_code in _STATUSES:
-            services.metric_buffer.add(REFUSALS.count(_STATUSES[response.status_code]))
-            why = str(g.get("refused_because") or f"status {response.status_code}")[:200]
+        # What a step may not do is no error in its script's words.
+        step_refusal = g.get("step_refused_because")
+        if response.status_code in _STATUSES or step_refusal:
+            services.metric_buffer.add(REFUSALS.count(_STATUSES.get(response.status_code, "not_allowed")))
+            why = str(step_refusal or g.get("refused_because") or f"status {response.status_code}")[:200]
             refusal_log.count(CallRefusal(_who(), group_of(request.remote_addr or "(no address)"), why))
         return response
 

@@ -58,6 +58,13 @@ def step_headers(environ: WSGIEnvironment) -> StepHeaders:
     return StepHeaders(claim, _text(environ, SEEN_HEADER), _text(environ, VERSION_HEADER))
 
 
+def execution_of(environ: WSGIEnvironment) -> tuple[str, str] | None:
+    """The task and the claim of a call about a wait; None of a call that is about none, or says no claim."""
+    match = re.fullmatch(r"/api/waits/([^/]{1,100})", environ.get("PATH_INFO", ""))
+    claim = environ.get("HTTP_X_OCTOWAIT_CLAIM", "")
+    return (match[1], claim) if match and re.fullmatch(CLAIM_PATTERN, claim) else None
+
+
 def _text(environ: WSGIEnvironment, header: str) -> str | None:
     given: str = environ.get("HTTP_" + header.upper().replace("-", "_"), "")
     return given[:_MOST] or None

@@ -99,7 +99,9 @@ class Cast:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("OCTOWAIT_")}
         own = {
             "REDIS_URL": redis_url, "NAMESPACE": self.namespace, "WEBHOOK_SECRET": SECRET,
-            "TOKENS": ",".join(f"{role}:chaos:{token}" for role, token in TOKENS.items()),
+            "TOKENS": ",".join(
+                f"{role}:chaos:{token}{';max_priority=100' if role == 'step' else ''}" for role, token in TOKENS.items()
+            ),
             "DATA_DIR": str(directory / "data"), **SETTINGS, **settings,
         }  # fmt: skip
         self._has_workers = has_workers

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from app.coordination.decode import decode_view
+from app.coordination.decode import decode_run, decode_view
+from app.domain.errors import AnotherOwner
 from app.domain.run import RunState, State
 from app.domain.status import RunStatus
 from app.domain.wording import CLAIM_IS_OVER
@@ -77,8 +79,11 @@ class BoardScripts:
     def _paused_holds(self) -> str:
         return "1" if self.policy.paused_holds else "0"
 
-    def _view(self, task_id: str, who: str, claim: str | None = None) -> RunStatus | None:
-        word, *rest = self.script("poll", task_id, who, claim or "")
+    def _view(
+        self, task_id: str, who: str, claim: str | None = None, owner: str | None = None
+    ) -> RunStatus | None:  # fmt: skip
+        word, *rest = self.script("poll", task_id, who, claim or "", owner or "")
+        refuse_others(word, rest)
         if word == b"left":
             return status_of_the_over(task_id, claim, rest[0])
         return decode_view(rest) if word == b"run" else None
@@ -95,6 +100,13 @@ class BoardScripts:
     def note(self, kind: str, cause: str = "", **detail: object) -> None:
         """Write a record of something that changed nothing here. Source: lua/note.lua."""
         self.script("note", kind, cause, compact_json(detail))
+
+
+def refuse_others(word: bytes, rest: Sequence[Any]) -> None:
+    """Raise `AnotherOwner` where a script says so."""
+    if word == b"others":
+        run = decode_run(rest[0])
+        raise AnotherOwner(f"{run.id} belongs to another token than the one that asks", run, rest[1])
 
 
 def status_of_the_over(task_id: str, claim: str | None, now_ms: int) -> RunStatus:

@@ -10,9 +10,24 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from app.coordination.board.base import BoardScripts, compact_json, milliseconds, status_of_the_over, version_of
+from app.coordination.board.base import (
+    BoardScripts,
+    compact_json,
+    milliseconds,
+    refuse_others,
+    status_of_the_over,
+    version_of,
+)
 from app.coordination.decode import decode_run, decode_view
-from app.domain.errors import ClosesCircle, GateError, HoldsOthers, NoMachines, NotWaiting, UnknownRun
+from app.domain.errors import (
+    ClosesCircle,
+    GateError,
+    HoldsOthers,
+    NoMachines,
+    NotWaiting,
+    TooManyWaiting,
+    UnknownRun,
+)
 from app.domain.ids import checked_id, distinct_ids
 from app.domain.run import MAX_PRIORITY, RunRequest, State, TaskEnd
 from app.domain.status import RunStatus, circle_words
@@ -39,6 +54,8 @@ class WaitVerbs(BoardScripts):
             NoMachines: *machines* is empty.
             HoldsOthers: the run waits for or holds other machines; it must release first.
             InvalidId: an id is not of the form Octopus gives.
+            AnotherOwner: the run is not its token's, and there is no verdict.
+            TooManyWaiting: as many runs of its owner wait as may.
 
         Source: lua/join.lua.
         """
@@ -58,10 +75,14 @@ class WaitVerbs(BoardScripts):
             **({"step": "old" if run.is_old_step else "new"} if run.is_old_step is not None else {}),
             **({"claim": run.claim, "family_word": secrets.token_hex(16)} if run.claim else {}),
             **({"rebuilt": asdict(run.rebuilt)} if run.rebuilt else {}),
+            **_identity_json(run),
             **self._cap,
             **self._presumption,
         }
         word, *rest = self.script("join", checked_id(run.task_id, "task"), compact_json(request))
+        refuse_others(word, rest)
+        if word == b"full":
+            raise TooManyWaiting(f"{rest[0]} runs of {run.identity.owner if run.identity else 'it'} wait already")
         if word == b"holds_others":
             held = decode_run(rest[1])
             verb = "holds" if held.state is State.GRANTED else "waits for"
@@ -72,13 +93,19 @@ class WaitVerbs(BoardScripts):
             return status_of_the_over(run.task_id, run.claim, rest[0])
         return decode_view(rest, is_new=word == b"joined")
 
-    def poll(self, task_id: str, *, claim: str | None = None, blocks: bool = False) -> RunStatus | None:
+    def poll(
+        self, task_id: str, *, claim: str | None = None, blocks: bool = False, owner: str | None = None
+    ) -> RunStatus | None:  # fmt: skip
         """The run as it stands, asked by its own step: a sign of life, and a grant counts as collected.
 
         Args:
             claim: The id of the execution of the step that asks, if it has one. Then a grant counts as collected only
                 by what it asks after it was told of the grant.
             blocks: It may be gone when the answer comes; so with a claim nothing is collected.
+            owner: Whose token asks; None of who may do everything.
+
+        Raises:
+            AnotherOwner: the run is not that owner's.
 
         Returns:
             The status of the run; ``left``, and nothing changed, where the claim is over, or another has followed it;
@@ -86,7 +113,7 @@ class WaitVerbs(BoardScripts):
 
         Source: lua/poll.lua.
         """
-        return self._view(task_id, "block" if blocks else "poll", claim)
+        return self._view(task_id, "block" if blocks else "poll", claim, owner)
 
     def place(self, task_id: str) -> RunStatus | None:
         """The run as it stands, asked by anybody; None if nobody has heard of it. Source: lua/poll.lua."""
@@ -120,6 +147,7 @@ class WaitVerbs(BoardScripts):
         seen: RunStatus | None = None,
         ended: TaskEnd | None = None,
         claim: str | None = None,
+        owner: str | None = None,
     ) -> str:
         """Give back what the run holds, or take it out of its lines.
 
@@ -129,6 +157,10 @@ class WaitVerbs(BoardScripts):
             ended: How its task ended, for ``reconciled``.
             claim: The id of the execution of the step that asks, if it has one: only a run of that ends, and the claim
                 in any case.
+            owner: Whose token asks; None of who may do everything.
+
+        Raises:
+            AnotherOwner: the run is not that owner's.
 
         Returns:
             ``released``, ``left`` (also where another claim has followed it), ``nothing``, or ``grace``: it will be
@@ -140,7 +172,11 @@ class WaitVerbs(BoardScripts):
         if ended:
             detail |= {"outcome": ended.outcome, **({"ended_oct_ms": ended.at_ms} if ended.at_ms else {})}
         grace = milliseconds(self.policy.abandoned_grace)
-        return self._word("release", task_id, cause, compact_json(detail), version_of(seen), grace, claim or "")
+        word, *rest = self.script(
+            "release", task_id, cause, compact_json(detail), version_of(seen), grace, claim or "", owner or ""
+        )
+        refuse_others(word, rest)
+        return str(word, "ascii")
 
     def prioritize(self, task_id: str, priority: int, *, by: str, reason: str) -> RunStatus:
         """Move a waiting run; among equals it keeps its arrival.
@@ -174,6 +210,21 @@ class WaitVerbs(BoardScripts):
     def watched(self, *, most: int = 10_000) -> list[str]:
         """The runs that hold a machine somebody waits for; of at most *most* machines. Source: lua/watched.lua."""
         return [task.decode() for task in self.script("watched", most)[1:]]
+
+
+def _identity_json(run: RunRequest) -> dict[str, Any]:
+    who = run.identity
+    limits = who.limits if who and not who.is_admin else None
+    given = {
+        **({"owner": who.owner} if who and who.owner else {}),
+        "credential": run.credential,
+        "remark": run.remark,
+        "verdict": run.verdict,
+        "max_waiting": limits.max_waiting if limits else None,
+    }
+    sets = {name: dict.fromkeys(getattr(limits, name), True) for name in ("spaces", "projects", "families") if limits}
+    sets["parent_projects"] = dict.fromkeys(run.parent_projects, True)
+    return {name: value for name, value in {**given, **sets}.items() if value}
 
 
 def _checked_priority(priority: int) -> int:

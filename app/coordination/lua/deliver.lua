@@ -74,6 +74,8 @@ if event.deployment then
     run.again = run.again or (known and lower(known) ~= lower(run.id)) or nil
     call("HSET", ALIASES, lower(event.deployment), run.id)
 end
+-- What a step says of its project, only its token vouches for.
+run.true_space, run.true_project = event.info.space_id or run.true_space, id_of(event.info, "project") or run.true_project
 for name, value in pairs(event.info) do
     if run.info[name] == nil then
         run.info[name] = value
@@ -138,6 +140,7 @@ local function started(is_resume)
         stop_presuming(run)
         run = {
             id = run.id, run = run.run + 1, v = run.v, info = run.info, started_oct_ms = occurred,
+            true_space = run.true_space, true_project = run.true_project, owner = run.owner,
             is_resume_first = is_resume or nil, prior_end_oct_ms = run.ended_oct_ms,
         }
     end

@@ -4,13 +4,16 @@
 --
 -- ARGV[2]  task id
 -- ARGV[3]  the request, JSON: machines, info, priority, ttl_ms, timeout_ms, max_hold_ms, parked, on_behalf_of, cap, reserve,
---          has_key, hold_ms, of a wait that was lost, rebuilt: {raised_ms, has_terms}, and of a step that has one the claim
+--          has_key, hold_ms, owner (whose token asks; none of who may do everything), spaces, projects, families
+--          and parent_projects (that its token has as limits, id -> true), max_waiting, credential, remark, verdict ("take": the run is its
+--          owner's; "share": it may act beside its owner), of a wait that was lost, rebuilt: {raised_ms, has_terms}, and of a step that has one the claim
 --          and the family_word for it; parent_word is what proves on_behalf_of; step is "old" where the step says no
 --          version, "new" where it does
 --
 -- Returns {"joined", view...}, {"known", view...} when it waits or holds already (rule 4),
 -- {"holds_others", machine, run JSON} when it waits for or holds other machines than it asks for now, or {"left", now} when
--- the execution of the step that asks is over, or another one has followed it.
+-- the execution of the step that asks is over, or another one has followed it. Before any of that {"others", run JSON, now}
+-- when the run belongs to another owner and there is no verdict, or {"full", waiting} when too many of its owner wait.
 
 expire_due()
 local ask = cjson.decode(ARGV[3])
@@ -31,6 +34,18 @@ local function note_step()
     end
 end
 
+-- Whether the limits of the owner that asks are about other spaces or projects than a run is of.
+local function excludes(other)
+    local space = other.true_space or other.info.space_id
+    local project = other.true_project or id_of(other.info, "project")
+    return (ask.spaces and space and not ask.spaces[lower(space)])
+        or (ask.projects and project and not ask.projects[lower(project)])
+end
+
+if run and not ask.verdict and is_anothers(run, ask.owner) and (run.owner or excludes(run)) then
+    return { "others", cjson.encode(run), NOW }
+end
+
 if is_over(ARGV[2], ask.claim) then
     if run and run.claim == ask.claim and (run.state == "refused" or run.state == "timed_out") then
         return view("known", run)
@@ -38,22 +53,48 @@ if is_over(ARGV[2], ask.claim) then
     return { "left", NOW }
 end
 note_step()
-if run and (run.state == "waiting" or run.state == "granted") then
+-- The first of the machines that are asked for which the run does not wait for or hold.
+local function machine_beyond()
     local has = {}
     for _, machine in ipairs(run.machines) do
         has[lower(machine)] = true
     end
     for _, machine in ipairs(ask.machines) do
         if not has[lower(machine)] then
-            return { "holds_others", machine, cjson.encode(run) }
+            return machine
         end
     end
+    return nil
+end
+
+if run and ask.verdict == "take" and (run.state == "waiting" or run.state == "granted") and machine_beyond() then
+    -- Its owner asks for it now, so nobody works under what another one had asked for.
+    finish(run, run.state == "granted" and "released" or "left", "taken_over")
+    run = load_run(ARGV[2])
+end
+if run and (run.state == "waiting" or run.state == "granted") then
+    local beyond = machine_beyond()
+    if beyond then
+        return { "holds_others", beyond, cjson.encode(run) }
+    end
     run.asked_at_ms = NOW
+    if ask.owner and not ask.verdict then
+        run.owner = run.owner or ask.owner
+    elseif ask.verdict == "share" then
+        run.rival = ask.owner
+        record("disputed", run, run.machines, "owner", { owner = run.owner, rival = run.rival })
+    elseif ask.verdict == "take" then
+        if run.is_counted then
+            call("ZREM", OWNED, run.owner .. "\0" .. run.id)
+        end
+        run.owner, run.rival, run.is_counted = ask.owner, nil, nil
+    end
     if ask.claim and ask.claim ~= run.claim then
         -- Another execution of the step runs, so the task is not over.
         end_claim(run.id, run.claim)
         call("ZREM", DEADLINES, "grace\0" .. run.id)
         run.claim, run.told, run.family_word = ask.claim, nil, run.family_word or ask.family_word
+        run.credential = ask.credential
     end
     if run.state == "waiting" and (run.parked or false) ~= (ask.parked or false) then
         -- The wait step was replaced by a claim, or the other way round, and the task was retried.
@@ -71,6 +112,13 @@ if run and (run.state == "waiting" or run.state == "granted") then
     save_run(run)
     show_life(run, ask.claim)
     return view("known", run)
+end
+
+if ask.max_waiting then
+    local count = call("ZLEXCOUNT", OWNED, span(ask.owner))
+    if count >= ask.max_waiting then
+        return { "full", count }
+    end
 end
 
 local before = run or { id = ARGV[2], run = 1, state = "new" }
@@ -92,13 +140,26 @@ end
 -- Rule 10: the number of the family of a run that works: it holds, or its machines or even its start are not known yet,
 -- since Octopus is late or Redis was lost. Nil for a run that waits or has ended, or has not given the word for its family.
 local is_disowned
+local function may_name(parent)
+    local word = parent and parent.family_word
+    if ask.parent_word and word then
+        return word == ask.parent_word
+    elseif not ask.owner or ask.owner == "*" and not (parent and parent.owner) then
+        return true
+    elseif not (parent and parent.owner) then
+        -- Nobody knows whose it is: its project has to say so.
+        local project = parent and (parent.true_project or id_of(parent.info, "project"))
+        return project and (ask.parent_projects or {})[lower(project)]
+    end
+    return parent.owner == ask.owner or (ask.families or {})[parent.owner]
+end
+
 local function family_of(task)
     if lower(task) == asking_task then
         return nil
     end
     local parent = load_run(task)
-    local word = parent and parent.family_word
-    is_disowned = ask.parent_word and word and word ~= ask.parent_word or nil
+    is_disowned = not may_name(parent) or nil
     if is_disowned then
         return nil
     end
@@ -130,6 +191,11 @@ run = {
     hold_ms = ask.hold_ms,
     family = (not FINISHED[before.state] and before.family) or (ask.on_behalf_of and family_of(ask.on_behalf_of)) or nil,
     claim = ask.claim,
+    owner = ask.owner or before.owner,
+    credential = ask.credential,
+    remark = ask.remark,
+    true_space = before.true_space,
+    true_project = before.true_project,
     family_word = ask.claim and (ask.claim == before.claim and before.family_word or ask.family_word) or nil,
     ttl_ms = ask.ttl_ms,
     max_hold_ms = ask.max_hold_ms,
@@ -142,13 +208,17 @@ run = {
     owes_end = (before.state == "released" and not before.end_seen) or nil,
     after = before.state ~= "new" and (before.wait_ended or before.state) or nil,
 }
+run.disowned = is_disowned
 forget_deadlines(run)
 call("ZREM", UNRESOLVED, run.id)
 call("ZREM", RESUMES, run.id)
 call("ZREM", ENDED, lower(run.id))
 call("DEL", WAKE .. run.id)
 for _, id in ipairs({ run.info.deployment_id or false, run.info.runbook_run_id or false }) do
-    if id then
+    local known = id and call("HGET", ALIASES, lower(id))
+    local other = known and lower(known) ~= lower(run.id) and ask.owner and load_run(known)
+    -- Whoever names the deployment of a run that has not ended does not get the events that are about that.
+    if id and not (other and not FINISHED[other.state]) then
         call("HSET", ALIASES, lower(id), run.id)
     end
 end
@@ -159,6 +229,10 @@ for _, machine in ipairs(run.machines) do
 end
 if run.family then
     call("ZADD", CHILDREN, 0, child_member(run))
+end
+if ask.max_waiting then
+    run.is_counted = true
+    call("ZADD", OWNED, 0, run.owner .. "\0" .. run.id)
 end
 if not run.parked then
     call("SADD", BLOCKING, run.id)

@@ -22,6 +22,7 @@ end
 for name, value in pairs(cjson.decode(ARGV[4])) do
     run.info[name] = value
 end
+run.true_space, run.true_project = run.info.space_id, id_of(run.info, "project") or run.true_project
 run.machines = {}
 for _, machine in ipairs(cjson.decode(ARGV[3])) do
     table.insert(run.machines, machine.id)

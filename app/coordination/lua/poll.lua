@@ -8,7 +8,9 @@
 -- ARGV[4]  claim  the id of the execution of the step that asks, or "". With one, only a "poll" collects, and only once the
 --                 execution was told of the grant.
 --
--- Returns {"run", view...}, {"left", now} when that execution is over or another one has followed it, or {"unknown"}, also
+-- ARGV[5]  owner  whose token asks, or "": of who may do everything
+--
+-- Returns {"others", run JSON, now} when the run belongs to another owner, {"run", view...}, {"left", now} when that execution is over or another one has followed it, or {"unknown"}, also
 -- when it has not asked for a place, or that was lost.
 
 expire_due()
@@ -19,6 +21,9 @@ if claim and not (run and run.claim == claim) and is_over(ARGV[2], claim) then
 end
 if not run or (claim and run.claim ~= claim) then
     return { "unknown" }
+end
+if is_anothers(run, ARGV[5]) then
+    return { "others", cjson.encode(run), NOW }
 end
 if ARGV[3] ~= "look" then
     show_life(run, claim, ARGV[3] == "poll")

@@ -8,12 +8,16 @@
 -- ARGV[5]  seen    the version of the run that the caller decided on, or "": whatever it is now
 -- ARGV[6]  grace   ms that the machines of a run stay busy which Octopus has abandoned, while its script may still run
 -- ARGV[7]  claim   the id of the execution of the step that asks, which ends its own run only, or ""
+-- ARGV[8]  owner   whose token asks, or "": of who may do everything
 --
--- Returns {"released"}, {"left"} when it was waiting, or when another execution has followed the one that asks, {"grace"}
+-- Returns {"others", run JSON, now} when the run belongs to another owner, {"released"}, {"left"} when it was waiting, or when another execution has followed the one that asks, {"grace"}
 -- when it will be released later, or {"nothing"}.
 
 expire_due()
 local run = load_run(ARGV[2])
+if run and is_anothers(run, ARGV[8]) then
+    return { "others", cjson.encode(run), NOW }
+end
 if ARGV[7] ~= "" and not (run and run.claim == ARGV[7]) then
     local was_followed = run and run.claim and is_over(ARGV[2], ARGV[7])
     -- What it sent before this may still be on its way.
@@ -28,6 +32,10 @@ if not run or (FINISHED[run.state] and not run.lingers) or run.state == "known" 
 end
 if ARGV[5] ~= "" and tonumber(ARGV[5]) ~= (run.v or 0) then
     -- The run has joined, ended or asked again since the caller read it.
+    return { "nothing" }
+end
+if run.rival and ARGV[8] ~= "" and run.state == "granted" then
+    -- Two owners act for it: one of them must not free machines under the work of the other. Its task ends it.
     return { "nothing" }
 end
 local was, detail = run.state, cjson.decode(ARGV[4])

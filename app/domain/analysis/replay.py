@@ -15,7 +15,9 @@ from app.domain.analysis.board_state import ActiveRun, BoardState
 from app.domain.records import RecordLike
 
 #: Kinds that change nothing on the board; a replay may leave them out.
-WITHOUT_EFFECT = frozenset({"event", "overlapped", "claimless", "outage_ended", "resumed", "not_resumed", "caught_up"})
+WITHOUT_EFFECT = frozenset({
+    "event", "overlapped", "claimless", "disputed", "outage_ended", "resumed", "not_resumed", "caught_up",
+})  # fmt: skip
 
 #: Kinds that end a wait or a hold.
 _ENDS = frozenset({"released", "ended", "left", "expired", "timed_out", "refused", "dropped"})

@@ -26,8 +26,8 @@ from app.web.api.schemas.admin import (
     SignInCode,
 )
 from app.web.api.timeline import STREAM_ID
-from app.web.auth import digest
 from app.web.errors import Problem
+from app.web.tokens import digest
 
 api = Api(Blueprint("admin", __name__))
 

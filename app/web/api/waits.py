@@ -15,6 +15,7 @@ from app.queries.references import joined_id_of
 from app.queries.views import WaitAnswer, step_answer, wait_answer, waiting_places
 from app.settings.values import Token
 from app.store.fairness import in_turns
+from app.web.api.owning import StepCalls
 from app.web.api.routing import Api, current_services
 from app.web.api.schemas.waits import (
     ForceRelease,
@@ -63,7 +64,8 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
         is_old_step=step.version is None,
     )
     services = current_services()
-    place = services.board.join(run, [joined_id_of(services, machine) for machine in body.machines])
+    machines = [joined_id_of(services, machine) for machine in body.machines]
+    place = StepCalls(services, caller, step.claim).join(run, machines)
     if place.is_new and services.knows_octopus and any(machine.name == machine.id for machine in place.machines):
         # No step knows the names of machines.
         services.unresolved.to_name(place.task_id, now_ms=place.now_ms)
@@ -82,12 +84,12 @@ def poll(task_id: str, query: PollQuery, caller: Token) -> Any:
     # It has slept in `Blocking` already, in front of Flask.
     if problem := request.environ.get(PROBLEM):
         raise problem
-    step, board = step_headers(request.environ), current_services().board
+    step, services = step_headers(request.environ), current_services()
     if query.look:
-        place = board.place(task_id)
+        place = services.board.place(task_id)
     else:
         blocks = query.block_seconds > 0 or request.environ.get(HAS_SLEPT, False)
-        place = board.poll(task_id, claim=step.claim, blocks=blocks)
+        place = StepCalls(services, caller, step.claim).poll(task_id, blocks=blocks)
     if place is None or place.state not in WAIT_STATES:
         raise Problem(404, "unknown_run", f"{task_id[:100]} has not asked to wait: expected a PUT first")
     request.environ[TELLS_WAITING] = place.is_waiting and not query.look
@@ -101,7 +103,7 @@ def release(task_id: str, query: ReleaseQuery, caller: Token) -> Any:
     With a claim (header X-Octowait-Claim) only its own run ends, and requests of that claim change nothing any more.
     """
     claim = step_headers(request.environ).claim
-    outcome = current_services().board.release(task_id, by=caller.name, reason=query.reason, claim=claim)
+    outcome = StepCalls(current_services(), caller, claim).release(task_id, reason=query.reason)
     return _outcome(task_id, outcome, claim)
 
 

@@ -29,12 +29,13 @@ from app.domain.durations import format_duration, format_moment
 from app.domain.ids import ID_PATTERN
 from app.domain.phrases import clause, sentence
 from app.web.api.routing import current_services
-from app.web.auth import ALLOWS, Tokens, caller, digest
+from app.web.auth import ALLOWS, caller
 from app.web.charts.legend import MEANINGS
 from app.web.errors import Problem, problem_of
 from app.web.hosts import own_hosts
 from app.web.pages.forms import form_token
 from app.web.peers import group_of
+from app.web.tokens import Tokens, digest
 
 blueprint = Blueprint("pages", __name__)
 

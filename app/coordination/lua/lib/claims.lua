@@ -1,4 +1,5 @@
--- lib/claims.lua: claims: the execution of a step that a run belongs to, by an id that the step made for itself.
+-- lib/claims.lua: claims: the execution of a step that a run belongs to, by an id that the step made for itself; and its
+-- owner, whose token it has.
 --
 -- A request can be carried out long after its sender has given it up. The ids of executions that are over, or that another
 -- one has followed, are remembered, so that no late request of theirs takes or ends anything.
@@ -13,6 +14,13 @@ local MAX_CLAIMS = 100000
 
 -- Old ids that go when one is added: more than one, so that there are never more than those of a day.
 local CLAIMS_AT_ONCE = 10
+
+-- Whether a run belongs to another owner than the one that asks. *owner*: nil or "" of who may do everything. What nobody
+-- owns is there for all tokens without limits, whose owner is "*".
+local function is_anothers(run, owner)
+    return owner ~= nil and owner ~= "" and run.owner ~= owner and run.rival ~= owner
+        and (run.owner ~= nil or owner ~= "*")
+end
 
 local function claim_member(task, claim)
     return lower(task) .. "\0" .. claim

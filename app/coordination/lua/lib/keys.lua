@@ -27,12 +27,13 @@
 -- KEYS[20]  plan          prefix  of what the last runs of a process used: space NUL project NUL environment NUL tenant NUL kind
 -- KEYS[21]  ended_claims  zset    task id (lower-case) NUL claim id -> ms; executions of steps that are over
 -- KEYS[22]  old_steps     hash    space NUL project -> {project, space_id, at_ms}, JSON; of those whose step says no version
+-- KEYS[23]  owned         zset    owner NUL task id of each waiter whose owner may have so many only
 
 local RUNS, LINES, HOLDERS, DEADLINES, RESERVATIONS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local COUNTERS, MACHINES, EVENTS, ALIASES, UNRESOLVED = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local ENDED, TIMELINE, INDEX, WAKE, WAKES = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local BLOCKING, CHILDREN, RESUMES, BATCHES, PLAN = KEYS[16], KEYS[17], KEYS[18], KEYS[19], KEYS[20]
-local ENDED_CLAIMS, OLD_STEPS = KEYS[21], KEYS[22]
+local ENDED_CLAIMS, OLD_STEPS, OWNED = KEYS[21], KEYS[22], KEYS[23]
 
 local call = redis.call
 local lower = string.lower

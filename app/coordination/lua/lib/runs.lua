@@ -18,6 +18,14 @@
 -- run.family             the number of the family with which it shares a lease
 -- run.family_word        what its children say to prove that it started them
 -- run.claim              the id of the execution of a step that it belongs to, where that has one
+-- run.owner              the name of the token of who joined it; "*" where that has no limits
+-- run.rival              another owner that may act for it, since nothing decides between the two
+-- run.credential         a digest of the claim and the token of its join, by which that stays good for it
+-- run.remark             what its step is told besides: a wish that was not granted
+-- run.true_space         the space of its task, as Octopus or an event says
+-- run.true_project       the project of its task, as Octopus or an event says
+-- run.is_counted         it is in OWNED while it waits
+-- run.disowned           it may not name the run that it says has started it
 -- run.told               that execution was told of the grant; what it asks from then on collects it
 -- run.has_key            an API key was set when it began, so that its machines are found out
 -- run.hold_ms            without one: how long its machines are presumed busy

@@ -1,0 +1,162 @@
+"""What a step may do: its calls on the board, within the limits of its token and for the runs that are its own.
+
+What it may not do is answered as its script knows it: an error would end the deployment, or let it go on without its
+machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+from flask import current_app, g
+
+from app.domain.access.identity import Identity, Verdict, verdict_on
+from app.domain.errors import AnotherOwner, HoldsOthers, TooManyWaiting
+from app.domain.run import RunRequest, RunState, State
+from app.domain.run_info import RunInfo
+from app.domain.status import RunStatus
+from app.services import Services
+from app.settings.values import Token
+from app.web.auth import credential_of
+from app.web.tokens import Tokens
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class StepCalls:
+    """The calls of one step, made with *token*.
+
+    Args:
+        claim: The id of the execution of the step, if it has one.
+    """
+
+    services: Services
+    token: Token
+    claim: str | None
+
+    @property
+    def identity(self) -> Identity:
+        return self.token.identity
+
+    @property
+    def _tokens(self) -> Tokens:
+        tokens: Tokens = current_app.extensions["octowait.tokens"]
+        return tokens
+
+    def join(self, request: RunRequest, machines: Sequence[str]) -> RunStatus:
+        """As `Board.join`, within the limits of the token; a status that waits without a place where there is none now.
+
+        Raises:
+            GateError: as `Board.join`, of a run of its own.
+        """
+        info = RunInfo.from_json(request.info)
+        project_id = info.project.id if info.project else None
+        if objection := self.identity.objection(info.space_id, project_id):
+            return self._refused(request.task_id, objection)
+        request = self._within_limits(request)
+        try:
+            return self.services.board.join(request, machines)
+        except TooManyWaiting as error:
+            limit = f"{error}, as many as may (max_waiting of the token {self.token.name})"
+            return self._turned_away(request.task_id, limit)
+        except AnotherOwner as error:
+            return self._join_anothers(error, request, machines)
+
+    def poll(self, task_id: str, *, blocks: bool) -> RunStatus | None:
+        """As `Board.poll`; None also where the step has to ask for a place first."""
+        board = self.services.board
+        try:
+            return board.poll(task_id, claim=self.claim, blocks=blocks, owner=self.identity.owner)
+        except AnotherOwner as error:
+            verdict = self._verdict_on(error.run)
+            if verdict is Verdict.TAKE:
+                return board.poll(task_id, claim=self.claim, blocks=blocks)
+            return self._refused(task_id, self._objection(error.run)) if verdict is Verdict.REFUSE else None
+
+    def release(self, task_id: str, *, reason: str | None) -> str:
+        """As `Board.release`; ``nothing`` also of a run of somebody else."""
+
+        def release(owner: str | None) -> str:
+            return self.services.board.release(
+                task_id, by=self.token.name, reason=reason, claim=self.claim, owner=owner
+            )
+
+        try:
+            return release(self.identity.owner)
+        except AnotherOwner as error:
+            if self._verdict_on(error.run) is Verdict.TAKE:
+                return release(None)
+            self._note_refusal(task_id, self._objection(error.run))
+            return "nothing"
+
+    def _within_limits(self, request: RunRequest) -> RunRequest:
+        lowered, remark = self.identity.lowered(request.priority), None
+        if lowered < request.priority:
+            remark = (
+                f"The token {self.token.name} may ask for a priority of {lowered} at most (its max_priority): the "
+                f"priority {request.priority} was lowered to it."
+            )
+            log.warning(
+                "a priority was lowered", task=request.task_id, token=self.token.name, wish=request.priority,
+                limit=lowered,
+            )  # fmt: skip
+        credential = credential_of(self.claim, self.token.secret) if self.claim and not self.identity.is_admin else None
+        return replace(
+            request, priority=lowered, remark=remark, identity=self.identity, credential=credential,
+            parent_projects=self._parent_projects(),
+        )  # fmt: skip
+
+    def _parent_projects(self) -> frozenset[str]:
+        """The projects whose runs may be its parents where nobody knows their owner, as after a loss of Redis."""
+        limits, tokens = self.identity.limits, self._tokens
+        families = (token.limits for name in limits.families for token in tokens.named(name))
+        return limits.projects.union(*(other.projects for other in families if other))
+
+    def _join_anothers(self, error: AnotherOwner, request: RunRequest, machines: Sequence[str]) -> RunStatus:
+        verdict = self._verdict_on(error.run)
+        if verdict is Verdict.REFUSE:
+            return self._refused(request.task_id, self._objection(error.run))
+        whose = f"{error.run.id} was joined with the token {error.run.owner}"
+        if verdict is Verdict.WAIT:
+            return self._turned_away(request.task_id, f"{whose}, and octowait is asking Octopus whose it is")
+        try:
+            return self.services.board.join(replace(request, verdict=str(verdict)), machines)
+        except HoldsOthers as other:
+            return self._turned_away(request.task_id, f"{whose}; nobody can say whose it is ({other})")
+        except TooManyWaiting as other:
+            return self._turned_away(request.task_id, str(other))
+
+    def _verdict_on(self, run: RunState) -> Verdict:
+        if self.claim and run.claim == self.claim and run.credential == credential_of(self.claim, self.token.secret):
+            # The token with which it joined, which has other limits since then.
+            return Verdict.TAKE
+        info = run.info
+        project = run.true_project or (None if run.owner else info.project.id if info.project else None)
+        verdict = verdict_on(
+            self.identity, [token.identity for token in self._tokens.named(run.owner or "")],
+            space_id=run.true_space or (None if run.owner else info.space_id), project_id=project,
+            can_check=False,
+        )  # fmt: skip
+        log.debug("a run of another token", task=run.id, token=self.token.name, owner=run.owner, verdict=str(verdict))
+        return verdict
+
+    def _objection(self, run: RunState) -> str:
+        return f"it belongs to the token {run.owner or 'of its project'}, and the token {self.token.name} asks"
+
+    def _refused(self, task_id: str, reason: str) -> RunStatus:
+        self._note_refusal(task_id, reason)
+        return RunStatus(
+            RunState(task_id, State.REFUSED, claim=self.claim, reason=reason), self.services.board.now_ms()
+        )
+
+    def _turned_away(self, task_id: str, reason: str) -> RunStatus:
+        self._note_refusal(task_id, reason)
+        return RunStatus(
+            RunState(task_id, State.WAITING, claim=self.claim, reason=reason), self.services.board.now_ms()
+        )
+
+    def _note_refusal(self, task_id: str, reason: str) -> None:
+        g.step_refused_because = f"{task_id}: {reason}"
