@@ -37,7 +37,7 @@ from app.domain.faults import (
     no_space,
     redis_cannot_write,
     shortcomings,
-    turned_away,
+    turned_away_lately,
 )
 from app.domain.status import RunStatus
 from app.followers.learner import Learner
@@ -56,14 +56,12 @@ from app.store.disk import full
 from app.store.errors import StoreError
 from app.store.keys import Keys
 from app.store.persistence import read_condition, write_failure
+from app.store.replication import make_replicas
 
 if TYPE_CHECKING:
     from app.octopus.ask import Objection
 
 log = structlog.get_logger()
-
-#: Who was turned away within so many ms is told of as a fault; so many of them.
-LATELY_MS, MOST_TURNED_AWAY = 900_000, 5
 
 
 @dataclass(frozen=True)
@@ -188,18 +186,9 @@ class Services:
             *shortcomings(read_condition(self.client), **self.settings.durability),
             *disk_faults(self.settings),
             *certificate_ends(self.certificate.ends_ms(), snapshot.now_ms, TOLD_BEFORE),
-            *self._turned_away(snapshot.now_ms),
+            *turned_away_lately(self.refusals.recent(), snapshot.now_ms),
             *held_too_long(snapshot.machines, snapshot.now_ms, self.estimates.longest_before),
         ]
-
-    def _turned_away(self, now_ms: int) -> list[Fault]:
-        """Those whose secret was none of ours, lately."""
-        lately = (each for each in self.refusals.recent() if now_ms - each.last_ms < LATELY_MS)
-        return [
-            turned_away(each.who, each.address, each.why, count=each.count, first_ms=each.first_ms)
-            for each in lately
-            if each.why.startswith("expected")
-        ][:MOST_TURNED_AWAY]
 
     def has_worker(self) -> bool:
         """Whether a worker has reported lately."""
@@ -244,6 +233,7 @@ def policy_of(settings: Settings) -> Policy:
         has_key=bool(settings.octopus_url and settings.octopus_api_key),
         provisional=timedelta(seconds=settings.provisional_seconds),
         expect_step=timedelta(seconds=settings.expect_step_seconds),
+        replicas=settings.redis_replicas,
     )
 
 
@@ -260,7 +250,10 @@ def make_services(settings: Settings, *, board: Board | None = None) -> Services
     client = connect(settings.redis_url, max_connections=3)
     blocking = connect(settings.redis_url, blocking=True)
     keys = Keys(settings.namespace)
-    board = board or Board(client, namespace=settings.namespace, policy=policy_of(settings), blocking=blocking)
+    board = board or Board(
+        client, namespace=settings.namespace, policy=policy_of(settings), blocking=blocking,
+        replicas=make_replicas(settings.redis_url, settings.redis_replicas, with_files=settings.min_fsync != "none"),
+    )  # fmt: skip
     archive = Archive(settings.archive_directory)
     timeline = Timeline(client, keys, archive)
     metric_values, claims, registry = MetricValues(client, keys), Claims(client, keys), Registry(client, keys)

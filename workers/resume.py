@@ -139,6 +139,8 @@ def answer(context: Context, octopus: OctopusClient, place: RunStatus) -> None:
         return
     if finding.refusal:
         raise MayNot(interruption, finding.refusal)
+    if place.is_granted and not context.board.has_copied_grant(place):
+        raise NotYet("its grant is being copied to the replicas of Redis", PAUSES[0])
     _submit(context, octopus, place, interruption)
 
 

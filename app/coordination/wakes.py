@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import structlog
@@ -54,6 +54,8 @@ class Wakes:
 
     def __init__(self, blocking: Client, keys: Keys) -> None:
         self._blocking = blocking
+        #: Called with the id of each run that waits no longer, in lower case.
+        self.on_wake: Callable[[str], object] | None = None
         self._channel = keys.wakes
         self._sleepers: dict[str, list[Sleeper]] = {}
         self._count = 0
@@ -102,6 +104,8 @@ class Wakes:
         yield from pubsub.listen()
 
     def _wake(self, key: str) -> None:
+        if self.on_wake:
+            self.on_wake(key)
         for sleeper in self._sleepers.get(key, ()):
             sleeper.wake()
 

@@ -29,6 +29,8 @@ class DoctorContext:
         condition: Asks the Redis server; None where its address is not known here.
         dead_letters: Jobs that failed for good, ``{"id", "at_ms", "job", "error"}`` each.
         probe: Why Octopus does not answer, found out within seconds; None if it does.
+        replica_priority: With which priority a replica, by host and port, is made primary, 0: never; None: it does not
+            say.
     """
 
     settings: Settings
@@ -37,6 +39,7 @@ class DoctorContext:
     condition: Callable[[], Condition] | None
     dead_letters: Callable[[], Sequence[Json]]
     probe: Callable[[], OctopusError | None] = lambda: None
+    replica_priority: Callable[[str, int], int | None] = lambda _host, _port: None
 
     @property
     def client(self) -> OctopusClient:

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.client.api import CannotReach, Gate, Refused
 from app.coordination.budget import Budget
-from app.doctor import on_octopus, on_octowait, on_projects, on_subscription, on_tasks
+from app.doctor import on_octopus, on_octowait, on_projects, on_replicas, on_subscription, on_tasks
 from app.doctor.context import DoctorContext
 from app.doctor.findings import Finding, unknown, warning
 from app.domain.phrases import sentence
@@ -21,10 +21,16 @@ from app.store.embedded import EmbeddedServer
 from app.store.errors import StoreError
 from app.store.keys import Keys
 from app.store.persistence import Condition, read_condition
+from app.store.replication import priority_of_replica
 
 Check = Callable[[DoctorContext], Iterator[Finding]]
 
-REDIS: Sequence[Check] = (on_octowait.redis_version, on_octowait.redis_persistence, on_octowait.redis_eviction)
+REDIS: Sequence[Check] = (
+    on_octowait.redis_version,
+    on_octowait.redis_persistence,
+    on_octowait.redis_eviction,
+    on_replicas.copies,
+)
 
 #: Of what octowait knows.
 BOARD: Sequence[Check] = (
@@ -130,11 +136,20 @@ def open_context(settings: Settings, gate: Gate, *, is_here: bool) -> Iterator[D
             assert client
             return read_condition(client)
 
+        def replica_priority(host: str, port: int) -> int | None:
+            return priority_of_replica(client, host, port) if client else None
+
         def dead_letters() -> Any:
             return gate.call("GET", "/api/dead-letters")["dead_letters"]
 
         yield DoctorContext(
-            settings, gate, octopus, condition if client else None, dead_letters, partial(probe, settings, budget)
+            settings,
+            gate,
+            octopus,
+            condition if client else None,
+            dead_letters,
+            partial(probe, settings, budget),
+            replica_priority,
         )
 
 

@@ -236,7 +236,7 @@ def octopus_answers(context: DoctorContext) -> Iterator[Finding]:
 def faults(context: DoctorContext) -> Iterator[Finding]:
     """Nothing goes wrong that octowait notices itself: a full disk, a run held beyond all others, a certificate."""
     # Who was refused is looked at by `refused_calls`, and Redis, where its address is known here, by checks of its own.
-    apart = ("refused", "redis_fsync", "redis_eviction") if context.condition else ("refused",)
+    apart = ("refused", "redis_fsync", "redis_eviction", "redis_replicas") if context.condition else ("refused",)
     noticed = [fault for fault in context.board.get("faults", []) if not fault["code"].startswith(apart)]
     for fault in noticed[:MOST_TOLD]:
         # Nothing is broken yet while a certificate is about to end.

@@ -15,6 +15,9 @@ from app.domain.status import Holder
 #: A hold is a fault when it has lasted longer than any before by this share and this many ms: some are a little longer.
 BEYOND_SHARE, BEYOND_MS = 0.1, 60_000
 
+#: Who was turned away within so many ms is told of as a fault; so many of them.
+LATELY_MS, MOST_TURNED_AWAY = 900_000, 5
+
 #: How often a server syncs its file, the least first; ``none``: it need not have one.
 FSYNC = ("none", "everysec", "always")
 
@@ -108,6 +111,33 @@ def turned_away(who: str, address: str, why: str, *, count: int, first_ms: int) 
     )  # fmt: skip
 
 
+class RefusalLike(Protocol):
+    """Calls of one caller that were refused."""
+
+    @property
+    def who(self) -> str: ...
+    @property
+    def address(self) -> str: ...
+    @property
+    def why(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def first_ms(self) -> int: ...
+    @property
+    def last_ms(self) -> int: ...
+
+
+def turned_away_lately(refusals: Iterable[RefusalLike], now_ms: int) -> list[Fault]:
+    """Those whose secret was none of ours, lately."""
+    lately = (each for each in refusals if now_ms - each.last_ms < LATELY_MS)
+    return [
+        turned_away(each.who, each.address, each.why, count=each.count, first_ms=each.first_ms)
+        for each in lately
+        if each.why.startswith("expected")
+    ][:MOST_TURNED_AWAY]
+
+
 def certificate_ends(ends_ms: int | None, now_ms: int, told_before: timedelta) -> list[Fault]:
     """A certificate of PUBLIC_URL that is about to end, or has; none where its end is far, or not known."""
     if ends_ms is None or ends_ms - now_ms > told_before // timedelta(milliseconds=1):
@@ -136,6 +166,18 @@ def synced_too_seldom(what: str, least: str) -> Fault:
         "granted while another run works there.",
         f"Set 'appendonly yes' and 'appendfsync {least}' on the Redis server, or accept it with another "
         "OCTOWAIT_MIN_FSYNC (none, everysec, always).",
+    )
+
+
+def too_few_replicas(count: int, least: int) -> Fault:
+    """A Redis with fewer replicas than have to have a grant."""
+    has = (
+        f"{several(count, 'replica')} that {'copies' if count == 1 else 'copy'}" if count else "no replica that copies"
+    )
+    return Fault(
+        "redis_replicas",
+        f"Redis has {has} what it writes, and OCTOWAIT_REDIS_REPLICAS={least}: nobody is told of a grant.",
+        "Bring the replicas back, or look at the log of the Redis server for why they do not copy.",
     )
 
 
@@ -170,14 +212,17 @@ class ServerLike(Protocol):
     def maxmemory(self) -> int: ...
     @property
     def eviction(self) -> str: ...
+    @property
+    def replicas(self) -> Sequence[object]: ...
 
 
-def shortcomings(server: ServerLike, *, min_fsync: str, allows_eviction: bool) -> list[Fault]:
+def shortcomings(server: ServerLike, *, min_fsync: str, allows_eviction: bool, replicas: int = 0) -> list[Fault]:
     """What the server lacks of what octowait may count on, the worst first.
 
     Args:
         min_fsync: One of `FSYNC`. A server that does not say how often it syncs its file counts as `FSYNC_BY_DEFAULT`.
         allows_eviction: Whether it may forget keys when it is full.
+        replicas: How many must have a grant before anybody is told of it.
     """
     has = FSYNC_BY_DEFAULT if server.fsync is None else server.fsync
     if not server.append_only or has not in FSYNC:
@@ -185,6 +230,8 @@ def shortcomings(server: ServerLike, *, min_fsync: str, allows_eviction: bool) -
     faults = []
     if FSYNC.index(has) < FSYNC.index(min_fsync):
         faults.append(synced_too_seldom(_syncing(server), min_fsync))
+    if len(server.replicas) < replicas:
+        faults.append(too_few_replicas(len(server.replicas), replicas))
     if server.maxmemory and server.eviction != "noeviction" and not allows_eviction:
         faults.append(evicts_keys(server.eviction))
     return faults

@@ -164,6 +164,8 @@ class RunState:
     granted_at_ms: int | None = None
     #: The fencing token of its grant.
     token: int | None = None
+    #: Enough replicas have the grant, so that it may be told; where none need it, nobody looks.
+    copied: bool = False
     #: Its step has heard of the grant.
     collected: bool = False
     #: Since when its machines are presumed busy.

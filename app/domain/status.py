@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from app.domain.durations import format_duration
@@ -16,6 +16,9 @@ from app.domain.wording import ENDS, REJOINED, STATES, holding
 
 #: Machines that a message names one by one.
 MOST_NAMES = 20
+
+#: Seconds between two tries to have a grant copied.
+COPY_SECONDS = 1.0
 
 #: The states that ``/api/waits`` speaks of.
 WAIT_STATES = frozenset(list(State)[:7])
@@ -128,6 +131,20 @@ class RunStatus(Described):
         return self.state is State.WAITING
 
     @property
+    def is_being_copied(self) -> bool:
+        """Whether it waits for nothing but the copying of its grant to replicas of Redis."""
+        return self.is_waiting and self.run.token is not None
+
+    @property
+    def slice_seconds(self) -> float:
+        """How long whoever waits for its grant may sleep until he shows life or has that copied again."""
+        return COPY_SECONDS if self.is_being_copied else self.run.ttl_ms / 2000
+
+    def while_copied(self) -> RunStatus:
+        """What its step is told as long as its grant is not copied: that it waits."""
+        return replace(self, run=replace(self.run, state=State.WAITING))
+
+    @property
     def is_to_resolve(self) -> bool:
         """Whether nobody knows its machines, or whether it works on after its wait was over: only Octopus can say."""
         return (self.state is State.STARTED and not self.run.planned) or self.run.lingers
@@ -193,6 +210,8 @@ def circle_words(circle: Sequence[Mapping[str, str]]) -> str:
 def _reason(place: RunStatus) -> str | None:
     if place.is_waiting and any(held.kind == "rebuilding" for machine in place.machines for held in machine.holders):
         return "octowait lost its memory and grants nobody until it has found out from Octopus what runs where"
+    if place.is_being_copied:
+        return "its grant is being copied to the replicas of Redis, which octowait does not tell of before"
     run = place.run
     if place.is_waiting and run.rebuilt and not run.rebuilt.has_terms:
         return (
@@ -220,6 +239,8 @@ def _reason(place: RunStatus) -> str | None:
 def _message(place: RunStatus) -> str:
     if place.is_waiting and not place.run.machines:
         return f"Waiting for a place in the line: {sentence(place.run.reason or '')}"
+    if place.is_being_copied:
+        return f"Waiting: {place.reason}."
     if place.state is State.WAITING:
         eta = f" {place.eta_ms.message}" if place.eta_ms else ""
         return " ".join([*_remarks(place.run), f"Waiting for {_blockers(place)}{eta}"])

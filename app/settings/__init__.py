@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     redis_url: str = ""
     #: How often the Redis server has to sync its file at least: ``always``: no grant that was told is lost.
     min_fsync: Literal["none", "everysec", "always"] = "everysec"
+    #: How many replicas must have a grant before anybody is told of it.
+    redis_replicas: Annotated[int, Field(ge=0, le=20)] = 0
     #: Redis may forget keys when it is full.
     allow_eviction: bool = False
     #: Runs of different namespaces know nothing of each other.
@@ -138,7 +140,7 @@ class Settings(BaseSettings):
     @property
     def durability(self) -> dict[str, Any]:
         """What the Redis server has to be like, as `app.domain.faults.shortcomings` takes it."""
-        return {"min_fsync": self.min_fsync, "allows_eviction": self.allow_eviction}
+        return {"min_fsync": self.min_fsync, "allows_eviction": self.allow_eviction, "replicas": self.redis_replicas}
 
     @property
     def archive_directory(self) -> Path:

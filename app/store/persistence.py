@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ class Condition:
     snapshots: bool
     maxmemory: int
     eviction: str
+    #: Those that copy what it writes, as (host, port).
+    replicas: tuple[tuple[str, int], ...] = ()
 
 
 def read_condition(client: Client) -> Condition:
@@ -44,7 +47,15 @@ def read_condition(client: Client) -> Condition:
         snapshots=bool(settings["save"]) if "save" in settings else bool(info.get("rdb_last_save_time")),
         maxmemory=int(info.get("maxmemory") or 0),
         eviction=str(info.get("maxmemory_policy", "")),
+        replicas=tuple(_replicas(info)),
     )
+
+
+def _replicas(info: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    for number in range(int(info.get("connected_slaves") or 0)):
+        replica = info.get(f"slave{number}")
+        if isinstance(replica, dict) and replica.get("state") == "online":
+            yield str(replica.get("ip", "")), int(replica.get("port") or 0)
 
 
 def write_failure(client: Client) -> str | None:

@@ -104,11 +104,22 @@ class Scripts:
         answer = self._call(name, args)
         return answer if answer[0] != b"due" else self._call(name, args, with_expiry=True)
 
+    def queue(self, pipe: Any, name: str, *args: str | int) -> None:
+        """Put a call into a pipeline, of a script that does not end what is due."""
+        self._script(name)(self._keys, self._arguments(args), client=pipe)
+
     def _call(self, name: str, args: Sequence[str | int], *, with_expiry: bool = False) -> Sequence[Any]:
+        script = self._script(name, with_expiry=with_expiry)
+        with redis_errors():
+            answer: Sequence[Any] = script(self._keys, self._arguments(args))
+        return answer
+
+    def _arguments(self, args: Sequence[str | int]) -> list[str | int]:
+        return [self.offset_ms, *args]
+
+    def _script(self, name: str, *, with_expiry: bool = False) -> Script:
         script = self._scripts.get((name, with_expiry))
         if script is None:
             script = self._client.register_script(source("coordination", name, with_expiry=with_expiry))
             self._scripts[name, with_expiry] = script
-        with redis_errors():
-            answer: Sequence[Any] = script(self._keys, [self.offset_ms, *args])
-        return answer
+        return script

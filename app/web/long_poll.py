@@ -133,7 +133,7 @@ class Blocking:
         """Seconds until the next sign of life is due; None if the run does not wait."""
         board = self._services.board
         place = _apart(lambda: board.poll(who.task_id, claim=who.claim, blocks=blocks, owner=who.owner))
-        return place.run.ttl_ms / 2000 if place and place.is_waiting else None
+        return place.slice_seconds if place and place.is_waiting else None
 
     def _refuse_if_full(self) -> None:
         most = most_connections()

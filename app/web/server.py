@@ -53,6 +53,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
         services: Services = self.wsgi.extensions["octowait"]
         # What Octopus told while nobody listened is lost to everybody but its events.
         services.has_missed.set()
+        if services.settings.redis_replicas:
+            # Who blocks on Redis itself hears of a grant when somebody has had it copied.
+            services.wakes.on_wake = lambda task_id: gevent.spawn(_copy, services, task_id)
         gevent.spawn(services.wakes.listen)
         gevent.spawn(_sweep, services, self.wsgi.extensions["octowait.refusals"])
         super().run()
@@ -63,6 +66,15 @@ class Worker(GeventWorker):  # type: ignore[misc]
         if isinstance(getattr(self, "wsgi", None), Flask):
             services: Services = self.wsgi.extensions["octowait"]
             gevent.spawn(services.close)
+
+
+def _copy(services: Services, task_id: str) -> None:
+    from app.store.errors import StoreError
+
+    try:
+        services.board.look(task_id)
+    except StoreError as error:
+        log.warning("a grant was not copied: its step asks again", task=task_id, error=str(error))
 
 
 def _sweep(services: Services, refusal_log: RefusalLog) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from app.store.keys import Keys
 from tests.chaos.store import STORES, NoStore, Store
-from tests.conftest import Service
+from tests.conftest import Service, a_delivery, eventually
 
 
 @pytest.fixture(params=STORES)
@@ -61,3 +64,40 @@ def test_octowait_is_not_ready_on_a_redis_that_keeps_too_little(store, namespace
         assert readiness(accepting) == "redis_fsync"
     finally:
         accepting.stop()
+
+
+def test_step_and_webhook_are_told_nothing_that_no_replica_has(tmp_path, namespace):
+    primary, replica = (Store("valkey", tmp_path / name) for name in ("primary", "replica"))
+    for store in (primary, replica):
+        store.directory.mkdir()
+        store.start()
+    replica.client().replicaof("127.0.0.1", primary.port)
+    eventually(lambda: replica.client().info("replication")["master_link_status"] == "up")
+    service = Service(primary.url, namespace, tmp_path, forked=True, OCTOWAIT_REDIS_REPLICAS="1")
+    path, body = "/api/waits/ServerTasks-1", {"machines": ["Machines-7"]}
+    try:
+        service.start()
+        counters = Keys(namespace).counters
+        eventually(lambda: primary.client().hget(counters, "replicas") == b"1")
+        assert service.deliver(a_delivery(number=1, task=9))[0] == 202
+
+        replica.signal(signal.SIGSTOP)
+        status, answer = service.call("PUT", path, body, role="step")
+        assert (status, answer["state"], answer["fencing_token"]) == (201, "waiting", None)
+        assert answer["message"].startswith("Waiting: its grant is being copied to the replicas of Redis")
+        text = service.call("GET", path, role="step", headers={"Accept": "text/plain"})[1]
+        assert text.startswith("waiting 0\nWaiting: its grant is being copied")
+        assert service.deliver(a_delivery(number=2, task=10))[0] == 503
+        with ThreadPoolExecutor(1) as pool:
+            blocked = pool.submit(service.call, "GET", f"{path}?block_seconds=50", None, "step")
+            replica.signal(signal.SIGCONT)
+            assert blocked.result(20)[1]["state"] == "granted"
+        assert service.deliver(a_delivery(number=2, task=10)) == (202, {"event": "Events-2", "outcome": "duplicate"})
+
+        replica.kill()
+        assert eventually(lambda: readiness(service) == "redis_replicas")
+    finally:
+        service.stop()
+        replica.signal(signal.SIGCONT)
+        for store in (primary, replica):
+            store.kill()

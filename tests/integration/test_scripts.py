@@ -133,7 +133,11 @@ def test_header_of_the_library_lists_the_fields_of_the_counters():
 
     written = set(re.findall(r'"H\w+", COUNTERS, "(\w+)"', code))
     words = header.partition("counters      hash    ")[2].partition("-- KEYS")[0]
-    named = {name for name in re.findall(r"\w+", words) if name.endswith(("_at", "order", "token", "family", "stamp"))}
+    named = {
+        name
+        for name in re.findall(r"\w+", words)
+        if name.endswith(("_at", "order", "token", "family", "stamp", "replicas"))
+    }
     assert {name for name in written if not name.startswith("octopus_")} == named
     for name in written - named:
         assert name in words or f" {name.removeprefix('octopus')}" in words
@@ -243,7 +247,10 @@ def test_every_script_has_a_method_that_calls_it():
     called = set()
     for path in APP.rglob("*.py"):
         text = path.read_text()
-        called |= {("coordination", verb) for verb in re.findall(r'self\.(?:_?script|_word)\(\s*"(\w+)"', text)}
+        called |= {
+            ("coordination", verb)
+            for verb in re.findall(r'self\.(?:_?script|script\.queue|_word)\(\s*(?:pipe, )?"(\w+)"', text)
+        }
         called |= set(re.findall(r'\bload\(client, "(\w+)", "(\w+)"\)', text))
 
     assert called == set(VERBS)

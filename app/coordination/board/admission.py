@@ -100,5 +100,5 @@ class AdmissionVerbs(BoardScripts):
         Source: lua/sweep.lua.
         """
         retention = milliseconds(self.policy.retention)
-        _, due, resumes, door, outage = self.script("sweep", int(serving), retention)
+        _, due, resumes, door, outage = self.script("sweep", int(serving), retention, self.policy.replicas)
         return Swept(due > 0, resumes > 0, door == b"closed", outage == b"outage")

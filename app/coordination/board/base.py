@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from app.domain.status import RunStatus
 from app.domain.wording import CLAIM_IS_OVER
 from app.store.connection import Client
 from app.store.keys import Keys
+from app.store.replication import Copier, Replicas
 from app.store.scripts import Scripts, redis_errors
 
 
@@ -37,6 +38,8 @@ class Policy:
     has_key: bool = False
     #: How long machines are presumed busy with a run of which nobody will know (rule 19).
     provisional: timedelta = timedelta(seconds=60)
+    #: How many replicas must have a grant before anybody is told of it.
+    replicas: int = 0
     #: How long a run whose process comes with a step or a gate of ours is expected to ask.
     expect_step: timedelta = timedelta(seconds=120)
 
@@ -47,6 +50,7 @@ class BoardScripts:
     Args:
         client: For the scripts.
         blocking: A client without a time-out, for `wait`.
+        replicas: What must have a grant before anybody is told of it; None: nobody needs it.
         offset_ms: What the clock is ahead of the server's; tests move it.
     """
 
@@ -57,6 +61,7 @@ class BoardScripts:
         namespace: str = "default",
         policy: Policy | None = None,
         blocking: Client | None = None,
+        replicas: Replicas | None = None,
         offset_ms: int = 0,
     ) -> None:
         self._client = client
@@ -64,6 +69,38 @@ class BoardScripts:
         self.policy = policy or Policy()
         self._blocking = blocking or client
         self.script = Scripts(client, self._keys, offset_ms=offset_ms)
+        self._copier = Copier(replicas, self._write_grants) if replicas else None
+
+    def _write_grants(self, pipe: Any, grants: list[tuple[str, int]]) -> None:
+        self.script.queue(pipe, "copying", compact_json(grants))
+
+    def has_copies(self) -> bool:
+        """Whether enough replicas have all that was written up to now; True where nobody needs it."""
+        return self._copier is None or self._copier.copy()[1]
+
+    def has_copied_grant(self, place: RunStatus, *, asks: bool = False) -> bool:
+        """Whether the grant of a run may be told, since enough replicas have it; True where nobody needs it.
+
+        Args:
+            asks: The step of the run hears of it in the answer to its request for a place.
+
+        Source: lua/copying.lua, lua/copied.lua.
+        """
+        run = place.run
+        if self._copier is None or run.copied or not run.token:
+            return True
+        answer, is_copied = self._copier.copy((run.id, run.token))
+        if not is_copied or run.id.encode() not in answer:
+            return False
+        return self._word("copied", run.id, run.token, "asks" if asks else "") != "gone"
+
+    def _answer_of(
+        self, place: RunStatus | None, again: Callable[[], RunStatus | None], *, asks: bool = False
+    ) -> RunStatus | None:
+        """What a step is told: of a grant only when it is copied, and then as the board has it *again* after that."""
+        if place is None or not place.is_granted or place.run.copied or self._copier is None:
+            return place
+        return again() if self.has_copied_grant(place, asks=asks) else place.while_copied()
 
     @property
     def _cap(self) -> dict[str, int]:

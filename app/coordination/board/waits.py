@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Collection
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
@@ -91,7 +91,11 @@ class WaitVerbs(BoardScripts):
             )
         if word == b"left":
             return status_of_the_over(run.task_id, run.claim, rest[0])
-        return decode_view(rest, is_new=word == b"joined")
+        place = decode_view(rest, is_new=word == b"joined")
+        # Once its grant is copied it is as if it had asked only now.
+        who = "block" if run.claim else "poll"
+        answer = self._answer_of(place, lambda: self._view(run.task_id, who, run.claim), asks=True)
+        return replace(answer or place.while_copied(), is_new=place.is_new)
 
     def poll(
         self, task_id: str, *, claim: str | None = None, blocks: bool = False, owner: str | None = None
@@ -113,11 +117,17 @@ class WaitVerbs(BoardScripts):
 
         Source: lua/poll.lua.
         """
-        return self._view(task_id, "block" if blocks else "poll", claim, owner)
+        who = "block" if blocks else "poll"
+        return self._answer_of(self._view(task_id, who, claim, owner), lambda: self._view(task_id, who, claim, owner))
 
     def place(self, task_id: str) -> RunStatus | None:
         """The run as it stands, asked by anybody; None if nobody has heard of it. Source: lua/poll.lua."""
         return self._view(task_id, "look")
+
+    def look(self, task_id: str) -> RunStatus | None:
+        """The run as its step is told of it, without a sign of life; None if nobody has heard of it."""
+        place = self.place(task_id)
+        return place if place is None or not place.is_granted or self.has_copied_grant(place) else place.while_copied()
 
     def wait(self, task_id: str, *, timeout: timedelta, claim: str | None = None) -> RunStatus | None:
         """Block on Redis until the run waits no longer, at most *timeout*; the run as it stands then.
@@ -133,7 +143,7 @@ class WaitVerbs(BoardScripts):
             left = deadline - time.monotonic()
             if place is None or not place.is_waiting or left <= 0:
                 return place
-            slice_seconds = min(left, place.run.ttl_ms / 2000, 45.0)
+            slice_seconds = min(left, place.slice_seconds, 45.0)
             with redis_errors():
                 self._blocking.blpop([self._keys.wake(place.task_id)], timeout=max(0.01, slice_seconds))
 

@@ -104,7 +104,7 @@ if run and (run.state == "waiting" or run.state == "granted") then
         if not run.parked then
             call("SADD", BLOCKING, run.id)
         end
-    elseif run.state == "granted" and not ask.claim then
+    elseif run.state == "granted" and not ask.claim and not is_uncopied(run) then
         -- The step hears of the grant in this answer, and the task is not over: this step runs.
         call("ZREM", RESUMES, run.id)
         call("ZREM", DEADLINES, "grace\0" .. run.id)

@@ -4,6 +4,7 @@
 --
 -- ARGV[2]  "1" when this is the sweep of somebody who serves waiters, so that a long gap since the last was an outage
 -- ARGV[3]  retention, ms
+-- ARGV[4]  replicas that must have a grant before it is told; noted of somebody who serves
 --
 -- Returns {"swept", how much more is due, parked runs to be answered, "open" or "closed", "outage" or "served"}.
 
@@ -15,6 +16,7 @@ if ARGV[2] == "1" then
         outage = "outage"
     end
     call("HSET", COUNTERS, "served_at", NOW)
+    call("HSET", COUNTERS, "replicas", ARGV[4])
 end
 expire_due()
 

@@ -86,7 +86,7 @@ def poll(task_id: str, query: PollQuery, caller: Token) -> Any:
         raise problem
     step, services = step_headers(request.environ), current_services()
     if query.look:
-        place = services.board.place(task_id)
+        place = services.board.look(task_id)
     else:
         blocks = query.block_seconds > 0 or request.environ.get(HAS_SLEPT, False)
         place = StepCalls(services, caller, step.claim).poll(task_id, blocks=blocks)

@@ -9,7 +9,7 @@ from flask import Blueprint, request
 from app.domain.events import Unreadable, parse_delivery
 from app.followers.metrics import WEBHOOKS
 from app.jobs import CATCH_UP, RESOLVE
-from app.store.errors import StoreError
+from app.store.errors import StoreError, StoreUnreachable
 from app.web.api.routing import Api, current_services, read_body
 from app.web.api.schemas.admin import Delivered
 from app.web.auth import is_webhook_secret
@@ -48,6 +48,10 @@ def deliver() -> Any:
     name_in_log(event_id=event.id, task=event.task_id)
     try:
         outcome = services.board.deliver(event)
+        if not services.board.has_copies():
+            raise StoreUnreachable(
+                "too few replicas of Redis have what was delivered: expected OCTOWAIT_REDIS_REPLICAS"
+            )
     except StoreError:
         services.has_missed.set()
         services.metric_buffer.add(COUNTED["failed"])

@@ -10,6 +10,8 @@ import pytest
 
 from app.domain.run import RunRequest
 from app.followers.notices import notice_of
+from app.store.connection import connect
+from app.store.replication import Copier, Replicas
 from tests.conftest import eventually
 from tests.e2e.repairs.helpers import FOR_EVER, MARKED, calls, deploys, do_in, machine, records, state
 from tests.simulator.control import Deployment
@@ -232,3 +234,20 @@ def test_one_run_that_fails_does_not_stop_the_others(board, octopus, do, holder,
     do(resume)
 
     eventually(lambda: octopus.task(parked)["State"] == "Success")
+
+
+def test_parked_run_goes_on_only_when_enough_replicas_have_its_grant(board, octopus, do, holder, park, redis_url):
+    parked = park("Web")
+    lacking = connect(redis_url, max_connections=1)
+    # The server has no replica.
+    without_replicas = board._copier
+    board._copier = Copier(Replicas(lacking, 1, timeout_ms=50), board._write_grants)
+    board.release(holder)
+
+    do(resume)
+    assert octopus.pending(parked)
+    assert board.place(parked.task_id).is_granted
+
+    board._copier = without_replicas
+    eventually(lambda: do(resume) or not octopus.pending(parked))
+    lacking.close()

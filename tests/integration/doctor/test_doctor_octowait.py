@@ -10,7 +10,7 @@ from rq import SimpleWorker
 
 from app.client.http import HttpGate
 from app.coordination.refusals import CallRefusal
-from app.doctor import on_octowait
+from app.doctor import on_octowait, on_replicas
 from app.doctor.examination import open_context
 from app.domain.run import RunRequest
 from app.jobs import queues_of
@@ -82,6 +82,34 @@ def test_eviction_of_redis(case, maxmemory, eviction, allowed, level):
     )
 
     assert levels(on_octowait.redis_eviction, case) == {"redis_eviction": level}
+
+
+@pytest.mark.parametrize(
+    ("least", "priorities", "level", "words"),
+    [
+        (0, [], OK, "no replica that can be"),
+        (0, [100], WARNING, "REDIS_REPLICAS=1"),
+        (1, [100], OK, "has every grant"),
+        (1, [100, 0], OK, "has every grant"),
+        (1, [100, 100], WARNING, "REDIS_REPLICAS=2"),
+        (1, [None], UNKNOWN, "10.0.0.1:6379"),
+        (1, [None, 100], WARNING, "10.0.0.1:6379, 10.0.0.2:6379"),
+        (1, [], ERROR, "no replica that copies"),
+        (2, [100], ERROR, "1 replica that copies"),
+        (3, [100, 100], ERROR, "2 replicas that copy"),
+    ],
+)
+def test_replicas_that_can_be_made_primary(case, least, priorities, level, words):
+    hosts = {f"10.0.0.{number}": priority for number, priority in enumerate(priorities, start=1)}
+    condition = replace(GOOD, replicas=tuple((host, 6379) for host in hosts))
+    case = replace(
+        case, condition=lambda: condition, settings=case.settings.model_copy(update={"redis_replicas": least}),
+        replica_priority=lambda host, _port: hosts[host],
+    )  # fmt: skip
+
+    assert found(on_replicas.copies, case) == [("redis_replicas", level)]
+    [finding] = on_replicas.copies(case)
+    assert words in finding.what + finding.do
 
 
 def test_condition_is_that_of_the_server(redis_url):

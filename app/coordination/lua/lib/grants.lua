@@ -5,9 +5,22 @@
 -- Task id (lower-case) of the run whose step asks in this script, and hears of its grant in the answer.
 local asking_task
 
+-- Whether the step of a run hears of what becomes of it in the answer to this script.
+local function hears(run)
+    return lower(run.id) == asking_task and not run.rebuilt and not is_uncopied(run)
+end
+
+-- Have the grant of a run taken back whose step does not confirm it in time. That of a parked run is over, unless it
+-- asks now.
+local function expect_collection(run)
+    if not run.collected and (not run.parked or (run.claim and hears(run))) then
+        call("ZADD", DEADLINES, NOW + run.ttl_ms, "life\0" .. run.id)
+    end
+end
+
 -- Rule 11: have a worker answer the intervention of a parked run, whose step is over and hears nothing.
 local function queue_resume(run)
-    if run.parked and (run.rebuilt or lower(run.id) ~= asking_task) then
+    if run.parked and not hears(run) then
         call("ZADD", RESUMES, NOW, run.id)
     end
 end
@@ -17,12 +30,10 @@ local function grant(run)
     for _, machine in ipairs(run.machines) do
         call("ZADD", HOLDERS, 0, holder_member("lease", run, machine))
     end
-    run.state, run.collected, run.told = "granted", false, nil
+    run.state, run.collected, run.told, run.copied = "granted", false, nil, nil
     run.token = call("HINCRBY", COUNTERS, "token", 1)
     run.granted_at_ms = NOW
-    if not run.parked or (run.claim and not run.rebuilt and lower(run.id) == asking_task) then
-        call("ZADD", DEADLINES, NOW + run.ttl_ms, "life\0" .. run.id)
-    end
+    expect_collection(run)
     if run.max_hold_ms then
         call("ZADD", DEADLINES, NOW + run.max_hold_ms, "hold\0" .. run.id)
     end

@@ -9,7 +9,8 @@
 -- KEYS[3]   holders       zset    machine NUL lease|observed|provisional NUL task id, and machine NUL reservation NUL
 -- KEYS[4]   deadlines     zset    life|timeout|hold|grace|provisional|expect NUL task id, reservation NUL machine -> ms
 -- KEYS[5]   reservations  hash    machine -> {id, note, by, since_ms, until_ms}, JSON
--- KEYS[6]   counters      hash    order, token, family, stamp, served_at, outage_at, opened_at, closed_at, event_at;
+-- KEYS[6]   counters      hash    order, token, family, stamp, served_at, outage_at, opened_at, closed_at, event_at,
+--                             replicas that must have a grant before it is told, copying_at: written to be copied;
 --                             since when and why Octopus does not answer: octopus_since, _why, _failures, _asked, _told
 -- KEYS[7]   machines      hash    machine -> {id, name}, JSON
 -- KEYS[8]   events        zset    event id -> ms it was first seen; below 0, and for a day only, of those about no run

@@ -17,6 +17,14 @@ local function collect(run)
     end
 end
 
+-- Have a grant that nobody has collected live on.
+local function keep_uncollected(run)
+    local life = "life\0" .. run.id
+    if not run.collected and call("ZSCORE", DEADLINES, life) then
+        call("ZADD", DEADLINES, NOW + run.ttl_ms, life)
+    end
+end
+
 -- Note that the execution of a step, which has an id, hears of the grant of its run. It collects that by asking again
 -- after it was told: what it sent before may be carried out when it has given up.
 local function tell(run, may_collect)
@@ -27,10 +35,7 @@ local function tell(run, may_collect)
         collect(run)
         return
     end
-    local life = "life\0" .. run.id
-    if not run.collected and call("ZSCORE", DEADLINES, life) then
-        call("ZADD", DEADLINES, NOW + run.ttl_ms, life)
-    end
+    keep_uncollected(run)
     if not run.told then
         run.told = true
         save_run(run)
@@ -42,6 +47,8 @@ end
 local function show_life(run, claim, may_collect)
     if run.state == "waiting" and not run.parked then
         call("ZADD", DEADLINES, NOW + run.ttl_ms, "life\0" .. run.id)
+    elseif is_uncopied(run) then
+        keep_uncollected(run)
     elseif run.state == "granted" and claim then
         tell(run, may_collect)
     elseif run.state == "granted" and not run.parked then

@@ -36,6 +36,7 @@
 -- run.timeout_at_ms      when its wait ends for its own time-out
 -- run.granted_at_ms      when it was granted
 -- run.token              the fencing token of its grant
+-- run.copied             enough replicas have the grant, so that it may be told; where none need it, nobody looks
 -- run.collected          its step has heard of the grant
 -- run.provisional_at_ms  since when its machines are presumed busy
 -- run.observed_at_ms     since when it is seen to use its machines
@@ -149,13 +150,20 @@ local function register_machine(machine)
     call("HSETNX", MACHINES, lower(machine), cjson.encode({ id = machine }))
 end
 
+-- Whether nobody may be told of the grant of a run yet: too few replicas have it.
+local function is_uncopied(run)
+    return run.state == "granted" and not run.copied and tonumber(call("HGET", COUNTERS, "replicas") or 0) > 0
+end
+
 -- Wake the clients that wait for a run: the list wakes one that blocks on Redis, the channel a web process that blocks for
--- its clients.
+-- its clients, and has a grant copied before it tells of that.
 local function wake(run)
     local list = WAKE .. run.id
     call("DEL", list)
-    call("RPUSH", list, run.state)
-    call("PEXPIRE", list, math.max(60000, run.ttl_ms or 0))
+    if not is_uncopied(run) then
+        call("RPUSH", list, run.state)
+        call("PEXPIRE", list, math.max(60000, run.ttl_ms or 0))
+    end
     call("PUBLISH", WAKES, lower(run.id))
 end
 
