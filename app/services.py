@@ -30,15 +30,7 @@ from app.coordination.snapshot import Counts, Snapshot, count, take
 from app.coordination.tracked import TrackedRuns
 from app.coordination.unseen import Unseen
 from app.coordination.wakes import Wakes
-from app.domain.faults import (
-    Fault,
-    certificate_ends,
-    held_too_long,
-    no_space,
-    redis_cannot_write,
-    shortcomings,
-    turned_away_lately,
-)
+from app.domain.faults import Fault, certificate_ends, held_too_long, no_space, shortcomings, turned_away_lately
 from app.domain.status import RunStatus
 from app.followers.learner import Learner
 from app.followers.metric_values import MetricBuffer, MetricValues
@@ -55,7 +47,7 @@ from app.store.connection import Client, connect
 from app.store.disk import full
 from app.store.errors import StoreError
 from app.store.keys import Keys
-from app.store.persistence import read_condition, write_failure
+from app.store.persistence import read_condition
 from app.store.replication import make_replicas
 
 if TYPE_CHECKING:
@@ -180,15 +172,17 @@ class Services:
             StoreError: Redis does not answer.
         """
         snapshot = snapshot or self.snapshot()
-        failure = write_failure(self.client)
         return [
-            *([redis_cannot_write(failure)] if failure else []),
-            *shortcomings(read_condition(self.client), **self.settings.durability),
+            *self.store_faults(),
             *disk_faults(self.settings),
             *certificate_ends(self.certificate.ends_ms(), snapshot.now_ms, TOLD_BEFORE),
             *turned_away_lately(self.refusals.recent(), snapshot.now_ms),
             *held_too_long(snapshot.machines, snapshot.now_ms, self.estimates.longest_before),
         ]
+
+    def store_faults(self) -> list[Fault]:
+        """What is the matter with a Redis that answers, as web and scheduler see it. Raises: StoreError."""
+        return shortcomings(read_condition(self.client, "web", self.settings.namespace), **self.settings.durability)
 
     def has_worker(self) -> bool:
         """Whether a worker has reported lately."""

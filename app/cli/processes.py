@@ -24,7 +24,7 @@ def serve() -> None:
     """Run the web server: webhooks, API and pages."""
     from app.web.server import serve as run
 
-    with _process_settings() as settings:
+    with _process_settings("web") as settings:
         run(settings)
 
 
@@ -33,7 +33,7 @@ def worker() -> None:
     """Run a worker for the jobs that ask Octopus."""
     from workers.run import run_worker
 
-    with _process_settings() as settings:
+    with _process_settings("worker") as settings:
         run_worker(settings)
 
 
@@ -42,12 +42,12 @@ def scheduler() -> None:
     """Run the scheduler; of several, one works and the others stand by."""
     from workers.schedule import run_scheduler
 
-    with _process_settings() as settings:
+    with _process_settings("scheduler") as settings:
         run_scheduler(settings)
 
 
 @contextmanager
-def _process_settings() -> Iterator[Settings]:
+def _process_settings(process: str) -> Iterator[Settings]:
     """Settings with secrets and a Redis, which is the embedded one if none is set, for as long as this is open."""
     import structlog
 
@@ -60,7 +60,7 @@ def _process_settings() -> Iterator[Settings]:
     for name in settings.weak_secrets:
         structlog.get_logger().warning(f"{name} can be guessed: take one of {STRONG} characters or more")
     if settings.redis_url:
-        _tell_store_faults(settings)
+        _tell_store_faults(settings, process)
         yield settings
         return
     server = EmbeddedServer(settings.data_dir / "redis")
@@ -70,8 +70,8 @@ def _process_settings() -> Iterator[Settings]:
         server.release()
 
 
-def _tell_store_faults(settings: Settings) -> None:
-    """Say what the Redis server lacks; it goes on, since who knows of it may accept that for a while."""
+def _tell_store_faults(settings: Settings, process: str) -> None:
+    """Say what the Redis server lacks or refuses this process; it goes on, since that may be accepted for a while."""
     import structlog
 
     from app.domain.faults import shortcomings
@@ -82,7 +82,7 @@ def _tell_store_faults(settings: Settings) -> None:
     log = structlog.get_logger()
     client = connect(settings.redis_url, max_connections=1)
     try:
-        for fault in shortcomings(read_condition(client), **settings.durability):
+        for fault in shortcomings(read_condition(client, process, settings.namespace), **settings.durability):
             log.error(f"{fault.message} {fault.do}", code=fault.code)
     except StoreError as error:
         log.warning("Redis was not looked at, and is as soon as it answers", error=str(error))

@@ -26,6 +26,7 @@ from app.store.replication import priority_of_replica
 Check = Callable[[DoctorContext], Iterator[Finding]]
 
 REDIS: Sequence[Check] = (
+    on_octowait.redis_refusals,
     on_octowait.redis_version,
     on_octowait.redis_persistence,
     on_octowait.redis_eviction,
@@ -133,8 +134,8 @@ def open_context(settings: Settings, gate: Gate, *, is_here: bool) -> Iterator[D
             stack.callback(octopus.close)
 
         def condition() -> Condition:
-            assert client
-            return read_condition(client)
+            assert client and url
+            return read_condition(client, on_octowait.process_of(url), settings.namespace)
 
         def replica_priority(host: str, port: int) -> int | None:
             return priority_of_replica(client, host, port) if client else None

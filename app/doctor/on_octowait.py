@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from app.client.api import CannotReach
 from app.doctor.context import DoctorContext
@@ -17,6 +18,9 @@ from app.store.persistence import Condition
 
 #: The oldest Redis that has every command the scripts use.
 OLDEST_REDIS = (6, 2)
+
+#: What is the matter with Redis and has a check of its own.
+OWN_CHECKS = ("redis_fsync", "redis_eviction", "redis_replicas")
 
 #: Seconds that the steps ask a poll to block.
 STEP_BLOCK_SECONDS = 50
@@ -44,10 +48,32 @@ def reachable(context: DoctorContext) -> Iterator[Finding]:
         yield ok("octowait_ready", "octowait answers, Redis answers it, and a worker has been seen.")
 
 
+def process_of(url: str) -> str:
+    """Whose rights the user of an address needs: those of the process that is in its name, else of all, the worker's.
+
+    That is ``octowait-web`` and the like, as docs/how-to/production.md calls them.
+    """
+    user = urlsplit(url).username or ""
+    return next((process for process in ("web", "scheduler") if process in user), "worker")
+
+
+def redis_refusals(context: DoctorContext) -> Iterator[Finding]:
+    """Redis lets octowait do what it has to."""
+    assert context.condition
+    lacks = [fault for fault in _lacks(context, context.condition()) if fault.code not in OWN_CHECKS]
+    for fault in lacks:
+        yield error(fault.code, fault.message, fault.do)
+    if not lacks:
+        yield ok("redis_refusals", "Redis refuses nothing that octowait has to do there.")
+
+
 def redis_version(context: DoctorContext) -> Iterator[Finding]:
     """The server knows the commands that octowait uses."""
     assert context.condition
-    version = context.condition().version
+    condition = context.condition()
+    version = condition.version
+    if condition.refusals and not version:
+        return  # It may not be asked, which `redis_refusals` says.
     parts = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     if parts < OLDEST_REDIS:
         yield error(
@@ -236,7 +262,7 @@ def octopus_answers(context: DoctorContext) -> Iterator[Finding]:
 def faults(context: DoctorContext) -> Iterator[Finding]:
     """Nothing goes wrong that octowait notices itself: a full disk, a run held beyond all others, a certificate."""
     # Who was refused is looked at by `refused_calls`, and Redis, where its address is known here, by checks of its own.
-    apart = ("refused", "redis_fsync", "redis_eviction", "redis_replicas") if context.condition else ("refused",)
+    apart = ("refused", *OWN_CHECKS) if context.condition else ("refused",)
     noticed = [fault for fault in context.board.get("faults", []) if not fault["code"].startswith(apart)]
     for fault in noticed[:MOST_TOLD]:
         # Nothing is broken yet while a certificate is about to end.

@@ -199,6 +199,50 @@ def redis_cannot_write(why: str) -> Fault:
     )
 
 
+def redis_refuses(kind: str, what: Sequence[str]) -> Fault:
+    """A Redis that answers, and refuses what octowait has to do there.
+
+    Args:
+        kind: As `app.store.rehearsal.StoreRefusal` has it.
+        what: The rules that are missing, or what the server says.
+    """
+    if kind == "right":
+        return Fault(
+            "redis_rights",
+            f"Redis does not let its user do all that octowait has to: {' '.join(what)} is missing.",
+            f"Give the user of OCTOWAIT_REDIS_URL that right: ACL SETUSER … {' '.join(what)} "
+            "(docs/how-to/production.md lists the rights of each process).",
+        )
+    if kind == "full":
+        return Fault(
+            "redis_full",
+            "Redis is full and refuses every change: nobody is granted, no end is seen.",
+            "Give the Redis server more memory ('maxmemory'), or see what else is kept there: octowait evicts nothing.",
+        )
+    if kind == "read_only":
+        return Fault(
+            "redis_read_only",
+            "Redis is a replica and refuses every change: nobody is granted, no end is seen.",
+            "Point OCTOWAIT_REDIS_URL at the primary, or at Sentinel, which knows it after each fail-over.",
+        )
+    if kind == "cannot_write":
+        return redis_cannot_write(what[0])
+    return Fault(
+        "redis_refuses",
+        f"Redis refuses changes ({what[0].rstrip('.')}): nobody is granted, no end is seen.",
+        "Do what the Redis server says, and look at its log.",
+    )
+
+
+class StoreRefusalLike(Protocol):
+    """What a server refuses, as `app.store.rehearsal.StoreRefusal` has it."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def what(self) -> str: ...
+
+
 class ServerLike(Protocol):
     """What a server says of itself, as `app.store.persistence.Condition` has it."""
 
@@ -214,10 +258,13 @@ class ServerLike(Protocol):
     def eviction(self) -> str: ...
     @property
     def replicas(self) -> Sequence[object]: ...
+    @property
+    def refusals(self) -> Sequence[StoreRefusalLike]: ...
 
 
 def shortcomings(server: ServerLike, *, min_fsync: str, allows_eviction: bool, replicas: int = 0) -> list[Fault]:
-    """What the server lacks of what octowait may count on, the worst first.
+    """What the server refuses, and lacks of what octowait may count on, the worst first: all that Health, ``/readyz``,
+    the start of a process and doctor say of a Redis that answers.
 
     Args:
         min_fsync: One of `FSYNC`. A server that does not say how often it syncs its file counts as `FSYNC_BY_DEFAULT`.
@@ -227,7 +274,8 @@ def shortcomings(server: ServerLike, *, min_fsync: str, allows_eviction: bool, r
     has = FSYNC_BY_DEFAULT if server.fsync is None else server.fsync
     if not server.append_only or has not in FSYNC:
         has = "none"  # Redis calls it "no".
-    faults = []
+    kinds = dict.fromkeys(refusal.kind for refusal in server.refusals)
+    faults = [redis_refuses(kind, [each.what for each in server.refusals if each.kind == kind]) for kind in kinds]
     if FSYNC.index(has) < FSYNC.index(min_fsync):
         faults.append(synced_too_seldom(_syncing(server), min_fsync))
     if len(server.replicas) < replicas:

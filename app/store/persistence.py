@@ -1,4 +1,4 @@
-"""The persistence of the Redis server under octowait: whether it keeps what it has acknowledged."""
+"""The Redis server under octowait: whether it keeps what it has acknowledged, and what it refuses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import redis
 
 from app.store.connection import Client
+from app.store.rehearsal import StoreRefusal, refusals
 from app.store.scripts import redis_errors
 
 
@@ -27,17 +28,23 @@ class Condition:
     eviction: str
     #: Those that copy what it writes, as (host, port).
     replicas: tuple[tuple[str, int], ...] = ()
+    #: What it refuses although it answers.
+    refusals: tuple[StoreRefusal, ...] = ()
 
 
-def read_condition(client: Client) -> Condition:
-    """The condition of the server that *client* speaks to.
+def read_condition(client: Client, process: str, namespace: str) -> Condition:
+    """The condition of the server that *client* speaks to, for what *process*, of `app.store.rights`, does there.
 
     Raises:
         StoreError: Redis does not answer.
     """
+    refused = refusals(client, process, namespace)
+    if StoreRefusal("right", "+info") in refused:
+        return Condition("", append_only=True, fsync=None, snapshots=False, maxmemory=0, eviction="", refusals=refused)
     with redis_errors():
         info: dict[str, Any] = client.info()
     settings = _configuration(client)
+    failure = _write_failure(client, info)
     return Condition(
         # Valkey gives the version of Redis that it is compatible with, and its own.
         version=str(info.get("redis_version", "")),
@@ -48,6 +55,7 @@ def read_condition(client: Client) -> Condition:
         maxmemory=int(info.get("maxmemory") or 0),
         eviction=str(info.get("maxmemory_policy", "")),
         replicas=tuple(_replicas(info)),
+        refusals=(StoreRefusal("cannot_write", failure),) if failure else refused,
     )
 
 
@@ -58,14 +66,8 @@ def _replicas(info: dict[str, Any]) -> Iterator[tuple[str, int]]:
             yield str(replica.get("ip", "")), int(replica.get("port") or 0)
 
 
-def write_failure(client: Client) -> str | None:
-    """Why the server refuses changes: it could not write what it has to keep; None where it can.
-
-    Raises:
-        StoreError: Redis does not answer.
-    """
-    with redis_errors():
-        info: dict[str, Any] = client.info("persistence")
+def _write_failure(client: Client, info: dict[str, Any]) -> str | None:
+    """Why the server refuses changes: it could not write what it has to keep; None where it can."""
     if info.get("aof_enabled") and info.get("aof_last_write_status", "ok") != "ok":
         return _refusal(client) or "the last write of its append-only file failed"
     if not info.get("aof_enabled") and info.get("rdb_last_bgsave_status", "ok") != "ok":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +14,7 @@ from app.domain.errors import GateError
 from app.domain.phrases import clause
 from app.domain.shortening import shortened
 from app.services import disk_faults
-from app.store.errors import StoreError
+from app.store.errors import StoreError, StoreUnreachable
 
 log = structlog.get_logger()
 
@@ -66,7 +67,7 @@ def _problem_of(error: Exception) -> Problem:
             return Problem(_STATUS.get(error.code, 422), error.code, str(error))
         case StoreError():
             log.error("store failed", path=request.path, error=str(error))
-            return Problem(503, "store_unavailable", _with_cause(str(error)), headers={"Retry-After": "1"})
+            return Problem(503, "store_unavailable", _with_cause(error), headers={"Retry-After": "1"})
         case HTTPException() if error.code and error.code >= 400:
             headers = {name: value for name, value in error.get_headers() if name == "Allow"}
             return Problem(error.code, _CODES.get(error.code, "http_error"), error.description or "", headers=headers)
@@ -75,11 +76,14 @@ def _problem_of(error: Exception) -> Problem:
             return Problem(500, "internal", "octowait failed; its log says how")
 
 
-def _with_cause(message: str) -> str:
-    """*message* with what may be the cause and can be seen here: a full disk."""
+def _with_cause(error: StoreError) -> str:
+    """The message with what may be the cause and can be seen here: a full disk, or what Redis says when it is asked."""
     services = current_app.extensions.get("octowait")
     faults = disk_faults(services.settings) if services else []
-    return "; ".join([message, *(clause(fault.message) for fault in faults)])
+    if services and not isinstance(error, StoreUnreachable):
+        with suppress(StoreError):
+            faults += services.store_faults()
+    return "; ".join([str(error), *(clause(fault.message) for fault in faults)])
 
 
 def install(app: Flask) -> None:

@@ -271,7 +271,7 @@ def test_replica_without_a_file_is_enough_only_where_no_file_is_asked_for(pair, 
 
 def test_condition_has_the_replicas_that_copy(pair):
     client = connect(pair.primary.url)
-    condition = read_condition(client)
+    condition = read_condition(client, "web", "default")
 
     assert condition.replicas == (("127.0.0.1", pair.replica.port),)
     assert priority_of_replica(client, "127.0.0.1", pair.replica.port) == 100

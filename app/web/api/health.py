@@ -6,8 +6,6 @@ from typing import Any
 
 from flask import Blueprint
 
-from app.domain.faults import shortcomings
-from app.store.persistence import read_condition
 from app.web.api.routing import Api, current_services
 from app.web.errors import Problem
 
@@ -22,9 +20,9 @@ def healthz() -> Any:
 
 @api.route("GET", "/readyz", role=None, answers={200: None}, media=("application/json",))
 def readyz() -> Any:
-    """Redis answers and keeps what it is told, a worker has been seen, and the board grants."""
+    """Redis answers, refuses nothing and keeps what it is told, a worker has been seen, and the board grants."""
     services = current_services()
-    for fault in shortcomings(read_condition(services.client), **services.settings.durability):
+    for fault in services.store_faults():
         raise Problem(503, fault.code, f"{fault.message} {fault.do}")
     services.board.sweep()
     if services.board.closed_since_ms():

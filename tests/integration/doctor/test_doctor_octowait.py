@@ -114,7 +114,7 @@ def test_replicas_that_can_be_made_primary(case, least, priorities, level, words
 
 def test_condition_is_that_of_the_server(redis_url):
     client = connect(redis_url)
-    found = read_condition(client)
+    found = read_condition(client, "web", "doctor")
     client.close()
 
     # The embedded server, as app/store/embedded.py configures it.
@@ -127,7 +127,7 @@ def test_condition_of_a_server_that_may_not_be_configured(redis_url):
     admin.acl_setuser("doctor-test", enabled=True, nopass=True, keys="*", commands=["+@all", "-config"])
     try:
         client = connect(redis_url.replace("unix://", "unix://doctor-test:any@"))
-        found = read_condition(client)
+        found = read_condition(client, "web", "doctor")
         client.close()
     finally:
         admin.acl_deluser("doctor-test")
