@@ -92,6 +92,8 @@ class Snapshot:
     unresolved: tuple[str, ...]
     #: Since when nobody is granted (rule 15); None while the board is open.
     closed_since_ms: int | None = None
+    #: Why, as the timeline names causes.
+    closed_cause: str | None = None
 
     def machine(self, machine_id: str) -> Machine | None:
         """The machine of that id in any letter case."""
@@ -145,7 +147,7 @@ def take(client: Client, keys: Keys, *, offset_ms: int = 0) -> Snapshot:
             pipe.zrange(keys.lines, 0, -1)
             pipe.hgetall(keys.reservations)
             pipe.zrange(keys.unresolved, 0, -1)
-            pipe.hmget(keys.counters, ["opened_at", "closed_at"])
+            pipe.hmget(keys.counters, ["opened_at", "closed_at", "closed_cause"])
             (seconds, micros), known, holders, lines, reservations, unresolved, door = pipe.execute()
         held = [member.decode().split("\0") for member in holders]
         waits = [member.decode().split("\0") for member in lines]
@@ -156,8 +158,11 @@ def take(client: Client, keys: Keys, *, offset_ms: int = 0) -> Snapshot:
     now_ms = seconds * 1000 + micros // 1000 + offset_ms
     closed_since_ms = None if door[0] else int(door[1] or now_ms)
     by_machine: dict[str, list[Holder]] = {}
+    closed_cause = door[2].decode() if closed_since_ms and door[2] else None
     if closed_since_ms:
-        by_machine = {machine: [Holder("rebuilding", None, closed_since_ms)] for machine, _, _ in waits}
+        by_machine = {
+            machine: [Holder("rebuilding", None, closed_since_ms, note=closed_cause)] for machine, _, _ in waits
+        }
     for machine, kind, task in held:
         run = runs.get(task)
         if kind == "reservation":
@@ -183,6 +188,7 @@ def take(client: Client, keys: Keys, *, offset_ms: int = 0) -> Snapshot:
         waiting=tuple(sorted(orders, key=lambda task: orders[task])),
         unresolved=tuple(task.decode() for task in unresolved),
         closed_since_ms=closed_since_ms,
+        closed_cause=closed_cause,
     )
 
 

@@ -9,7 +9,7 @@ from itertools import takewhile
 from app.domain.eta import Eta
 from app.domain.explanation import MOST_LINKS, Alternative, Explanation, Link
 from app.domain.run import MAX_PRIORITY
-from app.domain.status import Holder, MachinePlace, RunStatus
+from app.domain.status import Holder, MachinePlace, RunStatus, closed_words
 
 #: A run as it stands, without a sign of life.
 Look = Callable[[str], RunStatus | None]
@@ -137,9 +137,10 @@ def _of_holder(held: Holder, machine: MachinePlace, *, child: RunStatus | None =
     remedy = _remedy(kind, held, machine)
     if child:
         remedy = f"{machine.name} is free when {held.task_id} has ended; it waits for its child {child.task_id}."
+    note = closed_words(held.note) if kind == "rebuilding" else held.note
     return Link(
         kind, held.task_id, label, machine, held.since_ms, held.info.url, remedy,
-        note=held.note, by=held.by, until_ms=held.until_ms,
+        note=note, by=held.by, until_ms=held.until_ms,
     )  # fmt: skip
 
 

@@ -133,7 +133,9 @@ def _sentence(link: Link, now_ms: int) -> str:
         case "reservation":
             return f"{link.machine} has been reserved for {since} by {link.by}: {clause(link.note)}."
         case "rebuilding":
-            return f"octowait has granted nothing for {since}: it is finding out anew who runs where."
+            return (
+                f"octowait has granted nothing for {since}, for {clause(link.note)}: it is finding out who runs where."
+            )
     if link.started_by:
         return f"{link.label}, which that one started, has waited for {link.machine} for {since}."
     if link.place is None:

@@ -12,7 +12,7 @@ from app.domain.phrases import clause, sentence
 from app.domain.run import RunState, State
 from app.domain.run_info import RunInfo
 from app.domain.shortening import shortened
-from app.domain.wording import ENDS, REJOINED, STATES, holding
+from app.domain.wording import CLOSED, ENDS, REJOINED, STATES, holding
 
 #: Machines that a message names one by one.
 MOST_NAMES = 20
@@ -69,7 +69,7 @@ class Holder(Described):
     def label(self) -> str:
         """``ServerTasks-4700 (Api 2.0.1 to Production)``."""
         if self.kind == "rebuilding":
-            return "octowait itself, which lost its memory"
+            return f"octowait itself ({closed_words(self.note)})"
         if self.kind == "reservation":
             return f"a reservation by {shortened(self.by or '')} ({shortened(self.note or '', 300)})"
         return self.info.of(self.task_id or "")
@@ -207,9 +207,20 @@ def circle_words(circle: Sequence[Mapping[str, str]]) -> str:
     return text
 
 
+def closed_words(cause: str | None) -> str:
+    """Why nobody is granted, by the cause of the closing."""
+    return CLOSED.get(cause or "", CLOSED["empty"])
+
+
+def _closed(place: RunStatus) -> str | None:
+    """Why a waiter's board is closed; None where it is open."""
+    holders = (held for machine in place.machines for held in machine.holders if place.is_waiting)
+    return next((closed_words(held.note) for held in holders if held.kind == "rebuilding"), None)
+
+
 def _reason(place: RunStatus) -> str | None:
-    if place.is_waiting and any(held.kind == "rebuilding" for machine in place.machines for held in machine.holders):
-        return "octowait lost its memory and grants nobody until it has found out from Octopus what runs where"
+    if _closed(place):
+        return f"{_closed(place)}, and nobody is granted until Octopus has said what runs where"
     if place.is_being_copied:
         return "its grant is being copied to the replicas of Redis, which octowait does not tell of before"
     run = place.run
@@ -285,6 +296,6 @@ def _blockers(place: RunStatus) -> str:
     holder = held.holders[0]
     since = format_duration(place.now_ms - holder.since_ms)
     if holder.kind == "rebuilding":
-        return f"{where}: octowait lost its memory and is finding out from Octopus what runs where, for {since}."
+        return f"{where}: {closed_words(holder.note)}, and is finding out from Octopus what runs where, for {since}."
     elsewhere = f"; {shortened(held.name)}" if held is not worst else ""
     return f"{where}{elsewhere}: {holder.label} {holding(holder.kind, is_paused=holder.paused)} it for {since}."

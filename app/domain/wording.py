@@ -33,6 +33,7 @@ CAUSES = {
     "went_on": "may work on after its wait", "in_part": "perhaps more", "unknown": "nobody could tell",
     "silent": "it has not asked", "empty": "Redis was empty", "rebuilt": "rebuilt from Octopus",
     "no_api_key": "nobody to ask", "taken_over": "another owner", "owner": "two owners",
+    "rolled_back": "Redis came back older",
 }  # fmt: skip
 
 #: The cause of an end as a clause of its own: it stands after "until", after a comma and in brackets.
@@ -46,6 +47,13 @@ ENDS = {
     "uncollected": "its grant was not collected in time",
     "taken_over": "the token of its project asked for it, and another one had",
     "abandoned": "Octopus had abandoned its task, and the time for its script to end was over",
+}
+
+#: Why nobody is granted, by the cause of the closing; the first one where that is not known.
+CLOSED = {
+    "empty": "octowait lost its memory",
+    "rolled_back": "octowait's memory is older than what it has done",
+    "operator": "an operator has closed octowait",
 }
 
 #: Why a claim that is over is told that it has left the line.

@@ -112,7 +112,10 @@ def _caught_up(record: Record) -> Notice | None:
 
 
 def _closed(record: Record) -> Notice:
-    why = "Redis was empty" if record.cause == "empty" else f"{record.detail.get('by')} has asked for it"
+    why = {
+        "empty": "Redis was empty",
+        "rolled_back": f"Redis came back older than what octowait has done: at least {_lost(record)} are lost",
+    }.get(record.cause or "", f"{record.detail.get('by')} has asked for it")
     return Notice(
         f"closed {record.id}", "Nobody is granted",
         f"{why}: no machine is granted until Octopus has said who runs where.", level="failure",
@@ -121,9 +124,20 @@ def _closed(record: Record) -> Notice:
 
 def _opened(record: Record) -> Notice:
     after = format_duration(int(record.detail.get("closed_ms", 0)))
+    lost = ""
+    if record.cause == "no_api_key" and record.detail.get("lost"):
+        lost = (
+            f" Redis had come back older, {_lost(record)} are lost, and without an API key nobody could be asked who "
+            "works: look into Octopus whether two runs work on one machine."
+        )
     return Notice(
-        f"opened {record.id}", "Machines are granted again", f"Machines are granted again, after {after}.", level="info"
-    )
+        f"opened {record.id}", "Machines are granted again", f"Machines are granted again, after {after}.{lost}",
+        level="failure" if lost else "info",
+    )  # fmt: skip
+
+
+def _lost(record: Record) -> str:
+    return several(int(record.detail.get("lost", 1)), "change")
 
 
 def _unreachable(record: Record) -> Notice:

@@ -57,6 +57,8 @@ SCRIPT_KEYS = (
     Key("ended_claims", "zset", _SCRIPTS, "entries go after a day", "executions of steps that are over -> ms"),
     Key("old_steps", "hash", _SCRIPTS, "entries go after 30 days", "projects whose step scripts are old, JSON"),
     Key("owned", "zset", _SCRIPTS, "entries go when the wait ends", "waiters of owners that may have so many only"),
+    Key("changes", "stream", _SCRIPTS, "the last 100,000", "number of a change -> the word of who made it"),
+    Key("epochs", "hash", _SCRIPTS, "the last 1000", "epoch that is over -> the highest number told of it"),
 )  # fmt: skip
 
 #: The jobs of `app.jobs`, each with a round.

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.commands.core import Script
@@ -22,12 +22,16 @@ from redis.commands.core import Script
 from app.store.connection import Client
 from app.store.errors import StoreError, StoreUnreachable
 from app.store.keys import Keys
+from app.store.witness import Seen, Witness
 
 #: Where the rooms are.
 APP = Path(__file__).parent.parent
 
 #: A part that makes a script answer {"due"}, with nothing changed, where it takes the other one to go on.
 DUE, EXPIRY = "due", "expiry"
+
+#: The part that stands before everything else in each script of the board, and closes the board where its data are old.
+WITNESS = "witness"
 
 
 def needs(text: str) -> list[str]:
@@ -37,11 +41,13 @@ def needs(text: str) -> list[str]:
 
 
 @cache
-def source(room: str, verb: str, *, with_expiry: bool = False) -> str:
+def source(room: str, verb: str, *, with_expiry: bool = False, witnessed: bool = False) -> str:
     """The text of a script behind the parts that it needs and those that they need: each once, behind its own.
 
     Args:
         with_expiry: With `EXPIRY` in the place of `DUE`.
+        witnessed: With `WITNESS` before all else; then it answers {its own answer, epoch, number, word} of the last
+            change, but for {"due"}.
     """
     parts: dict[str, str] = {}
 
@@ -54,7 +60,11 @@ def source(room: str, verb: str, *, with_expiry: bool = False) -> str:
                 parts[chosen] = needed
         return text
 
+    if witnessed:
+        parts[WITNESS] = read(f"lib/{WITNESS}")
     own = read(verb)
+    if witnessed:
+        own = f"local function verb()\n{own}end\nreturn {{ verb(), EPOCH or '', NUMBER, LAST_WORD or '' }}\n"
     return "".join((*parts.values(), own))
 
 
@@ -87,39 +97,51 @@ class Scripts:
 
     Args:
         offset_ms: What the clock is ahead of the server's; tests move it.
+        witness: What this process has seen; one of its own by default.
     """
 
-    def __init__(self, client: Client, keys: Keys, *, offset_ms: int = 0) -> None:
+    def __init__(self, client: Client, keys: Keys, *, offset_ms: int = 0, witness: Witness | None = None) -> None:
         self._client = client
+        self.witness = witness or Witness()
         self._keys = keys.all()
         self._scripts: dict[tuple[str, bool], Script] = {}
         self.offset_ms = offset_ms
 
-    def __call__(self, name: str, *args: str | int) -> Sequence[Any]:
+    def __call__(self, name: str, *args: str | int, seen: Seen | None = None) -> Sequence[Any]:
         """The answer of ``coordination/lua/<name>.lua``: a list that starts with a word, text as bytes.
+
+        Args:
+            seen: What the client has seen for whom this is asked.
 
         Raises:
             StoreError: as `redis_errors` says.
         """
-        answer = self._call(name, args)
-        return answer if answer[0] != b"due" else self._call(name, args, with_expiry=True)
+        arguments = self._arguments(args, seen)
+        answer = self._call(name, arguments)
+        return self.read(answer if answer[0] != b"due" else self._call(name, arguments, with_expiry=True))
 
     def queue(self, pipe: Any, name: str, *args: str | int) -> None:
-        """Put a call into a pipeline, of a script that does not end what is due."""
+        """Put a call into a pipeline, of a script that does not end what is due; its answer is to be `read`."""
         self._script(name)(self._keys, self._arguments(args), client=pipe)
 
-    def _call(self, name: str, args: Sequence[str | int], *, with_expiry: bool = False) -> Sequence[Any]:
+    def read(self, answer: Sequence[Any]) -> Sequence[Any]:
+        """The script's own part of an answer; the last change, which stands beside it, is seen from now on."""
+        own, *last_change = answer
+        self.witness.see(*last_change)
+        return cast(Sequence[Any], own)
+
+    def _call(self, name: str, arguments: Sequence[str | int], *, with_expiry: bool = False) -> Sequence[Any]:
         script = self._script(name, with_expiry=with_expiry)
         with redis_errors():
-            answer: Sequence[Any] = script(self._keys, self._arguments(args))
+            answer: Sequence[Any] = script(self._keys, arguments)
         return answer
 
-    def _arguments(self, args: Sequence[str | int]) -> list[str | int]:
-        return [self.offset_ms, *args]
+    def _arguments(self, args: Sequence[str | int], seen: Seen | None = None) -> list[str | int]:
+        return [self.offset_ms, *args, self.witness.testimony(seen)]
 
     def _script(self, name: str, *, with_expiry: bool = False) -> Script:
         script = self._scripts.get((name, with_expiry))
         if script is None:
-            script = self._client.register_script(source("coordination", name, with_expiry=with_expiry))
-            self._scripts[name, with_expiry] = script
+            text = source("coordination", name, with_expiry=with_expiry, witnessed=True)
+            script = self._scripts[name, with_expiry] = self._client.register_script(text)
         return script

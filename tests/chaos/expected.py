@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos import failover
 from tests.chaos.evidence import LATE_REQUESTS
 from tests.chaos.faults import Fault
 from tests.chaos.gate import Gate, happens
@@ -81,23 +80,6 @@ def late_request(where: Path) -> Iterator[str]:
             yield f"{ONE} holds, and nobody has ever heard of its grant"
 
 
-def older_file(where: Path) -> Iterator[str]:
-    with a_gate(where, ttl=30) as gate:
-        gate.put(ONE, "Machines-1")
-        copy = gate.store.copy("backup")
-        gate.delete(ONE)
-        gate.put(TWO, "Machines-1")
-        token = gate.token(TWO)
-        gate.store.kill()
-        gate.store.go_back_to(copy)
-        gate.store.start()
-        gate.delete(ONE)
-        if gate.put(THREE, "Machines-1") == "granted":
-            yield f"{THREE} was granted while {TWO} works"
-            if gate.token(THREE) == token:
-                yield f"both have the token {token}"
-
-
 def told_by_a_closed_board(where: Path) -> Iterator[str]:
     with a_gate(where, ttl=30) as gate:
         gate.put(ONE, "Machines-1")
@@ -114,38 +96,6 @@ def told_by_a_closed_board(where: Path) -> Iterator[str]:
         gate.call("POST", "/api/rebuild", {"reason": "a backup was restored"})
         if gate.get(TWO) == "granted":
             yield f"{TWO} is told of its grant by a closed board, while {THREE} works"
-
-
-def lost_by_a_replica(where: Path) -> Iterator[str]:
-    """A fail-over of Sentinel, where networks of its own are allowed."""
-    try:
-        yield from failover.lost_in_a_failover(where)
-    except failover.NoNetworks as error:
-        print(f"no fail-over of Sentinel, but a proxy in its place: {error}")
-        yield from lost_behind_a_proxy(where)
-
-
-def lost_behind_a_proxy(where: Path) -> Iterator[str]:
-    """The variant without networks of its own: a proxy between the two, which passes nothing on any more."""
-    primary, replica = Store("valkey", where / "primary"), Store("valkey", where / "replica")
-    for store in (primary, replica):
-        store.directory.mkdir()
-        store.start()
-    with (
-        a_network(primary.port) as copies, a_network(primary.port) as front,
-        a_gate(where, ttl=30, store=primary, redis_url=front.url) as gate,
-    ):  # fmt: skip
-        replica.client().replicaof("127.0.0.1", copies.port)
-        gate.put("ServerTasks-9", "Machines-9")
-        assert happens(lambda: replica.client().hexists("octowait:{chaos}:runs", "servertasks-9"))
-        copies.be(Mood.DEAD)
-        gate.put(ONE, "Machines-1")
-        primary.kill()
-        replica.client().replicaof("NO", "ONE")
-        front.target(replica.port)
-        if gate.put(TWO, "Machines-1") == "granted":
-            yield f"{TWO} was granted while {ONE} works, whose grant only the old primary knew"
-    replica.kill()
 
 
 def clock_forward(where: Path) -> Iterator[str]:
@@ -207,11 +157,8 @@ EXPECTED = (
     Expected("the wire", "without a claim, a release that comes late ends the next run of its task", late_release),
     Expected("the wire", "without a claim, a request that its sender gave up counts as collected: a zombie",
              late_request, exempt=(LATE_REQUESTS,)),
-    Expected("an older Redis", "an older file: a second run is granted, with the same token", older_file,
+    Expected("an older Redis", "a closed board tells of a grant that was taken back since", told_by_a_closed_board,
              faults=(Fault.OLDER_STORE,)),
-    Expected("an older Redis", "a closed board tells of a grant that was taken back since", told_by_a_closed_board),
-    Expected("an older Redis", "a replica that lagged takes over: a grant is lost", lost_by_a_replica, is_long=True),
-    Expected("an older Redis", "the same behind a proxy: an acknowledged grant is lost", lost_behind_a_proxy),
     Expected("an older Redis", "the clock of Redis jumps ahead: a wait is timed out before its time", clock_forward,
              faults=(Fault.CLOCK_AHEAD,)),
     Expected("an older Redis", "the clock of Redis jumps back: a dead waiter stays, durations are negative", clock_back,

@@ -29,7 +29,7 @@ def test_empty_board_grants_nobody_and_says_why(empty):
     assert place.is_waiting
     assert [held.kind for held in place.machines[0].holders] == ["rebuilding"]
     assert "lost its memory" in place.message
-    assert "grants nobody" in place.reason
+    assert "nobody is granted" in place.reason
 
 
 def test_loss_is_recorded_once(empty):
@@ -120,14 +120,55 @@ def test_snapshot_shows_that_the_board_is_closed(empty):
     assert take(empty.client, empty.keys).closed_since_ms is None
 
 
-def test_waiters_of_a_closed_board_die_as_ever(empty):
+def test_closed_board_expires_nobody(empty):
+    """What it knows may be old. The dead go when it opens, before anybody is granted."""
     clock = Clock(empty)
-    empty.join(RunRequest("ServerTasks-1"), {"Machines-7"})
+    for number in (1, 2):
+        empty.join(RunRequest(f"ServerTasks-{number}"), {"Machines-7"})
 
-    clock.advance(timedelta(minutes=5))
-    empty.sweep()
+    for _ in range(40):
+        clock.advance(timedelta(seconds=8))
+        assert not empty.sweep(serving=True).more, "nothing is due that a sweep could end"
+        empty.poll("ServerTasks-2")
 
+    assert str(empty.place("ServerTasks-1").state) == "waiting"
+    empty.open("rebuilt")
     assert str(empty.place("ServerTasks-1").state) == "expired"
+    assert empty.place("ServerTasks-2").is_granted
+
+
+def test_opening_ends_all_who_died_before_it_grants(empty):
+    """More than a script ends at once."""
+    clock = Clock(empty)
+    for number in range(250):
+        empty.join(RunRequest(f"ServerTasks-{number}"), {"Machines-7"})
+    empty.join(RunRequest("ServerTasks-900"), {"Machines-7"})
+    for _ in range(20):
+        clock.advance(timedelta(seconds=8))
+        empty.sweep(serving=True)
+        empty.poll("ServerTasks-900")
+    assert str(empty.place("ServerTasks-0").state) == "waiting"
+
+    empty.open("rebuilt")
+
+    assert {str(empty.place(f"ServerTasks-{number}").state) for number in range(250)} == {"expired"}
+    assert empty.place("ServerTasks-900").is_granted
+
+
+def test_closed_board_ends_no_reservation_and_no_time_out(board, clock):
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
+    board.join(RunRequest("ServerTasks-2", parked=True, timeout=timedelta(minutes=5)), {"Machines-7"})
+    board.reserve("Machines-8", note="disk", by="ann", until_ms=clock.now_ms + 300_000)
+    board.close(by="ann")
+    clock.advance(timedelta(minutes=6))
+
+    board.sweep(serving=True)
+
+    assert board.place("ServerTasks-2").is_waiting
+    assert take(board.client, board.keys, offset_ms=board.script.offset_ms).machine("Machines-8").reservation
+    board.open("operator")
+    assert str(board.place("ServerTasks-2").state) == "timed_out"
+    assert not take(board.client, board.keys).machine("Machines-8").reservation
 
 
 def test_family_does_not_grow_while_the_board_is_closed(board):

@@ -80,11 +80,11 @@ def test_lease_that_was_collected_after_the_backup_is_not_taken_back(restored, c
     assert state(restored, 2) == "granted"
 
 
-def test_run_that_was_taken_for_dead_and_works_is_there(restored, clock):
-    """Its time was over before anybody could ask Octopus, as that of all who are silent."""
+def test_run_whose_time_was_over_before_anybody_could_ask_octopus_is_there(restored, clock):
+    """As that of all who are silent."""
     clock.advance(timedelta(minutes=5))
     restored.sweep()
-    assert state(restored, 2) == "expired"
+    assert state(restored, 2) == "waiting", "a closed board expires nobody"
 
     assert restored.recover("ServerTasks-2", paused=False) == "observed"
 

@@ -90,7 +90,7 @@ class BoardScripts:
         if self._copier is None or run.copied or not run.token:
             return True
         answer, is_copied = self._copier.copy((run.id, run.token))
-        if not is_copied or run.id.encode() not in answer:
+        if not is_copied or run.id.encode() not in self.script.read(answer):
             return False
         return self._word("copied", run.id, run.token, "asks" if asks else "") != "gone"
 

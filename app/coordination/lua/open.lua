@@ -3,7 +3,7 @@
 -- Runs that joined a closed board did so in the order in which they happened to ask again. They are put into the order in
 -- which Octopus started them, behind earlier waiters. The cost grows with the number of waiters.
 --
--- needs: clock, keys, runs, lines, grants, ends, expiry
+-- needs: clock, keys, runs, witness, lines, grants, ends, expiry
 --
 -- ARGV[2]  cause   rebuilt | no_api_key | operator | test
 -- ARGV[3]  detail  JSON: by, reason, and what else the record shall say
@@ -18,6 +18,10 @@ end
 local closed_ms = tonumber(call("HGET", COUNTERS, "closed_at"))
 if ARGV[4] ~= "" and tonumber(ARGV[4]) ~= closed_ms then
     return { "late" }
+end
+-- A closed board ends nothing that is due: the dead go before anybody is granted.
+while call("ZCOUNT", DEADLINES, "-inf", NOW) > 0 do
+    end_due()
 end
 local runs, seen, machines = {}, {}, {}
 for _, member in ipairs(call("ZRANGE", LINES, 0, -1)) do
@@ -50,8 +54,6 @@ for _, run in ipairs(runs) do
     end
     save_run(run)
 end
--- Fencing tokens grow with every grant, also across a loss of all that was counted.
-call("HSETNX", COUNTERS, "token", NOW)
 local detail = cjson.decode(ARGV[3])
 if #runs > 0 then
     detail.order = {}
@@ -60,7 +62,9 @@ if #runs > 0 then
     end
 end
 detail.closed_ms = NOW - closed_ms
-call("HDEL", COUNTERS, "closed_at")
+detail.lost = tonumber(call("HGET", COUNTERS, "lost") or nil)
+end_epoch()
+call("HDEL", COUNTERS, "closed_at", "closed_cause", "lost")
 call("HSET", COUNTERS, "opened_at", NOW)
 IS_OPEN = true
 record("opened", nil, nil, ARGV[2], detail)

@@ -40,6 +40,6 @@ call("ZREMRANGEBYSCORE", EVENTS, 0, old)
 -- Of those that were about no run.
 call("ZREMRANGEBYSCORE", EVENTS, -(NOW - 86400000), "(0")
 return {
-    "swept", call("ZCOUNT", DEADLINES, "-inf", NOW), call("ZCOUNT", RESUMES, "-inf", NOW),
+    "swept", IS_OPEN and call("ZCOUNT", DEADLINES, "-inf", NOW) or 0, call("ZCOUNT", RESUMES, "-inf", NOW),
     IS_OPEN and "open" or "closed", outage,
 }

@@ -10,7 +10,7 @@ from typing import Any
 from flask import render_template, request
 
 from app.coordination.snapshot import Machine, Snapshot
-from app.domain.status import Described, RunStatus, in_the_way
+from app.domain.status import Described, RunStatus, closed_words, in_the_way
 from app.queries.etas import eta_of
 from app.queries.views import waiting_places
 from app.services import Services
@@ -98,6 +98,7 @@ def dashboard() -> Any:
         waiting=waiting[:WAITING_ON_DASHBOARD],
         more_waiting=max(0, len(waiting) - WAITING_ON_DASHBOARD),
         closed_since_ms=snapshot.closed_since_ms,
+        closed_why=closed_words(snapshot.closed_cause),
         unreachable=services.reach.unreachable(),
         most=LINE_ON_DASHBOARD,
         card_filter=card_filter,

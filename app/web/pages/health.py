@@ -10,6 +10,7 @@ from flask import g, render_template, request
 
 from app.domain.events import is_early
 from app.domain.records import Filter, Record
+from app.domain.status import closed_words
 from app.web.api.routing import current_services
 from app.web.pages.base import blueprint
 
@@ -45,7 +46,8 @@ def health() -> Any:
         knows_octopus=services.knows_octopus,
         calls=services.budget.calls(),
         rpm=services.settings.octopus_rpm,
-        closed_since_ms=services.board.closed_since_ms(),
+        closed_since_ms=snapshot.closed_since_ms,
+        closed_why=closed_words(snapshot.closed_cause),
         unreachable=services.reach.unreachable(),
         repairs=[record for record in reversed(records) if is_repair(record)][:LISTED],
         unresolved=snapshot.unresolved,

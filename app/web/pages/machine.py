@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import redirect, render_template, request, url_for
 
+from app.domain.status import closed_words
 from app.queries.etas import etas_of
 from app.queries.references import id_of
 from app.queries.views import last_runs
@@ -55,6 +56,7 @@ def show_machine(machine_id: str, draft: Draft | None = None) -> Any:
         runs=sorted(last_runs(services, state.id), key=lambda run: run.began_ms or 0, reverse=True),
         now_ms=snapshot.now_ms,
         closed_since_ms=snapshot.closed_since_ms,
+        closed_why=closed_words(snapshot.closed_cause),
         most=LINE_ON_PAGE,
         time_range=time_range,
         spans=SPANS,

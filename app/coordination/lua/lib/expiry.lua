@@ -1,6 +1,6 @@
 -- lib/expiry.lua: deadlines: end every run and reservation that is due.
 --
--- needs: clock, keys, runs, lines, grants, plans, reservations, ends
+-- needs: clock, keys, runs, witness, lines, grants, plans, reservations, ends
 
 -- End of the last outage, ms. An outage that no sweep has noticed yet ends now: the first poll after an outage must not
 -- expire the other waiters.
@@ -50,16 +50,8 @@ local function expire(what, id)
     end
 end
 
--- Scripts begin with this, so that no decision counts on a run whose deadline has passed.
 -- Bounded to 100 deadlines: the next call and the sweep handle the others.
-local function expire_due()
-    local opened_at = call("HGET", COUNTERS, "opened_at")
-    if not opened_at then
-        IS_OPEN = false
-        if call("HSETNX", COUNTERS, "closed_at", NOW) == 1 then
-            record("closed", nil, nil, "empty", nil)
-        end
-    end
+local function end_due()
     machines_to_grant, families_to_check = {}, {}
     for _, member in ipairs(call("ZRANGEBYSCORE", DEADLINES, "-inf", NOW, "LIMIT", 0, 100)) do
         -- A run can have two deadlines, and the first one may have ended the run.
@@ -77,5 +69,18 @@ local function expire_due()
     for _, family in ipairs(families) do
         refuse_circles(family)
     end
+end
+
+-- Scripts begin with this, so that no decision counts on a run whose deadline has passed.
+local function expire_due()
+    if not call("HGET", COUNTERS, "opened_at") then
+        IS_OPEN = false
+        if not call("HGET", COUNTERS, "closed_at") then
+            close_board("empty")
+        end
+        -- Nothing ends because of data that may be old.
+        return
+    end
+    end_due()
 end
 

@@ -31,7 +31,9 @@ local function grant(run)
         call("ZADD", HOLDERS, 0, holder_member("lease", run, machine))
     end
     run.state, run.collected, run.told, run.copied = "granted", false, nil, nil
-    run.token = call("HINCRBY", COUNTERS, "token", 1)
+    -- Fencing tokens grow with every grant, also across a loss of all that was counted.
+    run.token = math.max(tonumber(call("HGET", COUNTERS, "token") or 0) + 1, NOW)
+    call("HSET", COUNTERS, "token", string.format("%.0f", run.token))
     run.granted_at_ms = NOW
     expect_collection(run)
     if run.max_hold_ms then

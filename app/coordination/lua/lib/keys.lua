@@ -9,8 +9,9 @@
 -- KEYS[3]   holders       zset    machine NUL lease|observed|provisional NUL task id, and machine NUL reservation NUL
 -- KEYS[4]   deadlines     zset    life|timeout|hold|grace|provisional|expect NUL task id, reservation NUL machine -> ms
 -- KEYS[5]   reservations  hash    machine -> {id, note, by, since_ms, until_ms}, JSON
--- KEYS[6]   counters      hash    order, token, family, stamp, served_at, outage_at, opened_at, closed_at, event_at,
+-- KEYS[6]   counters      hash    order, token, family, stamp, served_at, outage_at, opened_at, closed_at, event_at, closed_cause,
 --                             replicas that must have a grant before it is told, copying_at: written to be copied;
+--                             of the last change: epoch, change, word; lost: changes that Redis has lost;
 --                             since when and why Octopus does not answer: octopus_since, _why, _failures, _asked, _told
 -- KEYS[7]   machines      hash    machine -> {id, name}, JSON
 -- KEYS[8]   events        zset    event id -> ms it was first seen; below 0, and for a day only, of those about no run
@@ -29,12 +30,14 @@
 -- KEYS[21]  ended_claims  zset    task id (lower-case) NUL claim id -> ms; executions of steps that are over
 -- KEYS[22]  old_steps     hash    space NUL project -> {project, space_id, at_ms}, JSON; of those whose step says no version
 -- KEYS[23]  owned         zset    owner NUL task id of each waiter whose owner may have so many only
+-- KEYS[24]  changes       stream  number of a change -> the word of who made it, of the last ones
+-- KEYS[25]  epochs        hash    epoch that is over -> the highest number that was told of it
 
 local RUNS, LINES, HOLDERS, DEADLINES, RESERVATIONS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local COUNTERS, MACHINES, EVENTS, ALIASES, UNRESOLVED = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local ENDED, TIMELINE, INDEX, WAKE, WAKES = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local BLOCKING, CHILDREN, RESUMES, BATCHES, PLAN = KEYS[16], KEYS[17], KEYS[18], KEYS[19], KEYS[20]
-local ENDED_CLAIMS, OLD_STEPS, OWNED = KEYS[21], KEYS[22], KEYS[23]
+local ENDED_CLAIMS, OLD_STEPS, OWNED, CHANGES, EPOCHS = KEYS[21], KEYS[22], KEYS[23], KEYS[24], KEYS[25]
 
 local call = redis.call
 local lower = string.lower

@@ -65,7 +65,7 @@
 -- run.after              the state in which it was before it joined again
 -- run.wait_ended         the state in which its wait ended, before it was seen to work on
 --
--- needs: clock, keys
+-- needs: clock, keys, changes
 
 local function load_run(task)
     local raw = call("HGET", RUNS, lower(task))
@@ -74,6 +74,7 @@ end
 
 -- The version *v* tells a caller who decides on a run read a while ago that the run has changed since.
 local function save_run(run)
+    note_change()
     run.v = (run.v or 0) + 1
     call("HSET", RUNS, lower(run.id), cjson.encode(run))
 end
@@ -113,6 +114,7 @@ end
 
 -- Rule 16: the record of a change, in the same step as the change. *detail* is a table or nil.
 local function record(kind, run, machines, cause, detail)
+    note_change()
     local fields = { "kind", kind }
     local function add(name, value)
         if value and value ~= "" then

@@ -68,7 +68,8 @@ local function view(word, run)
                 ahead[#ahead + 1] = string.sub(member, #m + 29)
             end
             if not IS_OPEN then
-                holders = { "rebuilding", cjson.encode({ since_ms = tonumber(call("HGET", COUNTERS, "closed_at")) }) }
+                local since, cause = unpack(call("HMGET", COUNTERS, "closed_at", "closed_cause"))
+                holders = { "rebuilding", cjson.encode({ since_ms = tonumber(since), note = cause or nil }) }
             end
         end
         -- A run does not wait for machines of its family (rule 10).

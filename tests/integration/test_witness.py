@@ -1,0 +1,297 @@
+"""Rule 24: nothing is granted on knowledge older than what octowait has already acted on."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from app.domain.records import Filter
+from app.domain.run import RunRequest
+from app.history.timeline import Timeline
+from app.store.witness import Seen
+from tests.integration.older_redis import Backup
+
+ONE, TWO, THREE = (RunRequest(f"ServerTasks-{number}") for number in (1, 2, 3))
+
+
+def doors(board):
+    """Every closing and opening since the test began, as (kind, cause)."""
+    return [
+        (r.kind, r.cause) for r in Timeline(board.client, board.keys).read(Filter()) if r.kind in ("closed", "opened")
+    ]
+
+
+def closings(board):
+    return list(Timeline(board.client, board.keys).read(Filter(kind="closed")))
+
+
+@pytest.fixture
+def other(make_board):
+    """Another process on the same board."""
+    return make_board()
+
+
+def test_older_redis_is_noticed_before_it_grants(board):
+    """The backup was made while ServerTasks-1 held; ServerTasks-2 was granted since."""
+    board.join(ONE, {"Machines-7"})
+    backup = Backup(board)
+    board.release("ServerTasks-1")
+    token = board.join(TWO, {"Machines-7"}).fencing_token
+    backup.restore()
+
+    board.release("ServerTasks-1")
+
+    assert board.join(THREE, {"Machines-7"}).is_waiting
+    assert doors(board) == [("closed", "rolled_back")]
+    board.open("operator")
+    assert board.place("ServerTasks-3").fencing_token > token
+
+
+def test_record_says_what_was_seen_and_what_is_there(board):
+    board.join(ONE, {"Machines-7"})
+    before = board.script.witness.latest
+    backup = Backup(board)
+    board.join(TWO, {"Machines-8"})
+    seen = board.script.witness.latest
+    backup.restore()
+
+    board.sweep()
+
+    [closed] = closings(board)
+    assert Seen(**closed.detail["witness"]) == seen
+    assert Seen(**closed.detail["here"]) == before
+    assert closed.detail["lost"] == seen.number - before.number > 0
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda board: board.join(TWO, {"Machines-8"}),
+        lambda board: board.poll("ServerTasks-1", claim="c" * 16),
+        lambda board: board.release("ServerTasks-1"),
+        lambda board: board.reserve("Machines-8", note="disk", by="ann"),
+        lambda board: board.join(RunRequest("ServerTasks-4", parked=True), {"Machines-7"}),
+    ],
+    ids=["grant", "collect", "release", "reserve", "park"],
+)
+def test_every_change_of_who_waits_or_holds_counts(board, act):
+    claim = "c" * 16
+    board.join(RunRequest("ServerTasks-1", claim=claim), {"Machines-7"})
+    backup = Backup(board)
+    act(board)
+    backup.restore()
+
+    board.place("ServerTasks-1")
+
+    assert doors(board) == [("closed", "rolled_back")]
+
+
+def test_look_at_a_run_is_no_change(board):
+    board.join(ONE, {"Machines-7"})
+    before = board.script.witness.latest
+
+    board.place("ServerTasks-1")
+    board.sweep()
+
+    assert board.script.witness.latest == before
+
+
+def test_history_that_has_overtaken_the_one_that_was_seen_is_another(board, other):
+    """A plain counter is not enough: who did not know goes on, and the numbers grow above all that was seen."""
+    board.join(ONE, {"Machines-7"})
+    backup = Backup(board)
+    board.release("ServerTasks-1")
+    board.join(TWO, {"Machines-7"})
+    backup.restore()
+    # Its witness is older than the backup.
+    for number in range(5):
+        other.join(RunRequest(f"ServerTasks-9{number}"), {f"Machines-9{number}"})
+    assert other.script.witness.latest.number > board.script.witness.latest.number
+    assert doors(board) == []
+
+    assert board.join(THREE, {"Machines-3"}).is_waiting
+
+    assert doors(board) == [("closed", "rolled_back")]
+
+
+def test_history_with_the_same_numbers_is_another(board, other):
+    board.join(ONE, {"Machines-7"})
+    backup = Backup(board)
+    board.join(TWO, {"Machines-8"})
+    number = board.script.witness.latest.number
+    backup.restore()
+    other.join(THREE, {"Machines-8"})
+    assert other.script.witness.latest.number == number
+
+    board.sweep()
+
+    assert doors(board) == [("closed", "rolled_back")]
+
+
+def test_redis_from_before_an_opening_does_not_know_the_epoch(board):
+    backup = Backup(board)
+    board.close(by="ann")
+    board.open("operator")
+    backup.restore()
+
+    board.sweep()
+
+    assert doors(board) == [("closed", "rolled_back")]
+
+
+def test_redis_that_was_closed_once_is_closed_anew(board, clock):
+    """What was found out for that closing says nothing about what came after it."""
+    board.close(by="ann")
+    backup = Backup(board)
+    board.open("operator")
+    board.join(ONE, {"Machines-7"})
+    clock.advance(timedelta(minutes=10))
+    backup.restore()
+
+    board.sweep()
+
+    assert doors(board) == [("closed", "operator"), ("closed", "rolled_back")]
+    assert clock.now_ms - board.closed_since_ms() < 60_000
+
+
+def test_closed_board_that_was_told_closes_no_more_for_the_same(board, other):
+    """Nothing closes for ever: what comes before what a closed board was told of is known by then."""
+    board.join(ONE, {"Machines-7"})
+    backup = Backup(board)
+    board.join(TWO, {"Machines-8"})
+    other.sweep()
+    board.join(THREE, {"Machines-9"})
+    backup.restore()
+    board.sweep()
+    board.open("operator")
+
+    other.sweep()
+
+    assert doors(board) == [("closed", "rolled_back"), ("opened", "operator")]
+    assert other.join(RunRequest("ServerTasks-4"), {"Machines-4"}).is_granted
+
+
+def test_witness_of_more_closes_the_board_again(board, other):
+    board.join(ONE, {"Machines-7"})
+    backup = Backup(board)
+    board.join(TWO, {"Machines-8"})
+    other.join(THREE, {"Machines-9"})
+    backup.restore()
+    board.sweep()
+    board.open("operator")
+
+    other.sweep()
+
+    assert doors(board) == [("closed", "rolled_back"), ("opened", "operator"), ("closed", "rolled_back")]
+    board.open("operator")
+    for process in (board, other, board):
+        process.sweep()
+    assert board.closed_since_ms() is None
+
+
+def test_board_that_closed_for_its_age_and_went_back_again_closes_again(board):
+    """Before the opening it goes back a second time: a rebuild under way must not open it."""
+    board.join(ONE, {"Machines-7"})
+    backup = Backup(board)
+    board.join(TWO, {"Machines-8"})
+    backup.restore()
+    board.sweep()
+    closed_ms = board.closed_since_ms()
+    backup.restore()
+
+    assert not board.open("rebuilt", closed_ms=closed_ms)
+
+    assert board.closed_since_ms()
+
+
+def test_redis_that_has_lost_everything_is_empty_not_older(board, other):
+    board.join(ONE, {"Machines-7"})
+    token = board.place("ServerTasks-1").fencing_token
+    other.sweep()
+    for key in board.all_keys():
+        board.client.delete(key)
+
+    for process in (board, other):
+        assert process.join(TWO, {"Machines-7"}).is_waiting
+
+    assert doors(board) == [("closed", "empty")]
+    board.open("rebuilt")
+    assert board.place("ServerTasks-2").fencing_token > token
+    for process in (board, other, board):
+        process.sweep()
+    assert board.closed_since_ms() is None
+
+
+def test_numbers_go_on_above_all_that_was_seen(board, other):
+    board.join(ONE, {"Machines-7"})
+    backup = Backup(board)
+    for number in range(10, 20):
+        board.join(RunRequest(f"ServerTasks-{number}"), {f"Machines-{number}"})
+    seen = board.script.witness.latest
+    backup.restore()
+
+    board.sweep()
+
+    assert board.script.witness.latest.number > seen.number
+    assert board.script.witness.latest.epoch != seen.epoch
+
+
+def test_step_is_a_witness(board, other):
+    """No process knows of what was lost: all have ended since."""
+    other.join(ONE, {"Machines-7"})
+    backup = Backup(board)
+    other.release("ServerTasks-1")
+    other.join(TWO, {"Machines-7"})
+    seen = other.script.witness.latest
+    backup.restore()
+
+    assert board.script("poll", "ServerTasks-2", "poll", "", seen=seen)[0] == b"unknown"
+
+    assert doors(board) == [("closed", "rolled_back")]
+
+
+def test_opening_says_how_many_changes_are_lost(board, timeline):
+    board.join(ONE, {"Machines-7"})
+    backup = Backup(board)
+    board.join(TWO, {"Machines-8"})
+    board.join(THREE, {"Machines-9"})
+    backup.restore()
+    board.sweep()
+
+    board.open("no_api_key")
+    board.close(by="ann")
+    board.open("operator")
+
+    assert [r.detail.get("lost") for r in timeline.read(Filter(kind="opened"))] == [2, None]
+
+
+def test_board_from_before_there_was_a_witness_goes_on(board):
+    """An upgrade: its data name no epoch, and the first change begins one."""
+    board.client.hdel(board.keys.counters, "epoch", "change", "word")
+    board.client.delete(board.keys.changes, board.keys.epochs)
+    board.script.witness.latest = None
+
+    assert board.join(ONE, {"Machines-7"}).is_granted
+    board.sweep()
+
+    assert doors(board) == []
+    assert board.script.witness.latest.number == 1
+
+
+def test_witness_of_long_ago_closes_nothing(board, other):
+    """Words are remembered for some time only; a number that is not above the last one passes."""
+    other.join(ONE, {"Machines-7"})
+    board.join(TWO, {"Machines-8"})
+    board.client.xtrim(board.keys.changes, maxlen=0, approximate=False)
+
+    other.sweep()
+
+    assert doors(board) == []
+
+
+def test_tokens_grow_with_the_time_and_with_every_grant(board, clock):
+    tokens = [board.join(RunRequest(f"ServerTasks-{n}"), {f"Machines-{n}"}).fencing_token for n in range(20)]
+
+    assert tokens == sorted(set(tokens))
+    assert abs(tokens[0] - clock.now_ms) < 60_000
