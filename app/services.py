@@ -152,11 +152,12 @@ class Services:
             StoreError: Redis does not answer.
         """
         if swept.is_closed and not self.knows_octopus:
-            if self.board.open("no_api_key"):
+            if self.board.open_unasked(swept):
                 log.warning(
-                    "Redis was empty and there is no Octopus API key: deployments that run now are unknown, and their "
-                    "machines are granted. Set OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY to change that."
-                )
+                    "Redis was empty, or came back older, and there is no Octopus API key: deployments that run now are "
+                    "unknown, and their machines are granted. Set OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY to "
+                    "change that.", lost=swept.lost,
+                )  # fmt: skip
         elif swept.is_closed:
             self.request(REBUILD)
         if swept.resumes:

@@ -74,7 +74,8 @@ def rebuild(context: Context, octopus: OctopusClient) -> bool:
         )
         interruptions = pending.get(task.id.lower(), [])
         is_paused = bool(interruptions) or task.has_pending_interruptions
-        _recover(context, octopus, task, is_paused=is_paused)
+        is_parked = any(is_candidate(each, task.id) and shows_own_line(each.instructions) for each in interruptions)
+        _recover(context, octopus, task, is_paused=is_paused, is_parked=is_parked)
         if is_paused and not _rejoin_parked(context, octopus, task, interruptions):
             deliver_paused(context, task, via="rebuild")
     unknown = _resolve(context, octopus, running, closed_ms or 0)
@@ -150,13 +151,18 @@ def _passed(context: Context, since_ms: int) -> timedelta:
     return timedelta(milliseconds=max(0, context.board.now_ms() - since_ms))
 
 
-def _recover(context: Context, octopus: OctopusClient, task: Task, *, is_paused: bool) -> None:
-    """Make its machines busy where the board takes it for a waiter or for ended, as a restored backup does."""
+def _recover(context: Context, octopus: OctopusClient, task: Task, *, is_paused: bool, is_parked: bool) -> None:
+    """Make its machines busy where the board takes it for a waiter or for ended, as a restored backup does; put it back
+    in line where the board takes it for one that was granted, and it waits.
+
+    Args:
+        is_parked: It is paused for octowait's own intervention.
+    """
     place = context.board.place(task.id)
     if place and place.is_waiting and place.run.parked:
         if not is_paused:
             see_override(context, octopus, place)
-    elif context.board.recover(task.id, paused=is_paused) == "observed":
+    elif context.board.recover(task.id, paused=is_paused, parked=is_parked) == "observed":
         log.warning("rebuild: it was taken for a waiter, or for ended, and works", task=task.id)
 
 

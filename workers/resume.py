@@ -30,6 +30,9 @@ PERSON_PAUSE = timedelta(seconds=30)
 #: Octopus does not answer: when it does, parked runs are not to stay paused for what it cost to ask in vain.
 SILENT_PAUSE = timedelta(seconds=10)
 
+#: The board is closed: when it opens, it is known whether the grant still counts.
+CLOSED_PAUSE = timedelta(seconds=5)
+
 #: The try after which the timeline says that an intervention cannot be answered.
 TRIES_UNTIL_SAID = 5
 
@@ -152,6 +155,8 @@ def _submit(context: Context, octopus: OctopusClient, place: RunStatus, interrup
                     f"{interruption.responsible_user_id} has taken responsibility for {interruption.id}", PERSON_PAUSE
                 )
             octopus.take_responsibility(interruption)
+        if place.is_granted and context.board.closed_since_ms() is not None:
+            raise NotYet("nobody is let go on while octowait is closed: its grant may be an old one", CLOSED_PAUSE)
         octopus.submit(interruption, result=_result(place), notes=_notes(place))
     except OctopusDenied as error:
         raise MayNot(

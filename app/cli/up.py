@@ -64,7 +64,7 @@ def _begin(settings: Settings, redis_url: str) -> None:
     from app.client.in_process import DirectGate
 
     services = DirectGate(settings.model_copy(update={"redis_url": redis_url})).services
-    if not services.knows_octopus:
+    if not services.knows_octopus and services.board.sweep().closed_cause == "empty":
         services.board.open("no_api_key")
 
 

@@ -34,6 +34,7 @@ CAUSES = {
     "silent": "it has not asked", "empty": "Redis was empty", "rebuilt": "rebuilt from Octopus",
     "no_api_key": "nobody to ask", "taken_over": "another owner", "owner": "two owners",
     "rolled_back": "Redis came back older",
+    "withdrawn": "not collected before octowait closed",
 }  # fmt: skip
 
 #: The cause of an end as a clause of its own: it stands after "until", after a comma and in brackets.
@@ -46,6 +47,7 @@ ENDS = {
     "paused": "it paused, and paused runs give way here",
     "uncollected": "its grant was not collected in time",
     "taken_over": "the token of its project asked for it, and another one had",
+    "withdrawn": "octowait closed before anybody collected its grant, so that it waits again",
     "abandoned": "Octopus had abandoned its task, and the time for its script to end was over",
 }
 

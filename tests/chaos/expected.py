@@ -80,24 +80,6 @@ def late_request(where: Path) -> Iterator[str]:
             yield f"{ONE} holds, and nobody has ever heard of its grant"
 
 
-def told_by_a_closed_board(where: Path) -> Iterator[str]:
-    with a_gate(where, ttl=30) as gate:
-        gate.put(ONE, "Machines-1")
-        gate.put(TWO, "Machines-1")
-        gate.delete(ONE)
-        copy = gate.store.copy("backup")
-        # Nobody has come for the grant when it is taken back, and another works.
-        gate.call("POST", f"/api/waits/{TWO}/force-release", {"reason": "it does not answer", "confirm": True})
-        assert gate.put(THREE, "Machines-1") == "granted"
-        gate.store.kill()
-        gate.store.go_back_to(copy)
-        gate.store.start()
-        # An operator knows that it is older, and closes the board before anybody asks.
-        gate.call("POST", "/api/rebuild", {"reason": "a backup was restored"})
-        if gate.get(TWO) == "granted":
-            yield f"{TWO} is told of its grant by a closed board, while {THREE} works"
-
-
 def clock_forward(where: Path) -> Iterator[str]:
     with a_shifted_store(where) as (store, shift), a_gate(where, ttl=30, store=store) as gate:
         gate.put(ONE, "Machines-1")
@@ -157,8 +139,6 @@ EXPECTED = (
     Expected("the wire", "without a claim, a release that comes late ends the next run of its task", late_release),
     Expected("the wire", "without a claim, a request that its sender gave up counts as collected: a zombie",
              late_request, exempt=(LATE_REQUESTS,)),
-    Expected("an older Redis", "a closed board tells of a grant that was taken back since", told_by_a_closed_board,
-             faults=(Fault.OLDER_STORE,)),
     Expected("an older Redis", "the clock of Redis jumps ahead: a wait is timed out before its time", clock_forward,
              faults=(Fault.CLOCK_AHEAD,)),
     Expected("an older Redis", "the clock of Redis jumps back: a dead waiter stays, durations are negative", clock_back,

@@ -29,6 +29,24 @@ def older_file(where: Path) -> Iterator[str]:
                 yield f"both have the token {token}"
 
 
+def told_by_a_closed_board(where: Path) -> Iterator[str]:
+    with a_gate(where, ttl=30) as gate:
+        gate.put(ONE, "Machines-1")
+        gate.put(TWO, "Machines-1")
+        gate.delete(ONE)
+        copy = gate.store.copy("backup")
+        # Nobody has come for the grant when it is taken back, and another works.
+        gate.call("POST", f"/api/waits/{TWO}/force-release", {"reason": "it does not answer", "confirm": True})
+        assert gate.put(THREE, "Machines-1") == "granted"
+        gate.store.kill()
+        gate.store.go_back_to(copy)
+        gate.store.start()
+        # An operator knows that it is older, and closes the board before anybody asks.
+        gate.call("POST", "/api/rebuild", {"reason": "a backup was restored"})
+        if gate.get(TWO) == "granted":
+            yield f"{TWO} is told of its grant by a closed board, while {THREE} works"
+
+
 def lost_by_a_replica(where: Path) -> Iterator[str]:
     """A fail-over of Sentinel, where networks of its own are allowed."""
     try:

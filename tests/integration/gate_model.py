@@ -114,7 +114,7 @@ class Model:
             run = ready[0]
             is_to_be_collected = not run["parked"] or (run["claim"] and run["task"] == self.asking)
             run.update(state="granted", timeout=None, life=self.now + TTL if is_to_be_collected else None)
-            run.update(told=False, shown=self.seq)
+            run.update(told=False, shown=self.seq, collected=False)
             self.grants.append(run["task"])
             self._tell(run)
 
@@ -145,6 +145,10 @@ class Model:
 
     def advance(self, seconds: int) -> None:
         self.now += seconds
+        if self.is_open:
+            self._end_due()
+
+    def _end_due(self) -> None:
         for machine in [m for m, until in self.reserved.items() if until and until <= self.now]:
             del self.reserved[machine]
         due = sorted(
@@ -172,7 +176,9 @@ class Model:
             return "left" if (task, claim) in self.over else "unknown"
         if run is None:
             return "unknown"
-        if run["state"] == "waiting" and not run["parked"]:
+        if self._withdraw(run):
+            pass
+        elif run["state"] == "waiting" and not run["parked"]:
             run.update(life=self.now + TTL, shown=self.seq)
         elif run["state"] == "granted" and claim and not (run["told"] and not blocks):
             if run["life"]:
@@ -182,8 +188,17 @@ class Model:
             if claim:
                 self.resumes.discard(task)
             if claim or not run["parked"]:
-                run["life"] = None
+                run.update(life=None, collected=True)
         return str(run["state"])
+
+    def _withdraw(self, run: RunState) -> bool:
+        """Put a run back in line whose grant nobody has collected, if the board is closed: whether it was one."""
+        is_doubtful = not self.is_open and run["state"] == "granted" and not run["collected"]
+        if is_doubtful:
+            self.resumes.discard(run["task"])
+            run.update(state="waiting", told=False, timeout=run["times_out"], shown=self.seq)
+            run["life"] = None if run["parked"] else self.now + TTL
+        return is_doubtful
 
     def join(
         self, task: str, machines: set[str], priority: int, timeout: int | None, parked: bool, parent: str | None,
@@ -205,6 +220,7 @@ class Model:
         if before["state"] in ("waiting", "granted"):
             if not machines <= before["machines"]:
                 return "holds others"
+            self._withdraw(before)
             before["asked"] = self.now
             if claim:
                 self._follow(before, claim)
@@ -225,6 +241,7 @@ class Model:
         run = self.runs[task] = {
             "task": task, "state": "waiting", "machines": machines, "priority": priority, "arrival": self.arrivals,
             "life": None if parked else self.now + TTL, "timeout": self.now + timeout if timeout else None,
+            "times_out": self.now + timeout if timeout else None,
             "asked": self.now, "requested": self.now, "joined": self.seq, "shown": self.seq, "parked": parked,
             "family": family, "parent": parent if is_child and family is not None else before.get("parent"),
             "claim": claim, "told": False,
@@ -342,6 +359,8 @@ class Model:
         is_over = run["state"] in FINISHED and run["cause"] in UNTOLD and run.get("ended") is None
         run["aborted"] = result == "Abort"
         self.resumes.discard(task)
+        if result == "Proceed" and run["state"] == "granted":
+            run["collected"] = True
         if result == "Proceed" and (run["state"] == "waiting" or is_over):
             self._observe(run)
             return "overridden"
@@ -364,6 +383,7 @@ class Model:
     def open(self) -> bool:
         if self.is_open:
             return False
+        self._end_due()
         for run in sorted(self.waiting(), key=self._began):
             self.arrivals += 1
             run["arrival"] = self.arrivals
@@ -383,8 +403,11 @@ class Model:
     def recover(self, task: str, paused: bool) -> str:
         run = self.runs[task]
         is_silent = run.get("shown", 0) < self.closed_at
-        if run["state"] == "granted" and run["life"] and is_silent:
-            run["life"] = None
+        if run["state"] == "granted" and not run["collected"] and run["life"] and not is_silent:
+            self._withdraw(run)
+            return "withdrawn"
+        if run["state"] == "granted" and not run["collected"]:
+            run.update(life=None, collected=True)
         elif run["state"] == "waiting" and not run["parked"] and is_silent:
             self._observe(run)
             return "observed"

@@ -214,5 +214,5 @@ def test_what_was_acknowledged_is_there_after_redis_died(mortal):
             boards[0].release(task)
     granted = [r.detail["token"] for r in Timeline(boards[0].client, boards[0].keys).read(Filter(kind="granted"))]
     assert len(tokens) == 5
-    assert granted == list(range(granted[0], granted[0] + len(granted)))
+    assert granted == sorted(set(granted))
     assert len(granted) >= 10

@@ -10,6 +10,7 @@ from app.domain.records import Filter
 from app.domain.run import RunRequest
 from app.history.timeline import Timeline
 from app.store.witness import Seen
+from tests.conftest import services_on
 from tests.integration.older_redis import Backup
 
 ONE, TWO, THREE = (RunRequest(f"ServerTasks-{number}") for number in (1, 2, 3))
@@ -295,3 +296,111 @@ def test_tokens_grow_with_the_time_and_with_every_grant(board, clock):
 
     assert tokens == sorted(set(tokens))
     assert abs(tokens[0] - clock.now_ms) < 60_000
+
+
+def test_closed_board_tells_of_no_grant_that_nobody_has_collected(board, clock, timeline):
+    """It may have been taken back since, and its machine given to another."""
+    claims = {number: str(number) * 16 for number in (2, 3)}
+    board.join(ONE, {"Machines-7"})
+    for number, claim in claims.items():
+        board.join(RunRequest(f"ServerTasks-{number}", claim=claim), {"Machines-7"})
+    board.release("ServerTasks-1")
+    assert board.place("ServerTasks-2").is_granted
+    backup = Backup(board)
+    board.release("ServerTasks-2", cause="forced", by="ann", reason="it does not answer")
+    assert board.place("ServerTasks-3").is_granted
+    backup.restore()
+
+    assert board.poll("ServerTasks-2", claim=claims[2]).is_waiting
+
+    kinds = [(r.kind, r.cause) for r in timeline.read(Filter(task_id="ServerTasks-2"))]
+    assert kinds == [("joined", None), ("granted", None), ("released", "withdrawn"), ("joined", "released")]
+    board.open("operator")
+    assert board.place("ServerTasks-2").is_granted, "it has kept its place"
+
+
+def test_grant_that_was_collected_stays(board):
+    board.join(ONE, {"Machines-7"})
+    board.close(by="ann")
+
+    assert board.poll("ServerTasks-1").is_granted
+    assert board.join(ONE, {"Machines-7"}).is_granted
+
+
+def test_look_changes_nothing_on_a_closed_board(board):
+    board.join(RunRequest("ServerTasks-1", claim="1" * 16), {"Machines-7"})
+    board.close(by="ann")
+
+    assert board.place("ServerTasks-1").is_granted
+    assert board.join(RunRequest("ServerTasks-1", claim="1" * 16), {"Machines-7"}).is_waiting
+
+
+def test_grant_that_is_withdrawn_waits_with_all_that_belongs_to_its_wait(board, clock):
+    """Its time-out, and its family."""
+    board.join(ONE, {"Machines-7"})
+    child = RunRequest("ServerTasks-2", claim="2" * 16, timeout=timedelta(minutes=5), on_behalf_of="ServerTasks-1")
+    assert board.join(child, {"Machines-7"}).is_granted
+    board.close(by="ann")
+
+    assert board.poll("ServerTasks-2", claim="2" * 16).is_waiting
+
+    [family] = {board.place(task).run.family for task in ("ServerTasks-1", "ServerTasks-2")}
+    assert board.waiting_children(family) == ["ServerTasks-2"]
+    clock.advance(timedelta(seconds=100))
+    board.sweep(serving=True)
+    board.poll("ServerTasks-2", claim="2" * 16)
+    board.open("operator")
+    assert board.place("ServerTasks-2").is_granted
+
+
+@pytest.mark.parametrize("parked", [True, False])
+def test_rebuild_puts_a_run_back_in_line_that_waits_and_was_taken_for_granted(board, clock, parked):
+    board.join(ONE, {"Machines-7"})
+    board.join(RunRequest("ServerTasks-2", parked=parked), {"Machines-7"})
+    board.release("ServerTasks-1")
+    clock.advance(timedelta(seconds=1))
+    board.close(by="ann")
+
+    assert board.recover("ServerTasks-2", paused=True, parked=parked) == ("withdrawn" if parked else "kept")
+    assert board.place("ServerTasks-2").is_waiting == parked
+    assert board.sweep().resumes is False
+
+
+def test_rebuild_leaves_a_parked_run_at_work_that_was_taken_for_uncollected(board, clock):
+    """Its intervention was answered after the backup was made; it is paused for somebody else by now."""
+    board.join(ONE, {"Machines-7"})
+    board.join(RunRequest("ServerTasks-2", parked=True), {"Machines-7"})
+    board.release("ServerTasks-1")
+    board.close(by="ann")
+
+    assert board.recover("ServerTasks-2", paused=True) == "kept"
+
+    board.open("operator")
+    assert board.place("ServerTasks-2").is_granted
+
+
+def test_without_a_key_an_older_redis_stays_closed_for_the_life_of_a_waiter(board, clock, redis_url, timeline):
+    services = services_on(board, redis_url)
+    board.join(ONE, {"Machines-7"})
+    backup = Backup(board)
+    board.join(TWO, {"Machines-8"})
+    backup.restore()
+    services.react_to_sweep(board.sweep(serving=True))
+    clock.advance(timedelta(seconds=119))
+    services.react_to_sweep(board.sweep(serving=True))
+    assert board.closed_since_ms()
+    clock.advance(timedelta(seconds=2))
+
+    services.react_to_sweep(board.sweep(serving=True))
+
+    [opened] = timeline.read(Filter(kind="opened"))
+    assert (opened.cause, opened.detail["lost"]) == ("no_api_key", 1)
+
+
+def test_without_a_key_an_empty_redis_opens_at_once(board, redis_url):
+    services = services_on(board, redis_url)
+    board.client.delete(*board.all_keys())
+
+    services.react_to_sweep(board.sweep(serving=True))
+
+    assert board.closed_since_ms() is None

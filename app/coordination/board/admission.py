@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from app.coordination.board.base import BoardScripts, compact_json, milliseconds
@@ -22,10 +23,17 @@ class Swept:
     more: bool
     #: Parked runs wait for their intervention to be answered.
     resumes: bool
-    #: The board is closed: nobody is granted (rule 15).
-    is_closed: bool
+    #: Why the board is closed, so that nobody is granted (rules 15 and 24); None while it is open.
+    closed_cause: str | None
+    closed_for: timedelta
+    #: Changes that Redis has lost, at least; 0 where it is not older, or that is not known.
+    lost: int
     #: This sweep is the first after a time in which nobody served.
     had_outage: bool
+
+    @property
+    def is_closed(self) -> bool:
+        return self.closed_cause is not None
 
 
 class AdmissionVerbs(BoardScripts):
@@ -49,6 +57,16 @@ class AdmissionVerbs(BoardScripts):
         """
         detail = {k: v for k, v in (("by", by), ("reason", reason), ("found", run_count)) if v is not None}
         return self._word("open", cause, compact_json(detail), "" if closed_ms is None else closed_ms) == "opened"
+
+    def open_unasked(self, swept: Swept) -> bool:
+        """Grant again where nobody can be asked who works: whether the board has opened.
+
+        An empty Redis opens at once. One that is older stays closed for the life of a waiter: who waits has shown life
+        until then, and who was granted in the part that is lost has had that time to end.
+        """
+        if swept.closed_cause == "rolled_back" and swept.closed_for < self.policy.waiter_ttl:
+            return False
+        return self.open("no_api_key")
 
     def close(self, *, by: str, reason: str | None = None) -> bool:
         """Grant nobody until `open`; False if it was closed. Source: lua/close.lua."""
@@ -100,5 +118,7 @@ class AdmissionVerbs(BoardScripts):
         Source: lua/sweep.lua.
         """
         retention = milliseconds(self.policy.retention)
-        _, due, resumes, door, outage = self.script("sweep", int(serving), retention, self.policy.replicas)
-        return Swept(due > 0, resumes > 0, door == b"closed", outage == b"outage")
+        answer = self.script("sweep", int(serving), retention, self.policy.replicas)
+        _, due, resumes, door, closed_ms, lost, outage = answer
+        cause = None if door == b"open" else door.decode()
+        return Swept(due > 0, resumes > 0, cause, timedelta(milliseconds=closed_ms), lost, outage == b"outage")

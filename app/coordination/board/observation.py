@@ -91,17 +91,21 @@ class ObservationVerbs(BoardScripts):
         """
         return self._word("name", task_id, compact_json(dict(info)), compact_json(list(machines)))
 
-    def recover(self, task_id: str, *, paused: bool) -> str:
+    def recover(self, task_id: str, *, paused: bool, parked: bool = False) -> str:
         """Make the machines of a run busy that is under way in Octopus, and was taken for a waiter here, or for ended.
 
         Only while the board is closed, and after every step that waits had time to show life.
 
+        Args:
+            parked: It is paused for octowait's own intervention.
+
         Returns:
-            ``observed``, ``unresolved`` when its machines are to be found out, ``kept`` or ``unknown``.
+            ``observed``, ``unresolved`` when its machines are to be found out, ``withdrawn`` when it was taken for
+            granted and waits, ``kept`` or ``unknown``.
 
         Source: lua/recover.lua.
         """
-        return self._word("recover", task_id, "paused" if paused else "")
+        return self._word("recover", task_id, "parked" if parked else "paused" if paused else "")
 
     def note_cancelling(self, seen: RunStatus) -> None:
         """Remember since when Octopus tries to cancel the run's task. Source: lua/cancelling.lua."""

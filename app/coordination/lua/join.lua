@@ -1,6 +1,6 @@
 -- join.lua: put a run into the lines of all its machines and grant it when it is first in each and all are free.
 --
--- needs: clock, keys, runs, lines, circles, grants, plans, claims, ends, expiry, view
+-- needs: clock, keys, runs, lines, circles, grants, plans, claims, ends, expiry, withdraw, view
 --
 -- ARGV[2]  task id
 -- ARGV[3]  the request, JSON: machines, info, priority, ttl_ms, timeout_ms, max_hold_ms, parked, on_behalf_of, cap, reserve,
@@ -76,6 +76,9 @@ if run and (run.state == "waiting" or run.state == "granted") then
     local beyond = machine_beyond()
     if beyond then
         return { "holds_others", beyond, cjson.encode(run) }
+    end
+    if is_doubtful(run) then
+        withdraw(run)
     end
     run.asked_at_ms = NOW
     if ask.owner and not ask.verdict then

@@ -1,6 +1,6 @@
 -- poll.lua: the status of a run.
 --
--- needs: clock, due, runs, lines, claims, view
+-- needs: clock, due, runs, lines, claims, withdraw, view
 --
 -- ARGV[2]  task id
 -- ARGV[3]  "poll": its step asks, which is a sign of life and collects a grant; "block": it asks, and the answer may come
@@ -25,7 +25,9 @@ end
 if is_anothers(run, ARGV[5]) then
     return { "others", cjson.encode(run), NOW }
 end
-if ARGV[3] ~= "look" then
+if ARGV[3] ~= "look" and is_doubtful(run) then
+    withdraw(run)
+elseif ARGV[3] ~= "look" then
     show_life(run, claim, ARGV[3] == "poll")
 end
 return view("run", run)

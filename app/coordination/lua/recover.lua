@@ -3,13 +3,13 @@
 -- After a restored backup, or a fail-over to a server that lagged, a run that waits here may have been granted long ago.
 -- The step of a waiter would have shown life since the board was closed; a run at work has no step that could.
 --
--- needs: clock, keys, runs, lines, ends, expiry
+-- needs: clock, keys, runs, lines, ends, expiry, withdraw
 --
 -- ARGV[2]  task id
--- ARGV[3]  "paused" when it is paused for a person, or "": it works
+-- ARGV[3]  "parked" when it is paused for octowait's own intervention, "paused" when for another person, or "": it works
 --
--- Returns {"observed"} when its machines are busy now, {"unresolved"} when they are to be found out, {"kept"} when its
--- state stays, or {"unknown"}.
+-- Returns {"observed"} when its machines are busy now, {"unresolved"} when they are to be found out, {"withdrawn"} when it
+-- waits again for a grant that nobody has collected, {"kept"} when its state stays, or {"unknown"}.
 
 expire_due()
 local run = load_run(ARGV[2])
@@ -20,7 +20,7 @@ if IS_OPEN then
     -- An operator has opened the board meanwhile, and waiters may be granted.
     return { "kept" }
 end
-local is_paused = ARGV[3] == "paused"
+local is_paused = ARGV[3] ~= ""
 
 local function is_silent()
     local life = call("ZSCORE", DEADLINES, "life\0" .. run.id)
@@ -36,7 +36,18 @@ local function is_over()
         or (is_paused and (run.gave_way or run.parked))
 end
 
-if run.state == "granted" and not run.collected and call("ZSCORE", DEADLINES, "life\0" .. run.id) and is_silent() then
+-- Whether nobody has come for its grant, since it waits: its step is there, or its intervention has not been answered.
+local function still_waits()
+    if call("ZSCORE", DEADLINES, "life\0" .. run.id) then
+        return not is_silent()
+    end
+    return ARGV[3] == "parked"
+end
+
+if is_doubtful(run) and still_waits() then
+    withdraw(run)
+    return { "withdrawn" }
+elseif is_doubtful(run) then
     collect(run)
     return { "kept" }
 end

@@ -6,7 +6,8 @@
 -- ARGV[3]  retention, ms
 -- ARGV[4]  replicas that must have a grant before it is told; noted of somebody who serves
 --
--- Returns {"swept", how much more is due, parked runs to be answered, "open" or "closed", "outage" or "served"}.
+-- Returns {"swept", how much more is due, parked runs to be answered, "open" or why it is closed, for how long, ms, how
+-- many changes are lost, "outage" or "served"}.
 
 local served_at, outage = tonumber(call("HGET", COUNTERS, "served_at") or NOW), "served"
 if ARGV[2] == "1" then
@@ -39,7 +40,9 @@ end
 call("ZREMRANGEBYSCORE", EVENTS, 0, old)
 -- Of those that were about no run.
 call("ZREMRANGEBYSCORE", EVENTS, -(NOW - 86400000), "(0")
+local closed_at, cause = unpack(call("HMGET", COUNTERS, "closed_at", "closed_cause"))
+local lost = tonumber(call("HGET", COUNTERS, "lost") or 0)
 return {
     "swept", IS_OPEN and call("ZCOUNT", DEADLINES, "-inf", NOW) or 0, call("ZCOUNT", RESUMES, "-inf", NOW),
-    IS_OPEN and "open" or "closed", outage,
+    IS_OPEN and "open" or cause or "empty", IS_OPEN and 0 or math.max(0, NOW - closed_at), lost, outage,
 }

@@ -146,6 +146,10 @@ end
 local function answered(run, cause, detail)
     local is_over = FINISHED[run.state] and UNTOLD_CAUSES[run.cause] and not run.end_seen
     run.is_aborted = detail.result == "Abort" or nil
+    if detail.result == "Proceed" and run.state == "granted" then
+        -- Whoever waited for its grant has gone on.
+        run.collected = true
+    end
     save_run(run)
     local is_unasked = detail.result == "Proceed" and (run.state == "waiting" or is_over)
     call("ZREM", RESUMES, run.id)

@@ -26,7 +26,9 @@ local function queue_resume(run)
 end
 
 local function grant(run)
+    local order = run.order
     stop_waiting(run)
+    run.order = order
     for _, machine in ipairs(run.machines) do
         call("ZADD", HOLDERS, 0, holder_member("lease", run, machine))
     end

@@ -11,7 +11,7 @@
 -- run.presumed           the machines it is presumed to use while nobody knows (rule 19)
 -- run.planned            the machines it will use once it has asked, or does not ask in time
 -- run.priority           higher goes first
--- run.order              its place in every line, as text that sorts: priority, then arrival
+-- run.order              its place in every line, as text that sorts: priority, then arrival; of a granted run its last one
 -- run.parked             its wait is a manual intervention, which uses no task slot (rule 11)
 -- run.rebuilt            it waited before all was lost, and was put back in line
 -- run.on_behalf_of       the task id of the run that started it (rule 10)
