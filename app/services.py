@@ -32,6 +32,7 @@ from app.coordination.unseen import Unseen
 from app.coordination.wakes import Wakes
 from app.domain.faults import Fault, certificate_ends, held_too_long, no_space, shortcomings, turned_away_lately
 from app.domain.status import RunStatus
+from app.domain.wording import OPENED_UNASKED
 from app.followers.learner import Learner
 from app.followers.metric_values import MetricBuffer, MetricValues
 from app.followers.outbox import Outbox
@@ -153,11 +154,7 @@ class Services:
         """
         if swept.is_closed and not self.knows_octopus:
             if self.board.open_unasked(swept):
-                log.warning(
-                    "Redis was empty, or came back older, and there is no Octopus API key: deployments that run now are "
-                    "unknown, and their machines are granted. Set OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY to "
-                    "change that.", lost=swept.lost,
-                )  # fmt: skip
+                log.warning(OPENED_UNASKED, lost=swept.lost)
         elif swept.is_closed:
             self.request(REBUILD)
         if swept.resumes:

@@ -58,6 +58,12 @@ CLOSED = {
     "operator": "an operator has closed octowait",
 }
 
+#: Said in the log when a board opens that could ask nobody.
+OPENED_UNASKED = (
+    "Redis was empty, or came back older, and there is no Octopus API key: deployments that run now are unknown, and "
+    "their machines are granted. Set OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY to change that."
+)
+
 #: Why a claim that is over is told that it has left the line.
 CLAIM_IS_OVER = "this execution of its step is over, or another one has asked since"
 
