@@ -9,7 +9,8 @@ from itertools import takewhile
 from app.domain.eta import Eta
 from app.domain.explanation import MOST_LINKS, Alternative, Explanation, Link
 from app.domain.run import MAX_PRIORITY
-from app.domain.status import Holder, MachinePlace, RunStatus, closed_words
+from app.domain.status import Holder, MachinePlace, RunStatus
+from app.domain.wording import closed_words
 
 #: A run as it stands, without a sign of life.
 Look = Callable[[str], RunStatus | None]

@@ -12,7 +12,7 @@ from app.domain.phrases import clause, sentence
 from app.domain.run import RunState, State
 from app.domain.run_info import RunInfo
 from app.domain.shortening import shortened
-from app.domain.wording import CLOSED, ENDS, REJOINED, STATES, holding
+from app.domain.wording import ENDS, REJOINED, STATES, closed_words, holding
 
 #: Machines that a message names one by one.
 MOST_NAMES = 20
@@ -205,11 +205,6 @@ def circle_words(circle: Sequence[Mapping[str, str]]) -> str:
         else:
             text += f"{edge['machine']}, {'held by' if edge['how'] == 'holder' else 'behind'} {edge['to']}"
     return text
-
-
-def closed_words(cause: str | None) -> str:
-    """Why nobody is granted, by the cause of the closing."""
-    return CLOSED.get(cause or "", CLOSED["empty"])
 
 
 def _closed(place: RunStatus) -> str | None:

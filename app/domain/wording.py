@@ -166,3 +166,8 @@ def blocker(part: Stretch, names: Names) -> str:
         case Reason.REBUILDING:
             return "octowait granted nothing until it knew again who runs where"
     return "it is not on record who was in its way"
+
+
+def closed_words(cause: str | None) -> str:
+    """Why nobody is granted, by the cause of the closing."""
+    return CLOSED.get(cause or "", CLOSED["empty"])

@@ -10,7 +10,8 @@ from typing import Any
 from flask import render_template, request
 
 from app.coordination.snapshot import Machine, Snapshot
-from app.domain.status import Described, RunStatus, closed_words, in_the_way
+from app.domain.status import Described, RunStatus, in_the_way
+from app.domain.wording import closed_words
 from app.queries.etas import eta_of
 from app.queries.views import waiting_places
 from app.services import Services

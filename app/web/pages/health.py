@@ -10,7 +10,7 @@ from flask import g, render_template, request
 
 from app.domain.events import is_early
 from app.domain.records import Filter, Record
-from app.domain.status import closed_words
+from app.domain.wording import closed_words
 from app.web.api.routing import current_services
 from app.web.pages.base import blueprint
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import redirect, render_template, request, url_for
 
-from app.domain.status import closed_words
+from app.domain.wording import closed_words
 from app.queries.etas import etas_of
 from app.queries.references import id_of
 from app.queries.views import last_runs
