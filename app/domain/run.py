@@ -137,8 +137,9 @@ class RunState:
     credential: str | None = None
     #: What its step is told besides: a wish that was not granted.
     remark: str | None = None
-    #: The space and the project of its task, as Octopus or an event says; None where neither has said it.
+    #: The space of its task, as Octopus or an event says; None where neither has said it.
     true_space: str | None = None
+    #: So its project.
     true_project: str | None = None
     #: It is counted among the waiting runs of its owner.
     is_counted: bool = False

@@ -224,7 +224,7 @@ def _reason(place: RunStatus) -> str | None:
             "octowait lost its memory, and with it this wait's time-out, its priority and whom it runs for: if one of "
             "those that it waits for has started it, proceed in Octopus by hand"
         )
-    if place.is_waiting and not place.run.machines:
+    if place.is_waiting and not place.machines:
         return run.reason
     if place.state in (State.WAITING, State.GRANTED):
         return REJOINED.get(run.after or "")
@@ -243,7 +243,7 @@ def _reason(place: RunStatus) -> str | None:
 
 
 def _message(place: RunStatus) -> str:
-    if place.is_waiting and not place.run.machines:
+    if place.is_waiting and not place.machines:
         return f"Waiting for a place in the line: {sentence(place.run.reason or '')}"
     if place.is_being_copied:
         return f"Waiting: {place.reason}."

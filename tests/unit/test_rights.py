@@ -11,7 +11,8 @@ from tests.conftest import ROOT
 METHODS = {
     "delete": {"DEL"}, "incr": {"INCRBY"}, "hscan_iter": {"HSCAN"}, "register_script": {"SCRIPT", "EVALSHA"},
     "pipeline": set(), "execute": set(), "transaction": set(), "close": set(), "multi": set(), "listen": set(),
-    "watch": set(), "execute_command": {"WAIT"}, "config_get": set(), "pubsub": set(), "settimeout": set(), "gettimeout": set(),
+    "watch": set(), "execute_command": {"WAIT"}, "config_get": set(), "pubsub": set(), "settimeout": set(),
+    "gettimeout": set(),
 }  # fmt: skip
 
 
