@@ -46,6 +46,7 @@ class Job:
 RESOLVE = Job("resolve", 180, is_urgent=True)
 RECONCILE = Job("reconcile", 60)
 WATCH = Job("watch", 30, is_urgent=True)
+CHECK = Job("check", 30, is_urgent=True)
 RESUME = Job("resume", 60, is_urgent=True)
 REBUILD = Job("rebuild", 180, is_urgent=True)
 CATCH_UP = Job("catch_up", 180)
@@ -53,7 +54,7 @@ ARCHIVE = Job("archive", 180, needs_octopus=False)
 NOTIFY = Job("notify", 120, needs_octopus=False)
 LEARN = Job("learn", 60, needs_octopus=False)
 
-JOBS = (RESOLVE, RECONCILE, WATCH, RESUME, REBUILD, CATCH_UP, ARCHIVE, NOTIFY, LEARN)
+JOBS = (RESOLVE, RECONCILE, WATCH, CHECK, RESUME, REBUILD, CATCH_UP, ARCHIVE, NOTIFY, LEARN)
 
 
 def queues_of(client: Client, settings: Settings, *, job_class: type[RqJob] | None = None) -> list[Queue]:

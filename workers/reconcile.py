@@ -21,6 +21,7 @@ from app.octopus.tasks import Task
 from app.settings import Settings
 from workers.active_tasks import deliver_starts, list_active
 from workers.by_space import BySpace, why_of
+from workers.check import MISSING_EVERY, check, check_missing
 from workers.context import Context, current, log_context
 from workers.intervention import look_after
 
@@ -180,6 +181,8 @@ def _compare(context: Context, octopus: OctopusClient, place: RunStatus, task: T
     if task.is_completed:
         outcome = context.board.release(place.task_id, cause="reconciled", seen=place, ended=end_of(task))
         log.info("reconcile: its task has ended", task=place.task_id, state=task.state, outcome=outcome)
+    elif place.run.unchecked:
+        check(context, octopus, place, task)
     elif task.state.lower() == "cancelling" and not place.run.cancelling_at_ms:
         context.board.note_cancelling(place)
     else:
@@ -206,6 +209,8 @@ def _see_singly(context: Context, octopus: OctopusClient, by_space: BySpace, pla
         try:
             task = octopus.task_anywhere(place.task_id, space=space)
         except OctopusError as error:
+            if isinstance(error, OctopusMissing) and place.run.unchecked and not by_space.why_hidden(space):
+                _see_missing(context, octopus, by_space, place)
             if isinstance(error, OctopusDenied | OctopusMissing):
                 _note_unseen(context, place, by_space.why_hidden(space) or why_of(error, place.task_id))
             else:
@@ -215,6 +220,15 @@ def _see_singly(context: Context, octopus: OctopusClient, by_space: BySpace, pla
             context.claims.put_off(turn, ELSEWHERE_EVERY)
             context.unseen.forget([place.task_id])
             _see(context, octopus, by_space, place, task)
+
+
+def _see_missing(context: Context, octopus: OctopusClient, by_space: BySpace, place: RunStatus) -> None:
+    """One that only its step has told of."""
+    context.claims.put_off(f"single-{place.task_id}", MISSING_EVERY)
+    try:
+        check_missing(context, octopus, place)
+    except OctopusError as error:
+        by_space.failed(error)
 
 
 def _has_slot(context: Context) -> bool:

@@ -14,7 +14,7 @@ import structlog
 from rq.cron import CronJob, CronScheduler
 
 from app.followers.metrics import count_records
-from app.jobs import ARCHIVE, CATCH_UP, LEARN, NOTIFY, RECONCILE, RESOLVE, WATCH, queues_of
+from app.jobs import ARCHIVE, CATCH_UP, CHECK, LEARN, NOTIFY, RECONCILE, RESOLVE, WATCH, queues_of
 from app.services import Services, make_services
 from app.settings import Settings
 from app.store.connection import Client
@@ -164,6 +164,9 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
         if newest != learned and services.request(LEARN):
             learned = newest
 
+    # Somebody may wait for it: a child for its parent, the owner of a run for one who has claimed it.
+    check_every = timedelta(seconds=max(1, settings.reconcile_seconds // 3))
+
     def seconds(number: int) -> timedelta:
         return timedelta(seconds=number)
 
@@ -171,6 +174,7 @@ def entries(services: Services, *, resolve_every: timedelta = RESOLVE_EVERY) -> 
         Entry("sweep", SWEEP_EVERY, lambda: services.react_to_sweep(board.sweep())),
         Entry("resolve", resolve_every, lambda: unresolved.any() and services.request(RESOLVE)),
         Entry("watch", seconds(settings.watch_seconds), lambda: tracked.somebody_waits() and services.request(WATCH)),
+        Entry("check", check_every, lambda: tracked.unchecked(1) and services.request(CHECK)),
         # Also while nobody holds or waits: it finds starts that no webhook brought.
         Entry("reconcile", seconds(settings.reconcile_seconds), lambda: services.request(RECONCILE)),
         Entry("gaps", GAPS_EVERY, gaps),

@@ -31,6 +31,12 @@ class TrackedRuns:
         with redis_errors():
             return bool(self._client.zcard(self._keys.lines))
 
+    def unchecked(self, most: int) -> list[str]:
+        """Runs of which only their steps have said what they are, of *most* of them at most."""
+        with redis_errors():
+            members: list[Any] = self._client.zrange(self._keys.unchecked, 0, most - 1)
+        return [member.decode() for member in members]
+
     def waiting_since(self, before_ms: int, after_ms: int) -> list[RunState]:
         """The runs in line that asked before the one and after the other time. Costs what there are waiters."""
         with redis_errors():

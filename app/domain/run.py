@@ -141,8 +141,12 @@ class RunState:
     true_space: str | None = None
     #: So its project.
     true_project: str | None = None
+    #: The slugs of both, by ``space`` and ``project``, where identities are signed.
+    true_slugs: Mapping[str, str] | None = None
     #: It is counted among the waiting runs of its owner.
     is_counted: bool = False
+    #: Octopus has not said yet whether its task is what its step says.
+    unchecked: bool = False
     #: It may not name the run that it says has started it.
     disowned: bool = False
     #: That execution was told of the grant; what it asks from then on collects it.

@@ -35,6 +35,7 @@ CAUSES = {
     "no_api_key": "nobody to ask", "taken_over": "another owner", "owner": "two owners",
     "rolled_back": "Redis came back older",
     "withdrawn": "not collected before octowait closed",
+    "disproved": "not what its step said", "no_machine": "no such machine",
 }  # fmt: skip
 
 #: The cause of an end as a clause of its own: it stands after "until", after a comma and in brackets.
@@ -46,6 +47,7 @@ ENDS = {
     "max_hold": "the longest hold that is allowed was over",
     "paused": "it paused, and paused runs give way here",
     "uncollected": "its grant was not collected in time",
+    "disproved": "Octopus says that its task is another one than its step has said",
     "taken_over": "the token of its project asked for it, and another one had",
     "withdrawn": "octowait closed before anybody collected its grant, so that it waits again",
     "abandoned": "Octopus had abandoned its task, and the time for its script to end was over",

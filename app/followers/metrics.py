@@ -62,6 +62,7 @@ HOLD = MetricDefinition(
     "octowait_hold_seconds", "How long leases were held, by what ended them.",
     {"cause": (
         "step", "event", "reconciled", "forced", "max_hold", "paused", "abandoned", "uncollected", "taken_over",
+        "disproved",
     )}, _MINUTES,
 )  # fmt: skip
 HANDOFF = MetricDefinition(

@@ -72,6 +72,14 @@ class Documents(Resources):
         """
         return _name(kind, self._get(space, kind, document_id, attempts=1))
 
+    def slug(self, kind: str, document_id: str, *, space: str | None = None) -> str | None:
+        """What it is called in addresses and in signed identities; None where this version has none.
+
+        Args:
+            kind: ``projects``, or ``spaces``, for which *space* does not count.
+        """
+        return text(self._get(None if kind == "spaces" else space, kind, document_id), "Slug")
+
     def events(
         self, *, from_ms: int, to_ms: int, categories: Collection[str] = (), spaces: Collection[str] = ()
     ) -> Iterator[Resource]:

@@ -23,6 +23,7 @@ from app.settings.values import (
     Url,
     checked_bind,
     checked_public_url,
+    checked_subject_keys,
     parse_networks,
     parse_spaces,
     parse_targets,
@@ -102,6 +103,12 @@ class Settings(BaseSettings):
     oidc_scope: str = "openid profile email"
     oidc_admin_groups: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_words)] = ()
     oidc_viewer_groups: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_words)] = ()
+    #: Where the identities of steps are signed: Octopus itself; for whom, and the keys of their subject that count.
+    step_oidc_issuer: Url = None
+    step_oidc_audience: str = "octowait"
+    step_oidc_subject_keys: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(parse_words), AfterValidator(checked_subject_keys)
+    ] = ("space", "project")
     #: The header in which a trusted proxy names who has signed in there.
     trusted_user_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]*$")] = ""
     #: Reverse proxies whose word about the client's address and scheme counts: addresses and networks.

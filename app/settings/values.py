@@ -173,6 +173,14 @@ def secret_parts(address: str) -> list[str]:
     ]
 
 
+def checked_subject_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
+    known = ("space", "project", "runbook", "tenant", "environment", "account", "type")
+    # Without a space and a project all runs of Octopus would be one owner.
+    if not {"space", "project"} <= set(keys) or not set(keys) <= set(known):
+        raise ValueError(f"expected space and project, and perhaps others of {', '.join(known[2:])}")
+    return keys
+
+
 def parse_networks(text: object) -> object:
     if not isinstance(text, str):
         return text

@@ -59,10 +59,11 @@ SCRIPT_KEYS = (
     Key("owned", "zset", _SCRIPTS, "entries go when the wait ends", "waiters of owners that may have so many only"),
     Key("changes", "stream", _SCRIPTS, "the last 100,000", "number of a change -> the word of who made it"),
     Key("epochs", "hash", _SCRIPTS, "the last 1000", "epoch that is over -> the highest number told of it"),
+    Key("unchecked", "zset", _SCRIPTS, "entries go when checked or ended", "runs of steps to ask Octopus about"),
 )  # fmt: skip
 
 #: The jobs of `app.jobs`, each with a round.
-_ROUNDS = ("resolve", "reconcile", "watch", "resume", "rebuild", "catch_up", "archive", "notify", "learn")
+_ROUNDS = ("resolve", "reconcile", "watch", "check", "resume", "rebuild", "catch_up", "archive", "notify", "learn")
 
 #: Every key.
 KEYS = (

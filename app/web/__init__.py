@@ -17,6 +17,7 @@ from app.web.long_poll import Blocking
 from app.web.pages.site import blueprint as pages
 from app.web.peers import Peers
 from app.web.sessions import ServerSessions
+from app.web.step_identity import Issuer
 from app.web.tokens import Tokens
 
 
@@ -48,7 +49,9 @@ def create_app(services: Services) -> Flask:
     operations = [operation for api in apis for operation in api.operations]
     app.extensions["octowait"] = services
     tokens = app.extensions["octowait.tokens"] = Tokens.of(settings)
-    doorkeeper = app.extensions["octowait.doorkeeper"] = Doorkeeper(tokens, services.attempts, services.board)
+    doorkeeper = app.extensions["octowait.doorkeeper"] = Doorkeeper(
+        tokens, services.attempts, services.board, Issuer.of(app, settings)
+    )
     inner = Blocking(Bodies(app.wsgi_app, seconds=settings.body_seconds), services, doorkeeper)
     app.wsgi_app = Peers(inner, settings.trusted_proxies)  # type: ignore[method-assign]
     # Once a process, when it is first asked for: it takes as long as a hundred other answers.

@@ -112,8 +112,8 @@ MUTANTS = (
          "    if run.owes_end then\n        return occurred <= run.asked_at_ms + tolerance\n    end\n",
          "    if run.owes_end then\n        return false\n    end\n"),
     _one("a family takes what a stranger holds", "family", ("exclusion",), LINES,
-         "if load_run(other[2]).family ~= run.family then\n            return false",
-         "if load_run(other[2]).family == nil then\n            return #runs > 1"),
+         "if there.family ~= run.family or is_unproven then\n            return false",
+         "if there.family == nil then\n            return #runs > 1"),
     _one("a child waits for its own parent", "family", ("grant on release",), LINES,
          "local runs = run.family and busy_with(machine) or {}", "local runs = {}"),
     _one("a parent's end frees what its child uses", "family", ("lease kept", "clients' exclusion", "exclusion"), ENDS,
@@ -124,9 +124,8 @@ MUTANTS = (
     _one("a reservation never ends", "operator", ("everything ends",), "lua/lib/expiry.lua",
          'end_reservation(id, "until")\n', ""),
     Mutant("a parked run is let go before its turn", "parked", ("parked",), (
-        Edit("lua/join.lua", 'if not run.parked then\n    call("SADD", BLOCKING, run.id)\nend\nif ask.timeout_ms',
-             'if not run.parked then\n    call("SADD", BLOCKING, run.id)\nelse\n'
-             '    call("ZADD", RESUMES, NOW, run.id)\nend\nif ask.timeout_ms'),
+        Edit("lua/join.lua", 'if ask.timeout_ms then\n',
+             'if run.parked then\n    call("ZADD", RESUMES, NOW, run.id)\nend\nif ask.timeout_ms then\n'),
         Edit("workers/resume.py", 'return "Proceed" if place.is_granted else "Abort"', 'return "Proceed"'),
     )),
     _one("a parked run is never let go", "parked", ("everything ends",), "workers/resume.py",

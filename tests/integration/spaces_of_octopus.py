@@ -31,6 +31,9 @@ class Octopus:
         self.tasks: dict[str, dict[str, Any]] = {}
         #: What deployments and runbook runs have besides their ids.
         self.runs: dict[str, dict[str, Any]] = {}
+        #: Ids of projects and machines that there are; all else of them is not found.
+        self.projects: set[str] = set()
+        self.machines: set[str] = set()
         #: Spaces, and kinds of lists, that answer with another status.
         self.statuses: dict[str, int] = {}
         #: Space and task ids that ``GET /tasks/{id}`` answers with another status.
@@ -68,6 +71,10 @@ class Octopus:
         match = _PATH.match(request.path)
         if match and match[2] in ("deployments", "runbookRuns") and not match[3]:
             return self._runs(request, match[2])
+        if match and match[2] == "deployments" and match[3] in self.runs:
+            return _json({"Id": match[3], **self.runs[match[3]]})
+        if match and match[2] in ("projects", "machines"):
+            return self._documents(request, match[2], match[3])
         if not match or match[2].lower() != "tasks":
             return Response("", status=404)
         space, task_id = match[1], match[3]
@@ -86,6 +93,13 @@ class Octopus:
             return Response("", status=self.statuses[kind])
         found = [{"Id": run_id, **self.runs.get(run_id, {})} for run_id in request.args["ids"].split(",")]
         return _json({"Items": found, "Links": {}})
+
+    def _documents(self, request: Request, kind: str, document_id: str | None) -> Response:
+        known = self.projects if kind == "projects" else self.machines
+        if document_id:
+            return _json({"Id": document_id, "Name": "x"}) if document_id in known else Response("", status=404)
+        ids = [each for each in request.args.get("ids", "").split(",") if each in known]
+        return _json({"Items": [{"Id": each, "Name": f"the {each}"} for each in ids], "Links": {}})
 
     def _task(self, space: str | None, task_id: str) -> Response:
         task = self.tasks.get(task_id.lower())

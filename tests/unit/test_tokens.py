@@ -132,7 +132,8 @@ def test_empty_file_stops_the_start(tmp_path):
 
 
 def owner(name: str, *projects: str, signed: bool = False) -> Identity:
-    return Identity(name, Limits(projects=frozenset(projects)), is_signed=signed)
+    parts = (("project", name), ("space", "default")) if signed else ()
+    return Identity(name, Limits(projects=frozenset(projects)), signed=parts)
 
 
 WEB, API, BARE = owner("web", "projects-1"), owner("api", "projects-2"), owner("bare")

@@ -80,6 +80,21 @@ class ObservationVerbs(BoardScripts):
         """
         return self._word("refuse_plan", task_id, milliseconds(self.policy.provisional))
 
+    def check(self, seen: RunStatus, facts: Mapping[str, Any]) -> str:
+        """Note what Octopus says of the task of a run that a step has joined.
+
+        Args:
+            facts: ``space``, ``project`` and ``deployment`` of the task, as far as they are known; ``wrong``, why the
+                run is not what its step has said: its claim ends then, and its task is observed; ``is_missing``, there
+                is no such task; ``unknown``, machines that are none.
+
+        Returns:
+            ``checked``, ``disproved``, ``refused`` for the task cap, or ``late``.
+
+        Source: lua/check.lua.
+        """
+        return self._word("check", seen.task_id, version_of(seen), compact_json({**facts, **self._cap}))
+
     def name(self, task_id: str, info: Mapping[str, Any], machines: Iterable[Mapping[str, str]]) -> str:
         """Remember what people call the things of a run whose ids are known already: ``named`` or ``unknown``.
 

@@ -67,7 +67,8 @@ local function machine_beyond()
     return nil
 end
 
-if run and ask.verdict == "take" and (run.state == "waiting" or run.state == "granted") and machine_beyond() then
+local is_taken = run and ask.verdict == "take" and (run.state == "waiting" or run.state == "granted")
+if is_taken and (machine_beyond() or (run.state == "waiting" and run.claim ~= ask.claim)) then
     -- Its owner asks for it now, so nobody works under what another one had asked for.
     finish(run, run.state == "granted" and "released" or "left", "taken_over")
     run = load_run(ARGV[2])
@@ -91,6 +92,9 @@ if run and (run.state == "waiting" or run.state == "granted") then
             call("ZREM", OWNED, run.owner .. "\0" .. run.id)
         end
         run.owner, run.rival, run.is_counted = ask.owner, nil, nil
+        if run.claim ~= ask.claim then
+            leave_family(run)
+        end
     end
     if ask.claim and ask.claim ~= run.claim then
         -- Another execution of the step runs, so the task is not over.
@@ -104,7 +108,7 @@ if run and (run.state == "waiting" or run.state == "granted") then
         run.parked = ask.parked
         call("SREM", BLOCKING, run.id)
         call("ZREM", DEADLINES, "life\0" .. run.id)
-        if not run.parked then
+        if not run.parked and not run.unchecked then
             call("SADD", BLOCKING, run.id)
         end
     elseif run.state == "granted" and not ask.claim and not is_uncopied(run) then
@@ -199,6 +203,7 @@ run = {
     remark = ask.remark,
     true_space = before.true_space,
     true_project = before.true_project,
+    true_slugs = before.true_slugs,
     family_word = ask.claim and (ask.claim == before.claim and before.family_word or ask.family_word) or nil,
     ttl_ms = ask.ttl_ms,
     max_hold_ms = ask.max_hold_ms,
@@ -237,7 +242,11 @@ if ask.max_waiting then
     run.is_counted = true
     call("ZADD", OWNED, 0, run.owner .. "\0" .. run.id)
 end
-if not run.parked then
+-- Who makes up tasks takes no place of those that wait: what is not checked does not count for the task cap.
+run.unchecked = ask.has_key and ask.owner and true or nil
+if run.unchecked then
+    call("ZADD", UNCHECKED, NOW, run.id)
+elseif not run.parked then
     call("SADD", BLOCKING, run.id)
 end
 if ask.timeout_ms then
@@ -258,14 +267,18 @@ record("joined", run, run.machines, run.after, {
 learn_plan(run, run.machines, false)
 remember_step(run, true)
 
+local function blocking_others(waiter)
+    return call("SCARD", BLOCKING) - (waiter.unchecked and 0 or 1)
+end
+
 grant_heads(touched)
 run = load_run(run.id)
 local circle = run.state == "waiting" and circle_of(run)
 if circle then
     refuse_circle(run, circle)
-elseif run.state == "waiting" and not run.parked and ask.cap and call("SCARD", BLOCKING) >= ask.cap - ask.reserve then
+elseif run.state == "waiting" and not run.parked and ask.cap and blocking_others(run) >= ask.cap - ask.reserve - 1 then
     -- Rule 12: waiters must leave task slots of Octopus to the runs that they wait for.
-    local blocking = call("SCARD", BLOCKING) - 1
+    local blocking = blocking_others(run)
     finish(run, "refused", "task_cap", { refusal = { blocking = blocking, cap = ask.cap, reserve = ask.reserve } })
 end
 run = load_run(run.id)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+
+#: What the names of owners begin with that Octopus has signed; no token can have a name with a colon.
+SIGNED = "octopus"
 
 #: The owner of all runs that were joined with tokens without limits. No token can have that name.
 EVERYBODY = "*"
@@ -39,8 +42,12 @@ class Identity:
     owner: str | None
     limits: Limits = Limits()
 
-    #: It was signed by Octopus for the run that asks.
-    is_signed: bool = False
+    #: Of one that Octopus has signed for the run that asks: what it says, such as ``("project", "web")``, as slugs.
+    signed: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_signed(self) -> bool:
+        return bool(self.signed)
 
     @property
     def is_admin(self) -> bool:
@@ -59,15 +66,25 @@ class Identity:
                 return f"token {self.owner} is for {_listed(what, allowed)}: the run says {given or f'no {what}'}"
         return None
 
-    def covers(self, space_id: str | None, project_id: str | None) -> bool | None:
-        """Whether its limits are about that space and project; None where they do not say.
+    def covers(
+        self, space_id: str | None, project_id: str | None, slugs: Mapping[str, str] | None = None
+    ) -> bool | None:  # fmt: skip
+        """Whether its limits, or what was signed, are about that space and project; None where they do not say.
 
         A limit to a space says nothing for a run of it: it has other projects.
         """
+        if self.signed and slugs:
+            return all(slugs.get(key, value) == value for key, value in self.signed)
         for allowed, given in ((self.limits.projects, project_id), (self.limits.spaces, space_id)):
             if allowed and given and given.lower() not in allowed:
                 return False
         return True if self.limits.projects and project_id else None
+
+
+def signed_parts(owner: str, keys: Iterable[str]) -> dict[str, str]:
+    """What was signed for an owner, by the keys of which its name is made; nothing of one that was not signed."""
+    kind, _, words = owner.partition(":")
+    return dict(zip(keys, words.split("/"), strict=False)) if kind == SIGNED and words else {}
 
 
 class Verdict(StrEnum):
@@ -80,7 +97,8 @@ class Verdict(StrEnum):
 
 
 def verdict_on(
-    asker: Identity, owners: Iterable[Identity], *, space_id: str | None, project_id: str | None, can_check: bool
+    asker: Identity, owners: Iterable[Identity], *, space_id: str | None, project_id: str | None, can_check: bool,
+    slugs: Mapping[str, str] | None = None,
 ) -> Verdict:  # fmt: skip
     """Whose a run is that somebody asks about who is not its owner.
 
@@ -88,11 +106,12 @@ def verdict_on(
         owners: What the tokens of its owner may; none where there are none any more.
         space_id: That of the run, as Octopus or an event of it says; so *project_id*. None where neither has said it.
         can_check: Octopus can be asked.
+        slugs: Those of its space and its project, as Octopus has said.
     """
-    mine = asker.covers(space_id, project_id)
+    mine = asker.covers(space_id, project_id, slugs)
     if mine is not None:
         return Verdict.TAKE if mine else Verdict.REFUSE
-    others = [owner.covers(space_id, project_id) for owner in owners]
+    others = [owner.covers(space_id, project_id, slugs) for owner in owners]
     if True in others:
         return Verdict.REFUSE
     if False in others:

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import structlog
 from flask import current_app, g
 
-from app.domain.access.identity import Identity, Verdict, verdict_on
+from app.domain.access.identity import Identity, Verdict, signed_parts, verdict_on
 from app.domain.errors import AnotherOwner, HoldsOthers, TooManyWaiting
 from app.domain.run import RunRequest, RunState, State
 from app.domain.run_info import RunInfo
 from app.domain.status import RunStatus
+from app.jobs import CHECK
 from app.services import Services
 from app.settings.values import Token
 from app.web.auth import credential_of
 from app.web.tokens import Tokens
 
 log = structlog.get_logger()
+
+#: How far apart are checks that somebody waits for.
+CHECK_APART = timedelta(seconds=3)
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,11 @@ class StepCalls:
             return self._refused(request.task_id, objection)
         request = self._within_limits(request)
         try:
-            return self.services.board.join(request, machines)
+            place = self.services.board.join(request, machines)
+            if request.on_behalf_of and place.is_waiting and place.run.unchecked:
+                # Its parent may share its machines with it once it is checked.
+                self._have_checked()
+            return place
         except TooManyWaiting as error:
             limit = f"{error}, as many as may (max_waiting of the token {self.token.name})"
             return self._turned_away(request.task_id, limit)
@@ -121,6 +130,7 @@ class StepCalls:
             return self._refused(request.task_id, self._objection(error.run))
         whose = f"{error.run.id} was joined with the token {error.run.owner}"
         if verdict is Verdict.WAIT:
+            self._have_checked()
             return self._turned_away(request.task_id, f"{whose}, and octowait is asking Octopus whose it is")
         try:
             return self.services.board.join(replace(request, verdict=str(verdict)), machines)
@@ -129,6 +139,11 @@ class StepCalls:
         except TooManyWaiting as other:
             return self._turned_away(request.task_id, str(other))
 
+    def _have_checked(self) -> None:
+        """Have Octopus asked at once, every few seconds at most."""
+        if self.services.claims.claim("check-now", CHECK_APART):
+            self.services.request(CHECK)
+
     def _verdict_on(self, run: RunState) -> Verdict:
         if self.claim and run.claim == self.claim and run.credential == credential_of(self.claim, self.token.secret):
             # The token with which it joined, which has other limits since then.
@@ -136,12 +151,18 @@ class StepCalls:
         info = run.info
         project = run.true_project or (None if run.owner else info.project.id if info.project else None)
         verdict = verdict_on(
-            self.identity, [token.identity for token in self._tokens.named(run.owner or "")],
+            self.identity, self._owners(run.owner or ""), slugs=run.true_slugs,
             space_id=run.true_space or (None if run.owner else info.space_id), project_id=project,
-            can_check=False,
+            can_check=self.services.knows_octopus,
         )  # fmt: skip
         log.debug("a run of another token", task=run.id, token=self.token.name, owner=run.owner, verdict=str(verdict))
         return verdict
+
+    def _owners(self, name: str) -> list[Identity]:
+        signed = signed_parts(name, self.services.settings.step_oidc_subject_keys)
+        if signed:
+            return [Identity(name, signed=tuple(sorted(signed.items())))]
+        return [token.identity for token in self._tokens.named(name)]
 
     def _objection(self, run: RunState) -> str:
         return f"it belongs to the token {run.owner or 'of its project'}, and the token {self.token.name} asks"

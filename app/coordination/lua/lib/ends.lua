@@ -127,6 +127,7 @@ local function observe(run, cause)
         run.ended_at_ms, run.cause, run.reason, run.refusal = nil, nil, nil, nil
     end
     run.state, run.observed_at_ms, run.lingers, run.planned = "observed", since or NOW, nil, nil
+    run.unchecked = nil
     save_run(run)
     call("ZREM", UNRESOLVED, run.id)
     call("ZREM", ENDED, lower(run.id))

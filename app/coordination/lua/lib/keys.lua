@@ -32,12 +32,14 @@
 -- KEYS[23]  owned         zset    owner NUL task id of each waiter whose owner may have so many only
 -- KEYS[24]  changes       stream  number of a change -> the word of who made it, of the last ones
 -- KEYS[25]  epochs        hash    epoch that is over -> the highest number that was told of it
+-- KEYS[26]  unchecked     zset    task id -> ms; runs that a step has joined, of which Octopus has not said yet what they are
 
 local RUNS, LINES, HOLDERS, DEADLINES, RESERVATIONS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local COUNTERS, MACHINES, EVENTS, ALIASES, UNRESOLVED = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local ENDED, TIMELINE, INDEX, WAKE, WAKES = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local BLOCKING, CHILDREN, RESUMES, BATCHES, PLAN = KEYS[16], KEYS[17], KEYS[18], KEYS[19], KEYS[20]
 local ENDED_CLAIMS, OLD_STEPS, OWNED, CHANGES, EPOCHS = KEYS[21], KEYS[22], KEYS[23], KEYS[24], KEYS[25]
+local UNCHECKED = KEYS[26]
 
 local call = redis.call
 local lower = string.lower

@@ -85,7 +85,10 @@ end
 local function is_shared(run, machine)
     local runs = run.family and busy_with(machine) or {}
     for _, other in ipairs(runs) do
-        if load_run(other[2]).family ~= run.family then
+        local there = load_run(other[2])
+        -- What the parent is that Octopus has not been asked about, only its token says, if that has limits at all.
+        local is_unproven = there.unchecked and there.owner ~= "*" and not there.on_behalf_of
+        if there.family ~= run.family or is_unproven then
             return false
         end
     end
@@ -107,6 +110,14 @@ end
 
 local function child_member(run)
     return string.format("%016d", run.family) .. "\0" .. run.id
+end
+
+-- Note that a run has nothing to do with who has named it his parent, or whom it has named.
+local function leave_family(run)
+    if run.family then
+        call("ZREM", CHILDREN, child_member(run))
+    end
+    run.family, run.family_word = nil, nil
 end
 
 -- Take a run out of its lines and of all else that is about waiters.

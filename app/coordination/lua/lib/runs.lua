@@ -24,7 +24,9 @@
 -- run.remark             what its step is told besides: a wish that was not granted
 -- run.true_space         the space of its task, as Octopus or an event says
 -- run.true_project       the project of its task, as Octopus or an event says
+-- run.true_slugs         the slugs of both, where identities are signed
 -- run.is_counted         it is in OWNED while it waits
+-- run.unchecked          Octopus has not said yet whether its task is what its step says
 -- run.disowned           it may not name the run that it says has started it
 -- run.told               that execution was told of the grant; what it asks from then on collects it
 -- run.has_key            an API key was set when it began, so that its machines are found out
