@@ -223,12 +223,25 @@ FORGIVEN = {
                  record(22, "granted", TWO, "a", token=3), RECORDS[7]]],
     ),
     "a hand-off is late while something is broken": replace(changed(10, at_ms=9000.0), disturbed=[(1000, 9000)]),
+    "a release is done twice, since Redis went away before it answered": replace(
+        changed(12, word="nothing"), disturbed=[(0, 9000)]
+    ),
+    "a join is done twice, since Redis was emptied before it answered": replace(
+        GOOD, epochs=[[record(1, "joined", ONE, "a", "b")], list(RECORDS)], disturbed=[(0, 9000)]
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FORGIVEN)
 def test_checker_forgives(name):
     assert check(FORGIVEN[name]).violations == []
+
+
+@pytest.mark.parametrize("name", [name for name in FORGIVEN if "done twice" in name])
+def test_nothing_is_done_twice_while_nothing_is_broken(name):
+    checks = {violation.check for violation in check(replace(FORGIVEN[name], disturbed=[])).violations}
+
+    assert "one record each" in checks
 
 
 def test_lease_that_nobody_worked_on_is_a_zombie():
