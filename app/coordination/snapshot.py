@@ -147,7 +147,7 @@ def take(client: Client, keys: Keys, *, offset_ms: int = 0) -> Snapshot:
             pipe.zrange(keys.lines, 0, -1)
             pipe.hgetall(keys.reservations)
             pipe.zrange(keys.unresolved, 0, -1)
-            pipe.hmget(keys.counters, ["opened_at", "closed_at", "closed_cause"])
+            pipe.hmget(keys.counters, ["opened_at", "closed_at", "closed_cause", "shift_ms"])
             (seconds, micros), known, holders, lines, reservations, unresolved, door = pipe.execute()
         held = [member.decode().split("\0") for member in holders]
         waits = [member.decode().split("\0") for member in lines]
@@ -155,7 +155,7 @@ def take(client: Client, keys: Keys, *, offset_ms: int = 0) -> Snapshot:
         records = client.hmget(keys.runs, [task.lower() for task in tasks]) if tasks else []
     runs = {task: decode_run(raw) for task, raw in zip(tasks, records, strict=True) if raw}
 
-    now_ms = seconds * 1000 + micros // 1000 + offset_ms
+    now_ms = seconds * 1000 + micros // 1000 + int(door[3] or 0) + offset_ms
     closed_since_ms = None if door[0] else int(door[1] or now_ms)
     by_machine: dict[str, list[Holder]] = {}
     closed_cause = door[2].decode() if closed_since_ms and door[2] else None

@@ -16,6 +16,7 @@ KINDS = {
     "claimless": "Ended without a claim", "disputed": "Disputed",
     "overlapped": "Overlapped", "ended": "Ended", "event": "Octopus event", "reserved": "Reserved",
     "unreserved": "Reservation ended", "prioritized": "Priority changed", "outage_ended": "octowait back",
+    "clock_jumped": "Clock jumped",
     "closed": "Closed", "opened": "Open again", "resumed": "Intervention answered",
     "not_resumed": "Intervention not answered", "abandoned": "Abandoned by Octopus", "caught_up": "Caught up",
     "gap": "Webhooks missing", "job_failed": "Job failed", "archive_lost": "Archive begun anew",

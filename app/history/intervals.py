@@ -18,6 +18,7 @@ from app.domain.analysis.replay import BEGIN_WITHOUT_LEASE, WITHOUT_EFFECT, WITH
 from app.domain.records import Filter, RecordLike, order_of
 from app.history.archive.files import Archive
 from app.history.timeline import Timeline
+from app.store.clock import read_now_ms
 from app.store.connection import Client
 from app.store.fairness import in_turns
 from app.store.keys import Keys
@@ -87,10 +88,9 @@ class Past:
         yield from replay.waiting(to_ms)
 
     def now_ms(self) -> int:
-        """The Redis server's clock."""
+        """The time of the board."""
         with redis_errors():
-            seconds, micros = self._client.time()
-        return int(seconds * 1000 + micros // 1000)
+            return read_now_ms(self._client, self._keys)
 
     def begin_ms(self) -> int | None:
         """The time of the oldest record that can be read."""

@@ -68,6 +68,7 @@ _ROUNDS = ("resolve", "reconcile", "watch", "check", "resume", "rebuild", "catch
 #: Every key.
 KEYS = (
     *SCRIPT_KEYS,
+    Key("clock:", "string", "app/store/clock.py", "a day", "how the clocks compared, by boot of a machine"),
     Key("resolving:", "string", "app/coordination/claims.py", "as long as the claim", "a claim: it was done lately"),
     Key("resolve-failures:", "string", "app/coordination/claims.py", "a day", "how often in a row it failed"),
     Key("resolve-pass", "string", "app/coordination/claims.py", "seconds", "a pass over unresolved runs was begun"),

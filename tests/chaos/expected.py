@@ -21,7 +21,7 @@ from tests.chaos.evidence import LATE_REQUESTS
 from tests.chaos.faults import Fault
 from tests.chaos.gate import Gate, happens
 from tests.chaos.proxy import Mood, Proxy
-from tests.chaos.store import NoStore, Store, a_clock
+from tests.chaos.store import NoStore, Store
 
 ONE, TWO, THREE = "ServerTasks-1", "ServerTasks-2", "ServerTasks-3"
 
@@ -80,28 +80,6 @@ def late_request(where: Path) -> Iterator[str]:
             yield f"{ONE} holds, and nobody has ever heard of its grant"
 
 
-def clock_forward(where: Path) -> Iterator[str]:
-    with a_shifted_store(where) as (store, shift), a_gate(where, ttl=30, store=store) as gate:
-        gate.put(ONE, "Machines-1")
-        gate.put(TWO, "Machines-1", timeout_seconds=300)
-        shift(600)
-        if happens(lambda: gate.state(TWO) == "timed_out", LATE):
-            yield f"{TWO} was timed out after a second, not after five minutes"
-
-
-def clock_back(where: Path) -> Iterator[str]:
-    with a_shifted_store(where) as (store, shift), a_gate(where, ttl=2, store=store) as gate:
-        gate.put(ONE, "Machines-1")
-        gate.put(TWO, "Machines-1")
-        shift(-600)
-        if not happens(lambda: gate.state(TWO) == "expired", 1.5 * LATE):
-            yield f"{TWO} is dead, and stands in line for ten minutes"
-        gate.delete(ONE)
-        for record in gate.facts(ONE)["timeline"]:
-            if record["detail"].get("held_ms", 0) < 0:
-                yield f"{ONE} held for {record['detail']['held_ms']} ms"
-
-
 def dead_link(where: Path) -> Iterator[str]:
     store = Store("valkey", where)
     store.start()
@@ -139,18 +117,19 @@ EXPECTED = (
     Expected("the wire", "without a claim, a release that comes late ends the next run of its task", late_release),
     Expected("the wire", "without a claim, a request that its sender gave up counts as collected: a zombie",
              late_request, exempt=(LATE_REQUESTS,)),
-    Expected("an older Redis", "the clock of Redis jumps ahead: a wait is timed out before its time", clock_forward,
-             faults=(Fault.CLOCK_AHEAD,)),
-    Expected("an older Redis", "the clock of Redis jumps back: a dead waiter stays, durations are negative", clock_back,
-             faults=(Fault.CLOCK_BACK,)),
     Expected("dead links", "a dead link to Redis that stays open: a wake is lost", dead_link),
     Expected("overload", "a server that does not come to its turn: its waiters count as dead", overload),
 )  # fmt: skip
 
 
+#: Faults that no run has, since the checker cannot tell the time of a record behind them: octowait undoes a jump of the
+#: clock (`tests/chaos/test_clocks.py`), unless nobody is left who has seen the clock before it.
+UNCHECKED = frozenset((Fault.CLOCK_AHEAD, Fault.CLOCK_BACK))
+
+
 def left_out() -> frozenset[Fault]:
-    """Faults under which a rule breaks that is expected to."""
-    return frozenset(fault for expected in EXPECTED for fault in expected.faults)
+    """Faults under which a rule breaks that is expected to, and those that are `UNCHECKED`."""
+    return UNCHECKED | {fault for expected in EXPECTED for fault in expected.faults}
 
 
 def exempt() -> frozenset[str]:
@@ -222,11 +201,3 @@ def a_network(port: int) -> Iterator[Network]:
         yield network
     finally:
         network.stop()
-
-
-@contextmanager
-def a_shifted_store(where: Path) -> Iterator[tuple[Store, Callable[[int], None]]]:
-    """A Redis whose clock can be shifted by seconds. Raises: NoStore."""
-    store = Store("valkey", where, clock=a_clock(where))
-    store.start()
-    yield store, store.shift

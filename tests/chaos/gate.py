@@ -112,6 +112,10 @@ class Gate:
         status, facts = self.call("GET", f"/api/runs/{task}", role="viewer", web=web)
         return facts if status == 200 else {"state": "unknown", "timeline": []}
 
+    def timeline(self) -> Any:
+        """The newest records."""
+        return self.call("GET", "/api/timeline", role="viewer")[1]["records"]
+
     def state(self, task: str, *, web: int = 0) -> str:
         return str(self.facts(task, web=web)["state"])
 

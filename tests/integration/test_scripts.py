@@ -133,7 +133,21 @@ def test_header_of_the_library_lists_the_fields_of_the_counters():
 
     written = set(re.findall(r'"H\w+", COUNTERS, "(\w+)"', code))
     words = header.partition("counters      hash    ")[2].partition("-- KEYS")[0]
-    ends = ("_at", "order", "token", "family", "stamp", "replicas", "epoch", "change", "word", "lost", "_cause")
+    ends = (
+        "_at",
+        "order",
+        "token",
+        "family",
+        "stamp",
+        "replicas",
+        "epoch",
+        "change",
+        "word",
+        "lost",
+        "_cause",
+        "shift_ms",
+        "shift_changes",
+    )
     named = {name for name in re.findall(r"\w+", words) if name.endswith(ends)}
     assert {name for name in written if not name.startswith("octopus_")} == named
     for name in written - named:
@@ -246,7 +260,7 @@ def test_every_script_has_a_method_that_calls_it():
         text = path.read_text()
         called |= {
             ("coordination", verb)
-            for verb in re.findall(r'self\.(?:_?script|script\.queue|_word)\(\s*(?:pipe, )?"(\w+)"', text)
+            for verb in re.findall(r'self\.(?:_?script|script\.queue|_word|_execute)\(\s*(?:pipe, )?"(\w+)"', text)
         }
         called |= set(re.findall(r'\bload\(client, "(\w+)", "(\w+)"\)', text))
 

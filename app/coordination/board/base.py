@@ -13,6 +13,7 @@ from app.domain.errors import AnotherOwner
 from app.domain.run import RunState, State
 from app.domain.status import RunStatus
 from app.domain.wording import CLAIM_IS_OVER
+from app.store.clock import read_now_ms
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.replication import Copier, Replicas
@@ -129,10 +130,9 @@ class BoardScripts:
         return str(self.script(name, *args)[0], "ascii")
 
     def now_ms(self) -> int:
-        """The clock of the gate: the Redis server's."""
+        """The time of the board: the Redis server's clock, without its jumps."""
         with redis_errors():
-            seconds, micros = self._client.time()
-        return int(seconds * 1000 + micros // 1000 + self.script.offset_ms)
+            return read_now_ms(self._client, self._keys) + self.script.offset_ms
 
     def note(self, kind: str, cause: str = "", **detail: object) -> None:
         """Write a record of something that changed nothing here. Source: lua/note.lua."""

@@ -61,7 +61,7 @@ if #runs > 0 then
         detail.order[number] = run.id
     end
 end
-detail.closed_ms = NOW - closed_ms
+detail.closed_ms = math.max(0, NOW - closed_ms)
 detail.lost = tonumber(call("HGET", COUNTERS, "lost") or nil)
 end_epoch()
 call("HDEL", COUNTERS, "closed_at", "closed_cause", "lost")

@@ -16,7 +16,8 @@ from app.domain.records import RecordLike
 
 #: Kinds that change nothing on the board; a replay may leave them out.
 WITHOUT_EFFECT = frozenset({
-    "event", "overlapped", "claimless", "disputed", "outage_ended", "resumed", "not_resumed", "caught_up",
+    "event", "overlapped", "claimless", "disputed", "outage_ended", "clock_jumped", "resumed", "not_resumed",
+    "caught_up",
 })  # fmt: skip
 
 #: Kinds that end a wait or a hold.

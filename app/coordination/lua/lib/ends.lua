@@ -31,9 +31,9 @@ local function finish(run, state, cause, detail)
     end
     detail = detail or {}
     if was == "granted" then
-        detail.held_ms = NOW - run.granted_at_ms
+        detail.held_ms = math.max(0, NOW - run.granted_at_ms)
     elseif was == "waiting" then
-        detail.waited_ms = NOW - run.requested_at_ms
+        detail.waited_ms = math.max(0, NOW - run.requested_at_ms)
     end
     run.state, run.ended_at_ms, run.cause, run.reason = state, NOW, cause, detail.reason
     run.by, run.refusal = detail.by, detail.refusal

@@ -43,7 +43,7 @@ local function grant(run)
     end
     save_run(run)
     record("granted", run, run.machines, nil, {
-        token = run.token, waited_ms = NOW - run.requested_at_ms, family = run.family,
+        token = run.token, waited_ms = math.max(0, NOW - run.requested_at_ms), family = run.family,
     })
     wake(run)
     queue_resume(run)

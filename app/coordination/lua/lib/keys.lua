@@ -10,6 +10,7 @@
 -- KEYS[4]   deadlines     zset    life|timeout|hold|grace|provisional|expect NUL task id, reservation NUL machine -> ms
 -- KEYS[5]   reservations  hash    machine -> {id, note, by, since_ms, until_ms}, JSON
 -- KEYS[6]   counters      hash    order, token, family, stamp, served_at, outage_at, opened_at, closed_at, event_at, closed_cause,
+--                             shift_ms: what the board's time is ahead of the server's clock, and shift_changes of that;
 --                             replicas that must have a grant before it is told, copying_at: written to be copied;
 --                             of the last change: epoch, change, word; lost: changes that Redis has lost;
 --                             since when and why Octopus does not answer: octopus_since, _why, _failures, _asked, _told
@@ -34,6 +35,8 @@
 -- KEYS[25]  epochs        hash    epoch that is over -> the highest number that was told of it
 -- KEYS[26]  unchecked     zset    task id -> ms; runs that a step has joined, of which Octopus has not said yet what they are
 
+-- needs: clock
+
 local RUNS, LINES, HOLDERS, DEADLINES, RESERVATIONS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local COUNTERS, MACHINES, EVENTS, ALIASES, UNRESOLVED = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local ENDED, TIMELINE, INDEX, WAKE, WAKES = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
@@ -43,6 +46,14 @@ local UNCHECKED = KEYS[26]
 
 local call = redis.call
 local lower = string.lower
+
+-- Rule 17: the board's time is the server's clock plus a shift that undoes its jumps. A script whose caller expects another
+-- time changes nothing and answers {"clock"}: the caller then looks whether the clock has jumped, or he was only late.
+local SHIFT = tonumber(call("HGET", COUNTERS, "shift_ms") or 0)
+if EXPECTED_NOW ~= "" and math.abs(SERVER_NOW + SHIFT - tonumber(EXPECTED_NOW)) > tonumber(NOW_SLACK) then
+    return { "clock" }
+end
+NOW = NOW + SHIFT
 
 -- States in which a run neither waits nor makes a machine busy.
 local FINISHED = { released = true, left = true, expired = true, timed_out = true, refused = true, ended = true }
