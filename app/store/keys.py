@@ -60,6 +60,7 @@ SCRIPT_KEYS = (
     Key("changes", "stream", _SCRIPTS, "the last 100,000", "number of a change -> the word of who made it"),
     Key("epochs", "hash", _SCRIPTS, "the last 1000", "epoch that is over -> the highest number told of it"),
     Key("unchecked", "zset", _SCRIPTS, "entries go when checked or ended", "runs of steps to ask Octopus about"),
+    Key("wants", "hash", _SCRIPTS, "entries go when the wait ends", "waiter -> its machines"),
 )  # fmt: skip
 
 #: The jobs of `app.jobs`, each with a round.

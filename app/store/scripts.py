@@ -5,13 +5,15 @@ A script is ``app/<room>/lua/<verb>.lua``, and the parts of its room's library a
 
 Most of the library is there to end what is due, which most calls have nothing to do with. So there are two texts of a
 script that needs the part `DUE`: one with it, which is enough while nothing is due, and one with `EXPIRY` instead.
+
+A script with the part `WORK` leaves what takes too long, in Redis, and says so; `Scripts` has it carried on at once.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -36,6 +38,12 @@ DUE, EXPIRY = "due", "expiry"
 
 #: The part that stands before everything else in each script of the board, and closes the board where its data are old.
 WITNESS = "witness"
+
+#: The part with work that a script may leave; such a script of the board says behind its answer whether it has.
+WORK = "work"
+
+#: Shares of left work that one call does at most: the sweep does the others.
+MOST_SHARES = 2000
 
 
 def needs(text: str) -> list[str]:
@@ -68,7 +76,8 @@ def source(room: str, verb: str, *, with_expiry: bool = False, witnessed: bool =
         parts[WITNESS] = read(f"lib/{WITNESS}")
     own = read(verb)
     if witnessed:
-        own = f"local function verb()\n{own}end\nreturn {{ verb(), EPOCH or '', NUMBER, LAST_WORD or '' }}\n"
+        left = ", has_left and 1 or 0" if WORK in parts else ""
+        own = f"local function verb()\n{own}end\nreturn {{ verb(), EPOCH or '', NUMBER, LAST_WORD or ''{left} }}\n"
     return "".join((*parts.values(), own))
 
 
@@ -125,15 +134,30 @@ class Scripts:
         Raises:
             StoreError: as `redis_errors` says.
         """
+        answer = self._timely_answer(name, args, seen)
+        own = self.read(answer)
+        if any(answer[4:]):
+            # What was asked is done, whatever comes now; and others find what is left in Redis.
+            with suppress(StoreError):
+                self._carry_on()
+        return own
+
+    def _timely_answer(self, name: str, args: Sequence[str | int], seen: Seen | None) -> Sequence[Any]:
         if self._clock.is_stale():
             self._compare_clocks()
         for _ in range(TRIES):
             answer = self._call_due(name, self._arguments(args, seen, expects=True))
             if answer[0] != b"clock":
-                return self.read(answer)
+                return answer
             self._compare_clocks()
         # Redis is so far away that no call comes in time; its clock was looked at just now.
-        return self.read(self._call_due(name, self._arguments(args, seen)))
+        return self._call_due(name, self._arguments(args, seen))
+
+    def _carry_on(self) -> None:
+        """Do what a script has left, in shares, so that others get their turn."""
+        for _ in range(MOST_SHARES):
+            if self.read(self._call_due("carry_on", self._arguments(())))[0] == b"done":
+                break
 
     def _compare_clocks(self) -> None:
         """Undo a jump of the server's clock before any script acts on it. Source: lua/shift.lua."""
@@ -153,7 +177,7 @@ class Scripts:
 
     def read(self, answer: Sequence[Any]) -> Sequence[Any]:
         """The script's own part of an answer; the last change, which stands beside it, is seen from now on."""
-        own, *last_change = answer
+        own, *last_change = answer[:4]
         self.witness.see(*last_change)
         return cast(Sequence[Any], own)
 
@@ -173,6 +197,9 @@ class Scripts:
     def _script(self, name: str, *, with_expiry: bool = False) -> Script:
         script = self._scripts.get((name, with_expiry))
         if script is None:
-            text = source("coordination", name, with_expiry=with_expiry, witnessed=True)
-            script = self._scripts[name, with_expiry] = self._client.register_script(text)
+            script = self._client.register_script(self.text(name, with_expiry=with_expiry))
+            self._scripts[name, with_expiry] = script
         return script
+
+    def text(self, name: str, *, with_expiry: bool) -> str:
+        return source("coordination", name, with_expiry=with_expiry, witnessed=True)

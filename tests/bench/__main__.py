@@ -20,6 +20,7 @@ NAMES = (
     "steps",
     "steps_conditions",
     "scale",
+    "hostile",
     "memory",
     "webhook",
     "timeline",

@@ -120,7 +120,7 @@ def settled(board: Board) -> Board:
     """Everybody who may start is granted; children that wait for themselves are refused, and may work all the same."""
     while ready := board.ready():
         board = grant(board, min(ready, key=lambda task: board.runs[task].order))
-    for task, run in sorted(board.runs.items()):
+    for task, run in sorted(board.runs.items(), key=lambda item: item[1].order):
         if run.state == WAITING and run.family and board.waits_for_itself(task):
             return settled(board.with_run(task, replace(run, state=PRESUMED, family="")))
     return board

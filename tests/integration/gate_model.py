@@ -41,7 +41,9 @@ class Model:
         return [run for run in self.runs.values() if run["state"] == "waiting"]
 
     def children(self, family: int) -> list[str]:
-        return sorted(run["task"] for run in self.waiting() if run["family"] == family)
+        """Those that came first before the others."""
+        there = [run for run in self.waiting() if run["family"] == family]
+        return [run["task"] for run in sorted(there, key=lambda run: (-run["priority"], run["arrival"]))]
 
     def line(self, machine: str) -> list[str]:
         there = [run for run in self.waiting() if machine in run["machines"]]

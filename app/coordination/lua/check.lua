@@ -81,5 +81,6 @@ if run.state == "waiting" and not run.parked then
     end
 end
 -- Its children may share its machines from now on.
-grant_children(run.machines)
+forget_families()
+grant_children(run.family)
 return { "checked" }

@@ -132,16 +132,16 @@ local before = run or { id = ARGV[2], run = 1, state = "new" }
 if ask.claim and before.claim ~= ask.claim then
     end_claim(before.id, before.claim)
 end
-local touched = {}
+local given_back = {}
 if before.state == "observed" then
     -- Rule 8: an observed run that reaches its wait step stops being observed.
     for _, machine in ipairs(before.machines or {}) do
         call("ZREM", HOLDERS, holder_member("observed", before, machine))
-        touched[#touched + 1] = machine
+        given_back[#given_back + 1] = machine
     end
 end
 for _, machine in ipairs(stop_presuming(before)) do
-    touched[#touched + 1] = machine
+    given_back[#given_back + 1] = machine
 end
 
 -- Rule 10: the number of the family of a run that works: it holds, or its machines or even its start are not known yet,
@@ -179,6 +179,7 @@ local function family_of(task)
     if not parent.family then
         parent.family = call("HINCRBY", COUNTERS, "family", 1)
         save_run(parent)
+        forget_families()
     end
     return parent.family
 end
@@ -233,8 +234,8 @@ end
 for _, machine in ipairs(run.machines) do
     register_machine(machine)
     call("ZADD", LINES, 0, line_member(run, machine))
-    touched[#touched + 1] = machine
 end
+note_wants(run)
 if run.family then
     call("ZADD", CHILDREN, 0, child_member(run))
 end
@@ -271,8 +272,9 @@ local function blocking_others(waiter)
     return call("SCARD", BLOCKING) - (waiter.unchecked and 0 or 1)
 end
 
-grant_heads(touched)
-run = load_run(run.id)
+-- Nobody else may start because this one waits.
+start(run)
+grant_heads(given_back)
 local circle = run.state == "waiting" and circle_of(run)
 if circle then
     refuse_circle(run, circle)
@@ -281,7 +283,6 @@ elseif run.state == "waiting" and not run.parked and ask.cap and blocking_others
     local blocking = blocking_others(run)
     finish(run, "refused", "task_cap", { refusal = { blocking = blocking, cap = ask.cap, reserve = ask.reserve } })
 end
-run = load_run(run.id)
 if run.state == "granted" and not ask.rebuilt then
     show_life(run, ask.claim)
 end

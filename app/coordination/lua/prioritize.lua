@@ -40,4 +40,4 @@ end
 record("prioritized", run, run.machines, nil, detail)
 -- The run may be ready now, or another one that was behind it.
 grant_heads(run.machines)
-return view("prioritized", load_run(run.id))
+return view("prioritized", run)

@@ -1,14 +1,15 @@
 -- lib/ends.lua: the ends of waits and holds, and runs that are observed because they work without a lease.
 --
--- needs: clock, keys, runs, lines, circles, grants, plans, claims
+-- needs: clock, keys, runs, lines, work, circles, grants, plans, claims
 
 -- Causes of ends after which the Octopus task of a parked run is still paused for its intervention, to be answered.
 local UNTOLD_CAUSES = { timeout = true, forced = true, task_cap = true, circle = true, max_hold = true }
 
--- Set only while `expire_due` runs: the families to check for circles once all deadlines are handled.
-local families_to_check
-
-local refuse_circles
+-- Have the waiting children of a family looked at that wait for themselves, now that the family holds less or more.
+local function refuse_circles(family)
+    put("circles", family)
+    work_off(SLICE)
+end
 
 -- End the wait or the hold of a run, and grant the next waiters.
 local function finish(run, state, cause, detail)
@@ -18,9 +19,11 @@ local function finish(run, state, cause, detail)
     if was == "waiting" then
         stop_waiting(run)
     else
+        spend(MOVE * #machines)
         for _, machine in ipairs(machines) do
             call("ZREM", HOLDERS, holder_member("lease", run, machine), holder_member("observed", run, machine))
         end
+        forget_families()
         stop_presuming(run)
         forget_deadlines(run)
     end
@@ -63,18 +66,25 @@ local function refuse_circle(run, circle)
     finish(run, "refused", "circle", { refusal = { circle = circle } })
 end
 
--- Refuse the waiting children of a family that wait for themselves, now that the family holds less or more.
-function refuse_circles(family)
-    if families_to_check then
-        families_to_check[#families_to_check + 1] = family
-        return
-    end
-    for _, task in ipairs(waiting_children(family)) do
-        local child = load_run(task)
-        -- The refusal of another child may have ended this child's wait.
-        local circle = child.state == "waiting" and circle_of(child)
-        if circle then
-            refuse_circle(child, circle)
+-- One search for all of them, those that came first before the others; it begins anew once one of them is refused, and for
+-- a child to which the search came: whoever was searched before may be on its circle.
+doing.circles = function(id)
+    local family, after = string.match(id, "^(%d+)%z?(.*)$")
+    local search = new_search()
+    for _, child in ipairs(children_by_order(tonumber(family))) do
+        if child.order > after then
+            local is_anew = search.came_by[child.id] ~= nil
+            if search.count >= MAX_SEARCHED or (is_anew and is_enough()) then
+                put("circles", family .. "\0" .. after)
+                return
+            end
+            local circle = circle_of(child, is_anew and new_search() or search)
+            if circle then
+                put("circles", family)
+                refuse_circle(child, circle)
+                return
+            end
+            after = child.order
         end
     end
 end
@@ -118,10 +128,12 @@ end
 -- Rule 8: make the machines of a run busy that did not ask for them.
 local function observe(run, cause)
     local since, presumed = run.provisional_at_ms, stop_presuming(run)
+    spend(MOVE * #(run.machines or {}))
     for _, machine in ipairs(run.machines or {}) do
         register_machine(machine)
         call("ZADD", HOLDERS, 0, holder_member("observed", run, machine))
     end
+    forget_families()
     if FINISHED[run.state] then
         run.wait_ended = run.state
         run.ended_at_ms, run.cause, run.reason, run.refusal = nil, nil, nil, nil
@@ -135,11 +147,11 @@ local function observe(run, cause)
     if not is_expected(run) then
         record_overlaps(run, cause)
     end
-    grant_heads(presumed)
-    grant_children(run.machines or {})
     if run.family then
-        refuse_circles(run.family)
+        put("children", run.family)
+        put("circles", run.family)
     end
+    grant_heads(presumed)
 end
 
 -- Rule 11: the intervention of a parked run has been answered. A run that was let go on before its turn, or after its turn

@@ -1,6 +1,6 @@
 -- lib/expiry.lua: deadlines: end every run and reservation that is due.
 --
--- needs: clock, keys, runs, witness, lines, grants, plans, reservations, ends
+-- needs: clock, keys, runs, witness, lines, work, grants, plans, reservations, ends
 
 -- End of the last outage, ms. An outage that no sweep has noticed yet ends now: the first poll after an outage must not
 -- expire the other waiters.
@@ -50,25 +50,49 @@ local function expire(what, id)
     end
 end
 
--- Bounded to 100 deadlines: the next call and the sweep handle the others.
+-- Rule 5: whoever is about to be granted may have been due to end. Ends such a waiter.
+local function ends_overdue(run)
+    for _, what in ipairs({ "life", "timeout" }) do
+        local at = call("ZSCORE", DEADLINES, what .. "\0" .. run.id)
+        if at and tonumber(at) <= NOW then
+            expire(what, run.id)
+            if run.state ~= "waiting" then
+                return true
+            end
+        end
+    end
+    return false
+end
+
+-- Deadlines that a script reads at most.
+local MAX_DUE = 100
+
+-- End what is due, and put what was left on the agenda: a share of it, and the next scripts and the sweep take the rest.
 local function end_due()
-    machines_to_grant, families_to_check = {}, {}
-    for _, member in ipairs(call("ZRANGEBYSCORE", DEADLINES, "-inf", NOW, "LIMIT", 0, 100)) do
+    -- The next waiter of a line may be due as well.
+    is_held_back = true
+    local due = call("ZRANGEBYSCORE", DEADLINES, "-inf", NOW, "LIMIT", 0, MAX_DUE)
+    local at = 0
+    while due[at + 1] and work < SHARE do
+        at = at + 1
+        local member = due[at]
         -- A run can have two deadlines, and the first one may have ended the run.
         if call("ZSCORE", DEADLINES, member) then
             local what, id = string.match(member, "^(%a+)%z(.*)$")
-            if what == "expect" then
+            if what == "expect" or SCORES[what] then
                 call("ZREM", DEADLINES, member)
             end
-            expire(what, id)
+            if SCORES[what] then
+                put(what, id)
+            else
+                expire(what, id)
+            end
         end
     end
-    local machines, families = machines_to_grant, families_to_check
-    machines_to_grant, families_to_check = nil, nil
-    grant_heads(machines)
-    for _, family in ipairs(families) do
-        refuse_circles(family)
+    if at < #due or at == MAX_DUE then
+        is_over_by_now = ends_overdue
     end
+    is_held_back = false
 end
 
 -- Scripts begin with this, so that no decision counts on a run whose deadline has passed.
@@ -82,5 +106,7 @@ local function expire_due()
         return
     end
     end_due()
+    work_off(SHARE)
+    -- Not its own work.
+    has_left = false
 end
-

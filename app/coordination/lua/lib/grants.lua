@@ -1,6 +1,6 @@
 -- lib/grants.lua: grants: leases for the waiters that may start.
 --
--- needs: clock, keys, runs, lines
+-- needs: clock, keys, runs, lines, work
 
 -- Task id (lower-case) of the run whose step asks in this script, and hears of its grant in the answer.
 local asking_task
@@ -18,6 +18,9 @@ local function expect_collection(run)
     end
 end
 
+-- Set where deadlines have passed that this script does not handle: ends a waiter whose own has, and says so.
+local is_over_by_now
+
 -- Rule 11: have a worker answer the intervention of a parked run, whose step is over and hears nothing.
 local function queue_resume(run)
     if run.parked and not hears(run) then
@@ -31,6 +34,7 @@ local function grant(run)
     run.order = order
     for _, machine in ipairs(run.machines) do
         call("ZADD", HOLDERS, 0, holder_member("lease", run, machine))
+        families_at[lower(machine)] = run.family or false
     end
     run.state, run.collected, run.told, run.copied = "granted", false, nil, nil
     -- Fencing tokens grow with every grant, also across a loss of all that was counted.
@@ -47,65 +51,76 @@ local function grant(run)
     })
     wake(run)
     queue_resume(run)
-end
-
--- The numbers of the families that hold one of the machines; none while no child waits.
-local function families_on(machines)
-    local families, seen = {}, {}
-    for _, machine in ipairs(call("ZCARD", CHILDREN) > 0 and machines or {}) do
-        for _, other in ipairs(busy_with(lower(machine))) do
-            local family = load_run(other[2]).family
-            if family and not seen[family] then
-                seen[family] = true
-                families[#families + 1] = family
-            end
-        end
+    if run.family then
+        -- Its children, and those of the run that started it, share what it has got.
+        put("children", run.family)
     end
-    return families
 end
 
--- Rule 10: grant the waiting children of families that hold one of the machines: a child need not be first there, and
--- siblings share each other's grants.
-local function grant_children(machines)
-    for _, family in ipairs(families_on(machines)) do
-        local again = true
-        while again do
-            again = false
-            for _, task in ipairs(waiting_children(family)) do
-                local child = load_run(task)
-                if may_start(child) then
-                    grant(child)
-                    again = true
-                end
-            end
+-- Grant a waiting run that may start; whether it did.
+local function start(run)
+    if not may_start(run) or (is_over_by_now and is_over_by_now(run)) then
+        return false
+    end
+    grant(run)
+    return true
+end
+
+-- Put the families that hold a machine on the agenda; none while no child waits.
+local function look_at_families(machine)
+    for _, other in ipairs(call("ZCARD", CHILDREN) > 0 and busy_with(machine) or {}) do
+        local family = load_run(other[2]).family
+        if family then
+            put("children", family)
         end
     end
 end
 
--- Set only while `expire_due` runs: the machines to grant once all deadlines are handled, since the next waiter may be
--- expiring too.
-local machines_to_grant
+-- Runs that were first in a line and may not start, since something changed last.
+local seen = {}
 
--- Grant the heads of the lines of *machines*. One pass is enough: a grant makes machines busy, so that nobody becomes ready
--- by it but its family.
+doing.head = function(machine)
+    local task = IS_OPEN and head(machine)
+    spend(1)
+    if task and not seen[task] then
+        seen[task] = true
+        start(load_run(task))
+    end
+    if IS_OPEN then
+        look_at_families(machine)
+    end
+end
+
+-- Rule 10: grant the waiting children of a family: a child need not be first where the family holds, and siblings share
+-- each other's grants.
+doing.children = function(id)
+    local family, after = string.match(id, "^(%d+)%z?(.*)$")
+    for _, task in ipairs(IS_OPEN and waiting_children(tonumber(family)) or {}) do
+        if task > after then
+            if is_enough() then
+                put("children", family .. "\0" .. after)
+                return
+            end
+            start(load_run(task))
+            after = task
+        end
+    end
+end
+
+-- Look at the heads of the lines of *machines*. One look is enough: a grant makes machines busy, so that nobody becomes
+-- ready by it but its family.
 local function grant_heads(machines)
-    local seen = {}
-    if machines_to_grant then
-        for _, machine in ipairs(machines) do
-            machines_to_grant[#machines_to_grant + 1] = machine
-        end
-        return
-    end
+    seen = {}
     for _, machine in ipairs(machines) do
-        local task = head(lower(machine))
-        if task and not seen[task] then
-            seen[task] = true
-            local run = load_run(task)
-            if may_start(run) then
-                grant(run)
-            end
-        end
+        put("head", lower(machine))
     end
-    grant_children(machines)
+    work_off(SLICE)
 end
 
+-- Look at the waiting children of a family, if it is one, which may share more now.
+local function grant_children(family)
+    if family then
+        put("children", family)
+    end
+    work_off(SLICE)
+end

@@ -7,7 +7,8 @@
 -- KEYS[1]   runs          hash    task id (lower-case) -> run, JSON
 -- KEYS[2]   lines         zset    machine NUL order NUL task id
 -- KEYS[3]   holders       zset    machine NUL lease|observed|provisional NUL task id, and machine NUL reservation NUL
--- KEYS[4]   deadlines     zset    life|timeout|hold|grace|provisional|expect NUL task id, reservation NUL machine -> ms
+-- KEYS[4]   deadlines     zset    life|timeout|hold|grace|provisional|expect NUL task id, reservation NUL machine -> ms;
+--                                 and work that was left, which is always due (lib/work.lua)
 -- KEYS[5]   reservations  hash    machine -> {id, note, by, since_ms, until_ms}, JSON
 -- KEYS[6]   counters      hash    order, token, family, stamp, served_at, outage_at, opened_at, closed_at, event_at, closed_cause,
 --                             shift_ms: what the board's time is ahead of the server's clock, and shift_changes of that;
@@ -34,6 +35,8 @@
 -- KEYS[24]  changes       stream  number of a change -> the word of who made it, of the last ones
 -- KEYS[25]  epochs        hash    epoch that is over -> the highest number that was told of it
 -- KEYS[26]  unchecked     zset    task id -> ms; runs that a step has joined, of which Octopus has not said yet what they are
+-- KEYS[27]  wants         hash    task id of each waiter -> the ids of its machines, with commas; also in its record, which is
+--                                 too long to be read for each of a long line (lib/circles.lua)
 
 -- needs: clock
 
@@ -42,7 +45,7 @@ local COUNTERS, MACHINES, EVENTS, ALIASES, UNRESOLVED = KEYS[6], KEYS[7], KEYS[8
 local ENDED, TIMELINE, INDEX, WAKE, WAKES = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local BLOCKING, CHILDREN, RESUMES, BATCHES, PLAN = KEYS[16], KEYS[17], KEYS[18], KEYS[19], KEYS[20]
 local ENDED_CLAIMS, OLD_STEPS, OWNED, CHANGES, EPOCHS = KEYS[21], KEYS[22], KEYS[23], KEYS[24], KEYS[25]
-local UNCHECKED = KEYS[26]
+local UNCHECKED, WANTS = KEYS[26], KEYS[27]
 
 local call = redis.call
 local lower = string.lower

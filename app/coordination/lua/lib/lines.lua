@@ -1,6 +1,6 @@
 -- lib/lines.lua: lines and holders of machines, signs of life, and whether a waiter may start.
 --
--- needs: clock, keys, runs
+-- needs: clock, keys, runs, work
 
 local function forget_deadlines(run)
     for _, kind in ipairs({ "life", "timeout", "hold", "grace", "provisional", "expect" }) do
@@ -80,19 +80,39 @@ local function busy_with(machine)
     return runs
 end
 
--- Rule 10: whether the machine is busy with the run's family only. Reservations do not count: they let running work go on,
--- and the work of a child is running work of its parent.
-local function is_shared(run, machine)
-    local runs = run.family and busy_with(machine) or {}
+-- Machine -> the family that alone makes it busy, or false; of those that this script has looked at since a holder changed.
+local families_at = {}
+
+local function forget_families()
+    families_at = {}
+end
+
+-- The number of the family that alone makes a machine busy, or false.
+local function family_at(machine)
+    local runs = busy_with(machine)
+    spend(#runs)
+    local family = runs[1] and load_run(runs[1][2]).family or false
     for _, other in ipairs(runs) do
         local there = load_run(other[2])
         -- What the parent is that Octopus has not been asked about, only its token says, if that has limits at all.
         local is_unproven = there.unchecked and there.owner ~= "*" and not there.on_behalf_of
-        if there.family ~= run.family or is_unproven then
+        if there.family ~= family or is_unproven then
             return false
         end
     end
-    return #runs > 0
+    return family
+end
+
+-- Rule 10: whether the machine is busy with the run's family only. Reservations do not count: they let running work go on,
+-- and the work of a child is running work of its parent.
+local function is_shared(run, machine)
+    if not run.family then
+        return false
+    end
+    if families_at[machine] == nil then
+        families_at[machine] = family_at(machine)
+    end
+    return families_at[machine] == run.family
 end
 
 -- Rule 15: false while the board is closed, since nobody is granted before it is known which run works where.
@@ -101,6 +121,7 @@ local IS_OPEN = true
 local function may_start(run)
     for _, machine in ipairs(run.machines) do
         local m = lower(machine)
+        spend(1)
         if not (head(m) == run.id and is_free(m)) and not is_shared(run, m) then
             return false
         end
@@ -118,14 +139,21 @@ local function leave_family(run)
         call("ZREM", CHILDREN, child_member(run))
     end
     run.family, run.family_word = nil, nil
+    forget_families()
+end
+
+local function note_wants(run)
+    call("HSET", WANTS, run.id, table.concat(run.machines, ","))
 end
 
 -- Take a run out of its lines and of all else that is about waiters.
 local function stop_waiting(run)
+    spend(MOVE * #run.machines)
     for _, machine in ipairs(run.machines) do
         call("ZREM", LINES, line_member(run, machine))
     end
     call("SREM", BLOCKING, run.id)
+    call("HDEL", WANTS, run.id)
     if run.family then
         call("ZREM", CHILDREN, child_member(run))
     end

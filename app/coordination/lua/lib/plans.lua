@@ -122,6 +122,7 @@ local function presume(run, machines, cause, hold_ms)
     if not is_new then
         return false
     end
+    forget_families()
     if hold_ms then
         call("ZADD", DEADLINES, NOW + hold_ms, "provisional\0" .. run.id)
     end
@@ -134,6 +135,7 @@ end
 -- End the provisional hold of a run, and return its machines for grant_heads. The caller saves the run.
 local function stop_presuming(run)
     local machines = run.presumed or {}
+    forget_families()
     for _, machine in ipairs(machines) do
         call("ZREM", HOLDERS, holder_member("provisional", run, machine))
         local task = not run.has_key and head(lower(machine))

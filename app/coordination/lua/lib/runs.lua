@@ -69,16 +69,25 @@
 --
 -- needs: clock, keys, changes
 
+-- Task id (lower-case) -> the run, or false: each is decoded once a script, and all of the script has that one table.
+local decoded = {}
+
 local function load_run(task)
-    local raw = call("HGET", RUNS, lower(task))
-    return raw and cjson.decode(raw)
+    local key = lower(task)
+    if decoded[key] == nil then
+        local raw = call("HGET", RUNS, key)
+        decoded[key] = raw and cjson.decode(raw)
+    end
+    return decoded[key]
 end
 
 -- The version *v* tells a caller who decides on a run read a while ago that the run has changed since.
 local function save_run(run)
     note_change()
+    local key = lower(run.id)
     run.v = (run.v or 0) + 1
-    call("HSET", RUNS, lower(run.id), cjson.encode(run))
+    decoded[key] = run
+    call("HSET", RUNS, key, cjson.encode(run))
 end
 
 local function span(machine)

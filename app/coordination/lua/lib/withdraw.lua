@@ -10,6 +10,8 @@ local function withdraw(run)
         call("ZREM", HOLDERS, holder_member("lease", run, machine))
         call("ZADD", LINES, 0, line_member(run, machine))
     end
+    note_wants(run)
+    forget_families()
     forget_deadlines(run)
     call("ZREM", RESUMES, run.id)
     if run.family then

@@ -1,0 +1,84 @@
+-- lib/work.lua: what follows from a change, in slices: no script keeps the server for long (rule 23).
+--
+-- A script makes its own change at once: one run joins, is granted or ends, on all of its machines. Who may start now, and
+-- who waits for himself now, is looked at afterwards. Such a look is right whenever it comes, and until it comes machines
+-- are free that could be busy, never the other way round; so what takes too long is left to the scripts that follow, as
+-- deadlines that have always passed. Whoever leaves work calls `carry_on` until none is left.
+--
+-- head NUL machine              whether the first of its line may start
+-- children NUL family           which waiting children of the family may start; behind a second NUL, of those after a task
+-- circles NUL family            which waiting children of the family wait for themselves; the same
+--
+-- needs: keys
+
+-- Kinds of work, in order, and the scores of what is left of it.
+local KINDS = { "head", "children", "circles" }
+local SCORES = { head = 0, children = 1, circles = 2 }
+
+-- Work of one script before it leaves the rest, and what it does of what others have left or missed: some 10 and 5 ms. The
+-- unit is what it takes to look at one machine, or one run, 2 to 4 µs.
+local SLICE, SHARE = 3000, 1500
+
+-- Units that it takes to move a run on one machine: its place, its hold, and the record of it.
+local MOVE = 4
+
+local work = 0
+
+local function spend(units)
+    work = work + units
+end
+
+-- kind -> ids in order, and up to where they are done; and which are on it.
+local agenda, done_up_to, is_on_agenda = { head = {}, children = {}, circles = {} }, { head = 0, children = 0, circles = 0 }, {}
+
+-- kind -> function(id) that does such a piece of work.
+local doing = {}
+
+-- Set while work waits for the end of others, and while it is done; set once this script has left work, of which the loader
+-- tells its caller (app/store/scripts.py); and how much may be done now.
+local is_held_back, has_left, limit = false, false, SLICE
+
+local function is_enough()
+    return work > limit
+end
+
+local function put(kind, id)
+    local member = kind .. "\0" .. id
+    if not is_on_agenda[member] then
+        is_on_agenda[member] = true
+        table.insert(agenda[kind], id)
+    end
+end
+
+local function take()
+    for _, kind in ipairs(KINDS) do
+        local id = agenda[kind][done_up_to[kind] + 1]
+        if id then
+            done_up_to[kind] = done_up_to[kind] + 1
+            is_on_agenda[kind .. "\0" .. id] = nil
+            return kind, id
+        end
+    end
+end
+
+-- Do what is on the agenda, until *up_to* units of work are done in this script, and leave the rest.
+local function work_off(up_to)
+    if is_held_back then
+        return
+    end
+    is_held_back, limit = true, up_to
+    while not is_enough() do
+        local kind, id = take()
+        if not kind then
+            break
+        end
+        doing[kind](id)
+    end
+    is_held_back = false
+    local kind, id = take()
+    while kind do
+        has_left = true
+        call("ZADD", DEADLINES, SCORES[kind], kind .. "\0" .. id)
+        kind, id = take()
+    end
+end

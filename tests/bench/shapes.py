@@ -1,0 +1,199 @@
+"""Shapes of a board that are hostile to a server with one thread: what is built, and what is done to it then.
+
+All of them are what the API admits to one who has a token for steps, or what a large and honest installation comes to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.domain.events import Effect, Event
+from app.domain.run import RunRequest
+from tests.bench.world import fill, new_run, new_task
+from tests.open_board import OpenBoard
+
+#: Longer than any bench.
+TTL = timedelta(hours=1)
+
+#: What is done to a board that was built; what is measured are the scripts that it calls.
+Act = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """*build* makes a board of a *size* and returns what is to be done to it, step by step.
+
+    *sizes*: the full one, and a small one for each run of the tests. *limit_ms* of the longest script at full size.
+    """
+
+    name: str
+    build: Callable[[OpenBoard, int], Sequence[Act]]
+    sizes: tuple[int, int]
+    limit_ms: int = 50
+
+
+def machine_ids(count: int, *, first: int = 1) -> list[str]:
+    return [f"Machines-{n}" for n in range(first, first + count)]
+
+
+def _hold(board: OpenBoard, machines: Sequence[str]) -> str:
+    run = new_run()
+    board.join(run, machines, ttl=TTL)
+    return run.task_id
+
+
+def _wait(board: OpenBoard, count: int, machines: Sequence[str], **fields: object) -> list[str]:
+    runs = [new_run(**fields) for _ in range(count)]
+    fill(board, ((run, machines) for run in runs), ttl=TTL)
+    return [run.task_id for run in runs]
+
+
+def _children(board: OpenBoard, parent: str, count: int, machines: Sequence[str]) -> None:
+    for _ in range(count):
+        board.join(new_run(on_behalf_of=parent), machines, ttl=TTL)
+
+
+def sweep_all(board: OpenBoard) -> None:
+    while board.sweep(serving=True).more:
+        pass
+
+
+def family_behind_a_line(board: OpenBoard, size: int) -> Sequence[Act]:
+    """A parent holds one machine; its children, 30 of *size* waiters, want another one behind a long line."""
+    parent, _ = _hold(board, ["Machines-P"]), _hold(board, ["Machines-1"])
+    _wait(board, size, ["Machines-1"])
+    _children(board, parent, max(3, size * 30 // 10_000), ["Machines-1", "Machines-P"])
+    return [lambda: board.release(parent), lambda: sweep_all(board)]
+
+
+def large_family(board: OpenBoard, size: int) -> Sequence[Act]:
+    """*size* children behind ten times as many waiters."""
+    parent, _ = _hold(board, ["Machines-P"]), _hold(board, ["Machines-1"])
+    _wait(board, 10 * size, ["Machines-1"])
+    _children(board, parent, size, ["Machines-1", "Machines-P"])
+    return [lambda: board.release(parent), lambda: sweep_all(board)]
+
+
+def wide_children(board: OpenBoard, size: int) -> Sequence[Act]:
+    """*size* children want the same 200 machines, which a stranger holds."""
+    many = machine_ids(200)
+    parent, stranger = _hold(board, ["Machines-P"]), _hold(board, many)
+    _children(board, parent, size, [*many, "Machines-P"])
+    return [lambda: board.release(parent), lambda: board.release(stranger), lambda: sweep_all(board)]
+
+
+def siblings_start_at_once(board: OpenBoard, size: int) -> Sequence[Act]:
+    """*size* children share what their parent gets: 20 machines each."""
+    many = machine_ids(20)
+    stranger, parent = _hold(board, many), _hold(board, ["Machines-P"])
+    _children(board, parent, size, many)
+    return [lambda: board.release(stranger), lambda: sweep_all(board)]
+
+
+def next_runs_are_wide(board: OpenBoard, size: int) -> Sequence[Act]:
+    """A run of *size* machines ends; the next run of each wants 100 free ones besides."""
+    held = machine_ids(size)
+    holder = _hold(board, held)
+    fill(board, ((new_run(), [m, *machine_ids(100, first=100_000 + 100 * n)]) for n, m in enumerate(held)), ttl=TTL)
+    return [lambda: board.release(holder), lambda: sweep_all(board)]
+
+
+def many_are_next(board: OpenBoard, size: int) -> Sequence[Act]:
+    """A run of *size* machines ends; somebody waits for each."""
+    held = machine_ids(size)
+    holder = _hold(board, held)
+    fill(board, ((new_run(), [m]) for m in held), ttl=TTL)
+    return [lambda: board.release(holder), lambda: sweep_all(board)]
+
+
+def many_observed(board: OpenBoard, size: int) -> Sequence[Act]:
+    """*size* observed runs on one machine."""
+    for _ in range(size):
+        _observe(board)
+    waiter = new_run()
+    return [lambda: board.join(waiter, ["Machines-1"], ttl=TTL), lambda: board.poll(waiter.task_id),
+            lambda: _observe(board)]  # fmt: skip
+
+
+def _observe(board: OpenBoard) -> None:
+    task, event = new_task(), f"Events-{new_task()}"
+    now_ms = int(time.time() * 1000)
+    board.deliver(Event(event.lower(), event, "DeploymentStarted", Effect.STARTED, now_ms, task, None))
+    board.observe(task, [{"id": "Machines-1", "name": "one"}], info={})
+
+
+def a_long_line(board: OpenBoard, size: int) -> Sequence[Act]:
+    """*size* waiters in one line: the first, the last and one who comes."""
+    holder = _hold(board, ["Machines-1"])
+    tasks = _wait(board, size, ["Machines-1"])
+    return [lambda: board.poll(tasks[-1]), lambda: board.join(new_run(), ["Machines-1"], ttl=TTL),
+            lambda: board.release(tasks[size // 2]), lambda: board.prioritize(tasks[-1], 5, by="ann", reason="hotfix"),
+            lambda: board.release(holder), lambda: sweep_all(board)]  # fmt: skip
+
+
+def waiters_die_at_once(board: OpenBoard, size: int) -> Sequence[Act]:
+    """*size* waiters in one line show no sign of life."""
+    _hold(board, ["Machines-1"])
+    _wait(board, size, ["Machines-1"])
+    return _later(board)
+
+
+def holds_end_at_once(board: OpenBoard, size: int) -> Sequence[Act]:
+    """*size* grants of 200 machines that nobody collected; each machine has a next run."""
+    for number in range(size):
+        many = machine_ids(200, first=1 + 200 * number)
+        first = _hold(board, many)
+        _wait(board, 1, many)
+        board.release(first)
+    return _later(board)
+
+
+def _later(board: OpenBoard) -> Sequence[Act]:
+    def pass_time() -> None:
+        # Octowait itself was there all the time.
+        board.script.offset_ms += 5000
+        board.sweep(serving=True)
+
+    board.sweep(serving=True)
+    board.script.offset_ms += TTL // timedelta(milliseconds=1) + 10_000
+    board.client.hset(board.keys.counters, "served_at", board.now_ms())
+    return [pass_time, lambda: sweep_all(board)]
+
+
+def opening(board: OpenBoard, size: int) -> Sequence[Act]:
+    """*size* waiters come while the board is closed, each at a machine of its own and one that all want."""
+    board.close(by="ann", reason="test")
+    fill(board, ((new_run(), ["Machines-0", f"Machines-{n}"]) for n in range(1, size + 1)), ttl=TTL)
+    return [lambda: board.open("operator", by="ann"), lambda: sweep_all(board)]
+
+
+def wide_run(board: OpenBoard, size: int) -> Sequence[Act]:
+    """A run with *size* machines joins, asks and gives them back; another one waits for the same meanwhile."""
+    many = machine_ids(size)
+    one, other = new_run(), new_run()
+
+    def join(run: RunRequest) -> Act:
+        return lambda: board.join(run, many, ttl=TTL)
+
+    return [join(one), lambda: board.poll(one.task_id), join(other), lambda: board.poll(other.task_id),
+            lambda: board.release(one.task_id), lambda: board.poll(other.task_id), lambda: board.release(other.task_id),
+            lambda: sweep_all(board)]  # fmt: skip
+
+
+SHAPES = (
+    Shape("30 children behind a line of 10,000", family_behind_a_line, (10_000, 1000)),
+    Shape("1,000 children behind a line of 10,000", large_family, (1000, 60)),
+    Shape("30 children × 200 machines", wide_children, (30, 5)),
+    Shape("1,000 siblings start at once", siblings_start_at_once, (1000, 60)),
+    Shape("release of 1,000 machines, next runs of 101", next_runs_are_wide, (1000, 100)),
+    Shape("release of 5,000 machines, each with a next run", many_are_next, (5000, 1000), 100),
+    Shape("1,000 observed runs on one machine", many_observed, (1000, 200)),
+    Shape("10,000 waiters in one line", a_long_line, (10_000, 1000)),
+    Shape("10,000 waiters die at once", waiters_die_at_once, (10_000, 1000)),
+    Shape("100 grants of 200 machines end at once", holds_end_at_once, (100, 10)),
+    Shape("opening with 5,000 waiters", opening, (5000, 400)),
+    Shape("join, poll and release with 10,000 machines", wide_run, (10_000, 1000), 100),
+)

@@ -1,0 +1,115 @@
+"""No script keeps Redis for long, whatever board it comes to (rule 23): its commands are counted, not its time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.domain.run import RunRequest
+from app.store.connection import connect
+from app.store.embedded import EmbeddedServer
+from app.store.scripts import Scripts
+from tests.bench.shapes import SHAPES, Shape
+from tests.open_board import OpenBoard
+
+#: Commands of one script at most: 1 to 5 µs each. Shapes of one wide run do more, for each of its machines.
+MOST_COMMANDS, MOST_COMMANDS_A_MACHINE = 6_000, 14
+
+
+class CountedScripts(Scripts):
+    """Counts the commands that each script has Redis carry out."""
+
+    def __init__(self, board: OpenBoard) -> None:
+        super().__init__(board.client, board.keys)
+        self._board = board
+        self.commands: list[tuple[int, str]] = []
+
+    def _execute(self, name: str, arguments: Any, *, with_expiry: bool = False) -> Any:
+        before = self._count()
+        answer = super()._execute(name, arguments, with_expiry=with_expiry)
+        self.commands.append((self._count() - before, name))
+        return answer
+
+    def _count(self) -> int:
+        return sum(each["calls"] for each in self._board.client.info("commandstats").values())
+
+
+@pytest.fixture(scope="module")
+def own_url(tmp_path_factory):
+    """Others on the same server would be counted as well."""
+    server = EmbeddedServer(tmp_path_factory.mktemp("bounded"))
+    yield server.acquire()
+    server.release()
+
+
+@pytest.fixture
+def own_board(own_url, namespace):
+    client = connect(own_url)
+    board = OpenBoard(client, namespace=namespace)
+    board.open("test")
+    yield board
+    client.close()
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_longest_script_is_bounded(own_board: OpenBoard, shape: Shape) -> None:
+    size = shape.sizes[1]
+    acts = shape.build(own_board, size)
+    counted = CountedScripts(own_board)
+    counted.offset_ms, own_board.script = own_board.script.offset_ms, counted
+
+    for act in acts:
+        act()
+
+    assert max(counted.commands)[0] <= max(MOST_COMMANDS, MOST_COMMANDS_A_MACHINE * size * (shape.limit_ms > 50))
+
+
+def test_what_a_release_leaves_is_done_when_it_returns(board: OpenBoard) -> None:
+    machines = [f"Machines-{n}" for n in range(2000)]
+    board.join(RunRequest("ServerTasks-0"), machines)
+    waiters = [RunRequest(f"ServerTasks-{n + 1}") for n in range(len(machines))]
+    for waiter, machine in zip(waiters, machines, strict=True):
+        board.join(waiter, [machine], ttl=timedelta(hours=1))
+
+    assert board.release("ServerTasks-0") == "released"
+
+    assert board.client.zcard(board.keys.lines) == 0
+    assert board.client.zcount(board.keys.deadlines, "-inf", 2) == 0
+
+
+def test_what_is_left_by_one_who_dies_is_done_by_others(board: OpenBoard) -> None:
+    class Dying(Scripts):
+        def _carry_on(self) -> None:
+            pass
+
+    machines, living = [f"Machines-{n}" for n in range(2000)], board.script
+    board.join(RunRequest("ServerTasks-0"), machines)
+    for n, machine in enumerate(machines):
+        board.join(RunRequest(f"ServerTasks-{n + 1}"), [machine], ttl=timedelta(hours=1))
+    board.script = Dying(board.client, board.keys)
+    board.release("ServerTasks-0")
+    assert board.client.zcard(board.keys.lines) > 0
+
+    board.script = living
+    while board.sweep().more:
+        pass
+
+    assert board.client.zcard(board.keys.lines) == 0
+
+
+def test_waiter_that_is_over_by_now_is_not_granted_however_much_else_is(board: OpenBoard, clock: Any) -> None:
+    holder, first, second = RunRequest("ServerTasks-900"), RunRequest("ServerTasks-901"), RunRequest("ServerTasks-902")
+    for n in range(400):
+        board.join(RunRequest(f"ServerTasks-{n}"), ["Machines-1"], ttl=timedelta(minutes=1))
+    board.join(holder, ["Machines-7"])
+    board.join(first, ["Machines-7"], ttl=timedelta(minutes=2))
+    board.join(second, ["Machines-7"], ttl=timedelta(hours=1))
+    board.client.hset(board.keys.counters, "served_at", clock.now_ms + 180_000)
+    clock.advance(timedelta(minutes=3))
+
+    board.release(holder.task_id)
+
+    assert board.client.zcount(board.keys.deadlines, "-inf", clock.now_ms) > 0
+    assert board.place(second.task_id).is_granted
