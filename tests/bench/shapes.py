@@ -194,6 +194,6 @@ SHAPES = (
     Shape("10,000 waiters in one line", a_long_line, (10_000, 1000)),
     Shape("10,000 waiters die at once", waiters_die_at_once, (10_000, 1000)),
     Shape("100 grants of 200 machines end at once", holds_end_at_once, (100, 10)),
-    Shape("opening with 5,000 waiters", opening, (5000, 400)),
+    Shape("opening with 5,000 waiters", opening, (5000, 1000)),
     Shape("join, poll and release with 10,000 machines", wide_run, (10_000, 1000), 100),
 )

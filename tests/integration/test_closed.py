@@ -9,6 +9,7 @@ from app.domain.events import Effect
 from app.domain.records import Filter
 from app.domain.run import RunRequest
 from app.history.timeline import Timeline
+from app.store.scripts import Scripts
 from tests.conftest import Clock
 from tests.integration.octopus_tells import WEB, Octopus
 from tests.open_board import OpenBoard
@@ -249,3 +250,48 @@ def test_rebuild_of_what_was_lost_again_does_not_open(board):
 
     assert board.closed_since_ms()
     assert board.join(RunRequest("ServerTasks-1"), {"Machines-7"}).is_waiting
+
+
+class Interrupted(Scripts):
+    """Something happens before the script that opens the board."""
+
+    def __init__(self, board, happens):
+        super().__init__(board.client, board.keys)
+        self.happens = happens
+
+    def __call__(self, name, *args):
+        if name == "open":
+            self.happens()
+        return super().__call__(name, *args)
+
+
+def test_who_joins_while_the_board_is_being_opened_has_its_place(board):
+    """Octopus started it first, and it asks when the others have been put in order."""
+    octopus, late = Octopus(board, Clock(board)), iter(["ServerTasks-3"])
+    board.close(by="ann")
+    for number in (1, 2):
+        board.join(RunRequest(f"ServerTasks-{number}"), {"Machines-7"})
+        octopus.tells(Effect.STARTED, f"ServerTasks-{number}", ago=timedelta(minutes=number))
+
+    def join():
+        for task in late:
+            board.join(RunRequest(task), {"Machines-7"})
+            octopus.tells(Effect.STARTED, task, ago=timedelta(minutes=60))
+
+    board.script = Interrupted(board, join)
+    board.open("operator")
+
+    assert board.place("ServerTasks-3").is_granted
+    assert [board.place(f"ServerTasks-{number}").place for number in (2, 1)] == [1, 2]
+
+
+def test_board_opens_although_somebody_always_joins(board):
+    tasks = (f"ServerTasks-{number}" for number in range(2, 1000))
+    board.close(by="ann")
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
+    board.script = Interrupted(board, lambda: board.join(RunRequest(next(tasks)), {"Machines-7"}))
+
+    assert board.open("operator")
+
+    assert board.closed_since_ms() is None
+    assert board.place("ServerTasks-1").is_granted

@@ -37,36 +37,7 @@ class Swept:
 
 
 class AdmissionVerbs(BoardScripts):
-    """Opens and closes the board, reserves machines, and sweeps."""
-
-    def open(
-        self, cause: str, *, by: str | None = None, reason: str | None = None, run_count: int | None = None,
-        closed_ms: int | None = None,
-    ) -> bool:  # fmt: skip
-        """Grant again, those who came since it was closed in the order in which Octopus started them (rule 15).
-
-        Args:
-            cause: ``rebuilt``, ``no_api_key``, ``operator`` or ``test``.
-            run_count: Runs that the rebuild found.
-            closed_ms: `closed_since_ms` before the rebuild began; if it was closed anew since, nothing happens.
-
-        Returns:
-            False if it was open, or has been closed anew.
-
-        Source: lua/open.lua.
-        """
-        detail = {k: v for k, v in (("by", by), ("reason", reason), ("found", run_count)) if v is not None}
-        return self._word("open", cause, compact_json(detail), "" if closed_ms is None else closed_ms) == "opened"
-
-    def open_unasked(self, swept: Swept) -> bool:
-        """Grant again where nobody can be asked who works: whether the board has opened.
-
-        An empty Redis opens at once. One that is older stays closed for the life of a waiter: who waits has shown life
-        until then, and who was granted in the part that is lost has had that time to end.
-        """
-        if swept.closed_cause == "rolled_back" and swept.closed_for < self.policy.waiter_ttl:
-            return False
-        return self.open("no_api_key")
+    """Closes the board, reserves machines, and sweeps."""
 
     def close(self, *, by: str, reason: str | None = None) -> bool:
         """Grant nobody until `open`; False if it was closed. Source: lua/close.lua."""

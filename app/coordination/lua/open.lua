@@ -1,15 +1,17 @@
 -- open.lua: open the board: grant again, now that it is known which run works where (rule 15).
 --
--- Runs that joined a closed board did so in the order in which they happened to ask again. They are put into the order in
--- which Octopus started them, behind earlier waiters. The cost grows with the number of waiters.
+-- Runs that joined a closed board did so in the order in which they happened to ask again. The caller has put them into the
+-- order in which Octopus started them (line_up.lua), behind earlier waiters.
 --
--- needs: clock, keys, runs, witness, lines, grants, ends, expiry
+-- needs: clock, keys, runs, witness, lines, work, ends, expiry
 --
--- ARGV[2]  cause   rebuilt | no_api_key | operator | test
--- ARGV[3]  detail  JSON: by, reason, and what else the record shall say
--- ARGV[4]  closed  ms since when it was closed as the caller knows it, or "": whenever that was
+-- ARGV[2]  cause    rebuilt | no_api_key | operator | test
+-- ARGV[3]  detail   JSON: by, reason, order (task ids, of those who were put in order), and what else the record shall say
+-- ARGV[4]  closed   ms since when it was closed as the caller knows it, or "": whenever that was
+-- ARGV[5]  arrival  the number of the last arrival as the caller knows it, or "": open it whoever came since
 --
--- Returns {"opened"}, {"already"}, or {"late"} when the board was closed anew since: Redis may have been lost again.
+-- Returns {"opened"}, {"already"}, {"late"} when the board was closed anew since: Redis may have been lost again, or
+-- {"joined"} when somebody has joined since.
 
 expire_due()
 if IS_OPEN then
@@ -19,48 +21,12 @@ local closed_ms = tonumber(call("HGET", COUNTERS, "closed_at"))
 if ARGV[4] ~= "" and tonumber(ARGV[4]) ~= closed_ms then
     return { "late" }
 end
--- A closed board ends nothing that is due: the dead go before anybody is granted.
-while call("ZCOUNT", DEADLINES, "-inf", NOW) > 0 do
-    end_due()
+if ARGV[5] ~= "" and ARGV[5] ~= (call("HGET", COUNTERS, "order") or "0") then
+    return { "joined" }
 end
-local runs, seen, machines = {}, {}, {}
-for _, member in ipairs(call("ZRANGE", LINES, 0, -1)) do
-    local machine, task = string.match(member, "^(.-)%z.-%z(.*)$")
-    if machines[#machines] ~= machine then
-        machines[#machines + 1] = machine
-    end
-    if not seen[task] then
-        seen[task] = true
-        runs[#runs + 1] = load_run(task)
-    end
-end
-local function began(run)
-    return run.requested_at_ms >= closed_ms and (run.started_oct_ms or run.requested_at_ms) or 0
-end
-table.sort(runs, function(one, other)
-    if began(one) ~= began(other) then
-        return began(one) < began(other)
-    end
-    -- By arrival alone: the priority has its own place in the order, and can still change.
-    return string.sub(one.order, 11) < string.sub(other.order, 11)
-end)
-for _, run in ipairs(runs) do
-    for _, machine in ipairs(run.machines) do
-        call("ZREM", LINES, line_member(run, machine))
-    end
-    run.order = string.sub(run.order, 1, 10) .. string.format("%016d", call("HINCRBY", COUNTERS, "order", 1))
-    for _, machine in ipairs(run.machines) do
-        call("ZADD", LINES, 0, line_member(run, machine))
-    end
-    save_run(run)
-end
+-- A closed board ends nothing that is due. Whoever is not among the first of the dead ends before he would be granted.
+end_due()
 local detail = cjson.decode(ARGV[3])
-if #runs > 0 then
-    detail.order = {}
-    for number, run in ipairs(runs) do
-        detail.order[number] = run.id
-    end
-end
 detail.closed_ms = math.max(0, NOW - closed_ms)
 detail.lost = tonumber(call("HGET", COUNTERS, "lost") or nil)
 end_epoch()
@@ -68,14 +34,15 @@ call("HDEL", COUNTERS, "closed_at", "closed_cause", "lost")
 call("HSET", COUNTERS, "opened_at", NOW)
 IS_OPEN = true
 record("opened", nil, nil, ARGV[2], detail)
-grant_heads(machines)
-local family
+put("lines", "")
+local seen = {}
 for _, member in ipairs(call("ZRANGE", CHILDREN, 0, -1)) do
-    local number = tonumber(string.sub(member, 1, 16))
-    if number ~= family then
-        family = number
+    local family = tonumber(string.sub(member, 1, 16))
+    if not seen[family] then
         -- The order of the children has changed.
+        seen[family] = true
         refuse_circles(family)
     end
 end
+work_off(SLICE)
 return { "opened" }

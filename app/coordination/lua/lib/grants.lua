@@ -79,6 +79,7 @@ end
 -- Runs that were first in a line and may not start, since something changed last.
 local seen = {}
 
+-- Nobody is granted while the board is closed, and all lines are looked at when it opens.
 doing.head = function(machine)
     local task = IS_OPEN and head(machine)
     spend(1)
@@ -88,6 +89,22 @@ doing.head = function(machine)
     end
     if IS_OPEN then
         look_at_families(machine)
+    end
+end
+
+doing.lines = function(after)
+    while IS_OPEN do
+        if is_enough() then
+            put("lines", after)
+            return
+        end
+        local from = after == "" and "-" or "[" .. after .. "\1"
+        local member = call("ZRANGEBYLEX", LINES, from, "+", "LIMIT", 0, 1)[1]
+        if not member then
+            return
+        end
+        after = string.match(member, "^(.-)%z")
+        doing.head(after)
     end
 end
 

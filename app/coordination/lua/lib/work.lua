@@ -5,15 +5,16 @@
 -- are free that could be busy, never the other way round; so what takes too long is left to the scripts that follow, as
 -- deadlines that have always passed. Whoever leaves work calls `carry_on` until none is left.
 --
--- head NUL machine              whether the first of its line may start
--- children NUL family           which waiting children of the family may start; behind a second NUL, of those after a task
--- circles NUL family            which waiting children of the family wait for themselves; the same
+-- head NUL machine     whether the first of its line may start
+-- lines NUL machine    the same at all machines behind that one
+-- children NUL family  which waiting children of the family may start; behind a second NUL, of those after a task
+-- circles NUL family   which waiting children of the family wait for themselves; the same, of those after an order
 --
 -- needs: keys
 
 -- Kinds of work, in order, and the scores of what is left of it.
-local KINDS = { "head", "children", "circles" }
-local SCORES = { head = 0, children = 1, circles = 2 }
+local KINDS = { "head", "lines", "children", "circles" }
+local SCORES = { head = 0, lines = 0, children = 1, circles = 2 }
 
 -- Work of one script before it leaves the rest, and what it does of what others have left or missed: some 10 and 5 ms. The
 -- unit is what it takes to look at one machine, or one run, 2 to 4 µs.
@@ -28,8 +29,11 @@ local function spend(units)
     work = work + units
 end
 
--- kind -> ids in order, and up to where they are done; and which are on it.
-local agenda, done_up_to, is_on_agenda = { head = {}, children = {}, circles = {} }, { head = 0, children = 0, circles = 0 }, {}
+-- kind -> ids in order; kind -> up to where they are done; and what is on the agenda, as it is left.
+local agenda, done_up_to, is_on_agenda = {}, {}, {}
+for _, kind in ipairs(KINDS) do
+    agenda[kind], done_up_to[kind] = {}, 0
+end
 
 -- kind -> function(id) that does such a piece of work.
 local doing = {}
