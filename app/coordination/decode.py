@@ -70,21 +70,23 @@ def _holder(kind: str, run: Mapping[str, Any], info: RunInfo) -> Holder:
 
 def decode_view(answer: Sequence[Any], *, is_new: bool = False) -> RunStatus:
     """A run as lua/lib/view.lua answers it, behind the word."""
+    run, now_ms, records, *entries = answer
     return RunStatus(
-        run=decode_run(answer[0]),
-        now_ms=answer[1],
-        machines=tuple(_machine(entry) for entry in answer[2:]),
+        run=decode_run(run),
+        now_ms=now_ms,
+        machines=tuple(_machine(entry, records) for entry in entries),
         is_new=is_new,
     )
 
 
-def _machine(entry: Sequence[Any]) -> MachinePlace:
-    machine_id, known, place, holders, ahead = entry
+def _machine(entry: Sequence[Any], records: Sequence[bytes]) -> MachinePlace:
+    machine_id, known, place, holders_count, holders, ahead = entry
     pairs = zip(holders[::2], holders[1::2], strict=True)
     return MachinePlace(
         id=machine_id.decode(),
         name=json.loads(known).get("name") or machine_id.decode(),
         place=place,
-        holders=tuple(decode_holder(kind.decode(), record) for kind, record in pairs),
+        holders=tuple(decode_holder(kind.decode(), records[number - 1]) for kind, number in pairs),
         ahead=tuple(task.decode() for task in ahead),
+        holders_in_all=holders_count,
     )

@@ -84,11 +84,13 @@ class MachinePlace:
     place: int
     holders: tuple[Holder, ...]
     ahead: tuple[str, ...]
+    #: Of which *holders* may be the first twenty.
+    holders_in_all: int = 0
 
     @property
     def holders_count(self) -> int:
         """How many make it busy: an answer may show fewer."""
-        return len(self.holders)
+        return max(self.holders_in_all, len(self.holders))
 
     @property
     def more(self) -> int:

@@ -12,6 +12,7 @@ from app.store.connection import connect
 from app.store.embedded import EmbeddedServer
 from app.store.scripts import Scripts
 from tests.bench.shapes import SHAPES, Shape
+from tests.integration.octopus_tells import Octopus
 from tests.open_board import OpenBoard
 
 #: Commands of one script at most: 1 to 5 µs each. Shapes of one wide run do more, for each of its machines.
@@ -113,3 +114,32 @@ def test_waiter_that_is_over_by_now_is_not_granted_however_much_else_is(board: O
 
     assert board.client.zcount(board.keys.deadlines, "-inf", clock.now_ms) > 0
     assert board.place(second.task_id).is_granted
+
+
+def test_many_observed_runs_on_one_machine_are_counted_and_few_are_told(board: OpenBoard, clock: Any) -> None:
+    octopus = Octopus(board, clock)
+    for n in range(60):
+        octopus.runs(f"ServerTasks-{n}", [{"id": "Machines-7"}])
+    overlaps = [entry[1] for entry in board.client.xrange(board.keys.timeline) if entry[1][b"kind"] == b"overlapped"]
+
+    waiter = board.join(RunRequest("ServerTasks-100"), ["Machines-7", "Machines-8"])
+
+    assert [(len(m.holders), m.holders_count) for m in waiter.machines] == [(21, 60), (0, 0)]
+    assert (board.place("ServerTasks-1").machines[0].holders_count) == 59
+    # Each has a record of those that were there before it, of twenty of them at most.
+    assert len(overlaps) == sum(min(n, 20) for n in range(60))
+
+
+def test_answer_has_the_record_of_a_holder_once(board: OpenBoard) -> None:
+    machines = [f"Machines-{n}" for n in range(150)]
+    board.join(RunRequest("ServerTasks-1", {"url": "x" * 3000}), machines)
+    board.reserve("Machines-3", note="disk", by="ann")
+    board.join(RunRequest("ServerTasks-2"), machines)
+
+    answer = board.script("poll", "ServerTasks-2", "look", "")
+
+    assert len(str(answer)) < 40_000
+    place = board.place("ServerTasks-2")
+    assert {m.holders[0].task_id for m in place.machines} == {"ServerTasks-1"}
+    reserved = [m for m in place.machines if len(m.holders) > 1]
+    assert [(m.id, [h.kind for h in m.holders]) for m in reserved] == [("Machines-3", ["lease", "reservation"])]

@@ -107,21 +107,29 @@ local function stop_lingering(run, cause, detail)
     drop_presumption(run, cause, detail)
 end
 
+-- Other runs at work of which an observed run leaves a record at most: each has one of its own besides.
+local MAX_OVERLAPS = 20
+
 -- Rule 8: record the other runs at work on the run's machines, except for those that are about to ask.
 local function record_overlaps(run, cause)
-    local others = {}
+    local others, order = {}, {}
     for _, machine in ipairs(run.machines or {}) do
-        for _, other in ipairs(busy_with(lower(machine))) do
+        for _, other in ipairs(busy_with(lower(machine), MAX_OVERLAPS + 1)) do
             local task = other[2]
-            local there = task ~= run.id and other[1] ~= "provisional" and load_run(task)
+            local is_counted = others[task] or #order < MAX_OVERLAPS
+            local there = task ~= run.id and other[1] ~= "provisional" and is_counted and load_run(task)
             if there and not is_expected(there) and not (run.family and there.family == run.family) then
-                others[task] = others[task] or {}
+                if not others[task] then
+                    others[task] = {}
+                    order[#order + 1] = task
+                end
                 table.insert(others[task], machine)
             end
         end
+        spend(1)
     end
-    for task, machines in pairs(others) do
-        record("overlapped", run, machines, cause, { with = task })
+    for _, task in ipairs(order) do
+        record("overlapped", run, others[task], cause, { with = task })
     end
 end
 

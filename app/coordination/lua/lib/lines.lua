@@ -68,10 +68,10 @@ local function is_free(machine)
     return call("ZLEXCOUNT", HOLDERS, from, to) == 0
 end
 
--- The runs that make a machine busy: {{kind, task id}, ...}.
-local function busy_with(machine)
+-- The runs that make a machine busy: {{kind, task id}, ...}; of the first *most* holders, or all.
+local function busy_with(machine, most)
     local runs, from, to = {}, span(machine)
-    for _, member in ipairs(call("ZRANGEBYLEX", HOLDERS, from, to)) do
+    for _, member in ipairs(call("ZRANGEBYLEX", HOLDERS, from, to, "LIMIT", 0, most or -1)) do
         local kind, task = string.match(string.sub(member, #machine + 2), "^(%a+)%z(.*)$")
         if kind ~= "reservation" then
             runs[#runs + 1] = { kind, task }

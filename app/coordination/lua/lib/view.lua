@@ -5,6 +5,10 @@
 -- Machines of a run that a view shows at most.
 local MAX_VIEWED = 200
 
+-- Those who make a machine busy that a view shows at most, and after how many of all machines it shows one at each; it
+-- counts all.
+local MAX_HOLDERS, MAX_RECORDS = 20, 200
+
 -- Bytes of a record above which a view leaves out the machines of a holder: it would repeat them at each of its machines.
 local MAX_HOLDER_BYTES = 4096
 
@@ -41,25 +45,38 @@ local function viewed(run)
     return shown
 end
 
--- The record of a run as that of a holder, JSON; nil where nobody knows it.
-local function holder_record(task, records)
-    if records[task] == nil then
-        local raw = call("HGET", RUNS, lower(task))
-        if raw and #raw > MAX_HOLDER_BYTES then
-            local run = cjson.decode(raw)
-            run.machines, run.presumed, run.planned = nil, nil, nil
-            raw = cjson.encode(run)
-        end
-        records[task] = raw
+-- The record of a run as that of a holder, JSON, or false.
+local function holder_record(task)
+    local raw = call("HGET", RUNS, lower(task))
+    if raw and #raw > MAX_HOLDER_BYTES then
+        local run = cjson.decode(raw)
+        run.machines, run.presumed, run.planned = nil, nil, nil
+        raw = cjson.encode(run)
     end
-    return records[task]
+    return raw
 end
 
--- {word, run JSON, now, {machine, machine JSON, place, {kind, holder JSON, ...}, {task ahead, ...}}, ...}
+-- {word, run JSON, now, {JSON of a holder, ...}, {machine, machine JSON, place, holders in all, {kind, number of the holder's
+-- JSON, ...}, {task ahead, ...}}, ...}: many machines often have one holder.
 local function view(word, run)
-    local answer, records = { word, cjson.encode(run), NOW }, {}
+    local records, numbers = {}, {}
+    local answer = { word, cjson.encode(run), NOW, records }
+    local function number_of(id, read, key)
+        if not numbers[id] then
+            records[#records + 1] = read(key)
+            numbers[id] = #records
+        end
+        return numbers[id]
+    end
+    local function reservation_record(m)
+        return call("HGET", RESERVATIONS, m)
+    end
+    local function closed_record()
+        local since, cause = unpack(call("HMGET", COUNTERS, "closed_at", "closed_cause"))
+        return cjson.encode({ since_ms = tonumber(since), note = cause or nil })
+    end
     for _, machine in ipairs(viewed(run)) do
-        local m, place, ahead, holders = lower(machine), 0, {}, {}
+        local m, place, ahead, holders, count = lower(machine), 0, {}, {}, 0
         local from, to = span(m)
         if run.state == "waiting" then
             local own = "[" .. line_member(run, machine)
@@ -68,8 +85,7 @@ local function view(word, run)
                 ahead[#ahead + 1] = string.sub(member, #m + 29)
             end
             if not IS_OPEN then
-                local since, cause = unpack(call("HMGET", COUNTERS, "closed_at", "closed_cause"))
-                holders = { "rebuilding", cjson.encode({ since_ms = tonumber(since), note = cause or nil }) }
+                holders, count = { "rebuilding", number_of("rebuilding", closed_record) }, 1
             end
         end
         -- A run does not wait for machines of its family (rule 10).
@@ -77,15 +93,21 @@ local function view(word, run)
         if is_own then
             place, ahead = 0, {}
         end
-        for _, member in ipairs(is_own and {} or call("ZRANGEBYLEX", HOLDERS, from, to)) do
+        local members = is_own and {} or call("ZRANGEBYLEX", HOLDERS, from, to, "LIMIT", 0, MAX_HOLDERS + 1)
+        for _, member in ipairs(members) do
             local kind, task = string.match(string.sub(member, #m + 2), "^(%a+)%z(.*)$")
-            if task ~= run.id then
+            count = count + (task ~= run.id and 1 or 0)
+            if task ~= run.id and (#records < MAX_RECORDS or #holders == 0) then
                 holders[#holders + 1] = kind
-                holders[#holders + 1] = kind == "reservation" and call("HGET", RESERVATIONS, m)
-                    or holder_record(task, records)
+                holders[#holders + 1] = kind == "reservation" and number_of(member, reservation_record, m)
+                    or number_of(task, holder_record, task)
             end
         end
-        answer[#answer + 1] = { machine, call("HGET", MACHINES, m) or "{}", place, holders, ahead }
+        if #members > MAX_HOLDERS then
+            local has_own = run.state == "granted" or run.state == "observed" or run.presumed
+            count = call("ZLEXCOUNT", HOLDERS, from, to) - (has_own and 1 or 0) + (IS_OPEN and 0 or 1)
+        end
+        answer[#answer + 1] = { machine, call("HGET", MACHINES, m) or "{}", place, count, holders, ahead }
     end
     return answer
 end
