@@ -1,4 +1,4 @@
-"""The archive job: moves old records of the timeline into the archive."""
+"""The archive job: moves old records of the timeline into the archive, and forgets machines that only these named."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ def run() -> None:
     context.begin(ARCHIVE)
     if archive_due(context):
         context.enqueue(ARCHIVE)
+    else:
+        # Their records are in the archive now.
+        context.board.forget_machines()
 
 
 def archive_due(context: Context, *, seconds: float = PASS_SECONDS) -> bool:

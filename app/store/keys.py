@@ -39,7 +39,7 @@ SCRIPT_KEYS = (
     Key("deadlines", "zset", _SCRIPTS, "entries go when they are due or void", "what ends when"),
     Key("reservations", "hash", _SCRIPTS, "entries go when the reservation ends", "machine -> reservation, JSON"),
     Key("counters", "hash", _SCRIPTS, "for ever", "last numbers given; states of octowait, of Octopus"),
-    Key("machines", "hash", _SCRIPTS, "for ever", "machine -> {id, name}, JSON"),
+    Key("machines", "hash", _SCRIPTS, "fields go when no record is left of the machine", "machine -> {id, name}, JSON"),
     Key("events", "zset", _SCRIPTS, _RETENTION, "event id -> ms it was first seen; below 0: about no run, for a day"),
     Key("aliases", "hash", _SCRIPTS, _RETENTION, "deployment or runbook run id -> task id"),
     Key("unresolved", "zset", _SCRIPTS, "entries go when machines are known", "observed runs to ask Octopus about"),

@@ -14,6 +14,9 @@ from app.domain.errors import InThePast
 from app.domain.ids import checked_id
 from app.store.scripts import redis_errors
 
+#: Machines that are looked at in one script.
+MACHINES_AT_ONCE = 500
+
 
 @dataclass(frozen=True)
 class Swept:
@@ -93,3 +96,19 @@ class AdmissionVerbs(BoardScripts):
         _, due, resumes, door, closed_ms, lost, outage = answer
         cause = None if door == b"open" else door.decode()
         return Swept(due > 0, resumes > 0, cause, timedelta(milliseconds=closed_ms), lost, outage == b"outage")
+
+    def forget_machines(self) -> int:
+        """Forget the machines that nobody holds, wants or has reserved, and no record has named within the retention.
+
+        Returns:
+            How many there were. It reads all machines, a share of them at a time.
+
+        Source: lua/forget_machines.lua.
+        """
+        forgotten, retention = 0, milliseconds(self.policy.retention)
+        with redis_errors():
+            machines = list(self._client.hscan_iter(self._keys.machines, count=MACHINES_AT_ONCE))
+        for at in range(0, len(machines), MACHINES_AT_ONCE):
+            batch = [machine.decode() for machine, _ in machines[at : at + MACHINES_AT_ONCE]]
+            forgotten += self.script("forget_machines", compact_json(batch), retention)[1]
+        return forgotten

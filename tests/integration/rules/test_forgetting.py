@@ -70,3 +70,26 @@ def test_run_that_never_started_is_forgotten_too(board, clock, octopus, effect):
 
     assert board.place("ServerTasks-1") is None
     assert not board.client.exists(board.keys.index("run", "ServerTasks-1"))
+
+
+def test_machine_that_nobody_has_used_for_the_retention_is_forgotten(board, clock):
+    for number in (1, 2, 3, 4):
+        board.join(RunRequest(f"ServerTasks-{number}"), {f"Machines-{number}"})
+    board.join(RunRequest("ServerTasks-5"), {"Machines-2", "Machines-5"}, ttl=timedelta(days=200))
+    board.join(RunRequest("ServerTasks-6"), {"Machines-6"})
+    for number in (1, 3, 4, 6):
+        board.release(f"ServerTasks-{number}")
+    board.reserve("Machines-3", note="disk", by="ann")
+    clock.advance(timedelta(days=89))
+    assert board.forget_machines() == 0
+    board.join(RunRequest("ServerTasks-7"), {"Machines-4"})
+    board.release("ServerTasks-7")
+
+    clock.advance(timedelta(days=2))
+
+    assert board.forget_machines() == 2
+    # Who holds one, wants one, has reserved one or has used one lately.
+    assert {name.decode() for name in board.client.hkeys(board.keys.machines)} == {
+        "machines-2", "machines-5", "machines-3", "machines-4",
+    }  # fmt: skip
+    assert board.join(RunRequest("ServerTasks-8"), {"Machines-1"}).is_granted
