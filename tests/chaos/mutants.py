@@ -145,7 +145,7 @@ MUTANTS = (
          'record("joined", run, run.machines, run.after, {\n',
          'record("joined", run)\nrecord("joined", run, run.machines, run.after, {\n'),
     _one("a release is told of and not done", "plain", ("one record each", "everything ends"), "lua/release.lua",
-         'finish(run, was == "granted" and "released" or "ended", ARGV[3], detail)\n', ""),
+         'finish(run, was == "granted" and "released" or "ended", cause, detail)\n', ""),
     _one("a key stays when all is over", "plain", ("everything ends",), LINES,
          '    call("SREM", BLOCKING, run.id)\n', ""),
     _one("a late release ends the next run", "late", ("lease kept", "late"), "lua/release.lua",

@@ -16,14 +16,16 @@ from app.store.scripts import redis_errors
 class ObservationVerbs(BoardScripts):
     """Applies events, and makes the machines of runs busy that work without a lease."""
 
-    def deliver(self, event: Event, *, via: str = "webhook") -> str:
+    def deliver(self, event: Event, *, via: str = "webhook", confirm: bool = False) -> str:
         """Apply one event of Octopus.
 
         Args:
+            confirm: Octopus can be asked before an end frees a machine that somebody waits for.
             via: Who brings it: ``webhook``, ``catch_up``, ``reconcile`` or ``rebuild``; all but the first are repairs.
 
         Returns:
-            ``applied``, ``unresolved`` (applied, and its machines are to be found out), ``ignored``, ``duplicate``, or
+            ``applied``, ``unresolved`` (applied, and its machines are to be found out), ``unconfirmed``: Octopus is to
+            be asked whether it is so, ``ignored``, ``duplicate``, or
             ``unlinked``: only Octopus can say which task it is about, or ``implausible``: it says that it occurred more
             than a day from now; neither was remembered.
 
@@ -32,6 +34,8 @@ class ObservationVerbs(BoardScripts):
         tolerance, grace = milliseconds(self.policy.clock_tolerance), milliseconds(self.policy.abandoned_grace)
         batch = batch_member(event.batch)
         start = {**self._presumption, "expect_ms": milliseconds(self.policy.expect_step)}
+        if confirm:
+            start["confirm"] = True
         return self._word(
             "deliver", event.key, event_json(event), tolerance, self._paused_holds, via, batch, grace,
             compact_json(start),

@@ -13,10 +13,11 @@
 -- ARGV[7]  its place in a batch of several, "batch NUL its events NUL number of this one", or ""
 -- ARGV[8]  grace, ms: see release.lua
 -- ARGV[9]  of a start, JSON: has_key (an API key is set), hold_ms (without one: how long machines are presumed busy),
---          expect_ms (how long a run is about to ask whose process comes with a step or a gate)
+--          expect_ms (how long a run is about to ask whose process comes with a step or a gate); and of an end: confirm
+--          (Octopus is asked before one frees a machine that somebody waits for)
 --
--- Returns {"applied"}, {"unresolved"} when it was applied and its machines are to be found out, {"ignored"},
--- {"duplicate"}, or, not remembered: {"unlinked"} when only Octopus can say which task it is about, {"implausible"} when
+-- Returns {"applied"}, {"unresolved"} when it was applied and its machines are to be found out, {"unconfirmed"} when
+-- Octopus is to be asked whether it is so, {"ignored"}, {"duplicate"}, or, not remembered: {"unlinked"} when only Octopus can say which task it is about, {"implausible"} when
 -- it says that it occurred more than a day from now.
 
 -- What a webhook can be ahead of us, where the clock of Octopus is: as far as clocks are that nobody sets.
@@ -225,12 +226,31 @@ local function paused()
     return "applied"
 end
 
+-- Whether the end of the run would free machines that somebody waits for.
+local function is_waited_for()
+    if run.state == "waiting" or (FINISHED[run.state] and not run.lingers) then
+        return false
+    end
+    for _, machine in ipairs(run.machines or run.presumed or {}) do
+        if head(lower(machine)) then
+            return true
+        end
+    end
+    return false
+end
+
 local function ended()
     if is_of_an_earlier_run() then
         run.owes_end = nil
         run.prior_end_oct_ms = math.max(run.prior_end_oct_ms or 0, occurred)
         note("earlier run")
         return "ignored"
+    end
+    if ARGV[6] == "webhook" and cjson.decode(ARGV[9]).confirm and is_waited_for() then
+        -- Whoever knows the webhook's secret could let others onto machines under work: Octopus is asked first.
+        run.end_event = { id = event.id, occurred_ms = occurred }
+        note("unconfirmed")
+        return "unconfirmed"
     end
     run.ended_oct_ms = math.max(run.ended_oct_ms or 0, occurred)
     run.end_seen = true

@@ -13,6 +13,9 @@
 -- Returns {"others", run JSON, now} when the run belongs to another owner, {"released"}, {"left"} when it was waiting, or when another execution has followed the one that asks, {"grace"}
 -- when it will be released later, or {"nothing"}.
 
+-- How far the end that a webhook told of may be from the one that Octopus has: it is told as that of a deployment, too.
+local TOLD_MS = 60000
+
 expire_due()
 local run = load_run(ARGV[2])
 if run and is_anothers(run, ARGV[8]) then
@@ -38,13 +41,24 @@ if run.rival and ARGV[8] ~= "" and run.state == "granted" then
     -- Two owners act for it: one of them must not free machines under the work of the other. Its task ends it.
     return { "nothing" }
 end
-local was, detail = run.state, cjson.decode(ARGV[4])
-if ARGV[3] == "reconciled" then
+local was, detail, cause = run.state, cjson.decode(ARGV[4]), ARGV[3]
+
+-- Whether a webhook had told of the end that Octopus confirms: then it was no repair.
+local function was_told()
+    local told = run.end_event
+    return told and detail.ended_oct_ms and math.abs(told.occurred_ms - detail.ended_oct_ms) <= TOLD_MS
+end
+
+if cause == "reconciled" then
     run.end_seen, run.outcome = true, detail.outcome
     if detail.ended_oct_ms then
         run.ended_oct_ms = math.max(run.ended_oct_ms or 0, detail.ended_oct_ms)
         detail.late_ms = math.max(0, NOW - detail.ended_oct_ms)
     end
+    if was_told() then
+        cause, detail.event, detail.late_ms = "event", run.end_event.id, nil
+    end
+    run.end_event = nil
     if put_off_end(run, tonumber(ARGV[6])) then
         return { "grace" }
     end
@@ -56,13 +70,13 @@ end
 if run.lingers then
     end_claim(run.id, run.claim)
     run.gave_back = ARGV[3] == "step" or nil
-    run.cause, run.by, run.reason = ARGV[3], detail.by, detail.reason
-    stop_lingering(run, ARGV[3], detail)
+    run.cause, run.by, run.reason = cause, detail.by, detail.reason
+    stop_lingering(run, cause, detail)
     return { "released" }
 end
 if was == "waiting" then
-    finish(run, "left", ARGV[3], detail)
+    finish(run, "left", cause, detail)
     return { "left" }
 end
-finish(run, was == "granted" and "released" or "ended", ARGV[3], detail)
+finish(run, was == "granted" and "released" or "ended", cause, detail)
 return { "released" }

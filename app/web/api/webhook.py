@@ -8,7 +8,7 @@ from flask import Blueprint, request
 
 from app.domain.events import Unreadable, parse_delivery
 from app.followers.metrics import WEBHOOKS
-from app.jobs import CATCH_UP, RESOLVE
+from app.jobs import CATCH_UP, RESOLVE, WATCH
 from app.store.errors import StoreError, StoreUnreachable
 from app.web.api.routing import Api, current_services, read_body
 from app.web.api.schemas.admin import Delivered
@@ -47,7 +47,7 @@ def deliver() -> Any:
         return _keep(body, str(unreadable), None)
     name_in_log(event_id=event.id, task=event.task_id)
     try:
-        outcome = services.board.deliver(event)
+        outcome = services.board.deliver(event, confirm=services.knows_octopus)
         if not services.board.has_copies():
             raise StoreUnreachable(
                 "too few replicas of Redis have what was delivered: expected OCTOWAIT_REDIS_REPLICAS"
@@ -63,6 +63,9 @@ def deliver() -> Any:
         return _keep(body, f"Payload.Event.Occurred is more than a day from now ({event.category})", event.id)
     if outcome == "unresolved":
         services.request(RESOLVE)
+        outcome = "applied"
+    elif outcome == "unconfirmed":
+        services.request(WATCH)
         outcome = "applied"
     services.metric_buffer.add(COUNTED[outcome])
     return {"event": event.id, "outcome": outcome}
