@@ -10,13 +10,13 @@ local AT_ONCE = 200
 -- up_to     machine -> the order up to which its line was read, so that a line costs its length
 -- families  task -> family, of all waiters that have one
 -- lists     machines as WANTS has them -> the list; many runs have the same
--- count     runs that were looked at
+-- count     runs that it came to; most: of how many it may; is_cut: these were not all
 local function new_search()
     local families = {}
     for _, member in ipairs(call("ZRANGE", CHILDREN, 0, -1)) do
         families[string.sub(member, 18)] = tonumber(string.sub(member, 1, 16))
     end
-    return { came_by = {}, up_to = {}, families = families, lists = {}, count = 0 }
+    return { came_by = {}, up_to = {}, families = families, lists = {}, count = 0, most = MAX_SEARCHED }
 end
 
 -- The machines of a waiter. *text*: those of WANTS, or false of one that joined before there was that.
@@ -121,7 +121,7 @@ end
 local function search_from(run, search)
     local queue, at = { { id = run.id, order = run.order, machines = run.machines, family = run.family } }, 1
     search.came_by[run.id] = {}
-    while queue[at] and search.count < MAX_SEARCHED do
+    while queue[at] and search.count < search.most do
         local reached = reach_from(queue[at], run.id, search)
         if search.came_by[run.id].from then
             return circle_at(run.id, search)
@@ -129,6 +129,7 @@ local function search_from(run, search)
         queue_reached(reached, queue, search)
         at = at + 1
     end
+    search.is_cut = queue[at] ~= nil
     return nil
 end
 

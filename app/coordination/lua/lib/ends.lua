@@ -70,21 +70,29 @@ end
 -- a child to which the search came: whoever was searched before may be on its circle.
 doing.circles = function(id)
     local family, after = string.match(id, "^(%d+)%z?(.*)$")
-    local search = new_search()
+    local search, is_first = new_search(), true
     for _, child in ipairs(children_by_order(tonumber(family))) do
         if child.order > after then
             local is_anew = search.came_by[child.id] ~= nil
-            if search.count >= MAX_SEARCHED or (is_anew and is_enough()) then
+            -- What is left of the lines after the first child is short, or it is searched in a script of its own.
+            search.most = is_first and MAX_SEARCHED or search.count + MAX_SEARCHED / 10
+            local is_full = search.count > 1.2 * MAX_SEARCHED or (is_anew and is_enough())
+            local circle = (is_first or not is_full) and circle_of(child, is_anew and new_search() or search)
+            if not is_first and (is_full or search.is_cut) then
                 put("circles", family .. "\0" .. after)
                 return
             end
-            local circle = circle_of(child, is_anew and new_search() or search)
+            is_first = false
             if circle then
                 put("circles", family)
                 refuse_circle(child, circle)
                 return
             end
             after = child.order
+            if search.is_cut then
+                put("circles", family .. "\0" .. after)
+                return
+            end
         end
     end
 end
