@@ -50,6 +50,7 @@ from app.store.errors import StoreError
 from app.store.keys import Keys
 from app.store.persistence import read_condition
 from app.store.replication import make_replicas
+from app.store.witness import Seal
 
 if TYPE_CHECKING:
     from app.octopus.ask import Objection
@@ -113,6 +114,8 @@ class Services:
     metric_buffer: MetricBuffer
     outbox: Outbox
     learner: Learner
+    #: Signs what steps have seen; None without WITNESS_KEY: then they are no witnesses.
+    seal: Seal | None = None
     #: A webhook was refused because it could not be stored.
     has_missed: threading.Event = field(default_factory=threading.Event)
 
@@ -282,4 +285,5 @@ def make_services(settings: Settings, *, board: Board | None = None) -> Services
         metric_buffer=MetricBuffer(metric_values),
         outbox=Outbox(client, keys),
         learner=Learner(client, keys),
+        seal=Seal(settings.witness_key.get_secret_value(), settings.namespace) if settings.witness_key else None,
     )

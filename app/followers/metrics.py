@@ -79,8 +79,9 @@ WEBHOOKS = MetricDefinition(
 )  # fmt: skip
 REFUSALS = MetricDefinition(
     "octowait_refusals",
-    "Calls that were refused: without a valid secret, without the role, after too many tries, or beyond limits.",
-    {"reason": ("unauthorized", "forbidden", "too_many", "not_allowed")},
+    "Calls that were refused: without a valid secret, without the role, after too many tries, or beyond limits; and "
+    "what steps had seen that octowait has not signed (unsigned), which is ignored.",
+    {"reason": ("unauthorized", "forbidden", "too_many", "not_allowed", "unsigned")},
 )  # fmt: skip
 REPAIRS = MetricDefinition(
     "octowait_repairs", "What no webhook had told, by how it was found out.",

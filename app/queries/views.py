@@ -38,7 +38,7 @@ class WaitAnswer(RunStatus):
         claim: The execution of a step that it belongs to.
         family: The word by which children of the run prove that; for that step alone.
         details: The address of its page.
-        seen: What the step is to repeat in its next call; not told yet.
+        seen: What the step is to repeat in its next call: by then, Redis must know as much.
     """
 
     message: str = ""
@@ -77,8 +77,13 @@ def step_answer(services: Services, place: RunStatus, *, claim: str | None, base
     run = place.run
     return wait_answer(
         services, place, claim=run.claim, family=run.family_word if claim and claim == run.claim else None,
-        details=f"{base_url.rstrip('/')}/runs/{quote(run.id)}",
+        details=f"{base_url.rstrip('/')}/runs/{quote(run.id)}", seen=_seen_word(services),
     )  # fmt: skip
+
+
+def _seen_word(services: Services) -> str | None:
+    seen = services.board.script.witness.latest
+    return services.seal.word(seen) if services.seal and seen else None
 
 
 def message_of(services: Services, place: RunStatus) -> str:

@@ -35,6 +35,11 @@ from app.settings.values import (
 
 PREFIX = "OCTOWAIT_"
 
+#: Settings whose values no message shows.
+SECRET = frozenset(
+    ("tokens", "webhook_secret", "witness_key", "octopus_api_key", "redis_url", "notify_urls", "oidc_client_secret")
+)
+
 #: In the data directory: where the octowait that was started there listens.
 ADDRESS_FILE = "address"
 
@@ -63,6 +68,8 @@ class Settings(BaseSettings):
     public_url: Annotated[str | None, AfterValidator(checked_public_url)] = None
     webhook_secret: SecretStr | None = None
     webhook_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] = "X-Octowait-Secret"
+    #: Signs what steps tell octowait of its own past; the same for all hosts of one Redis, and kept out of that.
+    witness_key: Annotated[SecretStr | None, Field(min_length=STRONG)] = None
     tokens: Annotated[tuple[Token, ...], NoDecode, BeforeValidator(parse_tokens)] = ()
     #: Where they stand, if in a file: it is read again when it changes.
     tokens_file: Path | None = None
@@ -159,7 +166,8 @@ class Settings(BaseSettings):
         """What must never be shown."""
         parts = urlsplit(self.redis_url.removeprefix("unix:"))
         query = parse_qs(parts.query)
-        hidden = [self.webhook_secret, self.octopus_api_key, self.oidc_client_secret, *self.notify_urls]
+        own = [self.webhook_secret, self.witness_key, self.octopus_api_key, self.oidc_client_secret]
+        hidden = [*own, *self.notify_urls]
         return tuple(filter(None, (
             *(secret.get_secret_value() for secret in hidden if secret), *(token.secret for token in self.tokens),
             *(part for secret in self.notify_urls for part in secret_parts(secret.get_secret_value())),
@@ -257,6 +265,6 @@ def _require_unique(settings: Settings, tokens: tuple[Token, ...]) -> None:
 
 def _complaint(problem: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     name = str(problem["loc"][0])
-    secret = name in ("tokens", "webhook_secret", "octopus_api_key", "redis_url", "notify_urls", "oidc_client_secret")
+    secret = name in SECRET
     value = "(not shown)" if secret else without_passwords(repr(given.get(name)))
     return f"{PREFIX}{name.upper()}={value}: {problem['msg'].removeprefix('Value error, ')}"

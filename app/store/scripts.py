@@ -25,7 +25,7 @@ from app.store.clock import BoardClock
 from app.store.connection import Client
 from app.store.errors import StoreError, StoreUnreachable
 from app.store.keys import Keys
-from app.store.witness import Seen, Witness
+from app.store.witness import Witness
 
 #: Where the rooms are.
 APP = Path(__file__).parent.parent
@@ -125,16 +125,13 @@ class Scripts:
         self._scripts: dict[tuple[str, bool], Script] = {}
         self.offset_ms = offset_ms
 
-    def __call__(self, name: str, *args: str | int, seen: Seen | None = None) -> Sequence[Any]:
+    def __call__(self, name: str, *args: str | int) -> Sequence[Any]:
         """The answer of ``coordination/lua/<name>.lua``: a list that starts with a word, text as bytes.
-
-        Args:
-            seen: What the client has seen for whom this is asked.
 
         Raises:
             StoreError: as `redis_errors` says.
         """
-        answer = self._timely_answer(name, args, seen)
+        answer = self._timely_answer(name, args)
         own = self.read(answer)
         if any(answer[4:]):
             # What was asked is done, whatever comes now; and others find what is left in Redis.
@@ -142,16 +139,16 @@ class Scripts:
                 self._carry_on()
         return own
 
-    def _timely_answer(self, name: str, args: Sequence[str | int], seen: Seen | None) -> Sequence[Any]:
+    def _timely_answer(self, name: str, args: Sequence[str | int]) -> Sequence[Any]:
         if self._clock.is_stale():
             self._compare_clocks()
         for _ in range(TRIES):
-            answer = self._call_due(name, self._arguments(args, seen, expects=True))
+            answer = self._call_due(name, self._arguments(args, expects=True))
             if answer[0] != b"clock":
                 return answer
             self._compare_clocks()
         # Redis is so far away that no call comes in time; its clock was looked at just now.
-        return self._call_due(name, self._arguments(args, seen))
+        return self._call_due(name, self._arguments(args))
 
     def _carry_on(self) -> None:
         """Do what a script has left, in shares, so that others get their turn."""
@@ -187,12 +184,10 @@ class Scripts:
             answer: Sequence[Any] = script(self._keys, arguments)
         return answer
 
-    def _arguments(
-        self, args: Sequence[str | int], seen: Seen | None = None, *, expects: bool = False
-    ) -> list[str | int]:  # fmt: skip
+    def _arguments(self, args: Sequence[str | int], *, expects: bool = False) -> list[str | int]:
         """What a script is given; *expects*: with the time that it should find, as lua/lib/clock.lua reads it."""
         first = f"{self.offset_ms} {self._clock.expectation()}".rstrip() if expects else self.offset_ms
-        return [first, *args, self.witness.testimony(seen)]
+        return [first, *args, self.witness.testimony()]
 
     def _script(self, name: str, *, with_expiry: bool = False) -> Script:
         script = self._scripts.get((name, with_expiry))

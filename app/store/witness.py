@@ -4,8 +4,16 @@ before it grants (rule 24).
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import random
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True)
@@ -20,6 +28,20 @@ class Seen:
         return f"{self.epoch} {self.number} {self.word}"
 
 
+#: What somebody has seen for whom scripts are called: a step, in its request.
+_SPEAKER: ContextVar[Seen | None] = ContextVar("octowait_speaker", default=None)
+
+
+@contextmanager
+def speaking_for(seen: Seen) -> Iterator[None]:
+    """Tell each script that is called meanwhile, in this thread or greenlet, what somebody else has seen."""
+    before = _SPEAKER.set(seen)
+    try:
+        yield
+    finally:
+        _SPEAKER.reset(before)
+
+
 class Witness:
     """What this process has seen last."""
 
@@ -31,12 +53,38 @@ class Witness:
         if number > (self.latest.number if self.latest else 0):
             self.latest = Seen(epoch.decode(), number, word.decode())
 
-    def testimony(self, also: Seen | None = None) -> str:
-        """What a script is told: a random word for the change that it may make, then what was seen.
-
-        Args:
-            also: Seen by somebody else, who speaks through this process.
-        """
-        # One of fewer bits than a secret, for two histories that have the same numbers.
+    def testimony(self) -> str:
+        """What a script is told: a random word for the change that it may make, then what was seen."""
+        # Of fewer bits than a secret: it is there for two histories that have the same numbers.
         word = f"{random.getrandbits(48):x}"
-        return " ".join([word, *(str(seen) for seen in (self.latest, also) if seen)])
+        return " ".join([word, *(str(seen) for seen in (self.latest, _SPEAKER.get()) if seen)])
+
+
+class Seal:
+    """Signs what a step is to repeat, so that nobody makes the board close who makes words up.
+
+    The key is not in Redis, and nothing that is there tells it.
+    """
+
+    def __init__(self, key: str, namespace: str) -> None:
+        self._key = key.encode()
+        self._namespace = namespace
+        # What is seen stays the same for all who poll, until something changes.
+        self.word = lru_cache(maxsize=16)(self._word)
+
+    def _word(self, seen: Seen) -> str:
+        """What the step is told: one word of printable ASCII, some 70 characters."""
+        text = f"{seen.epoch}.{seen.number}.{seen.word}"
+        return f"{text}.{self._signature(text)}"
+
+    def read(self, word: str) -> Seen | None:
+        """What the step has seen; None where the signature is none of ours."""
+        text, _, signature = word.rpartition(".")
+        parts = re.fullmatch(r"([\w-]{1,60})\.(\d{1,15})\.([0-9a-f]{1,16})", text, re.ASCII)
+        if not parts or not hmac.compare_digest(signature.encode(), self._signature(text).encode()):
+            return None
+        return Seen(parts[1], int(parts[2]), parts[3])
+
+    def _signature(self, text: str) -> str:
+        digest = hmac.digest(self._key, f"octowait seen {self._namespace} {text}".encode(), hashlib.sha256)
+        return base64.urlsafe_b64encode(digest[:18]).decode()

@@ -18,6 +18,7 @@ from app.web.pages.site import blueprint as pages
 from app.web.peers import Peers
 from app.web.sessions import ServerSessions
 from app.web.step_identity import Issuer
+from app.web.testimony import Testimony
 from app.web.tokens import Tokens
 
 
@@ -53,7 +54,7 @@ def create_app(services: Services) -> Flask:
         tokens, services.attempts, services.board, Issuer.of(app, settings)
     )
     inner = Blocking(Bodies(app.wsgi_app, seconds=settings.body_seconds), services, doorkeeper)
-    app.wsgi_app = Peers(inner, settings.trusted_proxies)  # type: ignore[method-assign]
+    app.wsgi_app = Peers(Testimony(inner, services), settings.trusted_proxies)  # type: ignore[method-assign]
     # Once a process, when it is first asked for: it takes as long as a hundred other answers.
     api_document = cache(lambda: document(operations, server=settings.public_url or "/"))
     app.extensions["octowait.document"] = api_document

@@ -29,7 +29,7 @@ class StepHeaders:
 
     Args:
         claim: The id of this execution of the step.
-        seen: What an answer told it last of what octowait knows; not looked at yet.
+        seen: What an answer told it last of what octowait knows; `app.web.testimony` reads it.
         version: Of the script; None of those that say none, and come from before 2.
     """
 

@@ -194,8 +194,8 @@ def _counts(facts: Facts) -> Iterator[tuple[str, str]]:
     for task, ops in facts.ops.items():
         if not task:
             continue
-        # A wait that was lost is put back in line by a worker.
-        records = Counter(r.kind for r in facts.records[task] if not r.detail.get("rebuilt"))
+        # A wait that was lost is put back in line by a worker, a grant that nobody collected by a closed board.
+        records = Counter(r.kind for r in facts.records[task] if not r.detail.keys() & {"rebuilt", "withdrawn"})
         by_step = sum(
             r.kind in ("released", "left", "ended", "dropped") and r.cause == "step" for r in facts.records[task]
         )
@@ -297,7 +297,12 @@ def _late(facts: Facts) -> Iterator[tuple[str, str]]:
         over = [op.at_ms for op in ops if op.kind is Kind.TOLD and op.verb == "delete"]
         for record in facts.records[task]:
             ended = [at for at in over if at + SLACK_MS < record.at_ms]
-            if record.kind == "joined" and ended and not record.late_ms and not record.detail.get("rebuilt"):
+            if (
+                record.kind == "joined"
+                and ended
+                and not record.late_ms
+                and not record.detail.keys() & {"rebuilt", "withdrawn"}
+            ):
                 asked = any(op.kind is Kind.ASKED and op.verb == "put" and ended[-1] <= op.at_ms <= record.at_ms + 1
                             for op in ops)  # fmt: skip
                 if not asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -9,9 +10,16 @@ import pytest
 from app.domain.records import Filter
 from app.domain.run import RunRequest
 from app.history.timeline import Timeline
-from app.store.witness import Seen
-from tests.conftest import services_on
+from app.settings import Settings
+from app.settings.generated import with_secrets
+from app.store.witness import Seal, Seen, speaking_for
+from app.web import create_app
+from tests.conftest import TOKENS, services_on
 from tests.integration.older_redis import Backup
+
+STEP_TOKENS = f"step:ci:{TOKENS['step']}"
+WEB = {"webhook_secret": "w" * 20, "tokens": STEP_TOKENS}
+STEP = {"Authorization": f"Bearer {TOKENS['step']}"}
 
 ONE, TWO, THREE = (RunRequest(f"ServerTasks-{number}") for number in (1, 2, 3))
 
@@ -247,7 +255,8 @@ def test_step_is_a_witness(board, other):
     seen = other.script.witness.latest
     backup.restore()
 
-    assert board.script("poll", "ServerTasks-2", "poll", "", seen=seen)[0] == b"unknown"
+    with speaking_for(seen):
+        assert board.poll("ServerTasks-2") is None
 
     assert doors(board) == [("closed", "rolled_back")]
 
@@ -404,3 +413,93 @@ def test_without_a_key_an_empty_redis_opens_at_once(board, redis_url):
     services.react_to_sweep(board.sweep(serving=True))
 
     assert board.closed_since_ms() is None
+
+
+KEY = "k" * 32
+
+
+def test_what_a_step_has_seen_is_one_word_that_the_scripts_take():
+    seen = Seen("1763838000000-ab12cd34ef56", 123_456, "ab12cd34ef56")
+
+    word = Seal(KEY, "default").word(seen)
+
+    assert re.fullmatch(r"[!-~]{20,200}", word), "as steps/parts take it"
+    assert Seal(KEY, "default").read(word) == seen
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        lambda word: word.replace(".123456.", ".123457."),
+        lambda word: word[:-1] + ("A" if word[-1] != "A" else "B"),
+        lambda word: word.rpartition(".")[0],
+        lambda word: word.rpartition(".")[0] + ".",
+        lambda word: Seal("x" * 32, "default").word(Seen("1-a", 1, "a")),
+        lambda word: Seal(KEY, "other").word(Seen("1-a", 1, "a")),
+        lambda word: "é" * 40,
+        lambda word: "",
+    ],
+)
+def test_word_that_is_none_of_ours_says_nothing(forged):
+    seal = Seal(KEY, "default")
+
+    assert seal.read(forged(seal.word(Seen("1-a", 123_456, "a")))) is None
+
+
+def test_step_tells_with_its_next_call_what_it_was_told(board, make_board, redis_url):
+    """The process that told it is gone, and its successor knows nothing."""
+    first = create_app(services_on(board, redis_url, **WEB, witness_key=KEY)).test_client()
+    backup = Backup(board)
+    seen = first.put("/api/waits/ServerTasks-1", json={"machines": ["Machines-7"]}, headers=STEP).json["seen"]
+    backup.restore()
+    other = make_board()
+    services = services_on(other, redis_url, **WEB, witness_key=KEY)
+    second = create_app(services).test_client()
+
+    forged = second.get(
+        "/api/waits/ServerTasks-1", headers={**STEP, "X-Octowait-Seen": seen[:-1] + ("A" if seen[-1] != "A" else "B")}
+    )
+    assert forged.status_code == 404 and doors(other) == []
+    services.metric_buffer.flush()
+    assert services.metric_values.values()["octowait_refusals\0unsigned\0n"] == 1
+
+    answer = second.put(
+        "/api/waits/ServerTasks-2", json={"machines": ["Machines-7"]}, headers={**STEP, "X-Octowait-Seen": seen}
+    )
+
+    assert answer.json["state"] == "waiting"
+    assert doors(other) == [("closed", "rolled_back")]
+
+
+def test_poll_that_blocks_tells_it_before_it_sleeps(board, make_board, redis_url):
+    first = create_app(services_on(board, redis_url, **WEB, witness_key=KEY)).test_client()
+    board.join(ONE, {"Machines-7"})
+    board.join(TWO, {"Machines-7"})
+    backup = Backup(board)
+    board.join(THREE, {"Machines-7"})
+    seen = first.get("/api/waits/ServerTasks-2", headers=STEP).json["seen"]
+    backup.restore()
+    other = make_board()
+    second = create_app(services_on(other, redis_url, **WEB, witness_key=KEY)).test_client()
+
+    second.get("/api/waits/ServerTasks-2?block_seconds=0.01", headers={**STEP, "X-Octowait-Seen": seen})
+
+    assert doors(other) == [("closed", "rolled_back")]
+
+
+def test_without_a_key_steps_are_told_nothing(board, redis_url):
+    client = create_app(services_on(board, redis_url, **WEB)).test_client()
+
+    answer = client.put("/api/waits/ServerTasks-1", json={"machines": ["Machines-7"]}, headers=STEP)
+
+    assert answer.json["seen"] is None
+
+
+def test_key_is_made_once_where_only_this_machine_can_ask(tmp_path):
+    first, again = (with_secrets(Settings(data_dir=tmp_path)) for _ in range(2))
+    assert first.witness_key and first.witness_key == again.witness_key
+    assert (tmp_path / "witness.key").stat().st_mode & 0o777 == 0o600
+    assert first.witness_key.get_secret_value() in first.secrets
+
+    public = Settings(data_dir=tmp_path, bind="0.0.0.0:8080", webhook_secret="w" * 20, tokens=STEP_TOKENS)
+    assert with_secrets(public).witness_key is None

@@ -30,6 +30,7 @@ local function withdraw(run)
     save_run(run)
     record("joined", run, run.machines, "released", {
         priority = run.priority ~= 0 and run.priority or nil, parked = run.parked, family = run.family,
+        withdrawn = true,
     })
 end
 
