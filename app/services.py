@@ -47,10 +47,11 @@ from app.settings import Settings
 from app.store.connection import Client, connect
 from app.store.disk import full
 from app.store.errors import StoreError
+from app.store.greeting import Greeting
 from app.store.keys import Keys
-from app.store.persistence import read_condition
+from app.store.persistence import is_synced, read_condition
 from app.store.replication import make_replicas
-from app.store.witness import Seal
+from app.store.witness import Seal, Witness
 
 if TYPE_CHECKING:
     from app.octopus.ask import Objection
@@ -155,7 +156,9 @@ class Services:
         Raises:
             StoreError: Redis does not answer.
         """
-        if swept.is_closed and not self.knows_octopus:
+        if swept.closed_cause == "roll_call":
+            self.board.end_roll_call(swept, is_synced=lambda: is_synced(self.client))
+        elif swept.is_closed and not self.knows_octopus:
             if self.board.open_unasked(swept):
                 log.warning(OPENED_UNASKED, lost=swept.lost)
         elif swept.is_closed:
@@ -242,13 +245,16 @@ def make_services(settings: Settings, *, board: Board | None = None) -> Services
         BadStoreAddress: the URL is not one of Redis.
     """
     # Few connections whatever the number of waiters: commands share three, wakes and followers have one each.
-    client = connect(settings.redis_url, max_connections=3)
+    greeting = Greeting()
+    client = connect(settings.redis_url, max_connections=3, greet=greeting)
     blocking = connect(settings.redis_url, blocking=True)
     keys = Keys(settings.namespace)
     board = board or Board(
         client, namespace=settings.namespace, policy=policy_of(settings), blocking=blocking,
         replicas=make_replicas(settings.redis_url, settings.redis_replicas, with_files=settings.min_fsync != "none"),
+        witness=Witness(settings.data_dir / f"witness-{settings.namespace}"),
     )  # fmt: skip
+    greeting.speak_for(board.script)
     archive = Archive(settings.archive_directory)
     timeline = Timeline(client, keys, archive)
     metric_values, claims, registry = MetricValues(client, keys), Claims(client, keys), Registry(client, keys)

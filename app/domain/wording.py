@@ -37,6 +37,7 @@ CAUSES = {
     "rolled_back": "Redis came back older",
     "withdrawn": "not collected before octowait closed",
     "disproved": "not what its step said", "no_machine": "no such machine",
+    "roll_call": "another Redis server", "unwitnessed": "somebody who served is missing",
 }  # fmt: skip
 
 #: The cause of an end as a clause of its own: it stands after "until", after a comma and in brackets.
@@ -59,6 +60,8 @@ CLOSED = {
     "empty": "octowait lost its memory",
     "rolled_back": "octowait's memory is older than what it has done",
     "operator": "an operator has closed octowait",
+    "roll_call": "Redis is another server than before, and all who serve are asked whether it knows what they do",
+    "unwitnessed": "Redis is another server than before, and somebody who served is not there to say what it must know",
 }
 
 #: Said in the log when a board opens that could ask nobody.

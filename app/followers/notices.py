@@ -111,10 +111,14 @@ def _caught_up(record: Record) -> Notice | None:
     )  # fmt: skip
 
 
-def _closed(record: Record) -> Notice:
+def _closed(record: Record) -> Notice | None:
+    if record.cause == "roll_call":
+        return None  # For ten seconds at most.
     why = {
         "empty": "Redis was empty",
         "rolled_back": f"Redis came back older than what octowait has done: at least {_lost(record)} are lost",
+        "unwitnessed": f"Redis is another server than before, and who served is not there to say what it must know "
+        f"({', '.join(record.detail.get('missing') or ['nobody'])})",
     }.get(record.cause or "", f"{record.detail.get('by')} has asked for it")
     return Notice(
         f"closed {record.id}", "Nobody is granted",
@@ -122,7 +126,9 @@ def _closed(record: Record) -> Notice:
     )  # fmt: skip
 
 
-def _opened(record: Record) -> Notice:
+def _opened(record: Record) -> Notice | None:
+    if record.cause == "roll_call":
+        return None
     after = format_duration(int(record.detail.get("closed_ms", 0)))
     lost = ""
     if record.cause == "no_api_key" and record.detail.get("lost"):

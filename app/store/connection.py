@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -25,13 +26,17 @@ EXPECTED = (
 )
 
 
-def connect(url: str, *, blocking: bool = False, max_connections: int = MAX_CONNECTIONS) -> Client:
+def connect(
+    url: str, *, blocking: bool = False, max_connections: int = MAX_CONNECTIONS,
+    greet: Callable[[Any], None] | None = None,
+) -> Client:  # fmt: skip
     """A client for *url*; it connects when it is first used.
 
     Args:
         blocking: For subscriptions and blocking reads: no time-out of its own, and nothing is sent twice, since a
             repeated blocking read would queue anew.
         max_connections: More at once wait for a free one.
+        greet: Called with each new connection, which it has to prepare, in the place of what the library does.
 
     Raises:
         BadStoreAddress: *url* has another form than redis-py and Sentinel URLs have.
@@ -45,6 +50,8 @@ def connect(url: str, *, blocking: bool = False, max_connections: int = MAX_CONN
         "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 0 if blocking else 2),
         "health_check_interval": 0 if blocking else 30,
     }
+    if greet:
+        options["redis_connect_func"] = greet
     if not url.startswith("unix:"):
         options["socket_keepalive"] = True
     try:

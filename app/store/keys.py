@@ -61,6 +61,7 @@ SCRIPT_KEYS = (
     Key("epochs", "hash", _SCRIPTS, "the last 1000", "epoch that is over -> the highest number told of it"),
     Key("unchecked", "zset", _SCRIPTS, "entries go when checked or ended", "runs of steps to ask Octopus about"),
     Key("wants", "hash", _SCRIPTS, "entries go when the wait ends", "waiter -> its machines"),
+    Key("processes", "zset", _SCRIPTS, "entries go in a roll call", "who serves -> ms it spoke last"),
 )  # fmt: skip
 
 #: The jobs of `app.jobs`, each with a round.

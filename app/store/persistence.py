@@ -59,6 +59,21 @@ def read_condition(client: Client, process: str, namespace: str) -> Condition:
     )
 
 
+def is_synced(client: Client) -> bool:
+    """Whether nothing is lost when the server starts again: it writes every change to its disk before it answers, and
+    has not taken over from another one. False where it may not be asked.
+
+    Raises:
+        StoreError: Redis does not answer.
+    """
+    with redis_errors():
+        info: dict[str, Any] = client.info()
+    has_taken_over = int(info.get("second_repl_offset", -1)) != -1
+    return (
+        bool(info.get("aof_enabled")) and not has_taken_over and _configuration(client).get("appendfsync") == "always"
+    )
+
+
 def _replicas(info: dict[str, Any]) -> Iterator[tuple[str, int]]:
     for number in range(int(info.get("connected_slaves") or 0)):
         replica = info.get(f"slave{number}")

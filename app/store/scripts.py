@@ -12,7 +12,7 @@ A script with the part `WORK` leaves what takes too long, in Redis, and says so;
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -124,6 +124,18 @@ class Scripts:
         self._keys = keys.all()
         self._scripts: dict[tuple[str, bool], Script] = {}
         self.offset_ms = offset_ms
+        #: Called before each script.
+        self.before: Callable[[], None] | None = None
+
+    def command(self, connection: Any, name: str, *args: str | int) -> tuple[str | int, ...]:
+        """The call of a script as a command for *connection*, whose server knows the script from now on.
+
+        Raises:
+            redis.RedisError: the server does not take it.
+        """
+        connection.send_command("SCRIPT", "LOAD", source("coordination", name, witnessed=True))
+        sha = connection.read_response()
+        return ("EVALSHA", sha, len(self._keys), *self._keys, *self._arguments(args))
 
     def __call__(self, name: str, *args: str | int) -> Sequence[Any]:
         """The answer of ``coordination/lua/<name>.lua``: a list that starts with a word, text as bytes.
@@ -131,6 +143,8 @@ class Scripts:
         Raises:
             StoreError: as `redis_errors` says.
         """
+        if self.before:
+            self.before()
         answer = self._timely_answer(name, args)
         own = self.read(answer)
         if any(answer[4:]):

@@ -7,13 +7,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import os
 import random
 import re
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,37 @@ def speaking_for(seen: Seen) -> Iterator[None]:
 
 
 class Witness:
-    """What this process has seen last."""
+    """What this process has seen last.
 
-    def __init__(self) -> None:
-        self.latest: Seen | None = None
+    Args:
+        file: Where it is kept between two lives of the processes of this machine.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        #: Who speaks, for people and for the roll call.
+        self.process = f"{socket.gethostname()}:{os.getpid()}:{random.getrandbits(32):08x}"
+        self._file = file
+        self.latest = self._read()
+
+    def keep(self) -> None:
+        """Write what was seen to the file, unless that has something later. Who cannot write goes on without."""
+        latest, before = self.latest, self._read()
+        if self._file is None or latest is None or (before and before.number >= latest.number):
+            return
+        draft = self._file.with_name(f"{self._file.name}.{os.getpid()}")
+        with suppress(OSError):
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft.write_text(f"{latest}\n")
+            draft.replace(self._file)
+
+    def _read(self) -> Seen | None:
+        try:
+            if self._file is None:
+                return None
+            epoch, number, word = self._file.read_text().split()
+            return Seen(epoch, int(number), word)
+        except (OSError, ValueError):
+            return None
 
     def see(self, epoch: bytes, number: int, word: bytes) -> None:
         """Note the last change, as a script answers it. Answers can overtake each other; higher numbers are later."""

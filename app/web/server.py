@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -13,6 +14,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from app.services import Services, make_services
 from app.settings import Settings
+from app.store.errors import StoreError
 from app.web.long_poll import most_connections
 from app.web.refusals import RefusalLog
 
@@ -57,8 +59,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
             # Who blocks on Redis itself hears of a grant when somebody has had it copied.
             services.wakes.on_wake = lambda task_id: gevent.spawn(_copy, services, task_id)
         gevent.spawn(services.wakes.listen)
-        gevent.spawn(_sweep, services, self.wsgi.extensions["octowait.refusals"])
+        sweeping = gevent.spawn(_sweep, services, self.wsgi.extensions["octowait.refusals"])
         super().run()
+        sweeping.kill()
+        with suppress(StoreError):
+            services.board.leave()
 
     def _let_go(self) -> None:
         import gevent
@@ -69,7 +74,6 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
 
 def _copy(services: Services, task_id: str) -> None:
-    from app.store.errors import StoreError
 
     try:
         services.board.look(task_id)
@@ -80,12 +84,11 @@ def _copy(services: Services, task_id: str) -> None:
 def _sweep(services: Services, refusal_log: RefusalLog) -> None:
     import gevent
 
-    from app.store.errors import StoreError
-
     while True:
         try:
             swept = services.board.sweep(serving=True)
             services.react_to_sweep(swept)
+            services.board.script.witness.keep()
             services.metric_buffer.flush(blocked=len(services.wakes))
             refusal_log.say_if_due()
             more = swept.more

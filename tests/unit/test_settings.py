@@ -151,7 +151,7 @@ def test_generated_secrets_are_the_owners_only_and_used_again(tmp_path):
     assert stat.S_IMODE(secrets_file(tmp_path / "data").stat().st_mode) == 0o600
     assert {token.role for token in first.tokens} == {"step", "viewer", "admin"}
     assert (first.webhook_secret, first.tokens) == (second.webhook_secret, second.tokens)
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["secrets.env"]
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"secrets.env", "witness.key"}
 
 
 def test_set_secrets_count_before_generated_ones(tmp_path):

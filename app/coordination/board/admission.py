@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,6 +17,9 @@ from app.store.scripts import redis_errors
 #: Machines that are looked at in one script.
 MACHINES_AT_ONCE = 500
 
+#: How long those who serve have time to speak when Redis is another server than before.
+ROLL_CALL = timedelta(seconds=10)
+
 
 @dataclass(frozen=True)
 class Swept:
@@ -28,9 +31,12 @@ class Swept:
     resumes: bool
     #: Why the board is closed, so that nobody is granted (rules 15 and 24); None while it is open.
     closed_cause: str | None
+    closed_ms: int
     closed_for: timedelta
     #: Changes that Redis has lost, at least; 0 where it is not older, or that is not known.
     lost: int
+    #: In a roll call, those who serve and have not spoken yet.
+    missing: int
     #: This sweep is the first after a time in which nobody served.
     had_outage: bool
 
@@ -44,7 +50,22 @@ class AdmissionVerbs(BoardScripts):
 
     def close(self, *, by: str, reason: str | None = None) -> bool:
         """Grant nobody until `open`; False if it was closed. Source: lua/close.lua."""
-        return self._word("close", compact_json({"by": by, **({"reason": reason} if reason else {})})) == "closed"
+        detail = compact_json({"by": by, **({"reason": reason} if reason else {})})
+        return self._word("close", detail, "operator", "") == "closed"
+
+    def end_roll_call(self, swept: Swept, *, is_synced: Callable[[], bool]) -> None:
+        """Open the board once all who serve have said what they have seen; without them it stays closed after
+        `ROLL_CALL` (``unwitnessed``), unless Redis writes every change to its disk before it answers.
+
+        Source: lua/speak.lua, lua/close.lua.
+        """
+        is_over = swept.closed_for >= ROLL_CALL
+        if swept.closed_cause != "roll_call":
+            return
+        if swept.missing == 0 or (is_over and is_synced()):
+            self.open("roll_call", closed_ms=swept.closed_ms)
+        elif is_over:
+            self._word("close", "{}", "unwitnessed", swept.closed_ms)
 
     def closed_since_ms(self) -> int | None:
         """Since when nobody is granted (rule 15); None while the board is open."""
@@ -60,6 +81,12 @@ class AdmissionVerbs(BoardScripts):
         with redis_errors():
             outage: Any = self._client.hget(self._keys.counters, "outage_at")
         return closed_ms and max(closed_ms, int(outage or 0))
+
+    def leave(self) -> None:
+        """Serve no longer: what this process has seen is kept, and no roll call waits for it. Not a script."""
+        self.script.witness.keep()
+        with redis_errors():
+            self._client.zrem(self._keys.processes, self.script.witness.process)
 
     def reserve(self, machine_id: str, *, note: str, by: str, until_ms: int | None = None) -> Mapping[str, Any]:
         """Grant the machine to nobody new until *until_ms*, or until `unreserve`: the reservation.
@@ -92,10 +119,11 @@ class AdmissionVerbs(BoardScripts):
         Source: lua/sweep.lua.
         """
         retention = milliseconds(self.policy.retention)
-        answer = self.script("sweep", int(serving), retention, self.policy.replicas)
-        _, due, resumes, door, closed_ms, lost, outage = answer
+        answer = self.script("sweep", int(serving), retention, self.policy.replicas, self.script.witness.process)
+        _, due, resumes, door, closed_ms, closed_for, lost, missing, outage = answer
         cause = None if door == b"open" else door.decode()
-        return Swept(due > 0, resumes > 0, cause, timedelta(milliseconds=closed_ms), lost, outage == b"outage")
+        for_so_long = timedelta(milliseconds=closed_for)
+        return Swept(due > 0, resumes > 0, cause, closed_ms, for_so_long, lost, missing, outage == b"outage")
 
     def forget_machines(self) -> int:
         """Forget the machines that nobody holds, wants or has reserved, and no record has named within the retention.

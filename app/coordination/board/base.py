@@ -18,6 +18,7 @@ from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.replication import Copier, Replicas
 from app.store.scripts import Scripts, redis_errors
+from app.store.witness import Witness
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class BoardScripts:
         blocking: A client without a time-out, for `wait`.
         replicas: What must have a grant before anybody is told of it; None: nobody needs it.
         offset_ms: What the clock is ahead of the server's; tests move it.
+        witness: What this process has seen; one that has seen nothing by default.
     """
 
     def __init__(
@@ -64,12 +66,13 @@ class BoardScripts:
         blocking: Client | None = None,
         replicas: Replicas | None = None,
         offset_ms: int = 0,
+        witness: Witness | None = None,
     ) -> None:
         self._client = client
         self._keys = Keys(namespace)
         self.policy = policy or Policy()
         self._blocking = blocking or client
-        self.script = Scripts(client, self._keys, offset_ms=offset_ms)
+        self.script = Scripts(client, self._keys, offset_ms=offset_ms, witness=witness)
         self._copier = Copier(replicas, self._write_grants) if replicas else None
 
     def _write_grants(self, pipe: Any, grants: list[tuple[str, int]]) -> None:

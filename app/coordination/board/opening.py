@@ -33,7 +33,7 @@ class OpeningVerbs(AdmissionVerbs):
         Several scripts: first those who came are put in order, which begins anew where somebody joins meanwhile.
 
         Args:
-            cause: ``rebuilt``, ``no_api_key``, ``operator`` or ``test``.
+            cause: ``rebuilt``, ``roll_call``, ``no_api_key``, ``operator`` or ``test``.
             run_count: Runs that the rebuild found.
             closed_ms: `closed_since_ms` before the rebuild began; if it was closed anew since, nothing happens.
 
@@ -61,7 +61,7 @@ class OpeningVerbs(AdmissionVerbs):
         An empty Redis opens at once. One that is older stays closed for the life of a waiter: who waits has shown life
         until then, and who was granted in the part that is lost has had that time to end.
         """
-        if swept.closed_cause == "rolled_back" and swept.closed_for < self.policy.waiter_ttl:
+        if swept.closed_cause in ("rolled_back", "unwitnessed") and swept.closed_for < self.policy.waiter_ttl:
             return False
         return self.open("no_api_key")
 

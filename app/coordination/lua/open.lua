@@ -5,7 +5,7 @@
 --
 -- needs: clock, keys, runs, witness, lines, work, ends, expiry
 --
--- ARGV[2]  cause    rebuilt | no_api_key | operator | test
+-- ARGV[2]  cause    rebuilt | roll_call | no_api_key | operator | test
 -- ARGV[3]  detail   JSON: by, reason, order (task ids, of those who were put in order), and what else the record shall say
 -- ARGV[4]  closed   ms since when it was closed as the caller knows it, or "": whenever that was
 -- ARGV[5]  arrival  the number of the last arrival as the caller knows it, or "": open it whoever came since

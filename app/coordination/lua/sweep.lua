@@ -5,9 +5,10 @@
 -- ARGV[2]  "1" when this is the sweep of somebody who serves waiters, so that a long gap since the last was an outage
 -- ARGV[3]  retention, ms
 -- ARGV[4]  replicas that must have a grant before it is told; noted of somebody who serves
+-- ARGV[5]  process  the id of who serves
 --
--- Returns {"swept", how much more is due, parked runs to be answered, "open" or why it is closed, for how long, ms, how
--- many changes are lost, "outage" or "served"}.
+-- Returns {"swept", how much more is due, parked runs to be answered, "open" or why it is closed, since when and for how
+-- long, ms, how many changes are lost, how many processes have not spoken yet in a roll call, "outage" or "served"}.
 
 local served_at, outage = tonumber(call("HGET", COUNTERS, "served_at") or NOW), "served"
 if ARGV[2] == "1" then
@@ -18,6 +19,7 @@ if ARGV[2] == "1" then
     end
     call("HSET", COUNTERS, "served_at", NOW)
     call("HSET", COUNTERS, "replicas", ARGV[4])
+    call("ZADD", PROCESSES, NOW, ARGV[5])
 end
 expire_due()
 
@@ -44,5 +46,6 @@ local closed_at, cause = unpack(call("HMGET", COUNTERS, "closed_at", "closed_cau
 local lost = tonumber(call("HGET", COUNTERS, "lost") or 0)
 return {
     "swept", IS_OPEN and call("ZCOUNT", DEADLINES, "-inf", NOW) or 0, call("ZCOUNT", RESUMES, "-inf", NOW),
-    IS_OPEN and "open" or cause or "empty", IS_OPEN and 0 or math.max(0, NOW - closed_at), lost, outage,
+    IS_OPEN and "open" or cause or "empty", IS_OPEN and 0 or tonumber(closed_at), IS_OPEN and 0 or math.max(0, NOW - closed_at),
+    lost, call("ZCOUNT", PROCESSES, 0, 0), outage,
 }

@@ -13,7 +13,7 @@
 -- KEYS[6]   counters      hash    order, token, family, stamp, served_at, outage_at, opened_at, closed_at, event_at, closed_cause,
 --                             shift_ms: what the board's time is ahead of the server's clock, and shift_changes of that;
 --                             replicas that must have a grant before it is told, copying_at: written to be copied;
---                             of the last change: epoch, change, word; lost: changes that Redis has lost;
+--                             of the last change: epoch, change, word; lost: changes that Redis has lost; server_word: its run id;
 --                             since when and why Octopus does not answer: octopus_since, _why, _failures, _asked, _told
 -- KEYS[7]   machines      hash    machine -> {id, name}, JSON
 -- KEYS[8]   events        zset    event id -> ms it was first seen; below 0, and for a day only, of those about no run
@@ -37,6 +37,7 @@
 -- KEYS[26]  unchecked     zset    task id -> ms; runs that a step has joined, of which Octopus has not said yet what they are
 -- KEYS[27]  wants         hash    task id of each waiter -> the ids of its machines, with commas; also in its record, which is
 --                                 too long to be read for each of a long line (lib/circles.lua)
+-- KEYS[28]  processes     zset    process that serves -> ms it spoke last; 0 in a roll call until it speaks
 
 -- needs: clock
 
@@ -45,7 +46,7 @@ local COUNTERS, MACHINES, EVENTS, ALIASES, UNRESOLVED = KEYS[6], KEYS[7], KEYS[8
 local ENDED, TIMELINE, INDEX, WAKE, WAKES = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local BLOCKING, CHILDREN, RESUMES, BATCHES, PLAN = KEYS[16], KEYS[17], KEYS[18], KEYS[19], KEYS[20]
 local ENDED_CLAIMS, OLD_STEPS, OWNED, CHANGES, EPOCHS = KEYS[21], KEYS[22], KEYS[23], KEYS[24], KEYS[25]
-local UNCHECKED, WANTS = KEYS[26], KEYS[27]
+local UNCHECKED, WANTS, PROCESSES = KEYS[26], KEYS[27], KEYS[28]
 
 local call = redis.call
 local lower = string.lower
