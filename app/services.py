@@ -51,7 +51,8 @@ from app.store.greeting import Greeting
 from app.store.keys import Keys
 from app.store.persistence import is_synced, read_condition
 from app.store.replication import make_replicas
-from app.store.witness import Seal, Witness
+from app.store.seal import Seal
+from app.store.witness import Witness
 
 if TYPE_CHECKING:
     from app.octopus.ask import Objection

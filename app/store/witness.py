@@ -4,18 +4,13 @@ before it grants (rule 24).
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import os
 import random
-import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 
@@ -88,33 +83,3 @@ class Witness:
         # Of fewer bits than a secret: it is there for two histories that have the same numbers.
         word = f"{random.getrandbits(48):x}"
         return " ".join([word, *(str(seen) for seen in (self.latest, _SPEAKER.get()) if seen)])
-
-
-class Seal:
-    """Signs what a step is to repeat, so that nobody makes the board close who makes words up.
-
-    The key is not in Redis, and nothing that is there tells it.
-    """
-
-    def __init__(self, key: str, namespace: str) -> None:
-        self._key = key.encode()
-        self._namespace = namespace
-        # What is seen stays the same for all who poll, until something changes.
-        self.word = lru_cache(maxsize=16)(self._word)
-
-    def _word(self, seen: Seen) -> str:
-        """What the step is told: one word of printable ASCII, some 70 characters."""
-        text = f"{seen.epoch}.{seen.number}.{seen.word}"
-        return f"{text}.{self._signature(text)}"
-
-    def read(self, word: str) -> Seen | None:
-        """What the step has seen; None where the signature is none of ours."""
-        text, _, signature = word.rpartition(".")
-        parts = re.fullmatch(r"([\w-]{1,60})\.(\d{1,15})\.([0-9a-f]{1,16})", text, re.ASCII)
-        if not parts or not hmac.compare_digest(signature.encode(), self._signature(text).encode()):
-            return None
-        return Seen(parts[1], int(parts[2]), parts[3])
-
-    def _signature(self, text: str) -> str:
-        digest = hmac.digest(self._key, f"octowait seen {self._namespace} {text}".encode(), hashlib.sha256)
-        return base64.urlsafe_b64encode(digest[:18]).decode()

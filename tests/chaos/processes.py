@@ -102,7 +102,7 @@ class Cast:
             "TOKENS": ",".join(
                 f"{role}:chaos:{token}{';max_priority=100' if role == 'step' else ''}" for role, token in TOKENS.items()
             ),
-            "DATA_DIR": str(directory / "data"), **SETTINGS, **settings,
+            "DATA_DIR": str(directory / "octowait"), **SETTINGS, **settings,
         }  # fmt: skip
         self._has_workers = has_workers
         environment = {**inherited, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}

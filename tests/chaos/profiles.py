@@ -43,6 +43,12 @@ PROFILES = {
         Shape(40, machines=6, hot=3, most_hold_ms=900, strikes=1, faults=((Fault.EMPTY_STORE, 1),)).of(plain=8),
         Setup(slots=12, webs=1, has_canary=False, ttl=3, stuck=20.0, quiet=15.0),
     ),
+    "older": Profile(
+        Shape(
+            80, machines=4, hot=2, least_hold_ms=300, most_hold_ms=1500, strikes=1, faults=((Fault.OLDER_STORE, 1),)
+        ).of(plain=8),
+        Setup(slots=12, webs=1, has_canary=False, ttl=3, stuck=30.0, quiet=20.0),
+    ),
     "rebuilt": Profile(
         Shape(
             12, machines=6, hot=3, least_hold_ms=3000, most_hold_ms=6000, strikes=1, faults=((Fault.EMPTY_STORE, 1),)

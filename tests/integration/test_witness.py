@@ -12,7 +12,8 @@ from app.domain.run import RunRequest
 from app.history.timeline import Timeline
 from app.settings import Settings
 from app.settings.generated import with_secrets
-from app.store.witness import Seal, Seen, speaking_for
+from app.store.seal import Seal
+from app.store.witness import Seen, speaking_for
 from app.web import create_app
 from tests.conftest import TOKENS, services_on
 from tests.integration.older_redis import Backup
