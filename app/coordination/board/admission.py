@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,9 +16,6 @@ from app.store.scripts import redis_errors
 
 #: Machines that are looked at in one script.
 MACHINES_AT_ONCE = 500
-
-#: How long those who serve have time to speak when Redis is another server than before.
-ROLL_CALL = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -52,20 +49,6 @@ class AdmissionVerbs(BoardScripts):
         """Grant nobody until `open`; False if it was closed. Source: lua/close.lua."""
         detail = compact_json({"by": by, **({"reason": reason} if reason else {})})
         return self._word("close", detail, "operator", "") == "closed"
-
-    def end_roll_call(self, swept: Swept, *, is_synced: Callable[[], bool]) -> None:
-        """Open the board once all who serve have said what they have seen; without them it stays closed after
-        `ROLL_CALL` (``unwitnessed``), unless Redis writes every change to its disk before it answers.
-
-        Source: lua/speak.lua, lua/close.lua.
-        """
-        is_over = swept.closed_for >= ROLL_CALL
-        if swept.closed_cause != "roll_call":
-            return
-        if swept.missing == 0 or (is_over and is_synced()):
-            self.open("roll_call", closed_ms=swept.closed_ms)
-        elif is_over:
-            self._word("close", "{}", "unwitnessed", swept.closed_ms)
 
     def closed_since_ms(self) -> int | None:
         """Since when nobody is granted (rule 15); None while the board is open."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from app.coordination.board.admission import AdmissionVerbs, Swept
@@ -10,6 +11,9 @@ from app.coordination.board.base import compact_json
 from app.coordination.decode import decode_run
 from app.domain.run import RunState, State
 from app.store.scripts import redis_errors
+
+#: How long those who serve have time to speak when Redis is another server than before.
+ROLL_CALL = timedelta(seconds=10)
 
 #: Members of the lines, and records of runs, that are read at once.
 AT_ONCE = 500
@@ -64,6 +68,20 @@ class OpeningVerbs(AdmissionVerbs):
         if swept.closed_cause in ("rolled_back", "unwitnessed") and swept.closed_for < self.policy.waiter_ttl:
             return False
         return self.open("no_api_key")
+
+    def end_roll_call(self, swept: Swept, *, is_synced: Callable[[], bool]) -> None:
+        """Open the board once all who serve have said what they have seen; without them it stays closed after
+        `ROLL_CALL` (``unwitnessed``), unless Redis writes every change to its disk before it answers.
+
+        Source: lua/speak.lua, lua/close.lua.
+        """
+        is_over = swept.closed_for >= ROLL_CALL
+        if swept.closed_cause != "roll_call":
+            return
+        if swept.missing == 0 or (is_over and is_synced()):
+            self.open("roll_call", closed_ms=swept.closed_ms)
+        elif is_over:
+            self._word("close", "{}", "unwitnessed", swept.closed_ms)
 
     def _try_to_open(self, closed_ms: int, cause: str, detail: Mapping[str, object], *, is_last: bool) -> str:
         """What lua/open.lua or lua/line_up.lua says. *is_last*: open it whoever joins meanwhile."""
