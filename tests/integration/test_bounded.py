@@ -143,3 +143,25 @@ def test_answer_has_the_record_of_a_holder_once(board: OpenBoard) -> None:
     assert {m.holders[0].task_id for m in place.machines} == {"ServerTasks-1"}
     reserved = [m for m in place.machines if len(m.holders) > 1]
     assert [(m.id, [h.kind for h in m.holders]) for m in reserved] == [("Machines-3", ["lease", "reservation"])]
+
+
+def test_children_behind_a_line_as_long_as_a_search_are_searched_in_one_script(board: OpenBoard) -> None:
+    class ShortSearches(CountedScripts):
+        def text(self, name: str, *, with_expiry: bool) -> str:
+            text = super().text(name, with_expiry=with_expiry)
+            text = text.replace("SLICE, SHARE = 3000, 1500", "SLICE, SHARE = 40, 40")
+            return text.replace("local MAX_SEARCHED = 10000", "local MAX_SEARCHED = 50")
+
+    board.join(RunRequest("ServerTasks-1"), ["Machines-1"])
+    board.join(RunRequest("ServerTasks-2"), ["Machines-2"])
+    for n in range(55):
+        board.join(RunRequest(f"ServerTasks-{100 + n}"), ["Machines-2"])
+    for n in range(6):
+        board.join(RunRequest(f"ServerTasks-{200 + n}", on_behalf_of="ServerTasks-1"), ["Machines-1", "Machines-2"])
+    board.script = counted = ShortSearches(board)
+    assert "MAX_SEARCHED = 50" in counted.text("release", with_expiry=False)
+
+    board.release("ServerTasks-1")
+
+    assert [name for _, name in counted.commands] == ["release"]
+    assert board.place("ServerTasks-205").is_waiting
