@@ -9,7 +9,7 @@ from typing import Any
 
 from app.client.api import CannotReach, Gate, Refused
 from app.coordination.budget import Budget
-from app.doctor import on_octopus, on_octowait, on_projects, on_replicas, on_subscription, on_tasks
+from app.doctor import on_octopus, on_octowait, on_projects, on_replicas, on_subscription, on_tasks, on_witness
 from app.doctor.context import DoctorContext
 from app.doctor.findings import Finding, unknown, warning
 from app.domain.phrases import sentence
@@ -31,6 +31,7 @@ REDIS: Sequence[Check] = (
     on_octowait.redis_persistence,
     on_octowait.redis_eviction,
     on_replicas.copies,
+    on_witness.server,
 )
 
 #: Of what octowait knows.
@@ -44,6 +45,7 @@ BOARD: Sequence[Check] = (
     on_octowait.kept_deliveries,
     on_octowait.refused_calls,
     on_octowait.weak_secrets,
+    on_witness.steps,
     on_octowait.failed_jobs,
     on_octowait.octopus_answers,
 )

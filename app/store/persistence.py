@@ -28,6 +28,8 @@ class Condition:
     eviction: str
     #: Those that copy what it writes, as (host, port).
     replicas: tuple[tuple[str, int], ...] = ()
+    #: It does not say which server it is, so that nobody sees that another one has taken its place.
+    hides_run_id: bool = False
     #: What it refuses although it answers.
     refusals: tuple[StoreRefusal, ...] = ()
 
@@ -55,6 +57,7 @@ def read_condition(client: Client, process: str, namespace: str) -> Condition:
         maxmemory=int(info.get("maxmemory") or 0),
         eviction=str(info.get("maxmemory_policy", "")),
         replicas=tuple(_replicas(info)),
+        hides_run_id=not info.get("run_id"),
         refusals=(StoreRefusal("cannot_write", failure),) if failure else refused,
     )
 

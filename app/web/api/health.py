@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Blueprint
 
+from app.domain.wording import capitalized, closed_words
 from app.web.api.routing import Api, current_services
 from app.web.errors import Problem
 
@@ -24,9 +25,12 @@ def readyz() -> Any:
     services = current_services()
     for fault in services.store_faults():
         raise Problem(503, fault.code, f"{fault.message} {fault.do}")
-    services.board.sweep()
-    if services.board.closed_since_ms():
-        raise Problem(503, "rebuilding", "Redis was empty, and nobody is granted until Octopus has said who runs where")
+    if cause := services.board.sweep().closed_cause:
+        raise Problem(
+            503,
+            "rebuilding",
+            f"{capitalized(closed_words(cause))}: nobody is granted until Octopus has said who runs where",
+        )
     if not services.has_worker():
         raise Problem(503, "no_worker", "Redis answers, but no worker has been seen: expected 'octowait worker' to run")
     return {"status": "ready"}
