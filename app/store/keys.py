@@ -53,7 +53,7 @@ SCRIPT_KEYS = (
     Key("children", "zset", _SCRIPTS, "entries go when the wait ends", "waiters that share a lease (rule 10)"),
     Key("resumes", "zset", _SCRIPTS, "entries go when answered", "parked runs to answer the intervention of -> ms"),
     Key("batches", "zset", _SCRIPTS, "entries go when the batch is over", "webhooks of a batch that came"),
-    Key("plan:", "string", _SCRIPTS, "renewed by each run", "what the last runs of a process used"),
+    Key("plan:", "hash or string", _SCRIPTS, "renewed by each run", "what the last runs of a process used"),
     Key("ended_claims", "zset", _SCRIPTS, "entries go after a day", "executions of steps that are over -> ms"),
     Key("old_steps", "hash", _SCRIPTS, "entries go after 30 days", "projects whose step scripts are old, JSON"),
     Key("owned", "zset", _SCRIPTS, "entries go when the wait ends", "waiters of owners that may have so many only"),

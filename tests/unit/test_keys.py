@@ -7,7 +7,7 @@ from app.store.connection import connect
 from app.store.keys import KEYS, NAMES, Key, Keys, listed
 from tests.conftest import ROOT, unlisted_keys
 
-TYPES = {"string", "list", "set", "zset", "hash", "stream", "channel", "list or stream"}
+TYPES = {"string", "list", "set", "zset", "hash", "stream", "channel", "list or stream", "hash or string"}
 
 
 def test_each_name_is_listed_once():

@@ -330,3 +330,28 @@ def test_without_a_key_the_next_head_has_patience_of_its_own(keyless, told):
         keyless.sweep()
         assert keyless.place(waiter).is_granted
         keyless.release(waiter)
+
+
+def test_memory_of_an_older_octowait_is_kept(board, octopus):
+    redis = board.client
+    ran(octopus, board, numbers=(7, 8))
+    [key] = [key for key in redis.keys(f"*{board.keys.namespace}*:plan:*") if redis.type(key) == b"hash"]
+    redis.delete(key)
+    redis.set(key, '{"machines": "Machines-7,Machines-8", "at_ms": 1}')
+
+    assert starts(octopus) == "unresolved"
+    assert not is_free(board, 8, "ServerTasks-2")
+
+    board.join(RunRequest("ServerTasks-3", info=INFO), {"Machines-9"})
+    assert sorted(redis.hvals(key)) == [b"Machines-7", b"Machines-8", b"Machines-9"]
+
+
+def test_run_with_one_machine_of_many_reads_one(board, octopus):
+    redis = board.client
+    ran(octopus, board, numbers=range(1, 501))
+    redis.config_resetstat()
+
+    board.join(RunRequest("ServerTasks-3", info=INFO), {"Machines-7"})
+
+    assert redis.info("commandstats")["cmdstat_hexists"]["calls"] == 1
+    assert "cmdstat_hvals" not in redis.info("commandstats")

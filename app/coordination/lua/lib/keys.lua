@@ -28,7 +28,7 @@
 -- KEYS[17]  children      zset    family NUL task id of each waiter that shares a lease (rule 10)
 -- KEYS[18]  resumes       zset    task id -> ms to try; parked runs whose intervention is to be answered (rule 11)
 -- KEYS[19]  batches       zset    batch id NUL its events NUL number of this one -> ms it came
--- KEYS[20]  plan          prefix  of what the last runs of a process used: space NUL project NUL environment NUL tenant NUL kind
+-- KEYS[20]  plan          prefix  of hashes of what the last runs of a process used: space NUL project NUL environment NUL tenant NUL kind
 -- KEYS[21]  ended_claims  zset    task id (lower-case) NUL claim id -> ms; executions of steps that are over
 -- KEYS[22]  old_steps     hash    space NUL project -> {project, space_id, at_ms}, JSON; of those whose step says no version
 -- KEYS[23]  owned         zset    owner NUL task id of each waiter whose owner may have so many only

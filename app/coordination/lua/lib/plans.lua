@@ -17,39 +17,61 @@ local function scope_of(info)
     return PLAN .. lower(table.concat(parts, "\0"))
 end
 
--- Memory of the last runs of a process: {machines = "Machines-7,Machines-8", at_ms = when it was written}, or nil.
+-- Machines that the last runs of a process used, in any order; empty where nobody remembers. One by one they are fields of
+-- a hash, so that a run with few of 10,000 machines costs few; before they were one text, which is read as well.
 local function recall_plan(info)
     local scope = scope_of(info)
-    local raw = scope and call("GET", scope)
-    return raw and cjson.decode(raw)
+    if not scope then
+        return {}
+    end
+    if call("TYPE", scope).ok ~= "string" then
+        return call("HVALS", scope)
+    end
+    local machines = {}
+    for machine in string.gmatch(cjson.decode(call("GET", scope)).machines, "[^,]+") do
+        machines[#machines + 1] = machine
+    end
+    return machines
+end
+
+local function write_plan(scope, machines)
+    for _, machine in ipairs(machines) do
+        call("HSET", scope, lower(machine), machine)
+    end
 end
 
 -- Remember the machines of a run. Only a full deployment as Octopus lists it takes machines out of the memory, others add
 -- to it: a claim or a run with chosen machines may name fewer than there are, and the runbooks of a project share one.
 local function learn_plan(run, machines, is_full)
-    if not scope_of(run.info) then
+    local scope = scope_of(run.info)
+    if not scope then
         return
     end
-    local plan = recall_plan(run.info) or { machines = "", at_ms = 0 }
-    local known, all = {}, {}
-    local function add(machine)
-        if not known[lower(machine)] then
-            known[lower(machine)] = true
-            all[#all + 1] = machine
-        end
+    if call("TYPE", scope).ok == "string" then
+        local before = recall_plan(run.info)
+        call("DEL", scope)
+        write_plan(scope, before)
     end
-    if not is_full or run.info.runbook_run_id then
-        for machine in string.gmatch(plan.machines, "[^,]+") do
-            add(machine)
-        end
-    end
+    local new, all, count = {}, {}, 0
     for _, machine in ipairs(machines) do
-        add(machine)
+        if not all[lower(machine)] then
+            all[lower(machine)], count = true, count + 1
+            if call("HEXISTS", scope, lower(machine)) == 0 then
+                new[#new + 1] = machine
+            end
+        end
     end
-    local names = table.concat(all, ",")
+    write_plan(scope, new)
+    if is_full and not run.info.runbook_run_id and call("HLEN", scope) > count then
+        for _, machine in ipairs(call("HKEYS", scope)) do
+            if not all[machine] then
+                call("HDEL", scope, machine)
+            end
+        end
+    end
     -- Most runs use the machines of the run before, and the memory need not be written each time.
-    if names ~= plan.machines or NOW - plan.at_ms > PLAN_TTL_MS / 90 then
-        call("SET", scope_of(run.info), cjson.encode({ machines = names, at_ms = NOW }), "PX", PLAN_TTL_MS)
+    if #new > 0 or call("PTTL", scope) < PLAN_TTL_MS - PLAN_TTL_MS / 90 then
+        call("PEXPIRE", scope, PLAN_TTL_MS)
     end
 end
 
@@ -153,11 +175,7 @@ end
 
 -- Presume that a started run uses the machines of the last runs of its process.
 local function presume_last(run)
-    local plan, machines = recall_plan(run.info), {}
-    for machine in string.gmatch(plan and plan.machines or "", "[^,]+") do
-        machines[#machines + 1] = machine
-    end
-    presume(run, machines, "last_run", run.hold_ms)
+    presume(run, recall_plan(run.info), "last_run", run.hold_ms)
 end
 
 -- States of runs whose wait is over while their task may work on without a lease.
