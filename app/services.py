@@ -26,7 +26,7 @@ from app.coordination.reach import Reach
 from app.coordination.refusals import Refusals
 from app.coordination.registry import Registry
 from app.coordination.sessions import Sessions
-from app.coordination.snapshot import Counts, Snapshot, count, take
+from app.coordination.snapshot import Counts, SharedSnapshot, Snapshot, count
 from app.coordination.tracked import TrackedRuns
 from app.coordination.unseen import Unseen
 from app.coordination.wakes import Wakes
@@ -47,6 +47,7 @@ from app.settings import Settings
 from app.store.connection import Client, connect
 from app.store.disk import full
 from app.store.errors import StoreError
+from app.store.fairness import in_turns
 from app.store.greeting import Greeting
 from app.store.keys import Keys
 from app.store.persistence import is_synced, read_condition
@@ -69,6 +70,8 @@ class Services:
     client: Client
     keys: Keys
     board: Board
+    #: The board as the readers of this process share it.
+    shared_snapshot: SharedSnapshot
     #: What people call runs and machines.
     registry: Registry
     timeline: Timeline
@@ -128,7 +131,7 @@ class Services:
 
     def snapshot(self) -> Snapshot:
         """Everything at this moment."""
-        return take(self.client, self.keys, offset_ms=self.board.script.offset_ms)
+        return self.shared_snapshot.now()
 
     def counts(self) -> Counts:
         """How much of everything there is at this moment."""
@@ -177,12 +180,14 @@ class Services:
             StoreError: Redis does not answer.
         """
         snapshot = snapshot or self.snapshot()
+        # With one command for all of them rather than one each.
+        self.estimates.kinds_of({held.task_id for m in snapshot.machines for held in m.holders if held.task_id})
         return [
             *self.store_faults(),
             *disk_faults(self.settings),
             *certificate_ends(self.certificate.ends_ms(), snapshot.now_ms, TOLD_BEFORE),
             *turned_away_lately(self.refusals.recent(), snapshot.now_ms),
-            *held_too_long(snapshot.machines, snapshot.now_ms, self.estimates.longest_before),
+            *held_too_long(in_turns(snapshot.machines, 20), snapshot.now_ms, self.estimates.longest_before),
         ]
 
     def store_faults(self) -> list[Fault]:
@@ -264,6 +269,7 @@ def make_services(settings: Settings, *, board: Board | None = None) -> Services
         client=client,
         keys=keys,
         board=board,
+        shared_snapshot=SharedSnapshot(client, keys, lambda: board.script.offset_ms),
         registry=registry,
         timeline=timeline,
         recent=Timeline(client, keys),

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def status(gate: Gate, as_json: bool) -> None:
     """Show the board in a few lines: what is busy, who waits, what needs a person."""
     from app.cli.tables import status_lines
+    from app.client.paging import call_all
 
-    machines, waits = gate.call("GET", "/api/machines"), gate.call("GET", "/api/waits")
+    machines, waits = call_all(gate, "/api/machines", "machines"), call_all(gate, "/api/waits", "waits")
     deliveries = gate.call("GET", "/api/kept")
     if as_json:
         print_json({**machines, **waits, **deliveries})
@@ -35,12 +36,13 @@ def status(gate: Gate, as_json: bool) -> None:
 def machines(gate: Gate, machine: str | None, as_json: bool) -> None:
     """List machines, who holds them and who waits for them; or show one with its last runs."""
     from app.cli.tables import machine_lines, machines_table
+    from app.client.paging import call_all
 
-    answer = gate.call("GET", f"/api/machines/{machine}" if machine else "/api/machines")
+    answer = gate.call("GET", f"/api/machines/{machine}") if machine else call_all(gate, "/api/machines", "machines")
     if as_json:
         print_json(answer)
     elif machine:
-        print_lines(machine_lines(answer, gate.call("GET", "/api/machines")["now_ms"]))
+        print_lines(machine_lines(answer, gate.call("GET", "/api/machines", query={"limit": 1})["now_ms"]))
     else:
         print_table(machines_table(answer))
 
@@ -51,8 +53,9 @@ def machines(gate: Gate, machine: str | None, as_json: bool) -> None:
 def waits(gate: Gate, as_json: bool) -> None:
     """List everyone waiting, in order, with who blocks them."""
     from app.cli.tables import waits_table
+    from app.client.paging import call_all
 
-    answer = gate.call("GET", "/api/waits")
+    answer = call_all(gate, "/api/waits", "waits")
     print_json(answer) if as_json else print_table(waits_table(answer))
 
 

@@ -31,6 +31,12 @@ class Registry:
         records = {key: json.loads(raw) for key, raw in self._values(self._keys.machines, machine_ids).items()}
         return {machine: record.get("name") or record["id"] for machine, record in records.items()}
 
+    def machine(self, machine_id: str) -> str | None:
+        """The id as Octopus writes it of the machine with that id in any letter case; None if it is not known."""
+        with redis_errors():
+            raw: Any = self._client.hget(self._keys.machines, machine_id.lower())
+        return str(json.loads(raw)["id"]) if raw else None
+
     def machines(self) -> list[Document]:
         """All machines that are known; the name of one may be."""
         with redis_errors():

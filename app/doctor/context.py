@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from app.client.api import Gate
+from app.client.paging import call_all
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusError
 from app.octopus.server import Server, Space
@@ -50,14 +51,13 @@ class DoctorContext:
     @cached_property
     def board(self) -> Json:
         """``/api/machines``: what octowait knows of every machine."""
-        answer: Json = self.gate.call("GET", "/api/machines")
-        return answer
+        return call_all(self.gate, "/api/machines", "machines")
 
     @cached_property
     def waits(self) -> Sequence[Json]:
         """``/api/waits``: everyone in line."""
-        answer: Sequence[Json] = self.gate.call("GET", "/api/waits")["waits"]
-        return answer
+        waits: Sequence[Json] = call_all(self.gate, "/api/waits", "waits")["waits"]
+        return waits
 
     @cached_property
     def holders(self) -> dict[str, list[str]]:

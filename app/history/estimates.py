@@ -137,7 +137,7 @@ class Estimates:
         if held.task_id is None or held.paused:
             return math.inf
         self._refresh()
-        [kind] = self._kinds_of([held.task_id])
+        [kind] = self.kinds_of([held.task_id])
         return max((max(sample) for level in kind.levels if (sample := self._history(level))), default=math.inf)
 
     def accuracy(self) -> dict[str, Any]:
@@ -216,7 +216,7 @@ class Estimates:
 
     def _and_then(self, total: Vector, task: str) -> Vector | None:
         """And then as long as the run will hold its machines."""
-        [kind] = self._kinds_of([task])
+        [kind] = self.kinds_of([task])
         if kind not in self._spreads:
             if len(self._spreads) >= MOST_VECTORS:
                 self._spreads.clear()
@@ -236,7 +236,7 @@ class Estimates:
         # Nobody can tell when a person will answer, end a reservation, or when the rebuilding is done.
         if held.task_id is None or held.paused:
             return None
-        [kind] = self._kinds_of([held.task_id])
+        [kind] = self.kinds_of([held.task_id])
         rest = likely(kind.levels, self._history, elapsed_ms=now_ms - held.since_ms)
         return and_then(NOTHING, rest, draw_of(held.task_id)) if rest is not None else None
 
@@ -268,7 +268,7 @@ class Estimates:
                 self._done.clear()
                 self._fronts.clear()
 
-    def _kinds_of(self, tasks: Iterable[str]) -> list[Kind]:
+    def kinds_of(self, tasks: Iterable[str]) -> list[Kind]:
         """The kinds of these runs, by which they are compared with earlier ones."""
         task_ids = list(tasks)
         now = time.monotonic()

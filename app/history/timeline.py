@@ -87,11 +87,14 @@ class Timeline:
 
         Those of a run are looked for in the archive too; of the others it is what the stream still has.
         """
+        index = self._index(selection)
         with redis_errors():
             if selection.task_id is not None:
-                stamps: Any = self._client.lrange(self._index(selection), -limit, -1)
+                stamps: Any = self._client.lrange(index, -limit, -1)
             else:
-                newest: Any = self._client.xrevrange(self._index(selection), count=limit)
+                newest: Any = self._client.xrevrange(index, count=limit)
+                if index == self._keys.timeline:
+                    return [Stored(stamp, fields).record for stamp, fields in reversed(newest)]
                 stamps = [stamp for stamp, _ in reversed(newest)]
         stored = self._fetch(stamps)
         old = self._old([stamp for stamp, entry in zip(stamps, stored, strict=True) if entry is None])

@@ -12,10 +12,10 @@ from app.services import Services
 
 
 def etas_of(services: Services, snapshot: Snapshot, tasks: Iterable[str]) -> dict[str, Eta]:
-    """The ETA of each of *tasks* that has one."""
-    task_ids = set(tasks)
-    places = [place for place in waiting_places(snapshot) if place.task_id in task_ids] if task_ids else []
-    return {place.task_id: eta for place in places if (eta := eta_of(services, place))}
+    """The ETA of each of *tasks* that has one; none of a run that waits for a machine which is not in *snapshot*."""
+    places = waiting_places(snapshot, tasks)
+    whole = (place for place in places if len(place.machines) == len(place.run.machines))
+    return {place.task_id: eta for place in whole if (eta := eta_of(services, place))}
 
 
 def eta_of(services: Services, place: RunStatus) -> Eta | None:

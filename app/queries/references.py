@@ -34,6 +34,8 @@ def id_of(services: Services, kind: str, text: str, *, create: bool = False) -> 
     text = text.strip()
     if kind != "machine" and _is_on_record(services, kind, text):
         return text
+    if kind == "machine" and (machine := services.registry.machine(text)):
+        return machine
     known = _known(services, kind)
     matches = [thing for thing in known if (thing.id or "").lower() == text.lower()]
     matches = matches or [thing for thing in known if (thing.name or "").lower() == text.lower()]

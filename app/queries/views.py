@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -10,15 +10,12 @@ from urllib.parse import quote
 from app.coordination.snapshot import Machine, Snapshot, Waiter
 from app.domain.news import news_of
 from app.domain.records import Filter, Record
-from app.domain.run import RunState, State
+from app.domain.run import State
 from app.domain.status import MachinePlace, RunStatus
 from app.services import Services
 
 #: Records of its timeline that a run's page and its API answer show, the newest ones.
 RUN_RECORDS = 500
-
-#: Runs that a machine's answer shows as its last.
-LAST_RUNS = 20
 
 #: Fields of a run that stand in its record only.
 _OF_RECORD = frozenset({"ended_at_ms", "started_oct_ms", "ended_oct_ms", "cause"})
@@ -96,22 +93,25 @@ def needs_a_person(services: Services, place: RunStatus) -> bool:
     return place.is_waiting and place.run.parked and not services.knows_octopus
 
 
-def waiting_places(snapshot: Snapshot) -> Iterator[RunStatus]:
-    """Everyone waiting, in order, as the steps see it."""
-    at: dict[str, list[MachinePlace]] = {}
-    runs: dict[str, RunState] = {}
-    for machine in snapshot.machines:
-        for waiter in machine.line:
-            runs[waiter.task_id] = waiter.run
-            at.setdefault(waiter.task_id, []).append(_place_at(machine, waiter))
-    for task in snapshot.waiting:
-        if task in runs:
-            # It is read a moment after the lines, and may have been granted meanwhile.
-            run = replace(runs[task], state=State.WAITING)
-            yield RunStatus(run, snapshot.now_ms, tuple(at[task]))
+def waiting_places(snapshot: Snapshot, tasks: Iterable[str] | None = None) -> Iterator[RunStatus]:
+    """Everyone waiting, in order, as the steps see it; or those of *tasks* that wait, in the order of these."""
+    for task in snapshot.waiting if tasks is None else tasks:
+        place = _waiting_place(snapshot, task)
+        if place:
+            yield place
 
 
-def _place_at(machine: Machine, waiter: Waiter) -> MachinePlace:
+def _waiting_place(snapshot: Snapshot, task: str) -> RunStatus | None:
+    run = snapshot.runs.get(task.lower())
+    machines = [snapshot.machine(machine) for machine in run.machines] if run else []
+    places = [place_at(each, each.waiters[task]) for each in machines if each and task in each.waiters]
+    if run is None or not places:
+        return None
+    # It is read a moment after the lines, and may have been granted meanwhile.
+    return RunStatus(replace(run, state=State.WAITING), snapshot.now_ms, tuple(places))
+
+
+def place_at(machine: Machine, waiter: Waiter) -> MachinePlace:
     """As ``lua/lib/view.lua`` shows it: a child waits no longer for what its family holds."""
     runs = [held for held in machine.holders if held.task_id]
     if runs and waiter.run.family and all(held.family == waiter.run.family for held in runs):
@@ -182,24 +182,3 @@ def facts_of(services: Services, place: RunStatus) -> RunFacts:
     """One run with the newest records of its timeline."""
     records = services.timeline.newest(Filter(task_id=place.task_id), limit=RUN_RECORDS)
     return RunFacts(place, records, services.unseen.why(place.task_id))
-
-
-@dataclass(frozen=True)
-class MachineWithRuns:
-    """A machine with its last runs; all else is the machine's."""
-
-    machine: Machine
-    last_runs: list[RunFacts]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.machine, name)
-
-
-def last_runs(services: Services, machine_id: str) -> list[RunFacts]:
-    """The last runs of a machine, newest first, each without its timeline."""
-    tasks: dict[str, None] = {}
-    for record in reversed(services.timeline.newest(Filter(machine_id=machine_id), limit=20 * LAST_RUNS)):
-        if record.task_id and len(tasks) < LAST_RUNS:
-            tasks.setdefault(record.task_id)
-    places = (services.board.place(task) for task in tasks)
-    return [RunFacts(place, []) for place in places if place]

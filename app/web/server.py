@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -48,6 +49,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
             super().handle_request(listener_name, req, sock, addr)
         except TimeoutError as error:
             raise StopIteration from error
+        # A client that sends its next request at once is never waited for, and would keep all others waiting.
+        time.sleep(0)
 
     def run(self) -> None:
         import gevent

@@ -27,6 +27,7 @@ NAMES = (
     "pages",
     "octopus",
     "soak",
+    "readers",
     "scripts",
 )
 

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 
 from app.coordination.board import Policy
-from app.coordination.snapshot import take
+from app.coordination.snapshot import SharedSnapshot, take
 from app.domain.errors import ClosesCircle, HoldsOthers
 from app.domain.events import Effect, Event
 from app.domain.run import RunRequest
@@ -26,6 +26,7 @@ from app.store.connection import connect
 from app.store.scripts import Scripts
 from tests.conftest import Clock, opened
 from tests.integration.gate_model import TTL, Model
+from tests.integration.snapshots import assert_same
 from tests.open_board import OpenBoard
 
 # Times of the model are seconds and move in steps of 20, so that no deadline falls on one.
@@ -51,6 +52,7 @@ class Gate(RuleBasedStateMachine):
         policy = Policy(provisional=timedelta())
         self.board = opened(OpenBoard(self.client, namespace=f"m{uuid.uuid4().hex[:12]}", policy=policy))
         self.clock = Clock(self.board)
+        self.shared = SharedSnapshot(self.client, self.board.keys, lambda: self.board.script.offset_ms)
         self.model = Model()
         self.tokens = {}
 
@@ -245,6 +247,10 @@ class Gate(RuleBasedStateMachine):
         for head in heads.values() if snapshot.closed_since_ms is None else ():
             wants = head.run.machines
             assert not all(heads[m].task_id == head.task_id and not busy[m] for m in wants), head.task_id
+
+    @invariant()
+    def the_shared_snapshot_follows_every_change(self):
+        assert_same(self.shared.now(), take(self.client, self.board.keys))
 
     @invariant()
     def nobody_waits_for_itself(self):

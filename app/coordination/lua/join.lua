@@ -106,6 +106,7 @@ if run and (run.state == "waiting" or run.state == "granted") then
     if run.state == "waiting" and (run.parked or false) ~= (ask.parked or false) then
         -- The wait step was replaced by a claim, or the other way round, and the task was retried.
         run.parked = ask.parked
+        note_unrecorded(run, 1)
         call("SREM", BLOCKING, run.id)
         call("ZREM", DEADLINES, "life\0" .. run.id)
         if not run.parked and not run.unchecked then

@@ -22,7 +22,9 @@ for what, thing in pairs(cjson.decode(ARGV[3])) do
     end
 end
 call("HSET", RUNS, lower(run.id), cjson.encode(run))
-for _, machine in ipairs(cjson.decode(ARGV[4])) do
+local machines = cjson.decode(ARGV[4])
+for _, machine in ipairs(machines) do
     call("HSET", MACHINES, lower(machine.id), cjson.encode(machine))
 end
+note_unrecorded(run, #machines > 0 and 2 or 1)
 return { "named" }

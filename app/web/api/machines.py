@@ -6,14 +6,21 @@ from typing import Any
 
 from flask import Blueprint
 
+from app.coordination.snapshot import Snapshot
 from app.domain.errors import UnknownRun
+from app.queries.machines import MachineWithRuns, last_runs
+from app.queries.pages import machines_page
 from app.queries.references import id_of
-from app.queries.views import MachineWithRuns, last_runs, run_of
+from app.queries.views import run_of
+from app.services import Services
 from app.settings.values import Token
+from app.store.fairness import in_turns
 from app.web.api.routing import Api, current_services
 from app.web.api.schemas.machines import (
     MachineDetail,
+    MachineModel,
     Machines,
+    MachinesQuery,
     ReservationModel,
     ReservationRequest,
     RunFactsModel,
@@ -23,20 +30,39 @@ from app.web.errors import Problem
 
 api = Api(Blueprint("machines", __name__))
 
+#: Machines that are put into an answer between two turns of others.
+IN_A_TURN = 20
 
-@api.route("GET", "/api/machines", role="viewer", answers={200: Machines})
-def machines(caller: Token) -> Any:
-    """Every machine: who holds it, its line, its reservation."""
-    snapshot = current_services().snapshot()
+NOTHING_OF_THE_BOARD: dict[str, Any] = {"unresolved": (), "unseen": (), "faults": (), "old_steps": ()}
+
+
+@api.route("GET", "/api/machines", role="viewer", query=MachinesQuery, answers={200: Machines}, errors=(404,))
+def machines(query: MachinesQuery, caller: Token) -> Any:
+    """The machines: who holds them, their lines, their reservations.
+
+    Of more than `limit`, 500 at most, the others are on the pages behind `next_cursor`, which tell nothing but these.
+    """
+    services = current_services()
+    snapshot = services.snapshot()
+    page, next_cursor = machines_page(snapshot, limit=query.limit, cursor=query.cursor)
     return {
         "now_ms": snapshot.now_ms,
-        "machines": snapshot.machines,
-        "unresolved": snapshot.unresolved,
-        "unseen": current_services().unseen.runs(),
-        "faults": current_services().faults(snapshot),
-        "old_steps": current_services().old_steps.projects(snapshot.now_ms),
+        # In turns, for one of them can have a line of thousands.
+        "machines": [MachineModel.model_validate(each, from_attributes=True) for each in in_turns(page, IN_A_TURN)],
+        "machines_count": len(snapshot.machines),
+        "next_cursor": next_cursor,
         "closed_since_ms": snapshot.closed_since_ms,
-        "octopus_unreachable": current_services().reach.unreachable(),
+        "octopus_unreachable": services.reach.unreachable(),
+        **(NOTHING_OF_THE_BOARD if query.cursor else _of_the_board(services, snapshot)),
+    }
+
+
+def _of_the_board(services: Services, snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "unresolved": snapshot.unresolved,
+        "unseen": services.unseen.runs(),
+        "faults": services.faults(snapshot),
+        "old_steps": services.old_steps.projects(snapshot.now_ms),
     }
 
 
@@ -45,10 +71,12 @@ def machines(caller: Token) -> Any:
 def machine(machine_id: str, caller: Token) -> Any:
     """One machine, by its id or its name, with its last runs."""
     services = current_services()
-    state = services.snapshot().machine(id_of(services, "machine", machine_id))
+    known_id = id_of(services, "machine", machine_id)
+    snapshot = services.shared_snapshot.machines_alone([known_id])
+    state = snapshot.machine(known_id)
     if state is None:
         raise Problem(404, "unknown_machine", f"{machine_id[:100]} is unknown: no run asked for it lately")
-    return MachineWithRuns(state, last_runs(services, state.id))
+    return MachineWithRuns(state, last_runs(services, state, snapshot.now_ms))
 
 
 @api.route("PUT", "/api/machines/{machine_id}/reservation", role="admin", body=ReservationRequest,

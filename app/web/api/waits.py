@@ -11,6 +11,7 @@ from app.domain.errors import UnknownRun
 from app.domain.run import RunRequest, parse_parent
 from app.domain.status import WAIT_STATES, RunStatus
 from app.domain.wording import STATES
+from app.queries.pages import waiting_page
 from app.queries.references import joined_id_of
 from app.queries.views import WaitAnswer, step_answer, wait_answer, waiting_places
 from app.settings.values import Token
@@ -27,6 +28,7 @@ from app.web.api.schemas.waits import (
     WaitModel,
     WaitRequest,
     Waits,
+    WaitsQuery,
 )
 from app.web.api.step_sizes import step_message, step_model
 from app.web.errors import Problem
@@ -35,6 +37,9 @@ from app.web.request_log import name_in_log
 from app.web.step_headers import StepHeaders, step_headers
 
 api = Api(Blueprint("waits", __name__))
+
+#: Waits that are put into an answer between two turns of others.
+IN_A_TURN = 10
 
 
 @api.route("PUT", "/api/waits/{task_id}", role="step", body=WaitRequest, answers={201: WaitModel, 200: WaitModel},
@@ -107,11 +112,18 @@ def release(task_id: str, query: ReleaseQuery, caller: Token) -> Any:
     return _outcome(task_id, outcome, claim)
 
 
-@api.route("GET", "/api/waits", role="viewer", answers={200: Waits})
-def everyone(caller: Token) -> Any:
-    """Everyone waiting, in order, with blockers."""
+@api.route("GET", "/api/waits", role="viewer", query=WaitsQuery, answers={200: Waits})
+def everyone(query: WaitsQuery, caller: Token) -> Any:
+    """Those who wait, in order, with blockers; of more than `limit`, 500 at most, the others behind `next_cursor`."""
     services = current_services()
-    return {"waits": [wait_answer(services, place) for place in in_turns(waiting_places(services.snapshot()), 20)]}
+    snapshot = services.snapshot()
+    page, next_cursor = waiting_page(snapshot, limit=query.limit, cursor=query.cursor)
+    places = waiting_places(snapshot, in_turns(page, IN_A_TURN))
+    return {
+        "waits": [WaitModel.model_validate(wait_answer(services, place), from_attributes=True) for place in places],
+        "waits_count": len(snapshot.waiting),
+        "next_cursor": next_cursor,
+    }
 
 
 @api.route("POST", "/api/waits/{task_id}/force-release", role="admin", body=ForceRelease, answers={200: Outcome},

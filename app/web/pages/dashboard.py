@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import render_template, request
+from flask import render_template, request, url_for
 
 from app.coordination.snapshot import Machine, Snapshot
 from app.domain.status import Described, RunStatus, in_the_way
@@ -15,11 +15,19 @@ from app.domain.wording import closed_words
 from app.queries.etas import eta_of
 from app.queries.views import waiting_places
 from app.services import Services
+from app.store.fairness import in_turns
 from app.web.api.routing import current_services
 from app.web.pages.base import blueprint
 
 #: Waiters of one machine, and of all, that the dashboard shows.
 LINE_ON_DASHBOARD, WAITING_ON_DASHBOARD = 20, 15
+
+#: Machines of a fleet that the dashboard shows whole. Of a larger one it shows so many at once, and so many waiters of
+#: each: some 400 KB.
+WHOLE_FLEET, CARDS, LINE_OF_MANY = 500, 200, 5
+
+#: Cards that are made between two turns of others: some milliseconds.
+CARDS_IN_A_TURN = 10
 
 _TEXTS = ("task_id", "project", "release", "environment", "note", "by")
 
@@ -72,9 +80,37 @@ class DashboardFilter:
 blueprint.add_app_template_test(lambda machine, card_filter: card_filter.accepts(machine), "matching")
 
 
+@dataclass(frozen=True)
+class CardPage:
+    """A part of the machines that match, where the board has more than one page shows: from *begin* on, of *count*."""
+
+    begin: int
+    end: int
+    count: int
+    card_filter: DashboardFilter
+
+    @property
+    def earlier(self) -> str | None:
+        """The address of the page before."""
+        return self._address(max(0, self.begin - CARDS)) if self.begin else None
+
+    @property
+    def later(self) -> str | None:
+        """The address of the page behind."""
+        return self._address(self.end) if self.end < self.count else None
+
+    def _address(self, begin: int) -> str:
+        chosen = self.card_filter
+        show = chosen.show if chosen.show != "all" else ""
+        terms = {"q": chosen.query, "show": show, "environment": chosen.environment, "project": chosen.project}
+        values: dict[str, Any] = {name: value for name, value in {**terms, "from": begin}.items() if value}
+        return url_for("pages.dashboard", **values)
+
+
 @blueprint.get("/")
 def dashboard() -> Any:
-    """Every machine. ``fragment=1`` answers the live part alone, ``fragment=some`` that of the given machines.
+    """The machines, or some of a large fleet. ``fragment=1`` answers the live part alone, ``fragment=some`` that of the
+    given machines.
 
     With ``seen``, the id of a timeline record: 204 if nothing happened since.
     """
@@ -84,36 +120,56 @@ def dashboard() -> Any:
     if request.args.get("seen") == last_id:
         return "", 204
     snapshot = services.snapshot()
-    some = request.args.get("fragment") == "some"
-    machine_ids = {machine_id.lower() for machine_id in request.args.getlist("machine")}
-    machines = [m for m in snapshot.machines if not some or m.id.lower() in machine_ids]
     card_filter = DashboardFilter.of(request.args)
-    waiting = _waiting(services, snapshot, card_filter)
+    page = _page(snapshot, card_filter) if len(snapshot.machines) > WHOLE_FLEET else None
+    waiting, waiting_count = _waiting(services, snapshot, card_filter)
+    is_whole = "fragment" not in request.args
     return render_template(
-        "_dashboard.html" if "fragment" in request.args else "dashboard.html",
-        machines=machines,
-        is_part=some,
+        "dashboard.html" if is_whole else "_dashboard.html",
+        machines=in_turns(_machines_of(snapshot, page), CARDS_IN_A_TURN),
+        page=page[0] if page else None,
+        is_part=request.args.get("fragment") == "some",
         last_id=last_id,
         now_ms=snapshot.now_ms,
         summary=_summary(snapshot),
-        waiting=waiting[:WAITING_ON_DASHBOARD],
-        more_waiting=max(0, len(waiting) - WAITING_ON_DASHBOARD),
+        waiting=waiting,
+        more_waiting=max(0, waiting_count - WAITING_ON_DASHBOARD),
         closed_since_ms=snapshot.closed_since_ms,
         closed_why=closed_words(snapshot.closed_cause),
         unreachable=services.reach.unreachable(),
-        most=LINE_ON_DASHBOARD,
+        most=LINE_OF_MANY if page else LINE_ON_DASHBOARD,
+        has_match=bool(page[1]) if page else any(map(card_filter.accepts, snapshot.machines)),
         card_filter=card_filter,
-        choices=_choices(snapshot, card_filter),
+        choices=_choices(snapshot, card_filter) if is_whole else {},
         base_url=services.settings.base_url,
         webhook_header=services.settings.webhook_header,
     )
+
+
+def _page(snapshot: Snapshot, card_filter: DashboardFilter) -> tuple[CardPage, Sequence[Machine]]:
+    """The page that is asked for, and its machines; the last one, where that is behind it."""
+    machines: Sequence[Machine] = snapshot.machines
+    if not card_filter.is_all:
+        machines = [machine for machine in in_turns(machines, CARDS_IN_A_TURN) if card_filter.accepts(machine)]
+    begin = request.args.get("from", 0, type=int)
+    begin = max(0, min(begin, (len(machines) - 1) // CARDS * CARDS))
+    part = machines[begin : begin + CARDS]
+    return CardPage(begin, begin + len(part), len(machines), card_filter), part
+
+
+def _machines_of(snapshot: Snapshot, page: tuple[CardPage, Sequence[Machine]] | None) -> Sequence[Machine]:
+    """The machines whose cards are answered."""
+    if request.args.get("fragment") == "some":
+        named = [snapshot.machine(machine_id) for machine_id in dict.fromkeys(request.args.getlist("machine")[:CARDS])]
+        return [machine for machine in named if machine]
+    return page[1] if page else snapshot.machines
 
 
 def _summary(snapshot: Snapshot) -> dict[str, Any]:
     """What the top of the dashboard counts."""
     statuses = Counter(machine.status for machine in snapshot.machines)
     in_demand = sum(machine.status == "idle" and bool(machine.line) for machine in snapshot.machines)
-    waiters = (waiter for machine in snapshot.machines for waiter in machine.line)
+    waiters = [machine.longest_waiting for machine in snapshot.machines if machine.longest_waiting]
     longest = min(waiters, key=lambda waiter: waiter.requested_at_ms, default=None)
     return {
         "busy": statuses["busy"],
@@ -126,15 +182,17 @@ def _summary(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _waiting(services: Services, snapshot: Snapshot, card_filter: DashboardFilter) -> list[dict[str, Any]]:
-    """Who waits, in order; whom for and until when of those that are shown."""
-    rows: list[dict[str, Any]] = []
-    for place in waiting_places(snapshot):
-        if not card_filter.accepts_runs([place], *(machine.name for machine in place.machines)):
-            continue
-        is_shown = len(rows) < WAITING_ON_DASHBOARD
-        rows.append({"run": place, "eta": eta_of(services, place), **_blocker(place)} if is_shown else {})
-    return rows
+def _waiting(
+    services: Services, snapshot: Snapshot, card_filter: DashboardFilter
+) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
+    """The first of those who wait, in order, whom for and until when; and how many there are in all."""
+    if card_filter.is_all:
+        first, count = waiting_places(snapshot, snapshot.waiting[:WAITING_ON_DASHBOARD]), len(snapshot.waiting)
+    else:
+        places = [place for place in in_turns(waiting_places(snapshot), CARDS_IN_A_TURN) if
+                  card_filter.accepts_runs([place], *(machine.name for machine in place.machines))]  # fmt: skip
+        first, count = iter(places[:WAITING_ON_DASHBOARD]), len(places)
+    return [{"run": place, "eta": eta_of(services, place), **_blocker(place)} for place in first], count
 
 
 def _blocker(place: RunStatus) -> dict[str, Any]:
@@ -151,8 +209,7 @@ def _blocker(place: RunStatus) -> dict[str, Any]:
 
 def _choices(snapshot: Snapshot, card_filter: DashboardFilter) -> dict[str, list[str]]:
     """The environments and projects of all runs that hold or wait, and the ones that are asked for."""
-    runs: list[Described] = [held for machine in snapshot.machines for held in machine.holders]
-    runs += [waiter for machine in snapshot.machines for waiter in machine.line]
-    environments = {card_filter.environment, *(run.environment for run in runs)}
-    projects = {card_filter.project, *(run.project for run in runs)}
+    names = [machine.names for machine in snapshot.machines]
+    environments = {card_filter.environment}.union(*(environments for environments, _ in names))
+    projects = {card_filter.project}.union(*(projects for _, projects in names))
     return {"environment": sorted(filter(None, environments)), "project": sorted(filter(None, projects))}

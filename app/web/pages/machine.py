@@ -8,9 +8,10 @@ from flask import redirect, render_template, request, url_for
 
 from app.domain.wording import closed_words
 from app.queries.etas import etas_of
+from app.queries.machines import last_runs, with_neighbours
 from app.queries.references import id_of
-from app.queries.views import last_runs
 from app.services import Services
+from app.store.fairness import in_turns
 from app.web.api.routing import current_services
 from app.web.charts.build import chart_of, drawn, machines_in, names_for, rows_of, track_of
 from app.web.charts.track import Track
@@ -24,6 +25,9 @@ YOUNG = ("1m", "2m", "3m", "5m", "8m")
 
 #: Waiters of a machine that its page shows.
 LINE_ON_PAGE = 500
+
+#: ETAs that are worked out between two turns of others.
+ETAS_IN_A_TURN = 5
 
 
 @blueprint.get("/machines/<machine_id>")
@@ -40,7 +44,7 @@ def machine(machine_id: str) -> Any:
 def show_machine(machine_id: str, draft: Draft | None = None) -> Any:
     """The page; with *draft*, a form that was sent and could not be accepted."""
     services = current_services()
-    snapshot = services.snapshot()
+    snapshot = with_neighbours(services, machine_id, most_waiters=LINE_ON_PAGE)
     state = snapshot.machine(machine_id)
     if state is None:
         raise Problem(404, "unknown_machine", f"{machine_id[:100]} is unknown: no run asked for it lately")
@@ -49,11 +53,12 @@ def show_machine(machine_id: str, draft: Draft | None = None) -> Any:
     names = names_for(services, shown_there, {state.id, *machines_in(shown_there)})
     chart, legend = chart_of(track, names)
     is_fragment = "fragment" in request.args
+    tasks = [waiter.task_id for waiter in state.line[:LINE_ON_PAGE]]
     page = render_template(
         "_machine.html" if is_fragment else "machine.html",
         machine=state,
-        etas=etas_of(services, snapshot, [waiter.task_id for waiter in state.line[:LINE_ON_PAGE]]),
-        runs=sorted(last_runs(services, state.id), key=lambda run: run.began_ms or 0, reverse=True),
+        etas=etas_of(services, snapshot, in_turns(tasks, ETAS_IN_A_TURN)),
+        runs=sorted(last_runs(services, state, snapshot.now_ms), key=lambda run: run.began_ms or 0, reverse=True),
         now_ms=snapshot.now_ms,
         closed_since_ms=snapshot.closed_since_ms,
         closed_why=closed_words(snapshot.closed_cause),

@@ -123,8 +123,10 @@
   // ---- Search and filter; the server does the same for a page without script.
   const filter = document.getElementById("filter");
   const NAMES = ["environment", "project"];
+  // Of a large fleet the page has a part only, of those that match, and only the first of each line.
+  const isPaged = () => "paged" in live.dataset;
   function applyFilter(root) {
-    if (!filter) return;
+    if (!filter || isPaged()) return;
     const asked = filter.elements.q.value.toLowerCase().split(/\s+/).filter(Boolean);
     const show = filter.elements.show.value;
     const named = NAMES.map((name) => [`${name}s`, filter.elements[name].value.toLowerCase()]).filter(([, value]) => value);
@@ -149,7 +151,7 @@
       if (filter.elements.show.value !== "all") wanted.set("show", filter.elements.show.value);
       history.replaceState(null, "", wanted.size ? `?${wanted}` : location.pathname);
       clearTimeout(asking);
-      asking = setTimeout(() => ask([]), 300); // the table of those who wait is the server's
+      asking = setTimeout(() => ask(isPaged() ? null : []), 300); // the table of those who wait is the server's
     };
     let asking = 0;
     filter.addEventListener("input", changed);
@@ -225,7 +227,7 @@
     morph(overview, fresh);
     for (const card of next.querySelectorAll(".machine")) {
       const old = cardOf(card.dataset.key);
-      if (old) morph(old, card); else ask(null);
+      if (old) morph(old, card); else if (!isPaged()) ask(null);
     }
     const { nowMs, title } = next.dataset;
     Object.assign(live.dataset, { nowMs, title });
@@ -345,7 +347,10 @@
       // A pause names no machine: those where its run is shown.
       const shown = task ? live.querySelectorAll(`.machine [data-key="${CSS.escape(record.task_id)}"]`) : [];
       if (["closed", "opened", "octopus_unreachable", "octopus_reachable"].includes(record.kind)) ask(null);
-      else ask([...machines, ...Array.from(shown, (entry) => entry.closest(".machine").dataset.key)]);
+      else {
+        const here = isPaged() ? machines.filter(cardOf) : machines;
+        ask([...here, ...Array.from(shown, (entry) => entry.closest(".machine").dataset.key)]);
+      }
     } else {
       const own = (live.dataset.machines || "").split(" ");
       const isWhole = record.kind === "closed" || record.kind === "opened";

@@ -14,6 +14,7 @@
 --                             shift_ms: what the board's time is ahead of the server's clock, and shift_changes of that;
 --                             replicas that must have a grant before it is told, copying_at: written to be copied;
 --                             of the last change: epoch, change, word; lost: changes that Redis has lost; server_word: its run id;
+--                             unrecorded, unrecorded_run: how many changes have no record, and the run of the last one;
 --                             since when and why Octopus does not answer: octopus_since, _why, _failures, _asked, _told
 -- KEYS[7]   machines      hash    machine -> {id, name}, JSON
 -- KEYS[8]   events        zset    event id -> ms it was first seen; below 0, and for a day only, of those about no run

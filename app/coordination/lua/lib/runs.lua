@@ -91,6 +91,13 @@ local function save_run(run)
     call("HSET", RUNS, key, cjson.encode(run))
 end
 
+-- Note a change of what people are shown of a run that has no record in the timeline, for readers that follow that
+-- (app/coordination/snapshot/shared.py). *count* above 1: machines may look different as well.
+local function note_unrecorded(run, count)
+    call("HINCRBY", COUNTERS, "unrecorded", count)
+    call("HSET", COUNTERS, "unrecorded_run", run.id)
+end
+
 local function span(machine)
     return "[" .. machine .. "\0", "(" .. machine .. "\1"
 end

@@ -53,6 +53,10 @@ Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"\S")]
 Priority = Annotated[int, Field(strict=True, ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="Higher is sooner.")]
 Ms = Annotated[int, Field(ge=0, le=99_999_999_999_999, description="Milliseconds since the epoch.")]
 
+#: Machines or waits of one answer.
+MOST_LISTED = 500
+PageLimit = Annotated[int, Field(ge=1, le=MOST_LISTED)]
+
 
 class Input(BaseModel):
     """A field that nobody knows is a typing error, and said to be one."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.web.api.schemas.fields import Input, Ms, Reason
+from app.web.api.schemas.fields import MOST_LISTED, Id, Input, Ms, PageLimit, Reason
 from app.web.api.schemas.timeline import RecordModel
 from app.web.api.schemas.waits import HolderModel, WaitMachine
 
@@ -88,9 +88,18 @@ class OldStepModel(BaseModel):
     at_ms: Annotated[int, Field(description="When its step asked for a place last.")]
 
 
+class MachinesQuery(Input):
+    limit: PageLimit = MOST_LISTED
+    cursor: Annotated[Id, Field(description="`next_cursor` of the page before.")] | None = None
+
+
 class Machines(BaseModel):
+    """A page of the machines, by name. What is told of the whole board stands on the first page."""
+
     now_ms: int
     machines: list[MachineModel]
+    machines_count: Annotated[int, Field(description="On all pages.")]
+    next_cursor: str | None
     unresolved: Annotated[list[str], Field(description="Running tasks whose machines are not known yet.")]
     unseen: list[UnseenRunModel]
     faults: list[FaultModel]

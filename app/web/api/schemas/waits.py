@@ -7,7 +7,18 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from app.domain.shortening import shortened
-from app.web.api.schemas.fields import Id, Input, MaybeId, MaybeSpaceId, Named, Priority, Reason, Release
+from app.web.api.schemas.fields import (
+    MOST_LISTED,
+    Id,
+    Input,
+    MaybeId,
+    MaybeSpaceId,
+    Named,
+    PageLimit,
+    Priority,
+    Reason,
+    Release,
+)
 from app.web.long_poll import MOST_SECONDS
 
 #: Machines of one run.
@@ -106,10 +117,19 @@ class WaitModel(BaseModel):
     seen: Annotated[str | None, Field(description="For the header X-Octowait-Seen of the next call.")] = None
 
 
+class WaitsQuery(Input):
+    limit: PageLimit = MOST_LISTED
+    cursor: Annotated[
+        str, Field(pattern=r"^[0-9]{26}$", description="`next_cursor` of the page before.")
+    ] | None = None  # fmt: skip
+
+
 class Waits(BaseModel):
-    """Everyone waiting, in order."""
+    """A page of those who wait, in order."""
 
     waits: list[WaitModel]
+    waits_count: Annotated[int, Field(description="On all pages.")]
+    next_cursor: str | None
 
 
 class PollQuery(Input):

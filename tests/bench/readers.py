@@ -1,0 +1,129 @@
+"""P16: hand-offs while somebody reads pages and the API, with 2,000 machines and 5,000 waiters."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+
+from app.coordination.board import Board
+from tests.bench.blocked import block_http, get
+from tests.bench.http_waits import Chain
+from tests.bench.report import Report, percentile
+from tests.bench.world import board_on, calls_of, directory, embedded, fill, new_run, web
+from tests.conftest import ROOT, Service
+
+TTL = timedelta(hours=1)
+
+#: How often somebody reads, a second.
+RATE = 5
+
+#: Waiters of the line whose hand-offs are measured.
+BLOCKED = 10
+
+#: What is read, one after the other.
+PATHS = {
+    "dashboard": "/",
+    "dashboard, live part": "/?fragment=1",
+    "dashboard, one machine": "/?fragment=some&machine=Machines-7",
+    "/api/machines": "/api/machines",
+    "/api/machines/Machines-7": "/api/machines/Machines-7",
+    "/api/waits": "/api/waits",
+    "machine": "/machines/Machines-7?span=1h",
+}
+
+
+def run(report: Report) -> None:
+    """Print hand-offs alone, then with each kind of reader, then with all of them."""
+    machines, waiters = (int(report.pick(*sizes)) for sizes in ((500, 2_000), (1_000, 5_000)))
+    samples = int(report.pick(100, 400))
+    with directory() as where, embedded(where) as url, board_on(url) as board:
+        fill(board, ((new_run(), [f"Machines-{n}"]) for n in range(machines)), ttl=TTL)
+        fill(board, ((new_run(), [f"Machines-{n % machines}"]) for n in range(waiters)), ttl=TTL)
+        with web(url, board.keys.namespace, where) as service:
+            alone = _hand_offs(board, service, (), samples)
+            rows: list[list[object]] = [
+                ["nobody reads", percentile(alone, 0.5), percentile(alone, 0.99), None, None, None]
+            ]
+            for name, path in PATHS.items():
+                beside, (p50, _, size) = _beside(board, service, [path], samples)
+                rows.append(
+                    [
+                        name,
+                        percentile(beside, 0.5),
+                        percentile(beside, 0.99),
+                        p50,
+                        size / 1000,
+                        _commands(board, service, path),
+                    ]
+                )
+                _check_answer(report, name, p50, size / 1000)
+            everything, _ = _beside(board, service, list(PATHS.values()), samples)
+            rows.append(["all in turn", percentile(everything, 0.5), percentile(everything, 0.99), None, None, None])
+    report.table(
+        f"Hand-offs while somebody reads {RATE} times a second, {machines:,} machines, {waiters:,} waiters",
+        ("read", "hand-off p50 ms", "p99 ms", "the answer, median ms", "KB", "Redis commands"), rows,
+    )  # fmt: skip
+    report.check("P16", "hand-off p99 with readers ÷ alone", percentile(everything, 0.99) / percentile(alone, 0.99), 3)
+
+
+def _check_answer(report: Report, name: str, took: float, kilobytes: float) -> None:
+    if name == "dashboard":
+        report.check("P16", "dashboard", took, 300, unit="ms")
+        report.check("P16", "dashboard", kilobytes, 500, unit="KB")
+    if name == "dashboard, one machine":
+        report.check("P16", name, took, 10, unit="ms")
+
+
+def _hand_offs(board: Board, service: Service, readers: Sequence[subprocess.Popen[str]], samples: int) -> list[float]:
+    chain = Chain(
+        board, service, BLOCKED,
+        lambda task: get(task, service.tokens["step"]), lambda tasks: block_http(board, service, tasks),
+    )  # fmt: skip
+    try:
+        took = [chain.hand_off() for _ in range(5)][:0]
+        while len(took) < samples or any(reader.poll() is None for reader in readers):
+            took.append(chain.hand_off())
+        return took
+    finally:
+        chain.close()
+
+
+def _beside(
+    board: Board, service: Service, paths: Sequence[str], samples: int
+) -> tuple[list[float], tuple[float, float, int]]:
+    """The hand-offs while *paths* are read, and milliseconds (median, most) and bytes of the first of them."""
+    seconds = str(max(8, samples / 40))
+    command = [
+        sys.executable,
+        "-m",
+        "tests.bench.reading",
+        str(service.port),
+        service.tokens["viewer"],
+        seconds,
+        str(RATE),
+    ]
+    reader = subprocess.Popen([*command, *paths], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    took = _hand_offs(board, service, [reader], samples)
+    output, _ = reader.communicate(timeout=60)
+    return took, tuple(json.loads(output)[paths[0]])
+
+
+def _commands(board: Board, service: Service, path: str) -> int:
+    """Redis commands for one answer when nothing has changed."""
+    command = [
+        sys.executable,
+        "-m",
+        "tests.bench.reading",
+        str(service.port),
+        service.tokens["viewer"],
+        "0.3",
+        "10",
+        path,
+    ]
+    before = board.client.info("stats")["total_commands_processed"], calls_of(board.client, "evalsha")
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    stats = board.client.info("stats")["total_commands_processed"]
+    return int((stats - before[0]) / 3)
