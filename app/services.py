@@ -199,15 +199,13 @@ class Services:
         return workers_seen(self.client, self.settings)
 
     def objection_to_release(self, place: RunStatus) -> Objection | None:
-        """Why the run should not be ended by force without `confirm`; None where nothing speaks against it, and without
-        an API key.
-        """
+        """Why the run should not be ended by force without `confirm`; None if there is no reason, or no API key."""
         if not self.knows_octopus:
             return None
         from app.octopus.ask import objection_to_release
 
-        space_id = place.run.info.space
-        return objection_to_release(self.settings, self.budget, place.task_id, space_id, reach=self.reach)
+        run = place.run
+        return objection_to_release(self.settings, self.budget, run.id, run.info.space, reach=self.reach)
 
     def lock(self, name: str, ttl: timedelta) -> LeaderLock:
         """A lock for the one process that does *name*, a key of `app.store.keys`; it expires *ttl* after its death."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import redis
 from redis.commands.core import Script
@@ -25,7 +25,7 @@ from app.store.clock import BoardClock
 from app.store.connection import Client
 from app.store.errors import StoreError, StoreUnreachable
 from app.store.keys import Keys
-from app.store.witness import Witness
+from app.store.witness import Seen, Witness, speaking_for
 
 #: Where the rooms are.
 APP = Path(__file__).parent.parent
@@ -105,6 +105,13 @@ def redis_errors() -> Iterator[None]:
         raise StoreError(f"Redis: {error}") from error
 
 
+class ScriptCall(NamedTuple):
+    """The arguments of a script, and what somebody has seen for whom it is called."""
+
+    args: Sequence[str | int]
+    seen: Seen | None
+
+
 class Scripts:
     """Calls the scripts of the board with the keys of one namespace.
 
@@ -145,7 +152,10 @@ class Scripts:
         """
         if self.before:
             self.before()
-        answer = self._timely_answer(name, args)
+        return self._accepted(self._timely_answer(name, args))
+
+    def _accepted(self, answer: Sequence[Any]) -> Sequence[Any]:
+        """The script's own part of an answer, once what it has left is done."""
         own = self.read(answer)
         if any(answer[4:]):
             # What was asked is done, whatever comes now; and others find what is left in Redis.
@@ -181,6 +191,38 @@ class Scripts:
     def _call_due(self, name: str, arguments: Sequence[str | int]) -> Sequence[Any]:
         answer = self._execute(name, arguments)
         return answer if answer[0] != b"due" else self._execute(name, arguments, with_expiry=True)
+
+    def many(self, name: str, calls: Sequence[ScriptCall]) -> list[Sequence[Any]]:
+        """The answers to several calls of one script, with one way to Redis for all of them.
+
+        Raises:
+            StoreError: as `redis_errors` says, of any of them.
+        """
+        if self.before:
+            self.before()
+        if self._clock.is_stale():
+            self._compare_clocks()
+        script = self._script(name)
+        with redis_errors(), self._client.pipeline(transaction=False) as pipe:
+            for call in calls:
+                with speaking_for(call.seen):
+                    arguments = self._arguments(call.args, expects=True)
+                # Not the script itself, which would ask first whether Redis knows it.
+                pipe.evalsha(script.sha, len(self._keys), *self._keys, *arguments)
+            answers = pipe.execute(raise_on_error=False)
+        return [self._own_part(name, call, answer) for call, answer in zip(calls, answers, strict=True)]
+
+    def _own_part(self, name: str, call: ScriptCall, answer: Any) -> Sequence[Any]:
+        """The script's own part of an *answer* in a pipeline; that of another call where this one did nothing, since
+        Redis has lost the script, something is due, or the time is another one.
+        """
+        with redis_errors():
+            if isinstance(answer, Exception) and not isinstance(answer, redis.exceptions.NoScriptError):
+                raise answer
+        if isinstance(answer, Exception) or answer[0] in (b"due", b"clock"):
+            with speaking_for(call.seen):
+                return self(name, *call.args)
+        return self._accepted(answer)
 
     def queue(self, pipe: Any, name: str, *args: str | int) -> None:
         """Put a call into a pipeline, of a script that does not end what is due; its answer is to be `read`."""

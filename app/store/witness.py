@@ -31,13 +31,18 @@ _SPEAKER: ContextVar[Seen | None] = ContextVar("octowait_speaker", default=None)
 
 
 @contextmanager
-def speaking_for(seen: Seen) -> Iterator[None]:
+def speaking_for(seen: Seen | None) -> Iterator[None]:
     """Tell each script that is called meanwhile, in this thread or greenlet, what somebody else has seen."""
     before = _SPEAKER.set(seen)
     try:
         yield
     finally:
         _SPEAKER.reset(before)
+
+
+def seen_by_speaker() -> Seen | None:
+    """What somebody has seen for whom scripts are called here."""
+    return _SPEAKER.get()
 
 
 class Witness:

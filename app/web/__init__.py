@@ -11,6 +11,7 @@ from app.services import Services
 from app.web import errors, printed, refusals, request_log
 from app.web.api import admin, health, insight, machines, metrics, report, timeline, waits, webhook
 from app.web.api.openapi import document
+from app.web.api.step_answers import reply_to_poll
 from app.web.auth import Doorkeeper
 from app.web.bodies import Bodies
 from app.web.long_poll import Blocking
@@ -20,6 +21,17 @@ from app.web.sessions import ServerSessions
 from app.web.step_identity import Issuer
 from app.web.testimony import Testimony
 from app.web.tokens import Tokens
+
+#: No page of another origin loads what a session may read, as a script, a picture or a style.
+API_HEADERS = {"Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin"}
+
+
+def headers_of_all(*, is_https: bool) -> dict[str, str]:
+    """The headers of every answer."""
+    return {
+        "X-Content-Type-Options": "nosniff",
+        **({"Strict-Transport-Security": "max-age=31536000"} if is_https else {}),
+    }
 
 
 def create_app(services: Services) -> Flask:
@@ -53,7 +65,13 @@ def create_app(services: Services) -> Flask:
     doorkeeper = app.extensions["octowait.doorkeeper"] = Doorkeeper(
         tokens, services.attempts, services.board, Issuer.of(app, settings)
     )
-    inner = Blocking(Bodies(app.wsgi_app, seconds=settings.body_seconds), services, doorkeeper)
+    is_https = settings.base_url.startswith("https://")
+
+    def headers(scheme: str) -> dict[str, str]:
+        return {**headers_of_all(is_https=is_https or scheme == "https"), **API_HEADERS}
+
+    inside = Bodies(app.wsgi_app, seconds=settings.body_seconds)
+    inner = Blocking(inside, services, doorkeeper, reply_to_poll, headers)
     app.wsgi_app = Peers(Testimony(inner, services), settings.trusted_proxies)  # type: ignore[method-assign]
     # Once a process, when it is first asked for: it takes as long as a hundred other answers.
     api_document = cache(lambda: document(operations, server=settings.public_url or "/"))
@@ -66,8 +84,6 @@ def create_app(services: Services) -> Flask:
     request_log.install(app, is_verbose=settings.log_level == "debug")
     app.extensions["octowait.refusals"] = refusals.install(app, services)
 
-    is_https = settings.base_url.startswith("https://")
-
     @cache
     def text_of_document() -> bytes:
         return json.dumps(api_document(), separators=(",", ":")).encode()
@@ -78,13 +94,10 @@ def create_app(services: Services) -> Flask:
 
     @app.after_request
     def _harden(response: Response) -> Response:
-        response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        if is_https or request.is_secure:
-            response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
-        if request.path.startswith("/api/"):
-            response.headers.setdefault("Cache-Control", "no-store")
-            # No page of another origin loads what a session may read, as a script, a picture or a style.
-            response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        is_api = request.path.startswith("/api/")
+        given = headers_of_all(is_https=is_https or request.is_secure) | (API_HEADERS if is_api else {})
+        for name, value in given.items():
+            response.headers.setdefault(name, value)
         return response
 
     return app

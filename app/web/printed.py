@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 
-from flask import Flask, Response, json, request
+from flask import Flask, Response, request
 
 from app.domain.neutral import neutral, neutral_json
 
@@ -22,8 +23,13 @@ def install(app: Flask) -> None:
     @app.after_request
     def _neutralise(response: Response) -> Response:
         if request.path.startswith(_PATH) and not response.is_streamed:
-            if response.mimetype == "text/plain":
-                response.set_data("\n".join(map(neutral, response.get_data(as_text=True).split("\n"))))
-            elif response.is_json and _SUSPECT.search(data := response.get_data()):
-                response.set_data(json.dumps(neutral_json(json.loads(data))))
+            if response.mimetype == "text/plain" or response.is_json:
+                response.set_data(printable(response.get_data(), is_text=not response.is_json))
         return response
+
+
+def printable(body: bytes, *, is_text: bool) -> bytes:
+    """*body*, lines of text or JSON, with nothing in it that would be a command in a deployment log."""
+    if is_text:
+        return "\n".join(map(neutral, body.decode().split("\n"))).encode()
+    return json.dumps(neutral_json(json.loads(body))).encode() if _SUSPECT.search(body) else body

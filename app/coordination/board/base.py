@@ -123,7 +123,11 @@ class BoardScripts:
     def _view(
         self, task_id: str, who: str, claim: str | None = None, owner: str | None = None
     ) -> RunStatus | None:  # fmt: skip
-        word, *rest = self.script("poll", task_id, who, claim or "", owner or "")
+        return self._status(task_id, claim, self.script("poll", task_id, who, claim or "", owner or ""))
+
+    def _status(self, task_id: str, claim: str | None, answer: Sequence[Any]) -> RunStatus | None:
+        """The status of a run as ``lua/poll.lua`` answers it."""
+        word, *rest = answer
         refuse_others(word, rest)
         if word == b"left":
             return status_of_the_over(task_id, claim, rest[0])

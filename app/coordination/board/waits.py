@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Collection
-from dataclasses import asdict, replace
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from app.coordination.board.base import (
 )
 from app.coordination.decode import decode_run, decode_view
 from app.domain.errors import (
+    AnotherOwner,
     ClosesCircle,
     GateError,
     HoldsOthers,
@@ -31,7 +32,28 @@ from app.domain.errors import (
 from app.domain.ids import checked_id, distinct_ids
 from app.domain.run import MAX_PRIORITY, RunRequest, State, TaskEnd
 from app.domain.status import RunStatus, circle_words
-from app.store.scripts import redis_errors
+from app.store.scripts import ScriptCall, redis_errors
+from app.store.witness import Seen
+
+
+@dataclass(frozen=True)
+class Poll:
+    """A call of `WaitVerbs.poll`, with its arguments.
+
+    Args:
+        seen: What the step has seen for which it is made.
+    """
+
+    task_id: str
+    claim: str | None = None
+    blocks: bool = False
+    owner: str | None = None
+    seen: Seen | None = None
+
+    @property
+    def who(self) -> str:
+        """Who asks, as ``lua/poll.lua`` calls it."""
+        return "block" if self.blocks else "poll"
 
 
 class WaitVerbs(BoardScripts):
@@ -117,8 +139,24 @@ class WaitVerbs(BoardScripts):
 
         Source: lua/poll.lua.
         """
-        who = "block" if blocks else "poll"
+        who = Poll(task_id, claim, blocks, owner).who
         return self._answer_of(self._view(task_id, who, claim, owner), lambda: self._view(task_id, who, claim, owner))
+
+    def poll_many(self, polls: Sequence[Poll]) -> list[RunStatus | None | AnotherOwner]:
+        """As `poll` for each of them, with one way to Redis for all; an error that is about one is its answer.
+
+        Source: lua/poll.lua.
+        """
+        calls = [ScriptCall((poll.task_id, poll.who, poll.claim or "", poll.owner or ""), poll.seen) for poll in polls]
+        answers = self.script.many("poll", calls)
+        return [self._answer_to(poll, answer) for poll, answer in zip(polls, answers, strict=True)]
+
+    def _answer_to(self, poll: Poll, answer: Sequence[Any]) -> RunStatus | None | AnotherOwner:
+        try:
+            place = self._status(poll.task_id, poll.claim, answer)
+            return self._answer_of(place, lambda: self._view(poll.task_id, poll.who, poll.claim, poll.owner))
+        except AnotherOwner as error:
+            return error
 
     def place(self, task_id: str) -> RunStatus | None:
         """The run as it stands, asked by anybody; None if nobody has heard of it. Source: lua/poll.lua."""

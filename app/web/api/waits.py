@@ -13,7 +13,7 @@ from app.domain.status import WAIT_STATES, RunStatus
 from app.domain.wording import STATES
 from app.queries.pages import waiting_page
 from app.queries.references import joined_id_of
-from app.queries.views import WaitAnswer, step_answer, wait_answer, waiting_places
+from app.queries.views import wait_answer, waiting_places
 from app.settings.values import Token
 from app.store.fairness import in_turns
 from app.web.api.owning import StepCalls
@@ -30,7 +30,7 @@ from app.web.api.schemas.waits import (
     Waits,
     WaitsQuery,
 )
-from app.web.api.step_sizes import step_message, step_model
+from app.web.api.step_answers import TEXT, answer_to_step, lines_of
 from app.web.errors import Problem
 from app.web.long_poll import HAS_SLEPT, PROBLEM, TELLS_WAITING
 from app.web.request_log import name_in_log
@@ -163,16 +163,8 @@ def _answer(place: RunStatus, step: StepHeaders, status: int, *, is_new: bool) -
     _name_in_log(place)
     services = current_services()
     base_url = services.settings.public_url or request.host_url
-    answer = step_answer(services, place, claim=step.claim, base_url=base_url)
-    if not _wants_text():
-        return step_model(answer), status
-    number = place.fencing_token if place.is_granted else place.place
-    return _text(f"{place.state} {number or 0}", step_message(answer), _facts(answer) if is_new else {}, status)
-
-
-def _facts(answer: WaitAnswer) -> dict[str, str | None]:
-    """The pairs of the third line: none of their words has a blank in it."""
-    return {name: getattr(answer, name) for name in ("claim", "seen", "news", "family", "details")}
+    text, kind = answer_to_step(services, place, step, as_text=_wants_text(), is_new=is_new, base_url=base_url)
+    return Response(text, status, content_type=kind)
 
 
 def _name_in_log(place: RunStatus) -> None:
@@ -182,12 +174,5 @@ def _name_in_log(place: RunStatus) -> None:
 def _outcome(task_id: str, outcome: str, claim: str | None) -> Any:
     if not _wants_text():
         return {"outcome": outcome, "claim": claim}
-    return _text(f"{outcome} 0", f"{task_id} {STATES.get(outcome, 'held nothing')}.", {"claim": claim}, 200)
-
-
-def _text(first: str, message: str, facts: dict[str, str | None], status: int) -> Response:
-    """Two lines, and where there are *facts* a third one."""
-    lines = [first, message]
-    if pairs := [f"{name} {word}" for name, word in facts.items() if word]:
-        lines.append(" ".join(pairs))
-    return Response("\n".join(lines) + "\n", status, content_type="text/plain; charset=utf-8")
+    text = lines_of(f"{outcome} 0", f"{task_id} {STATES.get(outcome, 'held nothing')}.", {"claim": claim})
+    return Response(text, content_type=TEXT)
