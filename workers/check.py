@@ -13,21 +13,19 @@ import structlog
 
 from app.domain.access.identity import signed_parts
 from app.domain.run import RunState
+from app.domain.run_info import Document
 from app.domain.status import RunStatus
 from app.jobs import CHECK, RESOLVE
 from app.octopus.client import IDS_A_PAGE, OctopusClient
 from app.octopus.errors import OctopusError
 from app.octopus.tasks import Task
 from workers.context import Context, current
-from workers.resolving.memory import document_key
+from workers.resolving.memory import DocumentKey, document_key
 
 log = structlog.get_logger()
 
-#: How long a task may be missing that a step has joined, before that is believed.
-MISSING_FOR = timedelta(seconds=60)
-
-#: How long a missing one is not asked for again.
-MISSING_EVERY = timedelta(seconds=60)
+#: How long a task may be missing that a step has joined, before that is believed: a step runs in a task that is there.
+MISSING_FOR = timedelta(seconds=10)
 
 #: Those that take turns, at most.
 MOST = 10_000
@@ -65,12 +63,13 @@ def check(context: Context, octopus: OctopusClient, place: RunStatus, task: Task
     Raises:
         OctopusError: Octopus did not say what its project is called.
     """
+    context.memory.names.put(_seen(task.space_id), "seen")
     keys = context.settings.step_oidc_subject_keys
     slugs = _slugs(context, octopus, task) if context.settings.step_oidc_issuer else {}
     wrong = contradiction(place.run, task, signed=signed_parts(place.run.owner or "", keys), slugs=slugs)
     facts: dict[str, Any] = {
         "space": task.space_id, "project": task.project_id, "deployment": task.deployment_id or task.runbook_run_id,
-        "wrong": wrong, "slugs": slugs,
+        "wrong": wrong, "slugs": slugs, "is_queued": not task.has_begun,
     }  # fmt: skip
     if not wrong:
         facts["unknown"] = _unknown_machines(octopus, place, task.space_id)
@@ -78,17 +77,41 @@ def check(context: Context, octopus: OctopusClient, place: RunStatus, task: Task
 
 
 def check_missing(context: Context, octopus: OctopusClient, place: RunStatus) -> str:
-    """End the claim of a task that has been missing for a while, if the key sees its project: it would see the task.
+    """End the claim of a task that has been missing for a while, if the key would see it.
+
+    That is so where it sees other tasks of the space, and the project, environment and tenant that the step has named.
 
     Raises:
-        OctopusError: it does not see the project.
+        OctopusError: Octopus did not say whether there are such.
     """
     info = place.run.info
     waited = timedelta(milliseconds=place.now_ms - place.run.requested_at_ms)
     if waited < MISSING_FOR or not (info.project and info.project.id):
         return "late"
-    octopus.name("projects", info.project.id, space=info.space)
+    named = (("projects", info.project), ("environments", info.environment), ("tenants", info.tenant))
+    sees_tasks = _seen(info.space) in context.memory.names
+    if not sees_tasks or not all(_sees(context, octopus, info.space, kind, what) for kind, what in named):
+        return "late"
     return _note(context, place, {"wrong": "Octopus knows no such task in its project", "is_missing": True})
+
+
+def _seen(space: str | None) -> DocumentKey:
+    return document_key("tasks-seen", space, "any")
+
+
+def _sees(context: Context, octopus: OctopusClient, space: str | None, kind: str, what: Document | None) -> bool:
+    """Whether the key sees that document; remembered for a while. True of what was not named."""
+    if not (what and what.id):
+        return True
+    memory, key = context.memory.names, document_key(f"{kind}-seen", space, what.id)
+    if key not in memory:
+        try:
+            memory.put(key, octopus.name(kind, what.id, space=space) or "nameless")
+        except OctopusError as error:
+            if not error.permanent:
+                raise
+            memory.put(key, None)
+    return memory.get(key) is not None
 
 
 def contradiction(

@@ -21,7 +21,7 @@ from app.octopus.tasks import Task
 from app.settings import Settings
 from workers.active_tasks import deliver_starts, list_active
 from workers.by_space import BySpace, why_of
-from workers.check import MISSING_EVERY, check, check_missing
+from workers.check import check, check_missing
 from workers.context import Context, current, log_context
 from workers.intervention import look_after
 
@@ -164,7 +164,7 @@ def compare(
         # Without an answer it may have one the next time, unless the space is hidden: they can be in another one.
         if answer is not None or by_space.why_hidden(space):
             missing += [place for key, place in group.items() if key not in tasks]
-    _see_singly(context, octopus, by_space, missing)
+    _see_singly(context, octopus, by_space, _see_missing(context, octopus, by_space, missing))
 
 
 def _see(context: Context, octopus: OctopusClient, by_space: BySpace, place: RunStatus, task: Task) -> None:
@@ -209,8 +209,6 @@ def _see_singly(context: Context, octopus: OctopusClient, by_space: BySpace, pla
         try:
             task = octopus.task_anywhere(place.task_id, space=space)
         except OctopusError as error:
-            if isinstance(error, OctopusMissing) and place.run.unchecked and not by_space.why_hidden(space):
-                _see_missing(context, octopus, by_space, place)
             if isinstance(error, OctopusDenied | OctopusMissing):
                 _note_unseen(context, place, by_space.why_hidden(space) or why_of(error, place.task_id))
             else:
@@ -222,13 +220,22 @@ def _see_singly(context: Context, octopus: OctopusClient, by_space: BySpace, pla
             _see(context, octopus, by_space, place, task)
 
 
-def _see_missing(context: Context, octopus: OctopusClient, by_space: BySpace, place: RunStatus) -> None:
-    """One that only its step has told of."""
-    context.claims.put_off(f"single-{place.task_id}", MISSING_EVERY)
+def _see_missing(
+    context: Context, octopus: OctopusClient, by_space: BySpace, places: Sequence[RunStatus]
+) -> list[RunStatus]:  # fmt: skip
+    """Look in all spaces, with one request, for those that only their steps have told of; the others of *places*."""
+    new = [place for place in places if place.run.unchecked and not by_space.why_hidden(place.run.info.space)]
     try:
-        check_missing(context, octopus, place)
+        tasks = {task.id.lower(): task for task in octopus.tasks([place.task_id for place in new])}
+        for place in new:
+            if task := tasks.get(place.task_id.lower()):
+                _see(context, octopus, by_space, place, task)
+            else:
+                check_missing(context, octopus, place)
     except OctopusError as error:
         by_space.failed(error)
+        return list(places)
+    return [place for place in places if not place.run.unchecked]
 
 
 def _has_slot(context: Context) -> bool:

@@ -114,6 +114,21 @@ def test_lease_of_a_task_that_works_frees_no_machine_before_its_plan_is_known(bo
     assert context.unresolved.tasks() == ["ServerTasks-1"]
 
 
+@pytest.mark.parametrize("machine", ["Machines-7", "Machines-8"])
+def test_task_that_has_not_begun_makes_nothing_busy(board, context, octopus, machine):
+    """It may wait in Octopus for one that waits for these machines here."""
+    octopus.has(1, ProjectId="Projects-1")
+    octopus.has(2, "Queued", ProjectId="Projects-2")
+    join(board, 1)
+    join(board, 2, machine)
+
+    do(context, check)
+
+    run = board.place("ServerTasks-2").run
+    assert (run.cause, run.lingers, run.presumed) == ("disproved", False, ())
+    assert context.unresolved.tasks() == []
+
+
 def test_claim_that_was_disproved_has_no_say_any_more(board, context, octopus):
     octopus.has(1, ProjectId="Projects-2")
     join(board, 1, claim="a" * 32)
@@ -204,24 +219,31 @@ def test_child_of_a_parent_that_is_not_there_shares_nothing(board, context, octo
     assert state(board, 2) == "waiting"
 
 
-def test_missing_task_ends_once_it_is_missing_for_a_minute(board, context, octopus, clock_of):
+def test_missing_task_ends_once_it_is_missing_for_a_while(board, context, octopus, clock_of):
     octopus.projects = {"Projects-1"}
+    octopus.has(9, ProjectId="Projects-1")
+    join(board, 9, "Machines-9")
     join(board, 1)
     join(board, 2)
 
     do(context, check)
     assert state(board, 1) == "granted"
-    clock_of(board).advance(timedelta(seconds=61))
-    context.claims.unclaim("single-ServerTasks-1")
+    clock_of(board).advance(timedelta(seconds=11))
     do(context, check)
 
     assert (state(board, 1), state(board, 2)) == ("released", "granted")
     assert board.place("ServerTasks-1").run.reason == "Octopus knows no such task in its project"
 
 
-def test_missing_task_of_a_project_that_the_key_does_not_see_keeps_its_machines(board, context, octopus, clock_of):
+@pytest.mark.parametrize("hidden", ["project", "environment", "tasks"])
+def test_missing_task_that_the_key_may_not_see_keeps_its_machines(board, context, octopus, clock_of, hidden):
     """It may work there all the same."""
-    join(board, 1)
+    octopus.projects = set() if hidden == "project" else {"Projects-1"}
+    if hidden != "tasks":
+        octopus.has(9, ProjectId="Projects-1")
+        join(board, 9, "Machines-9")
+    join(board, 1, info={"environment": {"id": "Environments-1"}} if hidden == "environment" else {})
+    do(context, check)
     clock_of(board).advance(timedelta(hours=1))
 
     do(context, check)

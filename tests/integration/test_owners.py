@@ -324,3 +324,19 @@ def test_parent_that_nobody_owns_is_known_by_its_project(gate, board, project, w
     board.observe("ServerTasks-1", [{"id": "Machines-7"}], info={})
 
     assert gate.join(who, 2, on_behalf_of="ServerTasks-1")["state"] == state
+
+
+def test_claim_that_ended_before_its_check_keeps_nobody_waiting(make_service, board):
+    gate = Gate(
+        make_service(
+            OCTOWAIT_TOKENS=TOKENS, OCTOWAIT_OCTOPUS_URL="http://127.0.0.1:9", OCTOWAIT_OCTOPUS_API_KEY="API-KEY"
+        )
+    )  # fmt: skip
+    gate.join("evil", 500, "Machines-99")
+    answer = gate.join("web", 500)
+    assert (answer["state"], answer["place"]) == ("waiting", None)
+    assert "octowait is asking Octopus whose it is" in answer["message"]
+
+    gate.release("evil", 500)
+
+    assert gate.join("web", 500)["state"] == "granted"

@@ -90,7 +90,7 @@ class ObservationVerbs(BoardScripts):
         Args:
             facts: ``space``, ``project`` and ``deployment`` of the task, as far as they are known; ``wrong``, why the
                 run is not what its step has said: its claim ends then, and its task is observed; ``is_missing``, there
-                is no such task; ``unknown``, machines that are none.
+                is no such task; ``is_queued``, it has not begun; ``unknown``, machines that are none.
 
         Returns:
             ``checked``, ``disproved``, ``refused`` for the task cap, or ``late``.

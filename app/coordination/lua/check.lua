@@ -5,7 +5,8 @@
 -- ARGV[2]  task id
 -- ARGV[3]  seen   the version of the run that was compared with its task
 -- ARGV[4]  facts, JSON: space, project, slugs, deployment (or runbook run) of the task; wrong (why the run is not what its step
---          says, if it is not), is_missing (there is no such task), unknown (machines that are none), cap, reserve
+--          says, if it is not), is_missing (there is no such task),
+--          is_queued (it has not begun), unknown (machines that are none), cap, reserve
 --
 -- Returns {"checked"}, {"disproved"}, {"refused"} when too many block the slots of Octopus, or {"late"} when the run has
 -- ended, was checked, or has changed since.
@@ -52,11 +53,10 @@ if facts.wrong then
             call("HDEL", ALIASES, lower(id))
         end
     end
-    if facts.is_missing then
-        -- It is not there, so it works nowhere.
-        run.end_seen = true
-    end
-    if run.state == "granted" and not facts.is_missing then
+    -- What is not there, or has not begun, works nowhere.
+    run.end_seen = facts.is_missing or run.end_seen
+    run.gave_back = facts.is_queued or run.gave_back
+    if run.state == "granted" and not facts.is_missing and not facts.is_queued then
         observe_instead(facts.wrong)
     else
         finish(run, run.state == "waiting" and "refused" or "released", "disproved", { reason = facts.wrong })

@@ -105,7 +105,7 @@ def verdict_on(
     Args:
         owners: What the tokens of its owner may; none where there are none any more.
         space_id: That of the run, as Octopus or an event of it says; so *project_id*. None where neither has said it.
-        can_check: Octopus can be asked.
+        can_check: Octopus is about to be asked about it.
         slugs: Those of its space and its project, as Octopus has said.
     """
     mine = asker.covers(space_id, project_id, slugs)

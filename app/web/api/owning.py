@@ -153,7 +153,7 @@ class StepCalls:
         verdict = verdict_on(
             self.identity, self._owners(run.owner or ""), slugs=run.true_slugs,
             space_id=run.true_space or (None if run.owner else info.space_id), project_id=project,
-            can_check=self.services.knows_octopus,
+            can_check=self.services.knows_octopus and run.unchecked and run.state in (State.WAITING, State.GRANTED),
         )  # fmt: skip
         log.debug("a run of another token", task=run.id, token=self.token.name, owner=run.owner, verdict=str(verdict))
         return verdict
