@@ -162,7 +162,25 @@ class Store:
         """Have its clock, which was given one, jump by so much from where it is now."""
         assert self._clock, "the store was not given a clock that can be shifted"
         self.shifts.append((time.time() * 1000, seconds * 1000))
-        set_clock(self._clock[1], sum(by for _, by in self.shifts) / 1000)
+        ahead = sum(by for _, by in self.shifts) / 1000
+        set_clock(self._clock[1], ahead)
+        self._await_clock(ahead)
+
+    def _await_clock(self, ahead: float) -> None:
+        """The library does not always see at once that its file is another one."""
+        ends_at = time.monotonic() + START_TIMEOUT
+        client = self.client()
+        try:
+            while True:
+                whole, micros = client.time()
+                if abs(whole + micros / 1e6 - time.time() - ahead) < 1:
+                    return
+                assert time.monotonic() < ends_at, "the clock of the store was not shifted"
+                time.sleep(0.01)  # between two looks at a fact, not instead of one
+        except redis.ConnectionError:
+            pass  # It has no clock while it is dead.
+        finally:
+            client.close()
 
     def go_back_to(self, copy: Path) -> None:
         """Begin anew with the data of an earlier `copy`; those of the dead server are kept to be read later."""
