@@ -116,7 +116,8 @@ def viewed(client):
 def test_a_plain_poll_does_not_come_as_far_as_flask(board, client, viewed, a_run, begin):
     run = a_run()
     begin(board, run)
-    board.poll(run.task_id)  # Redis knows the script from now on.
+    # The first one connects, and tells Redis the script.
+    ask(client, run.task_id, SCRIPTS["bash of version 1"], PLAIN)
 
     count, answer = scripts_run(board, lambda: ask(client, run.task_id, SCRIPTS["bash of version 1"], PLAIN))
 
