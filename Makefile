@@ -37,8 +37,10 @@ check: install-dev
 $(VENV)/tested: $(SOURCES)
 	$(MAKE) test
 
-# What takes too long for every change: all that can happen to three runs, both stores under faults, each mutant.
-check-deep: install-dev
+# What takes too long for every change: fuzzers, all that can happen to three runs, both stores under faults, each mutant.
+check-deep: install-tools
+	$(BIN)/python -m tests.fuzz.payloads 300
+	$(BIN)/python -m tests.fuzz.api 300
 	$(BIN)/python -m tests.chaos.explore
 	$(BIN)/python -m tests.chaos --expected
 	$(BIN)/python -m tests.chaos --grants 100000 --slots 64 --machines 240 --store valkey

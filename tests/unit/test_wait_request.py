@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from app.web.api.schemas.waits import WaitRequest
+from app.web.api.schemas.admin import ArchiveRequest, RebuildRequest
+from app.web.api.schemas.waits import ForceRelease, WaitRequest
 
 NO_IDS = ["../x", "Spaces-1/../x", "a b", "a,b", "a\0b", "a?b", "ü", "x" * 101, "-1"]
 NO_SPACES = [*NO_IDS, "Default", "Projects-1", "Spaces-", "all"]
@@ -59,3 +61,24 @@ def test_id_is_taken_as_it_is(field):
 def test_step_may_leave_an_id_empty(field, blank):
     """An Octopus without spaces or tenants has no such variable."""
     assert value_of(WaitRequest.model_validate(a_request(field, blank)), field) is None
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", "yes", "", None])
+@pytest.mark.parametrize(
+    ("model", "body", "field"),
+    [(WaitRequest, {"machines": ["Machines-7"]}, "parked"), (ForceRelease, {"reason": "a test"}, "confirm"),
+     (ArchiveRequest, {}, "begin_anew"), (RebuildRequest, {"reason": "a test"}, "open")],
+)  # fmt: skip
+def test_yes_or_no_is_no_word_and_no_number(model, body, field, value):
+    """Found by schemathesis: what the document calls a boolean was one in many spellings, also to use force."""
+    assert getattr(model.model_validate({**body, field: True}), field) is True
+    with pytest.raises(ValidationError, match="valid boolean"):
+        model.model_validate({**body, field: value})
+
+
+@pytest.mark.parametrize("field", ["space_id", "deployment_id"])
+@pytest.mark.parametrize(("value", "fits"), [("", True), (" ", True), (None, True), ("Spaces-1", True), ("a b", False)])
+def test_document_says_which_ids_are_taken(field, value, fits):
+    schema = WaitRequest.model_json_schema()
+
+    assert Draft202012Validator({**schema["properties"][field], "$defs": schema["$defs"]}).is_valid(value) is fits

@@ -8,18 +8,19 @@ from flask import Blueprint
 
 from app.domain.wording import capitalized, closed_words
 from app.web.api.routing import Api, current_services
+from app.web.api.schemas.admin import ProcessStatus
 from app.web.errors import Problem
 
 api = Api(Blueprint("health", __name__))
 
 
-@api.route("GET", "/healthz", role=None, answers={200: None}, media=("application/json",))
+@api.route("GET", "/healthz", role=None, answers={200: ProcessStatus})
 def healthz() -> Any:
     """The process is alive."""
     return {"status": "alive"}
 
 
-@api.route("GET", "/readyz", role=None, answers={200: None}, media=("application/json",))
+@api.route("GET", "/readyz", role=None, answers={200: ProcessStatus})
 def readyz() -> Any:
     """Redis answers, refuses nothing and keeps what it is told, a worker has been seen, and the board grants."""
     services = current_services()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from app.web.api.schemas.fields import Input, Reason
+from app.web.api.schemas.fields import Flag, Input, Reason
 
 
 class Delivered(BaseModel):
@@ -75,12 +75,12 @@ class ArchiveState(BaseModel):
 
 
 class ArchiveRequest(Input):
-    begin_anew: Annotated[bool, Field(description="Expect no earlier files: they are lost.")] = False
+    begin_anew: Annotated[Flag, Field(description="Expect no earlier files: they are lost.")] = False
 
 
 class RebuildRequest(Input):
     reason: Reason
-    open: Annotated[bool, Field(description="Grant again at once, without asking Octopus.")] = False
+    open: Annotated[Flag, Field(description="Grant again at once, without asking Octopus.")] = False
 
 
 class RebuiltModel(BaseModel):
@@ -102,3 +102,7 @@ class DeadLetters(BaseModel):
 
 class Forgotten(BaseModel):
     outcome: Literal["forgotten"]
+
+
+class ProcessStatus(BaseModel):
+    status: Literal["alive", "ready"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -33,6 +33,10 @@ def _none_if_blank(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
+def _or_blank(schema: dict[str, Any]) -> None:
+    schema["anyOf"].append({"type": "string", "pattern": r"^\s*$", "description": "As null."})
+
+
 Id = Annotated[
     str, Field(json_schema_extra={"pattern": ID_PATTERN}, examples=["Machines-7"]), _checked(ID_PATTERN, "Machines-7")
 ]
@@ -44,9 +48,11 @@ Reference = Annotated[
     str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$",
                description="An id or a name.", examples=["web-01", "Machines-7"]),
 ]  # fmt: skip
+#: A yes or no, and no word or number that could be taken for one.
+Flag = Annotated[bool, Field(strict=True)]
 #: An id that may not be known; a step writes an empty text for a variable that Octopus does not have.
-MaybeId = Annotated[Id | None, BeforeValidator(_none_if_blank)]
-MaybeSpaceId = Annotated[SpaceId | None, BeforeValidator(_none_if_blank)]
+MaybeId = Annotated[Id | None, BeforeValidator(_none_if_blank), Field(json_schema_extra=_or_blank)]
+MaybeSpaceId = Annotated[SpaceId | None, BeforeValidator(_none_if_blank), Field(json_schema_extra=_or_blank)]
 #: A name that is only shown: Octopus allows more characters than people can read.
 Text = Annotated[str, AfterValidator(_readable), Field(description="Shortened to 300 characters.")]
 Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"\S")]

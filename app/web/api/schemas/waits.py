@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from app.domain.shortening import shortened
 from app.web.api.schemas.fields import (
     MOST_LISTED,
+    Flag,
     Id,
     Input,
     MaybeId,
@@ -51,7 +52,7 @@ class WaitRequest(Input):
     priority: Priority = 0
     timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=31_536_000)] | None = None
     on_behalf_of: Id | None = None
-    parked: bool = False
+    parked: Flag = False
 
 
 class HolderModel(BaseModel):
@@ -155,7 +156,7 @@ class ReleaseOutcome(Outcome):
 
 class ForceRelease(Input):
     reason: Reason
-    confirm: bool = False
+    confirm: Flag = False
 
 
 class Prioritize(Input):

@@ -1,0 +1,1 @@
+"""Fuzzers: what is too long for every change, in ``make check-deep``."""
