@@ -94,12 +94,16 @@ def redis_errors() -> Iterator[None]:
     """Redis errors as ours.
 
     Raises:
-        StoreUnreachable: no answer, or the server is loading, or a replica.
+        StoreUnreachable: no answer, or the server is loading, a replica, or does not let the user in.
         StoreError: any other error of the server; the message is its own.
     """
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError, OSError) as error:
+    except redis.AuthenticationError as error:
+        raise StoreUnreachable(f"Redis does not let its user in: {error}") from error
+    except redis.ReadOnlyError as error:
+        raise StoreUnreachable(f"Redis is a replica and refuses changes: {error}") from error
+    except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, OSError) as error:
         raise StoreUnreachable(f"Redis does not answer: {error}") from error
     except redis.RedisError as error:
         raise StoreError(f"Redis: {error}") from error

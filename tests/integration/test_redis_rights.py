@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from app.store.errors import StoreError
+from app.store.errors import StoreError, StoreUnreachable
 from app.store.rehearsal import StoreRefusal, refusals
 from app.store.rights import PROCESSES, rules
 from tests.chaos.store import STORES, NoStore, Store
@@ -125,6 +125,16 @@ def test_nothing_is_done_where_a_transaction_may_not_begin(log_in, store):
     # Whoever has the connection next gets the answers to what he asks.
     assert client.ping() is True
     admin.close()
+
+
+def test_user_that_is_not_let_in_is_no_server_that_does_not_answer(log_in, store):
+    log_in("web")
+    stranger = redis.Redis(port=store.port, username="somebody", password="another password")
+
+    with pytest.raises(StoreUnreachable, match="does not let its user in") as refused:
+        refusals(stranger, "web", "one")
+    assert "another password" not in str(refused.value)
+    stranger.close()
 
 
 def test_server_that_answers_and_refuses_is_known_by_its_reason(log_in, store):
