@@ -53,7 +53,8 @@ def main() -> int:
 
 def _fuzz(service: Service, role: str, seconds: int) -> int:
     command = [
-        str(Path(sys.executable).parent / "st"), "run", f"{service.url}/openapi.json", "--max-time", str(seconds),
+        str(Path(sys.executable).parent / "st"), "--config-file", str(Path(__file__).parent / "schemathesis.toml"),
+        "run", f"{service.url}/openapi.json", "--max-time", str(seconds),
         "--header", f"Authorization: Bearer {TOKENS[role]}", "--header", f"X-Octowait-Secret: {WEBHOOK_SECRET}",
         "--checks", "all", "--exclude-checks", ",".join(sorted(NOT_CHECKED)), "--request-timeout", "70",
         "--continue-on-failure", "--generation-database", "none", "--no-color", "--seed", "1", "--max-failures", "20",

@@ -74,6 +74,10 @@ def _describe(operation: Operation) -> dict[str, Any]:
     problem = {"application/problem+json": {"schema": _reference(ProblemDetails)}}
     for status in sorted(errors | {503}):
         described["responses"][str(status)] = {"description": "Problem", "content": problem}
+    if described["parameters"]:
+        # Found by the web server before octowait sees the request.
+        text = {"text/html": {"schema": {"type": "string"}}}
+        described["responses"]["414"] = {"description": "The address is longer than 4,094 bytes", "content": text}
     return described
 
 
