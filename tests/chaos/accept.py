@@ -41,6 +41,8 @@ class _Reading:
         self.board = Board(is_open=False)
         #: Also of runs that are not on the board: a child can ask before it is known that its parent works.
         self._families: dict[str, str] = {}
+        #: The places of runs before their grants, which they get back when these are withdrawn.
+        self._orders: dict[str, tuple[int, int]] = {}
         self._has_changed = False
 
     def read(self, record: Record) -> Iterator[str]:
@@ -54,23 +56,30 @@ class _Reading:
             run = board.runs.get(record.task)
             if run is None or run.state != WAITING or not board.may_start(record.task):
                 yield f"it may not start: {record}"
+            if run:
+                self._orders[record.task] = run.order
             token = int(record.detail["token"])
             if token <= board.token:
                 yield f"its token is not above {board.token}: {record}"
             granted = Run(record.machines, GRANTED, token=token, family=run.family if run else "")
             self.board = replace(board.with_run(record.task, granted), token=token)
         else:
-            self.board = _after(board, record, self._families)
+            self.board = _after(board, record, self._families, self._orders)
             self._has_changed |= self.board is not board
 
 
-def _after(board: Board, record: Record, families: dict[str, str]) -> Board:
+def _after(
+    board: Board, record: Record, families: dict[str, str], orders: dict[str, tuple[int, int]]
+) -> Board:  # fmt: skip
     """The board after a record that grants nobody."""
     task, known = record.task, board.runs.get(record.task)
     if record.kind in ENDS:
         return board.with_run(task, None) if known else board
     if record.kind == "joined":
-        return _joined(board, record, families)
+        joined = _joined(board, record, families)
+        if not record.detail.get("withdrawn") or task not in orders:
+            return joined
+        return joined.with_run(task, replace(joined.runs[task], order=orders[task]))
     if record.kind in ("observed", "presumed"):
         state = OBSERVED if record.kind == "observed" else PRESUMED
         return board.with_run(task, Run(record.machines, state, family=families.get(task, "")))

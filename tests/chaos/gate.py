@@ -119,6 +119,11 @@ class Gate:
     def state(self, task: str, *, web: int = 0) -> str:
         return str(self.facts(task, web=web)["state"])
 
+    def is_open(self) -> bool:
+        """Whether anybody can be granted anything."""
+        status, facts = self.call("GET", "/api/machines", role="viewer")
+        return status == 200 and facts["closed_since_ms"] is None
+
     def token(self, task: str) -> int:
         """The last fencing token that it was given."""
         tokens = [r["detail"]["token"] for r in self.facts(task)["timeline"] if r["kind"] == "granted"]

@@ -43,6 +43,8 @@ class Lines:
     arrivals: int = 0
     lines: dict[str, list[tuple[Order, str]]] = field(default_factory=lambda: defaultdict(list))
     held: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Of each run its last place, which it gets back when its grant is withdrawn.
+    orders: dict[str, Order] = field(default_factory=dict)
 
     def head(self, machine: str) -> str | None:
         line = self.lines[machine]
@@ -80,10 +82,14 @@ class Lines:
         if family is not None and parent and self.families.get(parent) is None:
             self.families[parent] = family
         self.families[task] = family
-        self._stand(Waiter(task, record.machines, (-int(record.detail.get("priority", 0)), self.arrivals), family))
+        order = (-int(record.detail.get("priority", 0)), self.arrivals)
+        if record.detail.get("withdrawn"):
+            order = self.orders.get(task, order)
+        self._stand(Waiter(task, record.machines, order, family))
 
     def _stand(self, waiter: Waiter) -> None:
         self.waiting[waiter.task] = waiter
+        self.orders[waiter.task] = waiter.order
         for machine in waiter.machines:
             bisect.insort(self.lines[machine], (waiter.order, waiter.task))
 

@@ -117,6 +117,17 @@ def test_an_opened_board_has_the_order_that_its_record_tells():
     assert in_the_way(waits[4]) == [(6, "rebuilding", None), (5, "ahead", "ServerTasks-3")]
 
 
+def test_a_run_whose_grant_is_withdrawn_stands_where_it_stood():
+    waits, _ = replayed(
+        of(1, 0, "joined", 8), of(1, 0, "granted", 8), of(2, 1, "joined", 8), of(3, 2, "joined", 8),
+        of(1, 3, "released", 8), of(2, 3, "granted", 8), of(2, 10, "released", 8, cause="withdrawn"),
+        of(2, 10, "joined", 8, withdrawn=True), to_ms=15,
+    )  # fmt: skip
+
+    assert in_the_way(waits[3]) == [(1, "holder", "ServerTasks-1"), (7, "holder", "ServerTasks-2"),
+                                    (5, "ahead", "ServerTasks-2")]  # fmt: skip
+
+
 def test_what_its_family_holds_is_not_in_its_way():
     child = {"family": 1, "on_behalf_of": "servertasks-1"}
     waits, holds = replayed(

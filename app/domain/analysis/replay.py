@@ -99,6 +99,8 @@ class Replay(BoardState):
     def __init__(self, state: Mapping[str, Any] | None = None, *, from_ms: int = 0, least_ms: int = 0) -> None:
         super().__init__(state, from_ms=from_ms)
         self._least_ms = least_ms
+        #: Arrivals of runs whose grant is withdrawn; the record of their wait follows.
+        self._withdrawn: dict[str, int] = {}
 
     def apply(self, change: RecordLike) -> Wait | Hold | None:
         """Apply one record: the wait or the hold that it ended, if it ended one."""
@@ -148,6 +150,9 @@ class Replay(BoardState):
         detail = change.detail
         run = self._new(change, "waiting", detail.get("family"))
         run.priority, run.arrival = detail.get("priority", 0), self._arrivals
+        if detail.get("withdrawn"):
+            # Its grant was taken back before it was told, and it stands where it stood.
+            run.arrival = self._withdrawn.pop(_key(change), run.arrival)
         run.parked = bool(detail.get("parked"))
         parent = detail.get("on_behalf_of")
         # One that has a family of its own, by a child that asked before it did, does not change its parent's.
@@ -207,6 +212,8 @@ class Replay(BoardState):
                 run.task_id, run.run, run.machines, run.project_id, run.environment_id, run.since_ms, change.at_ms,
                 outcome, change.cause, run.waited_ms,
             )  # fmt: skip
+        if change.cause == "withdrawn":
+            self._withdrawn[key] = run.arrival
         self._remove(run, change.at_ms)
         return interval
 
