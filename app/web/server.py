@@ -93,6 +93,7 @@ def _sweep(services: Services, refusal_log: RefusalLog) -> None:
             services.react_to_sweep(swept)
             services.board.script.witness.keep()
             services.metric_buffer.flush(blocked=len(services.wakes))
+            services.shared_snapshot.forget_if_idle()
             refusal_log.say_if_due()
             more = swept.more
         except StoreError as error:

@@ -38,7 +38,7 @@ def test_answer_says_whose_claim_it_is_where_the_page_is_and_how_children_prove_
     assert (status, answer["state"], answer["claim"]) == (201, "granted", FIRST)
     assert answer["details"] == f"{service.url}/runs/ServerTasks-1"
     assert len(answer["family"]) == 32 and answer["family"] != FIRST
-    assert answer["seen"] is None
+    assert re.fullmatch(r"[!-~]{20,200}", answer["seen"])
 
 
 def test_text_answer_has_a_third_line_that_says_the_same(service: Service) -> None:
@@ -51,9 +51,10 @@ def test_text_answer_has_a_third_line_that_says_the_same(service: Service) -> No
     words = third.split(" ")
     assert (status, first, text.count("\n"), text[-1]) == (201, "waiting 1", 3, "\n")
     assert message.startswith("Waiting for Machines-7")
-    assert dict(zip(words[::2], words[1::2], strict=True)) == {
-        name: answer[name] for name in ("claim", "news", "family", "details")
-    }
+    pairs = dict(zip(words[::2], words[1::2], strict=True))
+    # Each answer has a word of its own for what was seen.
+    assert re.fullmatch(r"[!-~]{20,200}", pairs.pop("seen"))
+    assert pairs == {name: answer[name] for name in ("claim", "news", "family", "details")}
 
 
 def test_text_answer_to_a_step_of_before_has_two_lines_as_before(service: Service) -> None:
@@ -182,7 +183,7 @@ def test_claim_that_is_none_is_refused_with_what_was_expected(service: Service, 
     assert service.call("GET", "/api/runs/ServerTasks-1", role="viewer")[0] == 404
 
 
-def test_what_a_step_has_seen_is_taken_and_not_looked_at(service: Service) -> None:
+def test_what_a_step_has_not_seen_from_us_is_taken_and_ignored(service: Service) -> None:
     headers = {"X-Octowait-Claim": FIRST, "X-Octowait-Seen": "x" * 5000, "X-Octowait-Version": "new"}
 
     status, _ = service.call(

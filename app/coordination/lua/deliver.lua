@@ -2,7 +2,7 @@
 --
 -- Two times of a run, by the clock of Octopus, make the result independent of the order: its latest start and its end.
 --
--- needs: clock, keys, runs, plans, claims, ends, expiry
+-- needs: clock, keys, runs, lines, plans, claims, ends, expiry
 --
 -- ARGV[2]  what the event is known by
 -- ARGV[3]  the event, JSON: id, category, effect (started | resumed | ended | paused | queued | other), occurred_ms, task,
