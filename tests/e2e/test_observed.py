@@ -63,7 +63,8 @@ def an_octopus(httpserver: HTTPServer, state: dict[str, Any]) -> str:
 def test_a_waiter_waits_for_a_deployment_without_the_steps_until_its_end(
     make_service: Callable[..., Service], httpserver: HTTPServer
 ) -> None:
-    octopus = {"OCTOWAIT_OCTOPUS_URL": an_octopus(httpserver, {}), "OCTOWAIT_OCTOPUS_API_KEY": "API-KEY-FOR-TESTS"}
+    state: dict[str, Any] = {}
+    octopus = {"OCTOWAIT_OCTOPUS_URL": an_octopus(httpserver, state), "OCTOWAIT_OCTOPUS_API_KEY": "API-KEY-FOR-TESTS"}
     service = make_service(**octopus)
     worker = service.spawn("worker")
     try:
@@ -80,6 +81,7 @@ def test_a_waiter_waits_for_a_deployment_without_the_steps_until_its_end(
             daemon=True,
         )
         waiter.start()
+        state.update({"State": "Success", "IsCompleted": True})
         service.deliver(a_delivery("DeploymentSucceeded", number=2))
         waiter.join(30)
     finally:

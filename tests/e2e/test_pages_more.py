@@ -285,12 +285,13 @@ def test_open_story_of_a_wait_stays_when_the_ledger_changes(past_board, window):
 
 def test_records_about_octowait_are_told_in_words(past_board, window):
     past_board.close(by="dana", reason="moving Redis")
+    join(past_board, 6, 1)
     past_board.open("operator", by="dana")
     past_board.release("ServerTasks-4", cause="reconciled", ended=TaskEnd("failed", past_board.now_ms() - 60_000))
 
     page = window.sign_in(VIEWER, "/timeline")
     rows = page.locator(".timeline tbody tr")
-    expect(rows.filter(has_text="Open again")).to_contain_text(re.compile(r"order of those who wait ServerTasks-5"))
+    expect(rows.filter(has_text="Open again")).to_contain_text(re.compile(r"order of those who wait ServerTasks-6"))
     expect(rows.filter(has_text="moving Redis")).to_contain_text("by dana: moving Redis")
     released = rows.filter(has_text="reconciler")
     expect(released).to_contain_text(re.compile(r"failed in Octopus at [0-9-]+ [0-9:]+, noticed 1 min later"))

@@ -14,7 +14,7 @@ from tests.simulator.record import uses_gate
 HISTORY = re.compile(
     r"octowait:\{[^}]+\}:(runs|machines|counters|events|aliases|ended|timeline|index:.*|asked|caught-up-to|caught-up-by|batches(-over)?"
     r"|event-categories|octopus-.*|scheduler|.*-round|resolve-failures:.*|resolving:.*|resolve-pass|unnamed|wake:.*|kept|dead|past:.*|plan:.*"
-    r"|measured.*|ended_claims|changes|epochs|clock:.*|blocked-requests|archived|archiving|notify-.*)$"
+    r"|measured.*|ended_claims|changes|epochs|processes|clock:.*|blocked-requests|archived|archiving|notify-.*)$"
 )
 
 _ABOUT_RUNS = re.compile(r"Deployment|RunbookRun|TaskCanceled|ManualIntervention|GuidedFailure")
