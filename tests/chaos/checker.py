@@ -147,6 +147,7 @@ def _expiries(facts: Facts) -> Iterator[tuple[str, str]]:
 def _dead(facts: Facts) -> Iterator[tuple[str, str]]:
     """Of clients that were killed before they were told of a grant, the waits and leases that went on for too long."""
     patience_ms = (1 + DEAD_SHARE) * facts.evidence.ttl_ms
+    closures = list(_closures(facts))
     for task, ops in facts.ops.items():
         gone = next((op for op in ops if op.kind is Kind.GONE), None)
         if not gone or facts.work[task] or was_killed_confirming(ops, gone):
@@ -158,9 +159,25 @@ def _dead(facts: Facts) -> Iterator[tuple[str, str]]:
             elif record.kind in ("joined", "granted"):
                 since = max(record.at_ms + record.late_ms, gone.at_ms)
             elif record.kind in ("left", "expired", "released") and since:
-                if record.at_ms > since + patience_ms and not facts.is_disturbed(since, record.at_ms):
+                # A closed board ends nobody.
+                was_closed = any(begin <= record.at_ms and since <= end for begin, end in closures)
+                is_late = record.at_ms > since + patience_ms
+                if is_late and not was_closed and not facts.is_disturbed(since, record.at_ms):
                     yield "the dead leave", f"its client was killed, and nothing came of it for long: {record}"
                 since = 0.0
+
+
+def _closures(facts: Facts) -> Iterator[tuple[float, float]]:
+    """From when to when the board was closed, ms."""
+    since: float | None = None
+    for record in facts.all_records():
+        if record.kind == "closed":
+            since = record.at_ms if since is None else since
+        elif record.kind == "opened" and since is not None:
+            yield since, record.at_ms
+            since = None
+    if since is not None:
+        yield since, float("inf")
 
 
 def _rebuilds(facts: Facts) -> Iterator[tuple[str, str]]:
@@ -208,7 +225,7 @@ def _counts(facts: Facts) -> Iterator[tuple[str, str]]:
         maybe = asked["put"] - answered["put"]
         twice = _done_twice(facts, ops)
         if asked["script"]:
-            yield from _script_counts(task, told, records, by_step)
+            yield from _script_counts(facts, task, told, records, by_step)
             continue
         if not joins <= records["joined"] <= joins + maybe + twice["join"]:
             yield "one record each", f"{task}: {joins} answers said it joined (and {maybe} are lost), {records}"
@@ -233,10 +250,11 @@ def _done_twice(facts: Facts, ops: Sequence[Op]) -> Counter[str]:
 
 
 def _script_counts(
-    task: str, told: Counter[str], records: Counter[str], by_step: int
+    facts: Facts, task: str, told: Counter[str], records: Counter[str], by_step: int
 ) -> Iterator[tuple[str, str]]:  # fmt: skip
     """A script tells of its end only; what it asked for twice on the way nobody sees."""
-    if records["granted"] > records["joined"]:
+    withdrawn = sum("withdrawn" in record.detail for record in facts.records[task])
+    if records["granted"] > records["joined"] + withdrawn:
         yield "one record each", f"{task}: {records}"
     done = told["released"] + told["left"]
     # Asked again since an answer was lost, it hears that there is nothing to release.

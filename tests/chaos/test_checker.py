@@ -223,6 +223,11 @@ FORGIVEN = {
                  record(22, "granted", TWO, "a", token=3), RECORDS[7]]],
     ),
     "a hand-off is late while something is broken": replace(changed(10, at_ms=9000.0), disturbed=[(1000, 9000)]),
+    "the dead stay while the board is closed": replace(
+        GOOD, ops=[*OPS, op(41, Kind.ASKED, THREE, verb="put"), op(43, Kind.GONE, THREE)],
+        epochs=[[*RECORDS, record(40, "closed", cause="operator"), record(42, "joined", THREE, "c"),
+                 record(20_000, "expired", THREE, "c", cause="silence"), record(20_000, "opened", cause="operator")]],
+    ),
     "a release is done twice, since Redis went away before it answered": replace(
         changed(12, word="nothing"), disturbed=[(0, 9000)]
     ),
