@@ -186,6 +186,21 @@ def test_child_shares_once_its_parent_is_checked(board, context, octopus):
     assert state(board, 2) == "granted"
 
 
+def test_child_shares_nothing_of_a_parent_that_is_granted_again_before_its_check(board, context, octopus):
+    octopus.has(1, ProjectId="Projects-1")
+    claim = "1" * 16
+    join(board, 1, claim=claim)
+    join(board, 2, on_behalf_of="ServerTasks-1")
+    board.close(by="ann")
+    assert board.poll("ServerTasks-1", claim=claim).is_waiting
+
+    board.open("operator")
+
+    assert (state(board, 1), state(board, 2)) == ("granted", "waiting")
+    do(context, check)
+    assert state(board, 2) == "granted"
+
+
 def test_tokens_without_limits_vouch_for_each_other(board):
     """They are one owner, and no check says more about it."""
     join(board, 1, who=Identity(EVERYBODY))

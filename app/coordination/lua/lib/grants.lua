@@ -34,7 +34,7 @@ local function grant(run)
     run.order = order
     for _, machine in ipairs(run.machines) do
         call("ZADD", HOLDERS, 0, holder_member("lease", run, machine))
-        families_at[lower(machine)] = run.family or false
+        families_at[lower(machine)] = not is_unproven(run) and run.family or false
     end
     run.state, run.collected, run.told, run.copied = "granted", false, nil, nil
     -- Fencing tokens grow with every grant, also across a loss of all that was counted.

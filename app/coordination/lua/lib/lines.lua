@@ -87,6 +87,12 @@ local function forget_families()
     families_at = {}
 end
 
+-- Whether nobody may share what a run holds: what a parent is that Octopus has not been asked about, only its token says, if
+-- that has limits at all.
+local function is_unproven(run)
+    return run.unchecked and run.owner ~= "*" and not run.on_behalf_of
+end
+
 -- The number of the family that alone makes a machine busy, or false.
 local function family_at(machine)
     local runs = busy_with(machine)
@@ -94,9 +100,7 @@ local function family_at(machine)
     local family = runs[1] and load_run(runs[1][2]).family or false
     for _, other in ipairs(runs) do
         local there = load_run(other[2])
-        -- What the parent is that Octopus has not been asked about, only its token says, if that has limits at all.
-        local is_unproven = there.unchecked and there.owner ~= "*" and not there.on_behalf_of
-        if there.family ~= family or is_unproven then
+        if there.family ~= family or is_unproven(there) then
             return false
         end
     end
