@@ -217,7 +217,7 @@ def _closed(place: RunStatus) -> str | None:
 
 def _reason(place: RunStatus) -> str | None:
     if _closed(place):
-        return f"{_closed(place)}, and nobody is granted until Octopus has said what runs where"
+        return f"{_closed(place)}, and nobody is granted until it is known what runs where"
     if place.is_being_copied:
         return "its grant is being copied to the replicas of Redis, which octowait does not tell of before"
     run = place.run
@@ -293,6 +293,7 @@ def _blockers(place: RunStatus) -> str:
     holder = held.holders[0]
     since = format_duration(place.now_ms - holder.since_ms)
     if holder.kind == "rebuilding":
-        return f"{where}: {closed_words(holder.note)}, and is finding out from Octopus what runs where, for {since}."
+        why = closed_words(holder.note)
+        return f"{where}: {why}, and nobody is granted until it is known what runs where, for {since}."
     elsewhere = f"; {shortened(held.name)}" if held is not worst else ""
     return f"{where}{elsewhere}: {holder.label} {holding(holder.kind, is_paused=holder.paused)} it for {since}."

@@ -3,6 +3,7 @@ import pytest
 from app.domain.run import RunState, State
 from app.domain.run_info import Document, RunInfo
 from app.domain.status import WAIT_STATES, Holder, MachinePlace, RunStatus
+from app.domain.wording import CLOSED
 from app.queries.views import WaitAnswer
 from app.web.api.schemas.waits import WaitModel
 
@@ -48,6 +49,14 @@ def shown(place):
         (
             [a_machine(holders=(a_holder(paused=True),))],
             "Waiting for web-01, place 2: ServerTasks-4700 (Api 2.0.1 to Production) is paused on it for 3 min.",
+        ),
+        *(
+            (
+                [a_machine(holders=(Holder("rebuilding", None, NOW - MINUTE, note=cause),))],
+                f"Waiting for web-01, place 2: {why}, "
+                "and nobody is granted until it is known what runs where, for 1 min.",
+            )
+            for cause, why in CLOSED.items()
         ),
         (
             [a_machine(holders=(Holder("reservation", None, NOW - MINUTE, note="disk", by="ann"),))],

@@ -5,8 +5,8 @@
 -- ARGV[2]  task id
 -- ARGV[3]  seen   the version of the run that was compared with its task
 -- ARGV[4]  facts, JSON: space, project, slugs, deployment (or runbook run) of the task; wrong (why the run is not what its step
---          says, if it is not), is_missing (there is no such task),
---          is_queued (it has not begun), unknown (machines that are none), cap, reserve
+--          says, if it is not), is_missing (there is no such task), is_queued (it has not begun), unknown (machines that are
+--          none), cap, reserve
 --
 -- Returns {"checked"}, {"disproved"}, {"refused"} when too many block the slots of Octopus, or {"late"} when the run has
 -- ended, was checked, or has changed since.

@@ -17,8 +17,8 @@
 --          (Octopus is asked before one frees a machine that somebody waits for)
 --
 -- Returns {"applied"}, {"unresolved"} when it was applied and its machines are to be found out, {"unconfirmed"} when
--- Octopus is to be asked whether it is so, {"ignored"}, {"duplicate"}, or, not remembered: {"unlinked"} when only Octopus can say which task it is about, {"implausible"} when
--- it says that it occurred more than a day from now.
+-- Octopus is to be asked whether it is so, {"ignored"}, {"duplicate"}, or, not remembered: {"unlinked"} when only Octopus
+-- can say which task it is about, {"implausible"} when it says that it occurred more than a day from now.
 
 -- What a webhook can be ahead of us, where the clock of Octopus is: as far as clocks are that nobody sets.
 local AHEAD_MS = 300000

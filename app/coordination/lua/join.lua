@@ -4,11 +4,11 @@
 --
 -- ARGV[2]  task id
 -- ARGV[3]  the request, JSON: machines, info, priority, ttl_ms, timeout_ms, max_hold_ms, parked, on_behalf_of, cap, reserve,
---          has_key, hold_ms, owner (whose token asks; none of who may do everything), spaces, projects, families
---          and parent_projects (that its token has as limits, id -> true), max_waiting, credential, remark, verdict ("take": the run is its
---          owner's; "share": it may act beside its owner), of a wait that was lost, rebuilt: {raised_ms, has_terms}, and of a step that has one the claim
---          and the family_word for it; parent_word is what proves on_behalf_of; step is "old" where the step says no
---          version, "new" where it does
+--          has_key, hold_ms, owner (whose token asks; none of who may do everything), spaces, projects, families and
+--          parent_projects (that its token has as limits, id -> true), max_waiting, credential, remark, verdict ("take": the
+--          run is its owner's; "share": it may act beside its owner), of a wait that was lost, rebuilt: {raised_ms,
+--          has_terms}, and of a step that has one the claim and the family_word for it; parent_word is what proves
+--          on_behalf_of; step is "old" where the step says no version, "new" where it does
 --
 -- Returns {"joined", view...}, {"known", view...} when it waits or holds already (rule 4),
 -- {"holds_others", machine, run JSON} when it waits for or holds other machines than it asks for now, or {"left", now} when

@@ -10,8 +10,8 @@
 --
 -- ARGV[5]  owner  whose token asks, or "": of who may do everything
 --
--- Returns {"others", run JSON, now} when the run belongs to another owner, {"run", view...}, {"left", now} when that execution is over or another one has followed it, or {"unknown"}, also
--- when it has not asked for a place, or that was lost.
+-- Returns {"others", run JSON, now} when the run belongs to another owner, {"run", view...}, {"left", now} when that
+-- execution is over or another one has followed it, or {"unknown"}, also when it has not asked for a place, or that was lost.
 
 expire_due()
 local run = load_run(ARGV[2])

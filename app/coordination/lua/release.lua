@@ -10,8 +10,8 @@
 -- ARGV[7]  claim   the id of the execution of the step that asks, which ends its own run only, or ""
 -- ARGV[8]  owner   whose token asks, or "": of who may do everything
 --
--- Returns {"others", run JSON, now} when the run belongs to another owner, {"released"}, {"left"} when it was waiting, or when another execution has followed the one that asks, {"grace"}
--- when it will be released later, or {"nothing"}.
+-- Returns {"others", run JSON, now} when the run belongs to another owner, {"released"}, {"left"} when it was waiting, or
+-- when another execution has followed the one that asks, {"grace"} when it will be released later, or {"nothing"}.
 
 -- How far the end that a webhook told of may be from the one that Octopus has: it is told as that of a deployment, too.
 local TOLD_MS = 60000

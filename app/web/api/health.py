@@ -30,7 +30,7 @@ def readyz() -> Any:
         raise Problem(
             503,
             "rebuilding",
-            f"{capitalized(closed_words(cause))}: nobody is granted until Octopus has said who runs where",
+            f"{capitalized(closed_words(cause))}: nobody is granted until it is known what runs where",
         )
     if not services.has_worker():
         raise Problem(503, "no_worker", "Redis answers, but no worker has been seen: expected 'octowait worker' to run")
