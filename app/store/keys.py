@@ -31,7 +31,7 @@ class Key:
 _SCRIPTS = "app/coordination/lua"
 _RETENTION = "entries go after the retention"
 
-#: In the order of ``KEYS`` in every script of the board; ``lua/lib/keys.lua`` says how their members are built.
+#: Those of the scripts of the board, in the order of ``lua/lib/keys.lua``, which says how their members are built.
 SCRIPT_KEYS = (
     Key("runs", "hash", _SCRIPTS, _RETENTION, "task id -> run, JSON: the fields of `app.domain.run.RunState`"),
     Key("lines", "zset", _SCRIPTS, "entries go when the wait ends", "who waits for which machine, in order"),
@@ -118,7 +118,7 @@ KEYS = (
 
 _BY_NAME = {key.name: key for key in KEYS}
 
-#: The names that each script of the board gets.
+#: The names that each script of the board makes of `Keys.prefix`.
 NAMES = tuple(key.name for key in SCRIPT_KEYS)
 
 
@@ -142,6 +142,11 @@ class Keys:
             raise AttributeError(name)
         return self.named(name)
 
+    @property
+    def prefix(self) -> str:
+        """What all keys begin with, e.g. ``octowait:{default}:``: scripts of the board get this as their only key."""
+        return f"octowait:{{{self.namespace}}}:"
+
     def named(self, name: str, item: str = "") -> str:
         """The key of that name, or of *item* behind that prefix.
 
@@ -151,7 +156,7 @@ class Keys:
         key = _BY_NAME[name]
         if item and not key.is_prefix:
             raise KeyError(f"{name} is no prefix: nothing can follow it")
-        return f"octowait:{{{self.namespace}}}:{name}{item}"
+        return f"{self.prefix}{name}{item}"
 
     def wake(self, task_id: str) -> str:
         """The list a client can block on until the run waits no longer."""
@@ -160,7 +165,3 @@ class Keys:
     def index(self, kind: str, value: str) -> str:
         """The index of a ``run`` (a list), ``machine``, ``project`` or ``environment`` (streams)."""
         return self.named("index:", f"{kind}:{value.lower()}")
-
-    def all(self) -> list[str]:
-        """The names that each script of the board gets, in its order."""
-        return [self.named(name) for name in NAMES]

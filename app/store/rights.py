@@ -55,7 +55,7 @@ def calls(process: str, namespace: str) -> list[tuple[str, ...]]:
         return [("BLPOP", keys.wake("rehearsal"), "1")]
     # Of names that nobody uses.
     words = {
-        "KEY": f"{_prefix(namespace)}rehearsal", "CHANNEL": keys.wakes, "QUEUE": f"rq:queue:octowait-{namespace}",
+        "KEY": f"{keys.prefix}rehearsal", "CHANNEL": keys.wakes, "QUEUE": f"rq:queue:octowait-{namespace}",
         "JOB": f"rq:job:octowait-{namespace}-rehearsal",
     }  # fmt: skip
     texts = _CALLS + ("," + _CALLS_OF_WORKER if process == "worker" else "")
@@ -86,12 +86,8 @@ def _keys(process: str, namespace: str) -> list[str]:
     keys = Keys(namespace)
     if process == "step":
         return [f"~{keys.wake('*')}"]
-    every = f"~{_prefix(namespace)}*"
+    every = f"~{keys.prefix}*"
     if process == "worker":
         return [every, "~rq:*"]
     name = f"octowait-{namespace}"
     return [every, f"~rq:queue:{name}*", f"~rq:job:{name}-*", "~rq:queues", "~rq:workers*", "~rq:worker:*"]
-
-
-def _prefix(namespace: str) -> str:
-    return Keys(namespace).named("counters").removesuffix("counters")

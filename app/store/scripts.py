@@ -117,7 +117,7 @@ class ScriptCall(NamedTuple):
 
 
 class Scripts:
-    """Calls the scripts of the board with the keys of one namespace.
+    """Calls the scripts of the board with the prefix of one namespace, of which they make the names of its keys.
 
     Args:
         offset_ms: What the clock is ahead of the server's; tests move it.
@@ -132,7 +132,7 @@ class Scripts:
         self._client = client
         self._clock = clock or BoardClock(client, keys)
         self.witness = witness or Witness()
-        self._keys = keys.all()
+        self._keys = [keys.prefix]
         self._scripts: dict[tuple[str, bool], Script] = {}
         self.offset_ms = offset_ms
         #: Called before each script.

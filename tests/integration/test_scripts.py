@@ -23,7 +23,7 @@ ROOMS = ("coordination", "history")
 VERBS = sorted((room, path.stem) for room in ROOMS for path in (APP / room / "lua").glob("*.lua"))
 PARTS = sorted((room, f"lib/{path.stem}") for room in ROOMS for path in (APP / room / "lua/lib").glob("*.lua"))
 
-#: Those of the board, which get all of its keys; the others bring their own.
+#: Those of the board, which make the names of its keys; the others bring their own.
 BOARD = [(room, verb) for room, verb in VERBS if "lib/keys.lua: " in source(room, verb)]
 LIGHT = [(room, verb) for room, verb in BOARD if DUE in needs(text_of(room, verb))]
 OTHERS = [script for script in VERBS if script not in BOARD]
@@ -107,14 +107,20 @@ def test_parts_of_the_library_start_with_their_names_and_only_two_know_what_come
     assert part == "lib/keys" or not numbers("KEYS", body)
 
 
-def test_header_of_the_library_lists_the_keys_that_come_in():
+def test_library_lists_and_makes_the_keys_of_the_board():
     header, body = header_and_body("coordination", "lib/keys")
 
-    keys = re.findall(r"^-- KEYS\[(\d+)\] +(\w+)", header, re.M)
-    assert [(int(number), name) for number, name in keys] == [
-        (number, name.rstrip(":")) for number, name in enumerate(NAMES, start=1)
-    ]
-    assert numbers("KEYS", body) == set(listed("KEYS", header))
+    assert re.findall(r"^--   (\w+)", header, re.M) == [name.rstrip(":") for name in NAMES]
+    assert re.findall(r'PREFIX \.\. "(\S+)"', body) == list(NAMES)
+    assert numbers("KEYS", body) == set(listed("KEYS", header)) == {1}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_library_makes_the_name_of_a_key_as_the_processes_do(board, name):
+    text = "".join(text_of("coordination", f"lib/{part}") for part in ("clock", "keys"))
+    made = f"{text}\nreturn {name.rstrip(':').upper()}"
+
+    assert board.client.eval(made, 1, board.keys.prefix, "0").decode() == board.keys.named(name)
 
 
 def test_header_of_the_library_lists_the_kinds_of_deadlines_and_holders():
@@ -132,7 +138,7 @@ def test_header_of_the_library_lists_the_fields_of_the_counters():
     code = "".join(text_of(*script) for script in (*BOARD, *(("coordination", part) for _, part in PARTS)))
 
     written = set(re.findall(r'"H\w+", COUNTERS, "(\w+)"', code))
-    words = header.partition("counters      hash    ")[2].partition("-- KEYS")[0]
+    words = header.partition("counters      hash    ")[2].partition("\n--   machines")[0]
     ends = (
         "_at",
         "order",
@@ -210,7 +216,7 @@ def test_script_changes_nothing_where_another_text_has_to_end_what_is_due(
     before = everything()
 
     arguments = [board.script.offset_ms, *("1" for _ in listed("ARGV", text_of(room, verb)))]
-    assert load(board.client, room, verb)(board.keys.all(), arguments) == [b"due"]
+    assert load(board.client, room, verb)([board.keys.prefix], arguments) == [b"due"]
 
     assert everything() == before and len(before) > 5
 

@@ -4,50 +4,62 @@
 -- a line, a place in a line and "is this machine free" are ZRANGEBYLEX and ZLEXCOUNT: log(n) of the number of waiters.
 -- Machine ids in members are lower-case, run ids are as Octopus writes them; NUL separates the parts.
 --
--- KEYS[1]   runs          hash    task id (lower-case) -> run, JSON
--- KEYS[2]   lines         zset    machine NUL order NUL task id
--- KEYS[3]   holders       zset    machine NUL lease|observed|provisional NUL task id, and machine NUL reservation NUL
--- KEYS[4]   deadlines     zset    life|timeout|hold|grace|provisional|expect NUL task id, reservation NUL machine -> ms;
---                                 and work that was left, which is always due (lib/work.lua)
--- KEYS[5]   reservations  hash    machine -> {id, note, by, since_ms, until_ms}, JSON
--- KEYS[6]   counters      hash    order, token, family, stamp, served_at, outage_at, opened_at, closed_at, event_at, closed_cause,
---                             shift_ms: what the board's time is ahead of the server's clock, and shift_changes of that;
---                             replicas that must have a grant before it is told, copying_at: written to be copied;
---                             of the last change: epoch, change, word; lost: changes that Redis has lost; server_word: its run id;
---                             unrecorded, unrecorded_run: how many changes have no record, and the run of the last one;
---                             since when and why Octopus does not answer: octopus_since, _why, _failures, _asked, _told
--- KEYS[7]   machines      hash    machine -> {id, name}, JSON
--- KEYS[8]   events        zset    event id -> ms it was first seen; below 0, and for a day only, of those about no run
--- KEYS[9]   aliases       hash    deployment or runbook run id (lower-case) -> task id
--- KEYS[10]  unresolved    zset    task id -> ms; observed runs whose machines are not known yet
--- KEYS[11]  ended         zset    task id (lower-case) -> ms it ended; what retention reads
--- KEYS[12]  timeline      stream  every change
--- KEYS[13]  index         prefix  of the record ids by run: (lists), machine:, project: and environment: (streams)
--- KEYS[14]  wake          prefix  of the wake list of a run
--- KEYS[15]  wakes         channel the task id of a run that waits no longer
--- KEYS[16]  blocking      set     task id of each waiter whose step blocks a task slot of Octopus (rule 12)
--- KEYS[17]  children      zset    family NUL task id of each waiter that shares a lease (rule 10)
--- KEYS[18]  resumes       zset    task id -> ms to try; parked runs whose intervention is to be answered (rule 11)
--- KEYS[19]  batches       zset    batch id NUL its events NUL number of this one -> ms it came
--- KEYS[20]  plan          prefix  of hashes of what the last runs of a process used: space NUL project NUL environment NUL tenant NUL kind
--- KEYS[21]  ended_claims  zset    task id (lower-case) NUL claim id -> ms; executions of steps that are over
--- KEYS[22]  old_steps     hash    space NUL project -> {project, space_id, at_ms}, JSON; of those whose step says no version
--- KEYS[23]  owned         zset    owner NUL task id of each waiter whose owner may have so many only
--- KEYS[24]  changes       stream  number of a change -> the word of who made it, of the last ones
--- KEYS[25]  epochs        hash    epoch that is over -> the highest number that was told of it
--- KEYS[26]  unchecked     zset    task id -> ms; runs that a step has joined, of which Octopus has not said yet what they are
--- KEYS[27]  wants         hash    task id of each waiter -> the ids of its machines, with commas; also in its record, which is
---                                 too long to be read for each of a long line (lib/circles.lua)
--- KEYS[28]  processes     zset    process that serves -> ms it spoke last; 0 in a roll call until it speaks
+-- KEYS[1]  prefix  what all keys begin with, e.g. octowait:{default}: . Their names are made of it here: packing and sending
+--                  them with every call took as long as a short script.
+--
+--   runs          hash    task id (lower-case) -> run, JSON
+--   lines         zset    machine NUL order NUL task id
+--   holders       zset    machine NUL lease|observed|provisional NUL task id, and machine NUL reservation NUL
+--   deadlines     zset    life|timeout|hold|grace|provisional|expect NUL task id, reservation NUL machine -> ms;
+--                         and work that was left, which is always due (lib/work.lua)
+--   reservations  hash    machine -> {id, note, by, since_ms, until_ms}, JSON
+--   counters      hash    order, token, family, stamp, served_at, outage_at, opened_at, closed_at, event_at, closed_cause,
+--                 shift_ms: what the board's time is ahead of the server's clock, and shift_changes of that;
+--                 replicas that must have a grant before it is told, copying_at: written to be copied;
+--                 of the last change: epoch, change, word; lost: changes that Redis has lost; server_word: its run id;
+--                 unrecorded, unrecorded_run: how many changes have no record, and the run of the last one;
+--                 since when and why Octopus does not answer: octopus_since, _why, _failures, _asked, _told
+--   machines      hash    machine -> {id, name}, JSON
+--   events        zset    event id -> ms it was first seen; below 0, and for a day only, of those about no run
+--   aliases       hash    deployment or runbook run id (lower-case) -> task id
+--   unresolved    zset    task id -> ms; observed runs whose machines are not known yet
+--   ended         zset    task id (lower-case) -> ms it ended; what retention reads
+--   timeline      stream  every change
+--   index         prefix  of the record ids by run: (lists), machine:, project: and environment: (streams)
+--   wake          prefix  of the wake list of a run
+--   wakes         channel the task id of a run that waits no longer
+--   blocking      set     task id of each waiter whose step blocks a task slot of Octopus (rule 12)
+--   children      zset    family NUL task id of each waiter that shares a lease (rule 10)
+--   resumes       zset    task id -> ms to try; parked runs whose intervention is to be answered (rule 11)
+--   batches       zset    batch id NUL its events NUL number of this one -> ms it came
+--   plan          prefix  of hashes of what the last runs of a process used: space NUL project NUL environment NUL tenant NUL kind
+--   ended_claims  zset    task id (lower-case) NUL claim id -> ms; executions of steps that are over
+--   old_steps     hash    space NUL project -> {project, space_id, at_ms}, JSON; of those whose step says no version
+--   owned         zset    owner NUL task id of each waiter whose owner may have so many only
+--   changes       stream  number of a change -> the word of who made it, of the last ones
+--   epochs        hash    epoch that is over -> the highest number that was told of it
+--   unchecked     zset    task id -> ms; runs that a step has joined, of which Octopus has not said yet what they are
+--   wants         hash    task id of each waiter -> the ids of its machines, with commas; also in its record, which is
+--                         too long to be read for each of a long line (lib/circles.lua)
+--   processes     zset    process that serves -> ms it spoke last; 0 in a roll call until it speaks
 
 -- needs: clock
 
-local RUNS, LINES, HOLDERS, DEADLINES, RESERVATIONS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local COUNTERS, MACHINES, EVENTS, ALIASES, UNRESOLVED = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local ENDED, TIMELINE, INDEX, WAKE, WAKES = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
-local BLOCKING, CHILDREN, RESUMES, BATCHES, PLAN = KEYS[16], KEYS[17], KEYS[18], KEYS[19], KEYS[20]
-local ENDED_CLAIMS, OLD_STEPS, OWNED, CHANGES, EPOCHS = KEYS[21], KEYS[22], KEYS[23], KEYS[24], KEYS[25]
-local UNCHECKED, WANTS, PROCESSES = KEYS[26], KEYS[27], KEYS[28]
+local PREFIX = KEYS[1]
+local RUNS, LINES, HOLDERS, DEADLINES =
+    PREFIX .. "runs", PREFIX .. "lines", PREFIX .. "holders", PREFIX .. "deadlines"
+local RESERVATIONS, COUNTERS, MACHINES, EVENTS =
+    PREFIX .. "reservations", PREFIX .. "counters", PREFIX .. "machines", PREFIX .. "events"
+local ALIASES, UNRESOLVED, ENDED, TIMELINE =
+    PREFIX .. "aliases", PREFIX .. "unresolved", PREFIX .. "ended", PREFIX .. "timeline"
+local INDEX, WAKE, WAKES, BLOCKING =
+    PREFIX .. "index:", PREFIX .. "wake:", PREFIX .. "wakes", PREFIX .. "blocking"
+local CHILDREN, RESUMES, BATCHES, PLAN =
+    PREFIX .. "children", PREFIX .. "resumes", PREFIX .. "batches", PREFIX .. "plan:"
+local ENDED_CLAIMS, OLD_STEPS, OWNED, CHANGES =
+    PREFIX .. "ended_claims", PREFIX .. "old_steps", PREFIX .. "owned", PREFIX .. "changes"
+local EPOCHS, UNCHECKED, WANTS, PROCESSES =
+    PREFIX .. "epochs", PREFIX .. "unchecked", PREFIX .. "wants", PREFIX .. "processes"
 
 local call = redis.call
 local lower = string.lower
