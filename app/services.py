@@ -252,10 +252,10 @@ def make_services(settings: Settings, *, board: Board | None = None) -> Services
     greeting = Greeting()
     client = connect(settings.redis_url, max_connections=3, greet=greeting)
     blocking = connect(settings.redis_url, blocking=True)
-    keys = Keys(settings.namespace)
+    keys, with_files = Keys(settings.namespace), settings.min_fsync != "none"
     board = board or Board(
         client, namespace=settings.namespace, policy=policy_of(settings), blocking=blocking,
-        replicas=make_replicas(settings.redis_url, settings.redis_replicas, with_files=settings.min_fsync != "none"),
+        replicas=make_replicas(settings.redis_url, settings.redis_replicas, with_files=with_files, greet=greeting),
         witness=Witness(settings.data_dir / f"witness-{settings.namespace}"),
     )  # fmt: skip
     greeting.speak_for(board.script)

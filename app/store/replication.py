@@ -96,9 +96,17 @@ class Replicas:
         return int(copies[0]) >= local and int(copies[1]) >= self._count
 
 
-def make_replicas(url: str, count: int, *, with_files: bool) -> Replicas | None:
-    """The replicas of the server at *url*, over a connection of their own; None where *count* is 0."""
-    return Replicas(connect(url, max_connections=1), count, with_files=with_files) if count else None
+def make_replicas(
+    url: str, count: int, *, with_files: bool, greet: Callable[[Any], None] | None = None
+) -> Replicas | None:  # fmt: skip
+    """The replicas of the server at *url*, over a connection of their own; None where *count* is 0.
+
+    Args:
+        greet: As `connect` has it: this connection, too, may lead to another server than the one before.
+    """
+    if not count:
+        return None
+    return Replicas(connect(url, max_connections=1, greet=greet), count, with_files=with_files)
 
 
 class Copier:

@@ -7,6 +7,7 @@ from signal import SIGKILL, SIGTERM
 
 import pytest
 
+from app.coordination.board import Board
 from app.domain.records import Filter
 from app.domain.run import RunRequest
 from app.history.timeline import Timeline
@@ -165,6 +166,23 @@ def test_new_server_is_greeted_before_anything_is_asked_of_it(server, tmp_path):
     assert "another server" in place.message
     services.react_to_sweep(services.board.sweep(serving=True))
     assert services.board.place("ServerTasks-1").is_granted
+
+
+def test_connection_that_waits_for_replicas_greets_as_well(server, tmp_path):
+    """A fail-over breaks all connections, and it may be the first to find the server that has taken over."""
+    services = make_services(Settings(redis_url=server.url, redis_replicas=1, data_dir=tmp_path / "data"))
+    services.board.open("test")
+    services.board.sweep(serving=True)
+    services.board._copier._replicas._timeout_ms = 20
+    services.board.has_copies()
+    server.stop(SIGKILL)
+    assert server.revive()
+
+    services.board.has_copies()
+
+    # Read by somebody who has greeted nobody.
+    looker = Board(connect(server.url), namespace="default")
+    assert looker.sweep().closed_cause == "roll_call"
 
 
 def test_greeting_that_a_full_server_refuses_is_made_up_for(server, tmp_path):
