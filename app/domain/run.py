@@ -143,7 +143,7 @@ class RunState:
     true_project: str | None = None
     #: The slugs of both, by ``space`` and ``project``, where identities are signed.
     true_slugs: Mapping[str, str] | None = None
-    #: It is counted among the waiting runs of its owner.
+    #: It counts among the waiting runs of its owner while it waits.
     is_counted: bool = False
     #: Octopus has not said yet whether its task is what its step says.
     unchecked: bool = False

@@ -96,6 +96,13 @@ if run and (run.state == "waiting" or run.state == "granted") then
             leave_family(run)
         end
     end
+    if ask.max_waiting and run.owner == ask.owner and not run.is_counted then
+        -- It was another's before, or nobody's, or its owner had no limit.
+        run.is_counted = true
+        if run.state == "waiting" then
+            call("ZADD", OWNED, 0, run.owner .. "\0" .. run.id)
+        end
+    end
     if ask.claim and ask.claim ~= run.claim then
         -- Another execution of the step runs, so the task is not over.
         end_claim(run.id, run.claim)

@@ -162,7 +162,6 @@ local function stop_waiting(run)
         call("ZREM", CHILDREN, child_member(run))
     end
     if run.is_counted then
-        run.is_counted = nil
         call("ZREM", OWNED, run.owner .. "\0" .. run.id)
     end
     forget_deadlines(run)

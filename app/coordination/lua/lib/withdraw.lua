@@ -17,15 +17,18 @@ local function withdraw(run)
     if run.family then
         call("ZADD", CHILDREN, 0, child_member(run))
     end
-    if not run.parked then
+    if not run.parked and not run.unchecked then
         call("SADD", BLOCKING, run.id)
+    end
+    if run.is_counted then
+        call("ZADD", OWNED, 0, run.owner .. "\0" .. run.id)
     end
     if run.timeout_at_ms then
         call("ZADD", DEADLINES, run.timeout_at_ms, "timeout\0" .. run.id)
     end
     record("released", run, run.machines, "withdrawn", { held_ms = NOW - run.granted_at_ms, token = run.token })
     run.state, run.token, run.granted_at_ms, run.told, run.collected = "waiting", nil, nil, nil, nil
-    run.copied = nil
+    run.copied, run.in_doubt = nil, nil
     show_life(run)
     save_run(run)
     record("joined", run, run.machines, "released", {
