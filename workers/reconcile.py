@@ -211,6 +211,9 @@ def _see_singly(context: Context, octopus: OctopusClient, by_space: BySpace, pla
         except OctopusError as error:
             if isinstance(error, OctopusDenied | OctopusMissing):
                 _note_unseen(context, place, by_space.why_hidden(space) or why_of(error, place.task_id))
+                if not getattr(error, "is_about_key", False):
+                    # A grant that nobody has come for does not last for ever.
+                    context.board.refuse_plan(place.task_id)
             else:
                 context.claims.give_back(turn)
             by_space.failed(error)

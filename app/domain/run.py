@@ -173,6 +173,8 @@ class RunState:
     copied: bool = False
     #: Its step has heard of the grant.
     collected: bool = False
+    #: Its step has not come for the grant in its time; that stays until Octopus has said what the task does.
+    in_doubt: bool = False
     #: Since when its machines are presumed busy.
     provisional_at_ms: int | None = None
     #: Since when it is seen to use its machines.

@@ -138,8 +138,11 @@ def _expiries(facts: Facts) -> Iterator[tuple[str, str]]:
                 continue
             told = [op for op in facts.ops[task] if op.kind is Kind.TOLD and op.at_ms < record.at_ms]
             granted = [op for op in told if op.word == "granted" and is_of(facts, op, record)]
+            ended = [op for op in facts.ops[task] if op.kind is Kind.ENDS and op.at_ms < record.at_ms]
             if record.cause == "uncollected" and granted:
                 yield "collected", f"{record} although {granted[-1]}"
+            elif record.cause == "uncollected" and facts.evidence.has_key and not ended:
+                yield "collected", f"{record} although Octopus says that its task works"
             elif record.cause == "silence" and told and told[-1].at_ms > record.at_ms + record.late_ms - margin_ms:
                 yield "life", f"{record} although {told[-1]}"
 
@@ -155,6 +158,9 @@ def _dead(facts: Facts) -> Iterator[tuple[str, str]]:
         since = 0.0
         for record in facts.records[task]:
             if is_collected_late(record) and LATE_REQUESTS in facts.evidence.exempt and not has_claim(ops):
+                since = 0.0
+            elif record.kind == "granted" and facts.evidence.has_key:
+                # It lasts until Octopus has said that its task is over.
                 since = 0.0
             elif record.kind in ("joined", "granted"):
                 since = max(record.at_ms + record.late_ms, gone.at_ms)

@@ -22,9 +22,9 @@ CHECKS = {
     "tokens": "fencing tokens are unique and grow, for octowait, for clients and on every machine",
     "clients' exclusion": "no two clients work on one machine at once, but a family",
     "lease kept": "no lease ends while its client's task works",
-    "collected": "no grant that its client was told of counts as not collected",
+    "collected": "no grant that its client was told of counts as not collected, nor, with a key, one whose task works",
     "life": "nobody who showed life is taken for dead",
-    "the dead leave": "whoever shows no life is gone within its time to live, and so is a grant that nobody collects",
+    "the dead leave": "whoever shows no life is gone within its time to live, without a key an uncollected grant too",
     "rebuilt": "the board opens when all who work hold their machines",
     "parked": "an intervention is answered when its run has its machines, not before",
     "one record each": "each change that a client knows of is one record, and no record is of nothing",
@@ -94,6 +94,7 @@ class Evidence:
         disturbed: Stretches (from, to) in which something was done to octowait, ms.
         stuck: Runs that did not end. *surprises*: answers that nobody should get. *leftovers*: keys.
         exempt: What is known to go wrong and is only counted, of `tests.chaos.expected`.
+        has_key: Whether Octopus is asked: then a grant that nobody collects lasts for as long as its task.
     """
 
     ops: Sequence[Op]
@@ -106,6 +107,7 @@ class Evidence:
     surprises: Sequence[str] = ()
     leftovers: Sequence[str] = ()
     exempt: Collection[str] = ()
+    has_key: bool = False
 
     def lineages(self) -> Iterator[tuple[Sequence[Record], Sequence[Record]]]:
         """Of each epoch, what Redis came back with, and what came then."""

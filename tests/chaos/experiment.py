@@ -130,7 +130,7 @@ async def _run(plan: Plan, setup: Setup, where: Path) -> Outcome:
             timeout_ms=1000 * TIMEOUT_SECONDS,
             ops=history.ops, epochs=epochs, inherited=before, exempt=setup.exempt, ttl_ms=1000 * setup.ttl,
             disturbed=[(blow.began_ms, blow.over_ms + AFTERMATH_MS) for blow in nemesis.blows],
-            stuck=workload.stuck, surprises=workload.surprises, leftovers=left,
+            stuck=workload.stuck, surprises=workload.surprises, leftovers=left, has_key=bool(key),
         )  # fmt: skip
         verdict = await asyncio.to_thread(check, evidence)
         return Outcome(plan, verdict, nemesis.blows, canary.sung, history.ops, epochs, seconds, octopus.calls,

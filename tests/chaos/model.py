@@ -159,8 +159,14 @@ def leave(board: Board, task: str) -> Board:
 
 
 def expire(board: Board, task: str, *, is_presumed: bool) -> Board:
-    """Rule 5: no sign of life, or nobody collected its grant. Rule 19: its task may work on all the same."""
+    """Rule 5: no sign of life, or nobody collected its grant. Rule 19: its task may work on all the same.
+
+    Args:
+        is_presumed: There is an API key. Then a grant lasts until Octopus has said that the task is over (rule 24).
+    """
     run = board.runs[task]
+    if is_presumed and run.state == GRANTED:
+        return board
     gone = replace(run, state=PRESUMED, family="") if is_presumed and not run.is_parked else None
     return settled(board.with_run(task, gone))
 

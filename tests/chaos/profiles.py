@@ -39,6 +39,10 @@ PROFILES = {
         Shape(12, machines=4, hot=2, most_hold_ms=50, lingering=1.0, linger_ms=6500).of(plain=2, vanishing=3),
         Setup(slots=8, webs=1, has_canary=False, ttl=2, stuck=15.0, quiet=10.0),
     ),
+    "unasked": Profile(
+        Shape(12, machines=4, hot=2, most_hold_ms=50, lingering=1.0, linger_ms=6500).of(plain=2, vanishing=3),
+        Setup(slots=8, webs=1, has_workers=False, has_canary=False, ttl=2, stuck=15.0, quiet=10.0),
+    ),
     "lost": Profile(
         Shape(40, machines=6, hot=3, most_hold_ms=900, strikes=1, faults=((Fault.EMPTY_STORE, 1),)).of(plain=8),
         Setup(slots=12, webs=1, has_canary=False, ttl=3, stuck=20.0, quiet=15.0),

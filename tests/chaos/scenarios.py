@@ -9,7 +9,8 @@ sign of life any more, until it is gone), ``close``, ``open``, ``crash`` (``redi
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -123,21 +124,32 @@ class Scenario:
             self._confirm(self.task(name), round(at_ms))
             self.board = model.end(self.board, name)
 
-    def _confirm(self, task: str, at_ms: int) -> None:
-        """As the worker does that watches holders, once Octopus has told it that the task is over."""
+    @contextmanager
+    def _live(self) -> Iterator[Live]:
+        """The board as a worker has it."""
         client = connect(self._gate.store.url)
         try:
-            board = Live(client, namespace=self._gate.cast.namespace, policy=Policy(has_key=True))
+            yield Live(client, namespace=self._gate.cast.namespace, policy=Policy(has_key=True))
+        finally:
+            client.close()
+
+    def _confirm(self, task: str, at_ms: int) -> None:
+        """As the worker does that watches holders, once Octopus has told it that the task is over."""
+        with self._live() as board:
             seen = board.place(task)
             if seen and seen.run.end_event:
                 board.release(task, cause="reconciled", seen=seen, ended=TaskEnd("succeeded", at_ms))
-        finally:
-            client.close()
+
+    def _is_missed(self, name: str) -> bool:
+        """Whether octowait has noticed that nothing is heard of it: a wait is over then, and a grant in doubt."""
+        with self._live() as board:
+            place = board.place(self.task(name))
+        return place is not None and (place.run.in_doubt or place.state.value != self.board.runs[name].state)
 
     def _die(self, name: str, step: object) -> None:
         """All others show life meanwhile."""
         before, ends_at = self.board.runs[name].state, time.monotonic() + PATIENCE
-        while self._gate.call("GET", f"/api/runs/{self.task(name)}", role="viewer")[1]["state"] == before:
+        while not self._is_missed(name):
             assert time.monotonic() < ends_at, f"{name} is still {before}"
             for other, run in self.board.runs.items():
                 if other != name and run.state == WAITING and not run.is_parked:

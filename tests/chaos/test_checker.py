@@ -62,12 +62,12 @@ def found(evidence):
     return set(check(evidence).by_check)
 
 
-def with_records(*changes, ops=OPS):
+def with_records(*changes, ops=OPS, **facts):
     """GOOD with records at places: ``(4, record)`` puts one before the fourth, ``(4, None)`` takes that one out."""
     records = list(RECORDS)
     for place, new in sorted(changes, key=lambda change: (-change[0], change[1] is not None)):
         records[place : place + (new is None)] = [] if new is None else [new]
-    return Evidence(ops=ops, epochs=[records])
+    return Evidence(ops=ops, epochs=[records], **facts)
 
 
 def with_op(place, new):
@@ -157,6 +157,8 @@ OLDER = replace(GOOD, epochs=[RECORDS[:-1], [
 MORE = [
     ("one record each", replace(GOOD, ops=[*SCRIPTED, replace(SCRIPTED[-1], word="nothing")],
                                 epochs=[[*RECORDS, record(40, "left", TWO, cause="step")]])),
+    ("collected", with_records((8, record(35, "joined", THREE, "c")), (9, record(36, "granted", THREE, "c", token=3)),
+                               (10, record(9000, "expired", THREE, "c", cause="uncollected")), has_key=True)),
     ("the dead leave", LATE),
     ("the dead leave", replace(LATE, exempt=[LATE_REQUESTS], ops=[
         *OPS, op(9, Kind.ASKED, THREE, verb="put", word="claim"), op(9, Kind.GONE, THREE)])),
@@ -192,6 +194,7 @@ def test_checker_finds_the_same_elsewhere(name, evidence):
 FORGIVEN = {
     "a script tells of its end only": replace(GOOD, ops=SCRIPTED),
     "a late request, while that is known to go wrong": replace(LATE, exempt=[LATE_REQUESTS]),
+    "a grant that nobody collects lasts as long as its task, where Octopus is asked": replace(LATE, has_key=True),
     "a client is killed while it confirms": replace(LATE, ops=[
         *OPS, op(30, Kind.ASKED, THREE, verb="put", word="claim"),
         op(41, Kind.TOLD, THREE, verb="join", word=OFFERED, token=3, machines=("c",)),

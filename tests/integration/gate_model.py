@@ -362,7 +362,7 @@ class Model:
         run["aborted"] = result == "Abort"
         self.resumes.discard(task)
         if result == "Proceed" and run["state"] == "granted":
-            run["collected"] = True
+            run.update(collected=True, life=None)
         if result == "Proceed" and (run["state"] == "waiting" or is_over):
             self._observe(run)
             return "overridden"

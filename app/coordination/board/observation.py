@@ -75,10 +75,11 @@ class ObservationVerbs(BoardScripts):
         return self._word("presume", task_id, compact_json(distinct_ids(list(machine_ids))))
 
     def refuse_plan(self, task_id: str) -> str:
-        """Octopus will never say which machines a run uses: presume that no longer than `Policy.provisional`.
+        """Octopus will never say which machines a run uses, or whether one works that has not come for its grant: leave
+        it those no longer than `Policy.provisional`.
 
         Returns:
-            ``noted``, or ``late`` when nothing is presumed of it, or that has its end already.
+            ``noted``, or ``late`` when neither is so, or that has its end already.
 
         Source: lua/refuse_plan.lua.
         """

@@ -41,6 +41,7 @@ local function observe_instead(reason)
     end_claim(run.id, run.claim)
     local held_ms = NOW - run.granted_at_ms
     run.state, run.machines, run.claim, run.owner, run.rival, run.parked = "started", nil, nil, nil, nil, nil
+    run.in_doubt = nil
     record("released", run, machines, "disproved", { held_ms = held_ms, reason = reason })
     call("ZADD", UNRESOLVED, NOW, run.id)
     presume(run, machines, "disproved", nil)

@@ -132,19 +132,6 @@ def test_its_late_start_is_observed(board, clock, octopus, how):
     assert board.join(RunRequest("ServerTasks-3"), {"Machines-7"}).is_waiting
 
 
-def test_grant_that_nobody_collected_is_in_doubt_too(board, clock):
-    board.join(RunRequest("ServerTasks-9"), {"Machines-7"})
-    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
-    board.release("ServerTasks-9")
-    assert board.place("ServerTasks-1").is_granted
-
-    clock.advance(minutes(5))
-    board.sweep()
-
-    assert board.place("ServerTasks-1").state == "expired"
-    assert board.join(RunRequest("ServerTasks-2"), {"Machines-7"}).is_waiting
-
-
 def test_end_that_was_told_leaves_no_doubt(board, clock, octopus):
     board.join(RunRequest("ServerTasks-9"), {"Machines-7"})
     board.join(RunRequest("ServerTasks-1"), {"Machines-7"})

@@ -39,7 +39,7 @@ local function finish(run, state, cause, detail)
         detail.waited_ms = math.max(0, NOW - run.requested_at_ms)
     end
     run.state, run.ended_at_ms, run.cause, run.reason = state, NOW, cause, detail.reason
-    run.by, run.refusal = detail.by, detail.refusal
+    run.by, run.refusal, run.in_doubt = detail.by, detail.refusal, nil
     if is_untold and UNTOLD_CAUSES[cause] then
         queue_resume(run)
     end
@@ -177,7 +177,7 @@ local function answered(run, cause, detail)
     run.is_aborted = detail.result == "Abort" or nil
     if detail.result == "Proceed" and run.state == "granted" then
         -- Whoever waited for its grant has gone on.
-        run.collected = true
+        collect(run)
     end
     save_run(run)
     local is_unasked = detail.result == "Proceed" and (run.state == "waiting" or is_over)

@@ -22,6 +22,18 @@ local function may_have_been_kept_away(run)
     return false
 end
 
+-- Whether a grant that nobody has collected stays in spite of that: its task may work all the same, and only Octopus can say
+-- that it does not (rule 24). Nobody is asked for it in particular, since all that hold are asked about.
+local function stays_in_doubt(run)
+    if run.state ~= "granted" or not run.has_key then
+        return false
+    end
+    call("ZREM", DEADLINES, "life\0" .. run.id)
+    run.in_doubt = true
+    save_run(run)
+    return true
+end
+
 local function expire(what, id)
     if what == "reservation" then
         end_reservation(id, "until")
@@ -34,6 +46,9 @@ local function expire(what, id)
         finish(run, "released", "max_hold")
     elseif what == "grace" then
         finish(run, run.state == "granted" and "released" or "ended", "abandoned")
+    elseif what == "provisional" and run.in_doubt then
+        -- Octopus will never say.
+        finish(run, "expired", "uncollected")
     elseif what == "provisional" then
         -- Without an API key nobody finds out whether the run works on.
         local stop = run.lingers and not run.has_key and stop_lingering or drop_presumption
@@ -45,7 +60,7 @@ local function expire(what, id)
     elseif what == "expect" and run.state == "observed" then
         remember_step(run, false)
         record_overlaps(run, "silent")
-    elseif what == "life" and not may_have_been_kept_away(run) then
+    elseif what == "life" and not may_have_been_kept_away(run) and not stays_in_doubt(run) then
         finish(run, "expired", run.state == "granted" and "uncollected" or "silence")
     end
 end

@@ -11,7 +11,8 @@ end
 -- Note that a run keeps its lease for as long as its task, for its step knows of it.
 local function collect(run)
     if not run.collected then
-        run.collected = true
+        run.collected, run.in_doubt = true, nil
+        call("ZREM", DEADLINES, "provisional\0" .. run.id)
         call("ZREM", DEADLINES, "life\0" .. run.id)
         save_run(run)
     end

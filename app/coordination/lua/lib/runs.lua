@@ -40,6 +40,7 @@
 -- run.token              the fencing token of its grant
 -- run.copied             enough replicas have the grant, so that it may be told; where none need it, nobody looks
 -- run.collected          its step has heard of the grant
+-- run.in_doubt           its step has not come for the grant in its time; that stays until Octopus has said what the task does
 -- run.provisional_at_ms  since when its machines are presumed busy
 -- run.observed_at_ms     since when it is seen to use its machines
 -- run.expected_until_ms  until when it is expected to ask, with octowait's step or gate before it
