@@ -209,7 +209,7 @@ class Services:
 
     def lock(self, name: str, ttl: timedelta) -> LeaderLock:
         """A lock for the one process that does *name*, a key of `app.store.keys`; it expires *ttl* after its death."""
-        return LeaderLock(self.client, self.keys.named(name), ttl)
+        return LeaderLock(self.client, self.keys, name, ttl)
 
 
 def disk_faults(settings: Settings) -> list[Fault]:

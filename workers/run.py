@@ -21,7 +21,7 @@ from app.octopus.ask import make_client
 from app.services import make_services
 from app.settings import Settings
 from app.store.connection import connect
-from app.store.errors import StoreError
+from app.store.errors import NewerData, StoreError
 from app.store.scripts import redis_errors
 from workers.context import Context, current
 from workers.notify import targets_of
@@ -39,6 +39,9 @@ MAINTENANCE_SECONDS = 60
 #: Seconds before a worker that lost Redis begins anew.
 RESTART_PAUSE = 1.0
 
+#: The same for one that is too old for the data in Redis.
+TOO_OLD_PAUSE = 10.0
+
 
 class JobWorker(SimpleWorker):
     """RQ's worker without a fork for each job; it hands each job its context and runs only `app.jobs.JOBS`."""
@@ -54,6 +57,13 @@ class JobWorker(SimpleWorker):
     def execute_job(self, job: Job, queue: Queue) -> None:
         if not isinstance(job, VettedJob) or job.known is None:
             self._refuse(job)
+            return
+        try:
+            self._context.board.script.check_version()
+        except NewerData:
+            # A newer worker takes it. This one begins anew, and says then why it does nothing.
+            queue.push_job_id(job.id, at_front=True)
+            self._stop_requested = True
             return
         token = current.set(self._context)
         try:
@@ -127,6 +137,7 @@ def _work(context: Context) -> bool:
     """
     client = connect(context.settings.redis_url, blocking=True)
     try:
+        context.board.script.check_version()
         with redis_errors():
             worker = JobWorker(
                 context,
@@ -144,6 +155,10 @@ def _work(context: Context) -> bool:
                 worker.teardown()  # type: ignore[no-untyped-call]  # RQ is typed in parts
                 raise
         return worker.is_stopping
+    except NewerData as error:
+        log.error(f"worker: {error}")
+        time.sleep(TOO_OLD_PAUSE)
+        return False
     except StoreError as error:
         log.warning("worker: lost Redis", error=str(error))
         return False

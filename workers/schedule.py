@@ -18,7 +18,7 @@ from app.jobs import ARCHIVE, CATCH_UP, CHECK, LEARN, NOTIFY, RECONCILE, RESOLVE
 from app.services import Services, make_services
 from app.settings import Settings
 from app.store.connection import Client
-from app.store.errors import StoreError
+from app.store.errors import NewerData, StoreError
 from app.store.scripts import redis_errors
 
 log = structlog.get_logger()
@@ -103,6 +103,9 @@ def run_scheduler(settings: Settings, *, lease: timedelta = LEASE, resolve_every
             pause = lease.total_seconds() / 3
             if is_ours:
                 pause = min(pause, _enqueue_due(cron))
+        except NewerData as error:
+            log.error(f"scheduler: {error}")
+            pause = 10.0
         except StoreError as error:
             log.warning("scheduler: Redis does not answer, trying again", error=str(error))
             pause = 1.0

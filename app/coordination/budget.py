@@ -7,7 +7,8 @@ from typing import Any
 
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import load, redis_errors
+from app.store.scripts import redis_errors
+from app.store.side_scripts import SideScript
 
 #: Milliseconds in which at most so many requests go out. A second more than the minute: a request can be sent that much
 #: later than it was permitted, and the next one at once.
@@ -36,8 +37,8 @@ class Budget:
         #: By whether a caller is urgent.
         self._pauses = {False: keys.named("octopus-pause"), True: keys.named("octopus-pause-urgent")}
         self._most = {True: per_minute, False: max(1, math.floor(per_minute * (1 - RESERVED)))}
-        self._take = load(client, "coordination", "take_permit")
-        self._pause = load(client, "coordination", "pause_requests")
+        self._take = SideScript(client, keys, "coordination", "take_permit")
+        self._pause = SideScript(client, keys, "coordination", "pause_requests")
         self.offset_ms = offset_ms
 
     def take(self, urgent: bool = False, kind: str = "other") -> float:

@@ -6,19 +6,25 @@ import uuid
 from datetime import timedelta
 
 from app.store.connection import Client
-from app.store.scripts import load, redis_errors
+from app.store.keys import Keys
+from app.store.scripts import redis_errors
+from app.store.side_scripts import SideScript
 
 
 class LeaderLock:
-    """A key that expires when its holder stops renewing it. All methods raise `StoreError`."""
+    """A key that expires when its holder stops renewing it. All methods raise `StoreError`.
 
-    def __init__(self, client: Client, key: str, ttl: timedelta) -> None:
+    Args:
+        name: The key's, in `app.store.keys`.
+    """
+
+    def __init__(self, client: Client, keys: Keys, name: str, ttl: timedelta) -> None:
         self._client = client
-        self._key = key
+        self._key = keys.named(name)
         self._ttl = ttl
         self._token = uuid.uuid4().hex
-        self._renew = load(client, "coordination", "renew_leader_lock")
-        self._release = load(client, "coordination", "release_leader_lock")
+        self._renew = SideScript(client, keys, "coordination", "renew_leader_lock")
+        self._release = SideScript(client, keys, "coordination", "release_leader_lock")
 
     def hold(self) -> bool:
         """Take the lock or prolong it; False while another has it."""

@@ -260,6 +260,8 @@ class ServerLike(Protocol):
     def replicas(self) -> Sequence[object]: ...
     @property
     def refusals(self) -> Sequence[StoreRefusalLike]: ...
+    @property
+    def needed_release(self) -> str | None: ...
 
 
 def shortcomings(server: ServerLike, *, min_fsync: str, allows_eviction: bool, replicas: int = 0) -> list[Fault]:
@@ -276,6 +278,9 @@ def shortcomings(server: ServerLike, *, min_fsync: str, allows_eviction: bool, r
         has = "none"  # Redis calls it "no".
     kinds = dict.fromkeys(refusal.kind for refusal in server.refusals)
     faults = [redis_refuses(kind, [each.what for each in server.refusals if each.kind == kind]) for kind in kinds]
+    if server.needed_release:
+        message = "The data in Redis are of a newer octowait, and this one changes nothing."
+        faults.insert(0, Fault("newer_data", message, f"Take octowait {server.needed_release} here, or a later one."))
     if FSYNC.index(has) < FSYNC.index(min_fsync):
         faults.append(synced_too_seldom(_syncing(server), min_fsync))
     if len(server.replicas) < replicas:

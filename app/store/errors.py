@@ -2,6 +2,7 @@
 
 StoreError
 ├── StoreUnreachable   Redis does not answer; trying again can help
+├── NewerData          the data are of a newer octowait, and this one must not write them
 ├── BadStoreAddress    the address is not one that Redis clients understand
 └── ArchiveError       the archive's files cannot be written, or are not what they must be
 """
@@ -15,6 +16,10 @@ class StoreError(Exception):
 
 class StoreUnreachable(StoreError):
     """Redis does not answer, or is loading its data; trying again can help."""
+
+
+class NewerData(StoreError):
+    """The data are of a newer octowait, and this one must not write them; the message says which one to take."""
 
 
 class BadStoreAddress(StoreError):

@@ -6,9 +6,12 @@ with older data, or a replica that has taken over. What is sent again over it wa
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import redis
+
+from app.store.errors import NewerData
 
 if TYPE_CHECKING:
     from app.store.scripts import Scripts
@@ -28,15 +31,23 @@ class Greeting:
         scripts.before = self._catch_up
 
     def __call__(self, connection: Any) -> None:
-        """Raises: redis.RedisError, but for what a server refuses that answers."""
+        """Raises:
+        NewerData: only a later octowait may write there; the connection is closed.
+        redis.RedisError: but for what a server refuses that answers.
+        """
         connection.on_connect()
         if self._script is None:
             return
         server = ""
         try:
+            self._script.check_connection(partial(_ask, connection))
             server = _run_id(_ask(connection, "INFO", "server"))
             if server:
                 self._script.read(_ask(connection, *self._script.command(connection, "speak", server)))
+        except NewerData:
+            # The pool would take it for one that is ready.
+            connection.disconnect()
+            raise
         except redis.ResponseError:
             # A server that is full, or cannot write, answers those who only read. Scripts that write fail until then.
             self._owed = server or None

@@ -9,7 +9,9 @@ from typing import Any
 import redis
 
 from app.store.connection import Client
+from app.store.keys import Keys
 from app.store.rehearsal import StoreRefusal, refusals
+from app.store.schema import FIELDS, needed_release
 from app.store.scripts import redis_errors
 
 
@@ -32,6 +34,8 @@ class Condition:
     hides_run_id: bool = False
     #: What it refuses although it answers.
     refusals: tuple[StoreRefusal, ...] = ()
+    #: The octowait that may write its data, where this one is too old for them.
+    needed_release: str | None = None
 
 
 def read_condition(client: Client, process: str, namespace: str) -> Condition:
@@ -45,6 +49,7 @@ def read_condition(client: Client, process: str, namespace: str) -> Condition:
         return Condition("", append_only=True, fsync=None, snapshots=False, maxmemory=0, eviction="", refusals=refused)
     with redis_errors():
         info: dict[str, Any] = client.info()
+        needed = _needed_release(client, Keys(namespace))
     settings = _configuration(client)
     failure = _write_failure(client, info)
     return Condition(
@@ -59,7 +64,16 @@ def read_condition(client: Client, process: str, namespace: str) -> Condition:
         replicas=tuple(_replicas(info)),
         hides_run_id=not info.get("run_id"),
         refusals=(StoreRefusal("cannot_write", failure),) if failure else refused,
+        needed_release=needed,
     )
+
+
+def _needed_release(client: Client, keys: Keys) -> str | None:
+    try:
+        fields: Any = client.hmget(keys.counters, FIELDS)
+    except redis.ResponseError:
+        return None  # A right that is missing, or a key of another type, is told of elsewhere.
+    return needed_release(*fields)
 
 
 def is_synced(client: Client) -> bool:

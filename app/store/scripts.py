@@ -23,8 +23,9 @@ from redis.commands.core import Script
 
 from app.store.clock import BoardClock
 from app.store.connection import Client
-from app.store.errors import StoreError, StoreUnreachable
+from app.store.errors import NewerData, StoreError, StoreUnreachable
 from app.store.keys import Keys
+from app.store.schema import FIELDS, own_answer, refuse_newer
 from app.store.witness import Seen, Witness, speaking_for
 
 #: Where the rooms are.
@@ -38,6 +39,9 @@ DUE, EXPIRY = "due", "expiry"
 
 #: The part that stands before everything else in each script of the board, and closes the board where its data are old.
 WITNESS = "witness"
+
+#: The part in front of each script that writes keys beside those of the board.
+BESIDE = "beside"
 
 #: The part with work that a script may leave; such a script of the board says behind its answer whether it has.
 WORK = "work"
@@ -53,25 +57,30 @@ def needs(text: str) -> list[str]:
 
 
 @cache
-def source(room: str, verb: str, *, with_expiry: bool = False, witnessed: bool = False) -> str:
+def source(
+    room: str, verb: str, *, with_expiry: bool = False, witnessed: bool = False, is_beside: bool = False
+) -> str:  # fmt: skip
     """The text of a script behind the parts that it needs and those that they need: each once, behind its own.
 
     Args:
         with_expiry: With `EXPIRY` in the place of `DUE`.
         witnessed: With `WITNESS` before all else; then it answers {its own answer, epoch, number, word} of the last
-            change, but for {"due"}.
+            change, but for {"due"} and {"newer"}.
+        is_beside: With `BESIDE` before all else.
     """
     parts: dict[str, str] = {}
 
-    def read(name: str) -> str:
+    def read(name: str, room: str = room) -> str:
         text = (APP / room / "lua" / f"{name}.lua").read_text()
         for part in needs(text):
             chosen = EXPIRY if with_expiry and part == DUE else part
             if chosen not in parts:
-                needed = read(f"lib/{chosen}")
+                needed = read(f"lib/{chosen}", room)
                 parts[chosen] = needed
         return text
 
+    if is_beside:
+        parts[BESIDE] = read(f"lib/{BESIDE}", "coordination")
     if witnessed:
         parts[WITNESS] = read(f"lib/{WITNESS}")
     own = read(verb)
@@ -133,6 +142,7 @@ class Scripts:
         self._clock = clock or BoardClock(client, keys)
         self.witness = witness or Witness()
         self._keys = [keys.prefix]
+        self._counters = keys.counters
         self._scripts: dict[tuple[str, bool], Script] = {}
         self.offset_ms = offset_ms
         #: Called before each script.
@@ -152,11 +162,22 @@ class Scripts:
         """The answer of ``coordination/lua/<name>.lua``: a list that starts with a word, text as bytes.
 
         Raises:
+            NewerData: only a later octowait may write; nothing was changed.
             StoreError: as `redis_errors` says.
         """
         if self.before:
             self.before()
         return self._accepted(self._timely_answer(name, args))
+
+    def check_version(self) -> None:
+        """Raises: NewerData: only a later octowait may write."""
+        with redis_errors():
+            fields: Any = self._client.hmget(self._counters, FIELDS)
+        refuse_newer(*fields)
+
+    def check_connection(self, ask: Callable[..., Any]) -> None:
+        """The same over one connection, which *ask* sends a command. Raises Redis's own errors as well."""
+        refuse_newer(*ask("HMGET", self._counters, *FIELDS))
 
     def _accepted(self, answer: Sequence[Any]) -> Sequence[Any]:
         """The script's own part of an answer, once what it has left is done."""
@@ -234,7 +255,12 @@ class Scripts:
 
     def read(self, answer: Sequence[Any]) -> Sequence[Any]:
         """The script's own part of an answer; the last change, which stands beside it, is seen from now on."""
-        own, *last_change = answer[:4]
+        try:
+            own, *last_change = own_answer(answer)[:4]
+        except NewerData:
+            # Nobody here goes on over connections that were made before: the next ones are asked (greeting.py).
+            self._client.connection_pool.disconnect(inuse_connections=False)
+            raise
         self.witness.see(*last_change)
         return cast(Sequence[Any], own)
 

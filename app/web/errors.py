@@ -14,7 +14,7 @@ from app.domain.errors import GateError
 from app.domain.phrases import clause
 from app.domain.shortening import shortened
 from app.services import disk_faults
-from app.store.errors import StoreError, StoreUnreachable
+from app.store.errors import NewerData, StoreError, StoreUnreachable
 
 log = structlog.get_logger()
 
@@ -65,6 +65,9 @@ def _problem_of(error: Exception) -> Problem:
             return error
         case GateError():
             return Problem(_STATUS.get(error.code, 422), error.code, str(error))
+        case NewerData():
+            log.error("store refused", path=request.path, error=str(error))
+            return Problem(503, "newer_data", str(error), headers={"Retry-After": "30"})
         case StoreError():
             log.error("store failed", path=request.path, error=str(error))
             return Problem(503, "store_unavailable", _with_cause(error), headers={"Retry-After": "1"})

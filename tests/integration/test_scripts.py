@@ -117,7 +117,7 @@ def test_library_lists_and_makes_the_keys_of_the_board():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_library_makes_the_name_of_a_key_as_the_processes_do(board, name):
-    text = "".join(text_of("coordination", f"lib/{part}") for part in ("clock", "keys"))
+    text = "".join(text_of("coordination", f"lib/{part}") for part in ("clock", "schema", "keys"))
     made = f"{text}\nreturn {name.rstrip(':').upper()}"
 
     assert board.client.eval(made, 1, board.keys.prefix, "0").decode() == board.keys.named(name)
@@ -155,6 +155,8 @@ def test_header_of_the_library_lists_the_fields_of_the_counters():
         "shift_changes",
         "unrecorded",
         "unrecorded_run",
+        "schema",
+        "_writer",
     )
     named = {name for name in re.findall(r"\w+", words) if name.endswith(ends)}
     assert {name for name in written if not name.startswith("octopus_")} == named
@@ -268,7 +270,7 @@ def test_every_script_has_a_method_that_calls_it():
     for path in APP.rglob("*.py"):
         text = path.read_text()
         called |= {("coordination", verb) for verb in re.findall(calls, text)}
-        called |= set(re.findall(r'\bload\(client, "(\w+)", "(\w+)"\)', text))
+        called |= set(re.findall(r'\b(?:load\(client|SideScript\(client, keys), "(\w+)", "(\w+)"\)', text))
 
     assert called == set(VERBS)
 

@@ -1,6 +1,6 @@
 -- sweep.lua: handle deadlines, forget runs that are older than the retention, and notice outages of octowait.
 --
--- needs: clock, keys, due, runs, lines
+-- needs: clock, schema, keys, due, runs, lines
 --
 -- ARGV[2]  "1" when this is the sweep of somebody who serves waiters, so that a long gap since the last was an outage
 -- ARGV[3]  retention, ms
@@ -20,6 +20,12 @@ if ARGV[2] == "1" then
     call("HSET", COUNTERS, "served_at", NOW)
     call("HSET", COUNTERS, "replicas", ARGV[4])
     call("ZADD", PROCESSES, NOW, ARGV[5])
+    if (tonumber(META[2]) or 0) < SCHEMA then
+        call("HSET", COUNTERS, "schema", SCHEMA)
+    end
+    if (tonumber(META[1]) or 0) < OLDEST_WRITER then
+        call("HSET", COUNTERS, "oldest_writer", OLDEST_WRITER, "oldest_release", OLDEST_RELEASE)
+    end
 end
 expire_due()
 

@@ -17,7 +17,8 @@ from app.history.records import Stored, Written
 from app.store.connection import Client
 from app.store.errors import ArchiveError
 from app.store.keys import Keys
-from app.store.scripts import load, redis_errors
+from app.store.scripts import redis_errors
+from app.store.side_scripts import SideScript
 
 log = structlog.get_logger()
 
@@ -43,7 +44,7 @@ class Retention:
         self._archive = archive
         self._keep_ms = keep // timedelta(milliseconds=1)
         self._head_key = keys.named(ARCHIVED)
-        self._trim_stream = load(client, "history", "trim_stream")
+        self._trim_stream = SideScript(client, keys, "history", "trim_stream")
 
     def is_due(self, now_ms: int) -> bool:
         """Whether there is something to archive, or to trim."""

@@ -13,8 +13,7 @@
 local MAX_CHANGES = 100000
 
 local WORD = string.match(ARGV[#ARGV], "^%S+")
-local EPOCH, NUMBER, LAST_WORD = unpack(call("HMGET", COUNTERS, "epoch", "change", "word"))
-NUMBER = tonumber(NUMBER or 0)
+local EPOCH, NUMBER, LAST_WORD = META[4], tonumber(META[5] or 0), META[6]
 
 local function begin_epoch()
     EPOCH = string.format("%.0f-%s", NOW, WORD)

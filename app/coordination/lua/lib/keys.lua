@@ -18,7 +18,8 @@
 --                 replicas that must have a grant before it is told, copying_at: written to be copied;
 --                 of the last change: epoch, change, word; lost: changes that Redis has lost; server_word: its run id;
 --                 unrecorded, unrecorded_run: how many changes have no record, and the run of the last one;
---                 since when and why Octopus does not answer: octopus_since, _why, _failures, _asked, _told
+--                 since when and why Octopus does not answer: octopus_since, _why, _failures, _asked, _told;
+--                 of the data: schema, oldest_writer, oldest_release (lib/schema.lua)
 --   machines      hash    machine -> {id, name}, JSON
 --   events        zset    event id -> ms it was first seen; below 0, and for a day only, of those about no run
 --   aliases       hash    deployment or runbook run id (lower-case) -> task id
@@ -43,7 +44,7 @@
 --                         too long to be read for each of a long line (lib/circles.lua)
 --   processes     zset    process that serves -> ms it spoke last; 0 in a roll call until it speaks
 
--- needs: clock
+-- needs: clock, schema
 
 local PREFIX = KEYS[1]
 local RUNS, LINES, HOLDERS, DEADLINES =
@@ -64,9 +65,19 @@ local EPOCHS, UNCHECKED, WANTS, PROCESSES =
 local call = redis.call
 local lower = string.lower
 
+-- All that each script reads of the counters, with one call.
+local META = call("HMGET", COUNTERS, "oldest_writer", "schema", "shift_ms", "epoch", "change", "word")
+
+do
+    local refusal = refusal_by(META[1], COUNTERS)
+    if refusal then
+        return refusal
+    end
+end
+
 -- Rule 17: the board's time is the server's clock plus a shift that undoes its jumps. A script whose caller expects another
 -- time changes nothing and answers {"clock"}: the caller then looks whether the clock has jumped, or he was only late.
-local SHIFT = tonumber(call("HGET", COUNTERS, "shift_ms") or 0)
+local SHIFT = tonumber(META[3] or 0)
 if EXPECTED_NOW ~= "" and math.abs(SERVER_NOW + SHIFT - tonumber(EXPECTED_NOW)) > tonumber(NOW_SLACK) then
     return { "clock" }
 end
