@@ -603,6 +603,7 @@ if [ "${#machines[@]}" -eq 0 ]; then
 fi
 
 # 3. Whose they are: a run that was started again meanwhile keeps its own.
+start_clock # what came before takes seconds on a worker that has much to do
 while [ -z "$claim" ]; do
   ask GET "?look=1" "" 5
 

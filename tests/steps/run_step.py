@@ -40,7 +40,7 @@ _MESSAGE = re.compile(r"^##octopus\[([\w-]+)(.*)\]$")
 _ATTRIBUTE = re.compile(r"(\w+)='([^']*)'")
 
 
-def eventually(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
+def eventually(condition: Callable[[], Any], timeout: float = 45.0) -> Any:
     """What *condition* returns as soon as it is true; fails after *timeout* seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
@@ -146,7 +146,7 @@ class Step:
         """What the failed step said to Octopus."""
         return next((m["message"] for kind, m in self.messages if kind == "resultMessage"), "")
 
-    def says(self, text: str, timeout: float = 20.0) -> None:
+    def says(self, text: str, timeout: float = 45.0) -> None:
         """Wait until *text* is in the output."""
         try:
             eventually(lambda: text in self.output, timeout)

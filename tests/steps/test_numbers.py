@@ -28,3 +28,19 @@ def test_one_failed_call_costs_no_place(suffix: str) -> None:
 
     time_to_live = Settings.model_fields["waiter_ttl_seconds"].default
     assert int(block) + CALL_SECONDS + int(pause) + CONNECT_SECONDS < time_to_live
+
+
+#: Where the first call may be, and what starts the clock of a language that may have taken seconds until there.
+CLOCKS = {"sh": (r"(?m)^(while |  ask )", "start_clock"), "ps1": (r"(?m)^while ", "$octowaitClock.Restart()")}
+
+
+@pytest.mark.parametrize("verb", ["wait", "claim", "release"])
+@pytest.mark.parametrize("suffix", sorted(CLOCKS))
+def test_what_a_start_takes_is_no_time_of_the_step(verb: str, suffix: str) -> None:
+    """Twenty starts of PowerShell at once take half a minute, and a release has 20 s."""
+    script = (STEPS / f"{verb}.{suffix}").read_text()
+    first_call, clock = CLOCKS[suffix]
+    _, _, after_parameters = script.partition("# 2. ")
+    begin = re.search(first_call, after_parameters)
+
+    assert begin and clock in after_parameters[: begin.start()]

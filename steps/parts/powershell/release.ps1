@@ -58,6 +58,7 @@ if ((Get-OctowaitVariable "Octopus.Deployment.Error") -cne '') {
     $octowaitReason = '?reason=release%20step%2C%20the%20deployment%20has%20an%20error'
 }
 $octowaitHasLooked = $octowait.claim -cne ''
+$octowaitClock.Restart()  # what PowerShell took to start does not count
 
 while ($true) {
     if ($octowaitHasLooked) {

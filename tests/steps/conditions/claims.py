@@ -34,12 +34,15 @@ def a_step_has_an_id_of_its_own(world: World) -> None:
 
 @condition("claims")
 def a_grant_counts_when_it_is_confirmed_at_once(world: World) -> None:
-    server = world.server(waiting(), granted(16), granted(17))
+    taken_back = [waiting(2), granted(14), waiting(3), granted(15)]
+    server = world.server(waiting(1), granted(13), *taken_back, waiting(4), granted(16), granted(17))
 
     step = world.run("wait", server)
 
-    assert server.asked[1:] == ["GET block_seconds=50", "GET block_seconds=0"]
-    assert server.requests[2].at - server.requests[1].at <= 0.9
+    assert server.asked[1:] == ["GET block_seconds=50", "GET block_seconds=0"] * 4
+    confirmed = list(zip(server.requests[1::2], server.requests[2::2], strict=True))
+    # The quickest of them: a pause would be in each, a busy machine is not.
+    assert min(confirm.at - grant.at for grant, confirm in confirmed) <= 0.9
     assert step.printed.variables["Octowait.FencingToken"] == "17"
 
 
@@ -56,9 +59,11 @@ def a_lost_confirmation_is_asked_for_again_at_once_and_then_from_the_start(world
     cut = unended("granted 1", '{"state": "granted", "fencing')
     for verb in ("wait", "claim"):
         server = world.server(granted(), closing, cut, granted(), granted())
-        step = world.run(verb, server)
+        # The one pause that there is takes two seconds at least.
+        step = world.run(verb, server, env={"OCTOWAIT_RETRY_BASE_SECONDS": "4"})
         assert server.asked == ["PUT", *["GET block_seconds=0"] * 2, "PUT", "GET block_seconds=0"]
-        assert server.requests[2].at - server.requests[1].at <= 0.9
+        _, lost, again, anew, _ = (request.at for request in server.requests)
+        assert again - lost <= 1.9 < anew - again
         assert step.printed.variables["Octowait.FencingToken"] == "17"
 
 
@@ -111,15 +116,15 @@ def an_unconfirmed_claim_fails_and_is_never_granted(world: World) -> None:
 
 @condition("claims")
 def a_time_out_does_not_stand_before_the_confirmation(world: World) -> None:
-    server = world.server(waiting(), granted(17))
-
     def late(exchange: Exchange) -> None:
         exchange.server.stopped.wait(1.5)
         granted(16)(exchange)
 
-    server.replies.insert(1, late)
+    server = world.server(late, granted(17))
 
     step = world.run("wait", server, {"Octowait.TimeoutMinutes": "0.017"})
+
+    assert server.methods == ["PUT", "GET"]
 
     assert step.printed.variables["Octowait.FencingToken"] == "17"
 

@@ -20,6 +20,8 @@ from stand_in import DeadAddress, Reply, StandIn
 
 TASK = "ServerTasks-1"
 NOBODY = "http://127.0.0.1:1"
+#: Seconds beyond a limit that a busy machine may take; what a start takes does not count where it can be told apart.
+SLACK = 8
 
 
 class World:
