@@ -95,11 +95,10 @@ def board_on(redis_url: str, namespace: str | None = None, *, connections: int =
 def fill(board: OpenBoard, wishes: Iterable[tuple[RunRequest, Collection[str]]], *, ttl: timedelta) -> None:
     """Join many runs with the script itself, in pipelines: the same as `Board.join`, without its round trips."""
     sha = board.client.script_load(source("coordination", "join"))
-    keys = board.keys.all()
     for batch in _batches(wishes, 1000):
         with board.client.pipeline(transaction=False) as pipe:
             for run, machines in batch:
-                pipe.evalsha(sha, len(keys), *keys, 0, run.task_id, request(run, machines, ttl))
+                pipe.evalsha(sha, 1, board.keys.prefix, 0, run.task_id, request(run, machines, ttl))
             pipe.execute()
 
 

@@ -111,7 +111,7 @@ def test_library_lists_and_makes_the_keys_of_the_board():
     header, body = header_and_body("coordination", "lib/keys")
 
     assert re.findall(r"^--   (\w+)", header, re.M) == [name.rstrip(":") for name in NAMES]
-    assert re.findall(r'PREFIX \.\. "(\S+)"', body) == list(NAMES)
+    assert re.findall(r'KEYS\[1\] \.\. "(\S+)"', body) == list(NAMES)
     assert numbers("KEYS", body) == set(listed("KEYS", header)) == {1}
 
 

@@ -46,21 +46,20 @@
 
 -- needs: clock, schema
 
-local PREFIX = KEYS[1]
 local RUNS, LINES, HOLDERS, DEADLINES =
-    PREFIX .. "runs", PREFIX .. "lines", PREFIX .. "holders", PREFIX .. "deadlines"
+    KEYS[1] .. "runs", KEYS[1] .. "lines", KEYS[1] .. "holders", KEYS[1] .. "deadlines"
 local RESERVATIONS, COUNTERS, MACHINES, EVENTS =
-    PREFIX .. "reservations", PREFIX .. "counters", PREFIX .. "machines", PREFIX .. "events"
+    KEYS[1] .. "reservations", KEYS[1] .. "counters", KEYS[1] .. "machines", KEYS[1] .. "events"
 local ALIASES, UNRESOLVED, ENDED, TIMELINE =
-    PREFIX .. "aliases", PREFIX .. "unresolved", PREFIX .. "ended", PREFIX .. "timeline"
+    KEYS[1] .. "aliases", KEYS[1] .. "unresolved", KEYS[1] .. "ended", KEYS[1] .. "timeline"
 local INDEX, WAKE, WAKES, BLOCKING =
-    PREFIX .. "index:", PREFIX .. "wake:", PREFIX .. "wakes", PREFIX .. "blocking"
+    KEYS[1] .. "index:", KEYS[1] .. "wake:", KEYS[1] .. "wakes", KEYS[1] .. "blocking"
 local CHILDREN, RESUMES, BATCHES, PLAN =
-    PREFIX .. "children", PREFIX .. "resumes", PREFIX .. "batches", PREFIX .. "plan:"
+    KEYS[1] .. "children", KEYS[1] .. "resumes", KEYS[1] .. "batches", KEYS[1] .. "plan:"
 local ENDED_CLAIMS, OLD_STEPS, OWNED, CHANGES =
-    PREFIX .. "ended_claims", PREFIX .. "old_steps", PREFIX .. "owned", PREFIX .. "changes"
+    KEYS[1] .. "ended_claims", KEYS[1] .. "old_steps", KEYS[1] .. "owned", KEYS[1] .. "changes"
 local EPOCHS, UNCHECKED, WANTS, PROCESSES =
-    PREFIX .. "epochs", PREFIX .. "unchecked", PREFIX .. "wants", PREFIX .. "processes"
+    KEYS[1] .. "epochs", KEYS[1] .. "unchecked", KEYS[1] .. "wants", KEYS[1] .. "processes"
 
 local call = redis.call
 local lower = string.lower
