@@ -28,6 +28,7 @@ NAMES = (
     "octopus",
     "soak",
     "readers",
+    "restarts",
     "scripts",
 )
 
