@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from app.coordination.board import Board
-from tests.bench.wire import Line, http, resp
+from tests.bench.wire import Line, resp, step_http
 from tests.bench.world import calls_of
 from tests.conftest import Service, eventually
 
@@ -15,8 +15,8 @@ BATCH = 250
 
 
 def get(task: str, token: str) -> bytes:
-    """The call with which a step blocks, as long as it may."""
-    return http("GET", f"/api/waits/{task}?block_seconds=55", token)
+    """The call with which a step blocks."""
+    return step_http("GET", task, token, "?block_seconds=50")
 
 
 def block_http(board: Board, service: Service, tasks: Sequence[str]) -> list[Line]:

@@ -1,18 +1,34 @@
-"""P2: from the release request to the answer of the blocked GET, with 1 to 5,000 blocked in one line."""
+"""P2: from the release request to the answer of the blocked GET, with 1 to 5,000 blocked, beside the peers."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from app.coordination.board import Board
 from tests.bench.blocked import block_http, block_redis, get
-from tests.bench.report import Report, percentile
-from tests.bench.wire import Line, close_all, http, resp
-from tests.bench.world import board_on, directory, embedded, fill, new_namespace, new_run, new_task, web
+from tests.bench.open_loop import open_loop
+from tests.bench.polling import polling_loops
+from tests.bench.report import Report, both
+from tests.bench.server_time import SCRIPT_COLUMNS, script_rows, script_times
+from tests.bench.waiting import PEERS, peer_hand_offs
+from tests.bench.wire import Line, close_all, resp, step_http
+from tests.bench.world import board_on, directory, embedded, fill, new_namespace, new_step_run, new_task, web
 from tests.conftest import Service
+from tests.open_board import OpenBoard
+
+SECTION = (
+    "Hand-off over HTTP (P2)",
+    """Of octowait: from the release request to the answer of the blocked `GET` of the next one in the line.
+There are two web processes; steps send claims, and confirm each grant before they go on.
+*On Redis itself* is the same gate with a waiter that blocks on Redis, and *the limit* a push that wakes one `BLPOP`.
+Of the lock libraries: from the call that releases to the return of the next one's call, in threads of one process.
+The polling loop asks Redis every five seconds whether it is its turn.
+Closed loop: the next release comes when the hand-off before it is over.
+Open loop: releases come at a fixed rate, whatever is not over yet, and count from when they were due.""",
+)
 
 #: Long enough that nobody in the line expires while others are measured.
 TTL = timedelta(minutes=10)
@@ -20,9 +36,15 @@ TTL = timedelta(minutes=10)
 #: Seconds in which one that asked again is blocked again.
 SETTLE = 0.01
 
+#: Releases a second in the open loop.
+RATE = 100
+
+#: What the ratios are to.
+PEER = "python-redis-lock"
+
 
 class Chain:
-    """A line in which the granted one releases next and a new one blocks on its connection: the number stays.
+    """A line in which the granted one confirms, releases next, and a new one blocks: the number stays.
 
     Args:
         ask: What a waiter sends to block for a task.
@@ -36,26 +58,29 @@ class Chain:
         self._board, self._service, self._ask = board, service, ask
         self._machine = f"Machines-{new_namespace()}"
         self._control = Line(service.port)
-        runs = [new_run() for _ in range(blocked + 1)]
+        runs = [new_step_run() for _ in range(blocked + 1)]
         fill(board, ((run, [self._machine]) for run in runs), ttl=TTL)
         self._holder, *tasks = [run.task_id for run in runs]
         self._line = deque(zip(tasks, open_lines(tasks), strict=True))
 
     def hand_off(self) -> float:
         """Milliseconds from the release to the next one's answer."""
-        request = http("DELETE", f"/api/waits/{self._holder}", self._service.tokens["step"])
+        token = self._service.tokens["step"]
         task, line = self._line.popleft()
         began = time.perf_counter()
-        self._control.send(request)
+        self._control.send(step_http("DELETE", self._holder, token))
         line.receive()
         took = time.perf_counter() - began
+        self._control.receive()
+        # The second call of a step, which collects the grant.
+        self._control.send(step_http("GET", task, token, "?block_seconds=0"))
         self._control.receive()
         self._holder = task
         self._block_again(line)
         return 1000 * took
 
     def _block_again(self, line: Line) -> None:
-        run = new_run()
+        run = new_step_run()
         self._board.join(run, [self._machine], ttl=TTL)
         line.send(self._ask(run.task_id))
         self._line.append((run.task_id, line))
@@ -66,33 +91,41 @@ class Chain:
 
 
 def run(report: Report) -> None:
-    """Print both ways to block, and a bare Redis wake as the limit."""
-    sizes = (1, 100, 1000) if report.quick else (1, 100, 1000, 5000)
-    samples = int(report.pick(60, 400))
-    rows = []
-    figures: dict[int, tuple[float, float]] = {}
+    """Print both ways to block, a bare Redis wake as the limit, the lock libraries and the polling loop."""
+    sizes = (1, 10, 100) if report.quick else (1, 2, 10, 100, 1000, 5000)
+    samples, seconds = int(report.pick(60, 400)), report.pick(0.5, 2.0)
+    rows: list[tuple[str, int, list[float]]] = []
     with directory() as where, embedded(where) as url, board_on(url) as board:
+        board.client.config_set("maxclients", 15_000)
         path = url.removeprefix("unix://")
         with web(url, board.keys.namespace, where) as service:
             for blocked in sizes:
-                measured = {
-                    "blocked GET": _over_http(board, service, blocked, samples),
-                    "BLPOP on wake_key": _over_redis(board, service, path, blocked, samples),
-                    "the limit: RPUSH to BLPOP": _bare(board, path, blocked, samples),
-                }
-                figures[blocked] = _both(measured["blocked GET"])
-                rows.extend([how, blocked, *_both(took), max(took)] for how, took in measured.items())
+                rows += [
+                    ("octowait, blocked GET", blocked, _over_http(board, service, blocked, samples)),
+                    ("octowait, on Redis itself", blocked, _over_redis(board, service, path, blocked, samples)),
+                    ("the limit: RPUSH to BLPOP", blocked, _bare(board, path, blocked, samples)),
+                    *((name, blocked, peer_hand_offs(name, url, blocked, seconds)) for name in PEERS),
+                ]
+            _own_time(report, board, service, samples)
+            _open(report, board, service, dict(_of(rows, "octowait, blocked GET")))
+        rows += [("polling loop, 5 s", *one) for one in polling_loops(path, sizes, report.pick(6, 30)).items()]
     rows.sort(key=lambda row: str(row[0]))
-    report.table("Release request to the waiter's answer, ms", ("", "blocked", "p50", "p99", "max"), rows)
-    for blocked, (p50, p99) in figures.items():
-        report.check("P2", f"release → blocked GET, p50, {blocked:,} blocked", p50, 1.5, unit="ms")
-        report.check("P2", f"release → blocked GET, p99, {blocked:,} blocked", p99, 6, unit="ms")
-    ratio = figures[sizes[-1]][0] / figures[1][0]
-    report.check("P2", f"p50 with {sizes[-1]:,} blocked ÷ with 1", ratio, 1.5)
+    report.table(
+        "Release to the next one's answer, ms", ("", "blocked", "hand-offs", "p50", "p99", "max"),
+        [[name, blocked, len(took), *both(took), max(took, default=None)] for name, blocked, took in rows],
+    )  # fmt: skip
+    _judge(report, dict(_of(rows, "octowait, blocked GET")), dict(_of(rows, PEER)))
 
 
-def _both(took: list[float]) -> tuple[float, float]:
-    return percentile(took, 0.5), percentile(took, 0.99)
+def _of(rows: Iterable[tuple[str, int, list[float]]], name: str) -> Iterable[tuple[int, list[float]]]:
+    return ((blocked, took) for who, blocked, took in rows if who == name)
+
+
+def _judge(report: Report, ours: dict[int, list[float]], peer: dict[int, list[float]]) -> None:
+    for blocked, took in ours.items():
+        for name, mine, other in zip(("p50", "p99"), both(took), both(peer[blocked]), strict=True):
+            report.measured(f"P2.{name}", mine / other, blocked=blocked)
+    report.measured("P2.growth", both(ours[max(ours)])[0] / both(ours[min(ours)])[0], blocked=max(ours))
 
 
 def _over_http(board: Board, service: Service, blocked: int, samples: int) -> list[float]:
@@ -117,6 +150,27 @@ def _measured(chain: Chain, samples: int) -> list[float]:
         return [chain.hand_off() for _ in range(samples + 5)][5:]
     finally:
         chain.close()
+
+
+def _own_time(report: Report, board: OpenBoard, service: Service, samples: int) -> None:
+    with script_times(board.client) as took:
+        client_side = [1000 * value for value in _over_http(board, service, 100, samples)]
+    rows = [
+        *script_rows(took),
+        ["(the client: release → answer)", len(client_side), *both(client_side), max(client_side)],
+    ]
+    report.table("Scripts of a hand-off over HTTP, 100 blocked", SCRIPT_COLUMNS, rows)
+
+
+def _open(report: Report, board: OpenBoard, service: Service, closed: dict[int, list[float]]) -> None:
+    rows: list[list[object]] = []
+    for blocked in [size for size in closed if size >= 100]:
+        took = open_loop(board, service, blocked=blocked, rate=RATE, seconds=report.pick(1, 5))
+        rows.append(
+            [f"{blocked:,} blocked", "closed", len(closed[blocked]), *both(closed[blocked]), max(closed[blocked])]
+        )
+        rows.append([f"{blocked:,} blocked", f"open, {RATE} a second", len(took), *both(took), max(took)])
+    report.table("Closed loop and open loop, ms", ("", "loop", "hand-offs", "p50", "p99", "max"), rows)
 
 
 def _bare(board: Board, path: str, blocked: int, samples: int) -> list[float]:

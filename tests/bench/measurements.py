@@ -17,13 +17,31 @@ Figures of one section can be compared with each other; those of another day or 
 """
 
 
+def section(name: str, file: Path = FILE) -> str:
+    """What is between the markers of *name*; empty where there are none."""
+    match = re.search(
+        f"{re.escape(_begin(name))}\n(.*?)\n{re.escape(_end(name))}",
+        file.read_text() if file.exists() else "",
+        re.DOTALL,
+    )
+    return match[1] if match else ""
+
+
 def write_section(name: str, text: str, file: Path = FILE) -> None:
     """Put *text* between the markers of *name*; at the end of the file where it has none yet."""
-    begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
+    begin, end = _begin(name), _end(name)
     section = f"{begin}\n{text.strip()}\n{end}"
     before = file.read_text() if file.exists() else TITLE
     after, found = re.subn(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: section, before, flags=re.DOTALL)
     file.write_text(after if found else f"{before.rstrip()}\n\n{section}\n")
+
+
+def _begin(name: str) -> str:
+    return f"<!-- begin: {name} -->"
+
+
+def _end(name: str) -> str:
+    return f"<!-- end: {name} -->"
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

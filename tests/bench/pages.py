@@ -65,9 +65,9 @@ def _visit(report: Report, browser: Browser, service: Service, name: str, path: 
     """The figures of one page, the best of three first visits: what else this machine does is not the page's fault."""
     loads = [_first_visit(browser, service, path) for _ in range(3)]
     kilobytes, requests, paint, longest, answer = (min(load[at] for load in loads) for at in range(5))
-    report.check("P12", f"{name}: first paint", paint, 1000, unit="ms")
-    report.check("P12", f"{name}: longest task", longest, 200, unit="ms")
-    report.check("P12", f"{name}: transferred", kilobytes, 1000, unit="KB")
+    report.measured("P12.paint", paint, page=name)
+    report.measured("P12.task", longest, page=name)
+    report.measured("P12.bytes", kilobytes, page=name)
     return [name, kilobytes, requests, paint, longest, answer]
 
 
@@ -102,7 +102,7 @@ def _updates(report: Report, browser: Browser, service: Service, board: Board) -
         page.evaluate("window.longest = 0")
         took = [_update(page, board, shows) for _ in range(int(report.pick(3, 8)))]
         rows.append([name, min(took), sorted(took)[len(took) // 2], page.evaluate("window.longest")])
-        report.check("P12", f"{name}: a record shows after, median", sorted(took)[len(took) // 2], 200, unit="ms")
+        report.measured("P12.update", sorted(took)[len(took) // 2], page=name)
         window.context.close()
     report.table("Live updates", ("page", "best, ms", "median, ms", "longest task, ms"), rows)
 

@@ -6,6 +6,11 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from tests.bench.targets import BEFORE, TARGETS
+
+#: By how much, as a share of its bound, a target that was met may be missed before that is a failure.
+MARGIN = 0.2
+
 
 @dataclass(frozen=True)
 class Check:
@@ -17,19 +22,38 @@ class Check:
     limit: float
     at_least: bool = False
     unit: str = ""
+    before: str = ""
 
     @property
     def is_met(self) -> bool:
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
-    def row(self) -> list[str]:
-        sign = "≥" if self.at_least else "≤"
-        limit = f"{sign} {number(self.limit)} {self.unit}".rstrip()
-        return [self.target, self.what, f"{number(self.value)} {self.unit}".rstrip(), limit, self.verdict]
+    @property
+    def is_far_off(self) -> bool:
+        """Whether it is missed by a fifth of its bound, or was not to be measured."""
+        share = 1 - MARGIN if self.at_least else 1 + MARGIN
+        is_near = self.value > self.limit * share if self.at_least else self.value < self.limit * share
+        return not self.is_met and not is_near
+
+    @property
+    def measured(self) -> str:
+        return f"{number(self.value)} {self.unit}".rstrip()
+
+    @property
+    def bound(self) -> str:
+        return f"{'≥' if self.at_least else '≤'} {number(self.limit)} {self.unit}".rstrip()
 
     @property
     def verdict(self) -> str:
         return "met" if self.is_met else "NOT met"
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    columns: Sequence[str]
+    #: Numbers are text already.
+    rows: Sequence[Sequence[str]]
 
 
 class Report:
@@ -45,27 +69,46 @@ class Report:
         self.writes = writes
         self.seed = seed
         self.checks: list[Check] = []
+        self.tables: list[Table] = []
 
     def pick(self, quick: float, full: float) -> float:
         return quick if self.quick else full
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        lines = [list(columns), *([cell if isinstance(cell, str) else number(cell) for cell in row] for row in rows)]
-        widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
-        lines.insert(1, ["-" * width for width in widths])
-        print(f"\n{title}\n", flush=True)
-        for line in lines:
-            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip(), flush=True)
+        cells = [[cell if isinstance(cell, str) else number(cell) for cell in row] for row in rows]
+        self.tables.append(Table(title, columns, cells))
+        _print(title, columns, cells)
+
+    def measured(self, key: str, value: float, **which: object) -> None:
+        """Note what was measured for a target of `TARGETS`; *which* says what differs from measurement to measurement.
+
+        Raises:
+            KeyError: there is no such target, or it differs in something else.
+        """
+        target = TARGETS[key]
+        self.checks.append(
+            Check(target.number, target.what.format(**which), value, target.limit, target.at_least, target.unit,
+                  target.before)
+        )  # fmt: skip
 
     def check(
         self, target: str, what: str, value: float, limit: float, *, at_least: bool = False, unit: str = ""
     ) -> None:
-        self.checks.append(Check(target, what, value, limit, at_least, unit))
+        """Note what was measured for a target whose bound is part of what is measured, as that of a shape."""
+        self.checks.append(Check(target, what, value, limit, at_least, unit, BEFORE.get((target, what), "")))
 
     def summary(self) -> None:
-        self.table(
-            "Targets", ("target", "what", "measured", "wanted", "verdict"), [check.row() for check in self.checks]
-        )
+        rows = [[check.target, check.what, check.measured, check.bound, check.verdict] for check in self.checks]
+        _print("Targets", ("target", "what", "measured", "wanted", "verdict"), rows)
+
+
+def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    lines = [list(columns), *map(list, rows)]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
+    lines.insert(1, ["-" * width for width in widths])
+    print(f"\n{title}\n", flush=True)
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip(), flush=True)
 
 
 def number(value: object) -> str:
@@ -83,6 +126,11 @@ def percentile(values: Sequence[float], share: float) -> float:
         return float("nan")
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def both(values: Sequence[float]) -> tuple[float, float]:
+    """p50 and p99."""
+    return percentile(values, 0.5), percentile(values, 0.99)
 
 
 def median(values: Sequence[float]) -> float:

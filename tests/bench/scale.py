@@ -9,10 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 from app.coordination.board import Board
-from app.domain.events import Effect, Event
 from tests.bench.past import without_file, write_past
 from tests.bench.report import Report, percentile
-from tests.bench.world import board_on, directory, embedded, fill, new_run
+from tests.bench.world import board_on, directory, embedded, end_of, fill, new_run
 from tests.open_board import OpenBoard
 
 TTL = timedelta(hours=1)
@@ -39,7 +38,7 @@ class Line:
         self._join()
         self._time("poll", self._board.poll, self._tasks[-1])
         self._time("release", self._board.release, self._tasks.popleft())
-        self._time("end", self._board.deliver, _end_of(self._tasks.popleft()))
+        self._time("end", self._board.deliver, end_of(self._tasks.popleft()))
 
     def _join(self) -> None:
         run = new_run()
@@ -50,11 +49,6 @@ class Line:
         began = time.perf_counter()
         do(*arguments)
         self.took[name].append(1e6 * (time.perf_counter() - began))
-
-
-def _end_of(task: str) -> Event:
-    event = f"Events-{task}"
-    return Event(event.lower(), event, "DeploymentSucceeded", Effect.ENDED, int(time.time() * 1000), task, None)
 
 
 def same_line(board: Board, size: int) -> Line:
@@ -107,4 +101,4 @@ def _measure(report: Report, what: str, sizes: tuple[int, ...], build: Callable[
     ratios = [big / small for big, small in zip(largest, smallest, strict=True)]
     report.table(f"p50 µs by {what}", ("", *OPERATIONS), [*rows, ["largest ÷ smallest", *ratios]])
     for name, ratio in zip(OPERATIONS, ratios, strict=True):
-        report.check("P4", f"{name}, {sizes[0]:,} → {sizes[-1]:,} {what}", ratio, 1.5)
+        report.measured("P4", ratio, operation=name, least=sizes[0], most=sizes[-1], things=what)

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from app.domain.events import Effect, Event
 from app.domain.run import RunRequest
-from tests.bench.world import fill, new_run, new_task
+from tests.bench.world import end_of, fill, new_run, new_task
 from tests.open_board import OpenBoard
 
 #: Longer than any bench.
@@ -109,6 +109,14 @@ def many_are_next(board: OpenBoard, size: int) -> Sequence[Act]:
     return [lambda: board.release(holder), lambda: sweep_all(board)]
 
 
+def end_is_told(board: OpenBoard, size: int) -> Sequence[Act]:
+    """Octopus tells of the end of a run of *size* machines; somebody waits for each."""
+    held = machine_ids(size)
+    holder = _hold(board, held)
+    fill(board, ((new_run(), [m]) for m in held), ttl=TTL)
+    return [lambda: board.deliver(end_of(holder)), lambda: sweep_all(board)]
+
+
 def many_observed(board: OpenBoard, size: int) -> Sequence[Act]:
     """*size* observed runs on one machine."""
     for _ in range(size):
@@ -190,6 +198,7 @@ SHAPES = (
     Shape("1,000 siblings start at once", siblings_start_at_once, (1000, 60)),
     Shape("release of 1,000 machines, next runs of 101", next_runs_are_wide, (1000, 100)),
     Shape("release of 5,000 machines, each with a next run", many_are_next, (5000, 1000), 100),
+    Shape("end of a run of 5,000 machines, each with a next run", end_is_told, (5000, 1000), 100),
     Shape("1,000 observed runs on one machine", many_observed, (1000, 200)),
     Shape("10,000 waiters in one line", a_long_line, (10_000, 1000)),
     Shape("10,000 waiters die at once", waiters_die_at_once, (10_000, 1000)),

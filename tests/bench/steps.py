@@ -52,7 +52,7 @@ def run(report: Report) -> None:
         ["start → exit, a free machine", *_both(frees)],
     ]
     report.table("Bash step, ms", ("", "p50", "p99"), rows)
-    report.check("P3", "release → exit of the Bash step, p50", percentile(waits, 0.5), 40, unit="ms")
+    report.measured("P3", percentile(waits, 0.5))
     report_costs(report)
 
 

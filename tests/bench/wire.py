@@ -13,11 +13,17 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.I)
 
 
 class Line:
-    """One connection. *address* is a port on loopback or the path of a socket."""
+    """One connection. *address* is a port on loopback or the path of a socket.
 
-    def __init__(self, address: int | str) -> None:
+    Args:
+        source: The address on loopback that it comes from; each has ports of its own.
+    """
+
+    def __init__(self, address: int | str, *, source: str = "") -> None:
         if isinstance(address, int):
-            self.socket = socket.create_connection(("127.0.0.1", address))
+            self.socket = socket.create_connection(
+                ("127.0.0.1", address), source_address=(source, 0) if source else None
+            )
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             # Thousands of closed connections in TIME_WAIT would use up the ports.
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -61,11 +67,29 @@ def is_whole(data: bytes) -> bool:
     return length is not None and len(data) >= end + 4 + int(length[1])
 
 
-def http(method: str, path: str, token: str) -> bytes:
-    """A request without a body, as curl in a step sends it."""
-    return (
-        f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\nAuthorization: Bearer {token}\r\n\r\n"
-    ).encode()
+def http(method: str, path: str, token: str, body: str = "", **headers: str) -> bytes:
+    """A request as curl in a step sends it; ``X_Octowait_Claim="…"`` is a further header."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Accept: text/plain", f"Authorization: Bearer {token}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    if body:
+        lines += ["Content-Type: application/json; charset=utf-8", f"Content-Length: {len(body.encode())}"]
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+
+def step_http(method: str, task: str, token: str, query: str = "", body: str = "", *, seen: str = "") -> bytes:
+    """A call of a step script about its wait: with its claim, its version and what an answer told it last."""
+    headers = {
+        "User_Agent": "octowait-wait/2 (bash)",
+        "X_Octowait_Version": "2",
+        "X_Octowait_Claim": claim_of(task),
+        **({"X_Octowait_Seen": seen} if seen else {}),
+    }
+    return http(method, f"/api/waits/{task}{query}", token, body, **headers)
+
+
+def claim_of(task: str) -> str:
+    """The id of the one execution of the step of a task."""
+    return f"claim-of-{task}"
 
 
 def resp(*words: str | int) -> bytes:

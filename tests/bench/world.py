@@ -10,14 +10,16 @@ import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from app.domain.events import Effect, Event
 from app.domain.run import RunRequest
 from app.store.connection import Client, connect
 from app.store.embedded import EmbeddedServer
-from app.store.scripts import source
+from tests.bench.wire import claim_of
 from tests.conftest import Service, eventually
 from tests.open_board import OpenBoard
 
@@ -46,6 +48,18 @@ def new_run(**fields: Any) -> RunRequest:
     """A run with all that a step says about it."""
     number = next(_tasks)
     return RunRequest(f"ServerTasks-{number}", info={**INFO, "deployment_id": f"Deployments-{number}"}, **fields)
+
+
+def new_step_run() -> RunRequest:
+    """The same with the claim of its step."""
+    run = new_run()
+    return replace(run, claim=claim_of(run.task_id))
+
+
+def end_of(task: str) -> Event:
+    """What Octopus tells when a task has ended."""
+    event = f"Events-{task}"
+    return Event(event.lower(), event, "DeploymentSucceeded", Effect.ENDED, int(time.time() * 1000), task, None)
 
 
 @contextmanager
@@ -94,12 +108,12 @@ def board_on(redis_url: str, namespace: str | None = None, *, connections: int =
 
 def fill(board: OpenBoard, wishes: Iterable[tuple[RunRequest, Collection[str]]], *, ttl: timedelta) -> None:
     """Join many runs with the script itself, in pipelines: the same as `Board.join`, without its round trips."""
-    sha = board.client.script_load(source("coordination", "join"))
     for batch in _batches(wishes, 1000):
         with board.client.pipeline(transaction=False) as pipe:
             for run, machines in batch:
-                pipe.evalsha(sha, 1, board.keys.prefix, 0, run.task_id, request(run, machines, ttl))
-            pipe.execute()
+                board.script.queue(pipe, "join", run.task_id, request(run, machines, ttl))
+            for answer in pipe.execute():
+                board.script.read(answer)
 
 
 def request(run: RunRequest, machines: Collection[str], ttl: timedelta) -> str:
@@ -109,6 +123,7 @@ def request(run: RunRequest, machines: Collection[str], ttl: timedelta) -> str:
             "info": run.info,
             "priority": run.priority,
             "ttl_ms": ttl // timedelta(milliseconds=1),
+            **({"claim": run.claim, "family_word": "0" * 32} if run.claim else {}),
         }
     )
 

@@ -67,6 +67,27 @@ def test_longest_script_is_bounded(own_board: OpenBoard, shape: Shape) -> None:
     assert max(counted.commands)[0] <= max(MOST_COMMANDS, MOST_COMMANDS_A_MACHINE * size * (shape.limit_ms > 50))
 
 
+#: What a caller of the API, Octopus or the clock can set in motion.
+SCRIPTS = {"join", "poll", "release", "deliver", "observe", "prioritize", "sweep", "open"}
+
+
+def test_shapes_take_each_script_that_can_be_long(redis_url: str, namespace: str) -> None:
+    names = set()
+    for number, shape in enumerate(SHAPES):
+        client = connect(redis_url)
+        board = OpenBoard(client, namespace=f"{namespace}-{number}")
+        board.open("test")
+        acts = shape.build(board, 3)
+        counted = CountedScripts(board)
+        counted.offset_ms, board.script = board.script.offset_ms, counted
+        for act in acts:
+            act()
+        names |= {name for _, name in counted.commands}
+        client.close()
+
+    assert names >= SCRIPTS
+
+
 def test_what_a_release_leaves_is_done_when_it_returns(board: OpenBoard) -> None:
     machines = [f"Machines-{n}" for n in range(2000)]
     board.join(RunRequest("ServerTasks-0"), machines)
