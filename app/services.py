@@ -126,8 +126,8 @@ class Services:
 
     def close(self) -> None:
         """Let everybody who blocks in this process go; their clients ask again, of another process."""
-        self.wakes.close()
         self.feed.close()
+        self.wakes.close()
 
     def snapshot(self) -> Snapshot:
         """Everything at this moment."""

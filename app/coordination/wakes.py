@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,9 @@ from app.store.keys import Keys
 from app.store.scripts import redis_errors
 
 log = structlog.get_logger()
+
+#: How many are let go at once, the seconds between, and the seconds in which all of them are.
+LET_GO_AT_ONCE, LET_GO_PAUSE, MOST_LET_GO_SECONDS = 50, 0.02, 2.0
 
 
 class Sleeper:
@@ -114,7 +118,19 @@ class Wakes:
             for sleeper in sleepers:
                 sleeper.wake()
 
-    def close(self) -> None:
-        """Let every blocked request answer now; who is about to sleep must look at `is_closed` first."""
+    def close(self, rest: Callable[[float], object] | None = None) -> None:
+        """Let every blocked request answer, who waits longest first; who is about to sleep looks at `is_closed` first.
+
+        They go some at a time: each asks again at once, and all of them at the same time would wait for each other.
+
+        Args:
+            rest: Called between, with seconds; by default sleeps.
+        """
+        rest = rest or time.sleep
         self.is_closed = True
-        self.wake_all()
+        sleepers = [sleeper for own in self._sleepers.values() for sleeper in own]
+        pause = min(LET_GO_PAUSE, MOST_LET_GO_SECONDS * LET_GO_AT_ONCE / max(1, len(sleepers)))
+        for number, sleeper in enumerate(sleepers, 1):
+            sleeper.wake()
+            if number % LET_GO_AT_ONCE == 0:
+                rest(pause)

@@ -3,103 +3,63 @@
 from __future__ import annotations
 
 import resource
+import signal
 import time
-from contextlib import suppress
 from typing import Any
 
 import structlog
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger as GunicornLog
-from gunicorn.workers.ggevent import GeventWorker
 
-from app.services import Services, make_services
+from app.services import make_services
 from app.settings import Settings
-from app.store.errors import StoreError
 from app.web.long_poll import most_connections
-from app.web.refusals import RefusalLog
+from app.web.worker import Worker
 
 log = structlog.get_logger()
 
-#: Seconds between two sweeps of one process: a dead waiter blocks others for at most its TTL plus this.
-SWEEP_SECONDS = 1.0
+#: Seconds that a process which is told to stop has for the answers that are under way.
+GRACE_SECONDS = 8
 
-#: Seconds that a client may take for a part of an answer before its connection ends.
-SILENT_SECONDS = 60.0
+#: Seconds between two looks at new processes that are to take the place of others.
+LOOK_SECONDS = 0.1
 
 #: Connections beyond those that may block, so that others are answered.
 KEPT_FOR_OTHERS = 100
 
 
-class Worker(GeventWorker):  # type: ignore[misc]
-    """A gevent worker that lets blocked requests answer at once when it is told to stop; their steps ask again."""
+class Master(Arbiter):  # type: ignore[misc]
+    """Minds the web processes. On SIGHUP they are replaced: the old ones are told to leave when the new ones serve, so
+    that whoever is sent away finds one that stays.
+    """
 
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        self._let_go()
-        super().handle_exit(sig, frame)
+    def reload(self) -> None:
+        for _ in range(self.num_workers):
+            self.spawn_worker()
 
-    def handle_quit(self, sig: int, frame: Any) -> None:
-        self._let_go()
-        super().handle_quit(sig, frame)
+    def manage_workers(self) -> None:
+        older, newest = self._older_and_newest()
+        if not older:
+            super().manage_workers()
+        elif all(_serves(worker) for worker in newest):
+            for worker in older:
+                if not worker.is_leaving:
+                    worker.is_leaving = True
+                    self.kill_worker(worker.pid, signal.SIGTERM)
 
-    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
-        # A client that takes nothing of what it is sent, or goes without a word, does not keep its connection.
-        sock.settimeout(SILENT_SECONDS)
-        try:
-            super().handle_request(listener_name, req, sock, addr)
-        except TimeoutError as error:
-            raise StopIteration from error
-        # A client that sends its next request at once is never waited for, and would keep all others waiting.
-        time.sleep(0)
+    def wait_for_signals(self, timeout: float = 1.0) -> Any:
+        return super().wait_for_signals(LOOK_SECONDS if self._older_and_newest()[0] else timeout)
 
-    def run(self) -> None:
-        import gevent
-
-        services: Services = self.wsgi.extensions["octowait"]
-        # What Octopus told while nobody listened is lost to everybody but its events.
-        services.has_missed.set()
-        if services.settings.redis_replicas:
-            # Who blocks on Redis itself hears of a grant when somebody has had it copied.
-            services.wakes.on_wake = lambda task_id: gevent.spawn(_copy, services, task_id)
-        gevent.spawn(services.wakes.listen)
-        sweeping = gevent.spawn(_sweep, services, self.wsgi.extensions["octowait.refusals"])
-        super().run()
-        sweeping.kill()
-        with suppress(StoreError):
-            services.board.leave()
-
-    def _let_go(self) -> None:
-        import gevent
-
-        if isinstance(getattr(self, "wsgi", None), Flask):
-            services: Services = self.wsgi.extensions["octowait"]
-            gevent.spawn(services.close)
+    def _older_and_newest(self) -> tuple[list[Worker], list[Worker]]:
+        workers = sorted(self.WORKERS.values(), key=lambda worker: worker.age)
+        return workers[: -self.num_workers], workers[-self.num_workers :]
 
 
-def _copy(services: Services, task_id: str) -> None:
-
-    try:
-        services.board.look(task_id)
-    except StoreError as error:
-        log.warning("a grant was not copied: its step asks again", task=task_id, error=str(error))
-
-
-def _sweep(services: Services, refusal_log: RefusalLog) -> None:
-    import gevent
-
-    while True:
-        try:
-            swept = services.board.sweep(serving=True)
-            services.react_to_sweep(swept)
-            services.board.script.witness.keep()
-            services.metric_buffer.flush(blocked=len(services.wakes))
-            services.shared_snapshot.forget_if_idle()
-            refusal_log.say_if_due()
-            more = swept.more
-        except StoreError as error:
-            log.warning("sweep failed, trying again", error=str(error))
-            more = False
-        gevent.sleep(0 if more else SWEEP_SECONDS)
+def _serves(worker: Worker) -> bool:
+    """Whether a process listens: it shows life by a file, whose time is that of the calendar until it does so."""
+    return bool(worker.tmp.last_update() <= time.monotonic())
 
 
 class Log(GunicornLog):  # type: ignore[misc]
@@ -127,6 +87,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
         return create_app(make_services(self._settings))
 
+    def run(self) -> None:
+        Master(self).run()
+
 
 def serve(settings: Settings) -> None:
     """Serve until told to stop; *settings* carry the Redis URL and the secrets."""
@@ -136,11 +99,11 @@ def serve(settings: Settings) -> None:
         {
             "bind": settings.bind,
             "workers": settings.web_processes,
-            "worker_class": "app.web.server.Worker",
+            "worker_class": "app.web.worker.Worker",
             "worker_connections": most_connections() + KEPT_FOR_OTHERS,
             "keepalive": 15,
             "backlog": 4096,
-            "graceful_timeout": 5,
+            "graceful_timeout": GRACE_SECONDS,
             "timeout": 30,
             "loglevel": "warning",
             "logger_class": "app.web.server.Log",

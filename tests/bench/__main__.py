@@ -24,7 +24,7 @@ from tests.bench.report import Report
 #: Those whose targets are written down, and the seconds after which each is given up; they need 15 min together.
 TARGET_BENCHES = {
     "steady": 300, "handoff": 150, "http_waits": 360, "webhook": 240, "hostile": 240, "machines": 120, "burst": 150,
-    "start": 90, "readers": 200,
+    "start": 90, "readers": 200, "restarts": 90,
 }  # fmt: skip
 
 #: In the order of the targets; each is a module of this package with a function of the name ``run``, and with a

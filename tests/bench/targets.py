@@ -78,6 +78,8 @@ TARGETS = {
                        before="4.3 MB"),
     "P16.one": Target("P16", "dashboard, one machine of {machines:,}", 10, "ms", before="283 ms"),
     "P17": Target("P17", "{blocked:,} woken at once: the last ÷ direct BLPOP", 10, before="missed"),
+    "P18.time": Target("P18", "{how}: all {blocked:,} block again", 3, "s", before="10.4 s"),
+    "P18.broken": Target("P18", "{how}: answers broken off, {blocked:,} blocked", 0, before="a quarter"),
     "P19.help": Target("P19", "octowait --help ÷ python -c pass", 5),
     "P19.status": Target("P19", "octowait status ÷ python -c pass", 12),
     "P19.web": Target("P19", "web to the first answer ÷ python -c pass", 30),

@@ -1,0 +1,183 @@
+"""A web process: a worker of gunicorn whose blocked requests each cost a greenlet, and that breaks off no answer."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gevent
+import structlog
+from gevent.event import Event
+from gevent.pool import Pool
+from gevent.server import StreamServer
+from gunicorn.workers.base_async import AsyncWorker
+from gunicorn.workers.ggevent import GeventWorker
+
+from app.services import Services
+from app.store.errors import StoreError
+from app.web.refusals import RefusalLog
+
+log = structlog.get_logger()
+
+#: Seconds between two sweeps of one process: a dead waiter blocks others for at most its TTL plus this.
+SWEEP_SECONDS = 1.0
+
+#: Seconds that a client may take for a part of an answer before its connection ends.
+SILENT_SECONDS = 60.0
+
+#: Seconds between two signs of life to the process that minds this one.
+ALIVE_SECONDS = 1.0
+
+#: Seconds after which all processes that were told to stop together listen no longer.
+DEAF_SECONDS = 0.1
+
+#: Seconds that a connection may take to send its first request to a process that leaves.
+FIRST_REQUEST_SECONDS = 2.0
+
+#: Seconds before the end of its time in which a process that leaves keeps what it has seen.
+SPARE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class _Address:
+    """What is asked of a listener when a connection begins; it may be closed by then."""
+
+    name: Any
+
+    def getsockname(self) -> Any:
+        return self.name
+
+
+class Worker(GeventWorker):  # type: ignore[misc]
+    """A gevent worker that, told to stop, listens no longer and lets go whoever blocks, with an answer."""
+
+    #: Noted by the process that minds it.
+    is_leaving = False
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._stop_event: Event | None = None
+        #: Connections that have sent no request yet.
+        self._silent: set[Any] = set()
+        #: Requests that are not answered yet.
+        self._under_way: set[Any] = set()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        self.alive = False
+        if self._stop_event:
+            self._stop_event.set()
+
+    # Nothing is broken off for haste either: it leaves within seconds.
+    handle_quit = handle_exit
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        client.setblocking(1)
+        self._silent.add(client)
+        try:
+            # Not the class between, which does no more than this: a deeper stack is kept by each blocked request.
+            AsyncWorker.handle(self, listener, client, addr)
+        finally:
+            self._silent.discard(client)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+        self._silent.discard(sock)
+        self._under_way.add(req)
+        # A client that takes nothing of what it is sent, or goes without a word, does not keep its connection.
+        sock.settimeout(SILENT_SECONDS)
+        try:
+            super().handle_request(listener_name, req, sock, addr)
+        except TimeoutError as error:
+            raise StopIteration from error
+        finally:
+            self._under_way.discard(req)
+        # A client that sends its next request at once is never waited for, and would keep all others waiting.
+        time.sleep(0)
+
+    def run(self) -> None:
+        services: Services = self.wsgi.extensions["octowait"]
+        # What Octopus told while nobody listened is lost to everybody but its events.
+        services.has_missed.set()
+        if services.settings.redis_replicas:
+            # Who blocks on Redis itself hears of a grant when somebody has had it copied.
+            services.wakes.on_wake = lambda task_id: gevent.spawn(_copy, services, task_id)
+        gevent.spawn(services.wakes.listen)
+        sweeping = gevent.spawn(_sweep, services, self.wsgi.extensions["octowait.refusals"])
+        self._stop_event = Event()
+        servers = [self._listen(each) for each in self.sockets]
+        while self.alive:
+            self.notify()
+            self._stop_event.wait(ALIVE_SECONDS)
+        self._leave(servers, services)
+        sweeping.kill()
+        with suppress(StoreError):
+            services.board.leave()
+
+    def _listen(self, listener: Any) -> StreamServer:
+        listener.setblocking(1)
+        handle = partial(self.handle, _Address(listener.getsockname()))
+        server = StreamServer(listener, handle=handle, spawn=Pool(self.worker_connections))
+        if self.cfg.workers > 1:
+            server.max_accept = 1
+        server.start()
+        return server
+
+    def _leave(self, servers: list[StreamServer], services: Services) -> None:
+        """Let go whoever is here, each with an answer.
+
+        1. Listen no longer, and give the others who were told to stop the time for that: who is sent away comes at once
+           again, and finds a process that stays, or none.
+        2. Let those go who block, some at a time; their answers, as all from now on, are the last of their connections.
+        3. Wait until all is answered.
+        """
+        began = time.monotonic()
+        for server, listener in zip(servers, self.sockets, strict=True):
+            server.stop_accepting()
+            self._take_connected(listener)
+            server.close()
+            listener.close()
+        gevent.sleep(DEAF_SECONDS)
+        for request in self._under_way:
+            request.force_close()
+        letting_go = gevent.spawn(services.close)
+        while self._under_way or not letting_go.dead or self._may_still_ask(began):
+            if time.monotonic() - began > self.cfg.graceful_timeout - SPARE_SECONDS:
+                log.warning("web: answers broken off, they took too long", answers=len(self._under_way))
+                break
+            self.notify()
+            gevent.sleep(0.02)
+
+    def _may_still_ask(self, began: float) -> bool:
+        return bool(self._silent) and time.monotonic() - began < FIRST_REQUEST_SECONDS
+
+    def _take_connected(self, listener: Any) -> None:
+        """Take those who have connected and whom nobody has taken: their connections end with the listener's."""
+        listener.settimeout(0)
+        with suppress(OSError):  # BlockingIOError: there is nobody else.
+            while True:
+                gevent.spawn(self.handle, _Address(listener.getsockname()), *listener.accept())
+
+
+def _copy(services: Services, task_id: str) -> None:
+    try:
+        services.board.look(task_id)
+    except StoreError as error:
+        log.warning("a grant was not copied: its step asks again", task=task_id, error=str(error))
+
+
+def _sweep(services: Services, refusal_log: RefusalLog) -> None:
+    while True:
+        try:
+            swept = services.board.sweep(serving=True)
+            services.react_to_sweep(swept)
+            services.board.script.witness.keep()
+            services.metric_buffer.flush(blocked=len(services.wakes))
+            services.shared_snapshot.forget_if_idle()
+            refusal_log.say_if_due()
+            more = swept.more
+        except StoreError as error:
+            log.warning("sweep failed, trying again", error=str(error))
+            more = False
+        gevent.sleep(0 if more else SWEEP_SECONDS)

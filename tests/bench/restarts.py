@@ -1,0 +1,180 @@
+"""P18: many block, and all web processes are replaced (SIGHUP), or stopped and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import selectors
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from app.coordination.board import Board
+from tests.bench.blocked import get
+from tests.bench.report import Report
+from tests.bench.wire import Line
+from tests.bench.world import board_on, calls_of, directory, embedded, fill, new_run, processes_of, web
+from tests.conftest import Service, eventually
+
+TTL = timedelta(hours=1)
+
+SECTION = (
+    "Web processes restarted under those who wait",
+    "Steps block, each with a connection a call, while all web processes are replaced or stopped and started.",
+)
+
+#: Seconds between two looks whether anything comes to Redis, and the scripts of idle processes between them.
+LOOK_SECONDS, IDLE_SCRIPTS = 0.1, 10
+
+
+class Crowd:
+    """Steps that wait for `MACHINE`, each as the scripts do: a connection a call, at once again after "waiting", and
+    after a call that failed a pause, then a PUT. `run` is for a thread.
+    """
+
+    MACHINE = "Machines-crowd"
+
+    def __init__(self, service: Service, tasks: Sequence[str]) -> None:
+        self.service = service
+        self._selector = selectors.EpollSelector()
+        self._later = [(0.0, task, False) for task in tasks]
+        self._failures: Counter[str] = Counter()
+        self._blocking: set[str] = set()
+        self._is_over = False
+        self._size = len(tasks)
+        #: By what became of a call: "waiting", "refused", "broken off", or what else was answered.
+        self.counts: Counter[str] = Counter()
+
+    def run(self) -> None:
+        while not self._is_over:
+            now = time.monotonic()
+            due = [each for each in self._later if each[0] <= now]
+            self._later = [each for each in self._later if each[0] > now]
+            for _, task, joins in due:
+                self._ask(task, joins)
+            for key, _ in self._selector.select(0.01):
+                self._take(key.fileobj, *key.data)
+        for key in list(self._selector.get_map().values()):
+            key.data[0].close()
+
+    def end(self) -> None:
+        self._is_over = True
+
+    @property
+    def all_ask(self) -> bool:
+        """Whether each of them has sent a call that may block, and has no answer."""
+        return len(self._blocking) == self._size
+
+    def _ask(self, task: str, joins: bool) -> None:
+        try:
+            line = Line(self.service.port)
+        except OSError:
+            self._fail(task, "refused")
+            return
+        self._selector.register(line.socket, selectors.EVENT_READ, (line, task, joins))
+        if not joins:
+            self._blocking.add(task)
+        line.send(_put(task, self.service.tokens["step"]) if joins else get(task, self.service.tokens["step"]))
+
+    def _take(self, connection: object, line: Line, task: str, joins: bool) -> None:
+        try:
+            answer = line.take()
+        except OSError:
+            answer = b""
+        if answer is None:
+            return
+        self._selector.unregister(line.socket)
+        line.close()
+        self._blocking.discard(task)
+        if not answer:
+            self._fail(task, "broken off")
+            return
+        state = _state(answer)
+        if state != "waiting":
+            self._fail(task, state)
+        else:
+            self.counts["joined" if joins else state] += 1
+            self._failures.pop(task, None)
+            self._later.append((0.0, task, False))
+
+    def _fail(self, task: str, what: str) -> None:
+        self.counts[what] += 1
+        pause = min(30, 2 ** self._failures[task]) * random.uniform(0.5, 1)
+        self._failures[task] += 1
+        self._later.append((time.monotonic() + pause, task, True))
+
+
+def _put(task: str, token: str) -> bytes:
+    body = json.dumps({"machines": [Crowd.MACHINE]})
+    return (
+        f"PUT /api/waits/{task} HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+
+
+def _state(answer: bytes) -> str:
+    """What an answer says of a wait, or its status."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = head.split(b" ", 2)[1].decode()
+    return body.split(b" ", 1)[0].decode() if status in ("200", "201") else status
+
+
+def run(report: Report) -> None:
+    """Print the seconds until all block again, and what was broken off."""
+    waiters = int(report.pick(500, 5_000))
+    rows = []
+    with directory() as where, embedded(where) as url, board_on(url) as board:
+        board.client.config_set("maxclients", 15_000)
+        with web(url, board.keys.namespace, where, OCTOWAIT_WAITER_TTL_SECONDS="600") as service:
+            runs = [new_run() for _ in range(waiters + 1)]
+            fill(board, ((run, [Crowd.MACHINE]) for run in runs), ttl=TTL)
+            crowd = Crowd(service, [run.task_id for run in runs[1:]])
+            thread = threading.Thread(target=crowd.run, daemon=True)
+            thread.start()
+            _all_block_at(board, crowd)
+            for name, restart in (("replaced (SIGHUP)", replace), ("stopped and started", stop_and_start)):
+                seconds, counts = _restart(board, service, crowd, restart)
+                broken = counts["broken off"] + sum(n for what, n in counts.items() if what.isdigit())
+                rows.append([name, seconds, counts["waiting"], broken, counts["refused"]])
+                report.measured("P18.time", seconds, how=name, blocked=waiters)
+                report.measured("P18.broken", broken, how=name, blocked=waiters)
+            crowd.end()
+            thread.join()
+    report.table(
+        f"All web processes at once, {waiters:,} block",
+        ("", "seconds until all block again", "sent away", "broken off", "connections refused"), rows,
+    )  # fmt: skip
+
+
+def _restart(
+    board: Board, service: Service, crowd: Crowd, restart: Callable[[Service], None]
+) -> tuple[float, Counter[str]]:  # fmt: skip
+    before = Counter(crowd.counts)
+    began = time.monotonic()
+    restart(service)
+    return _all_block_at(board, crowd) - began, crowd.counts - before
+
+
+def replace(service: Service) -> None:
+    """New processes in the place of the old ones, which have ended then."""
+    master, *old = processes_of(service)
+    os.kill(master, signal.SIGHUP)
+    eventually(lambda: not set(old) & set(processes_of(service)), timeout=30)
+
+
+def stop_and_start(service: Service) -> None:
+    service.stop(signal.SIGTERM)
+    service.start()
+
+
+def _all_block_at(board: Board, crowd: Crowd) -> float:
+    """When nothing but the sweeps came to Redis any more, although all have asked."""
+    while True:
+        before, at = calls_of(board.client, "evalsha"), time.monotonic()
+        time.sleep(LOOK_SECONDS)
+        if crowd.all_ask and calls_of(board.client, "evalsha") - before < IDLE_SCRIPTS:
+            return at
