@@ -11,15 +11,13 @@ import resource
 import signal
 import sys
 import time
-import traceback
 from importlib import import_module
 from types import ModuleType
 
-from tests.bench.limits import time_limit
-from tests.bench.machine import commit, machine_line, today
-from tests.bench.measurements import markdown_table, write_section
-from tests.bench.record import read_record, regressions, write_record
+from tests.bench.machine import machine_line
+from tests.bench.record import read_record, regressions
 from tests.bench.report import Report
+from tests.bench.suite import run_bench
 
 #: Those whose targets are written down, and the seconds after which each is given up; they need 15 min together.
 TARGET_BENCHES = {
@@ -63,7 +61,7 @@ def main() -> None:
         if arguments.names == ["targets"] and time.monotonic() - began > MOST_SECONDS:
             failures.append(f"{name}: not begun after {MOST_SECONDS} s")
             continue
-        failures += _bench(report, name)
+        failures += run_bench(report, name, _load, seconds=TARGET_BENCHES.get(name, 3600))
     report.summary()
     failures += [] if report.quick else regressions(report.checks, record)
     print(f"\n[{time.monotonic() - began:.0f} s]", *(f"\nFAILED {failure}" for failure in failures), flush=True)
@@ -92,34 +90,8 @@ def _arguments() -> tuple[argparse.Namespace, list[str]]:
     return arguments, names or list(NAMES)
 
 
-def _bench(report: Report, name: str) -> list[str]:
-    """Run one bench and write what it measured; a sentence where it failed."""
-    began, checks = time.monotonic(), len(report.checks)
-    report.tables.clear()
-    failures = []
-    try:
-        bench = import_module(f"tests.bench.{name}")
-        with time_limit(TARGET_BENCHES.get(name, 3600)):
-            bench.run(report)
-        if report.writes:
-            _write(report, bench, name)
-    except Exception as error:  # Others are measured all the same.
-        traceback.print_exc()
-        failures = [f"{name}: {type(error).__name__}: {error}"]
-    if report.writes:
-        write_record(report.checks[checks:], f"{today()} {commit()}")
-    print(f"\n[{name}: {time.monotonic() - began:.0f} s]", flush=True)
-    return failures
-
-
-def _write(report: Report, bench: ModuleType, name: str) -> None:
-    if not hasattr(bench, "SECTION"):
-        return
-    title, text = bench.SECTION
-    parts = [f"## {title}", f'`make bench ARGS="{name} --write"`', f"{machine_line()}\n{text}"]
-    for table in report.tables:
-        parts += [f"{table.title}:", markdown_table(table.columns, table.rows)]
-    write_section(name, "\n\n".join(parts))
+def _load(name: str) -> ModuleType:
+    return import_module(f"tests.bench.{name}")
 
 
 def _raise_descriptors() -> None:

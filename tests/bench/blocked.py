@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from app.coordination.board import Board
-from tests.bench.wire import Line, resp, step_http
+from tests.bench.wire import Line, http, resp, step_http
 from tests.bench.world import calls_of
 from tests.conftest import Service, eventually
 
@@ -15,19 +15,24 @@ BATCH = 250
 
 
 def get(task: str, token: str) -> bytes:
+    """The call with which a step of before version 2 blocks, as long as it may: without a claim."""
+    return http("GET", f"/api/waits/{task}?block_seconds=55", token)
+
+
+def get_with_claim(task: str, token: str) -> bytes:
     """The call with which a step blocks."""
     return step_http("GET", task, token, "?block_seconds=50")
 
 
 def block_http(board: Board, service: Service, tasks: Sequence[str]) -> list[Line]:
-    """A connection for each of *tasks* on which its step blocks."""
+    """A connection for each of *tasks* on which its step blocks; each has a claim."""
     lines: list[Line] = []
     for at in range(0, len(tasks), BATCH):
         batch = tasks[at : at + BATCH]
         before = calls_of(board.client, "evalsha")
         for task in batch:
             line = Line(service.port)
-            line.send(get(task, service.tokens["step"]))
+            line.send(get_with_claim(task, service.tokens["step"]))
             lines.append(line)
         # Each looks once before it sleeps; sweeps are scripts as well, hence the moment of grace.
         wanted = before + len(batch)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from app.coordination.board import Board
-from tests.bench.blocked import block_http, block_redis, get
+from tests.bench.blocked import block_http, block_redis, get_with_claim
 from tests.bench.open_loop import open_loop
 from tests.bench.polling import polling_loops
 from tests.bench.report import Report, both
@@ -131,7 +131,7 @@ def _judge(report: Report, ours: dict[int, list[float]], peer: dict[int, list[fl
 def _over_http(board: Board, service: Service, blocked: int, samples: int) -> list[float]:
     chain = Chain(
         board, service, blocked,
-        lambda task: get(task, service.tokens["step"]), lambda tasks: block_http(board, service, tasks),
+        lambda task: get_with_claim(task, service.tokens["step"]), lambda tasks: block_http(board, service, tasks),
     )  # fmt: skip
     return _measured(chain, samples)
 

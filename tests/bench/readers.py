@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from app.coordination.board import Board
-from tests.bench.blocked import block_http, get
+from tests.bench.blocked import block_http, get_with_claim
 from tests.bench.http_waits import Chain
 from tests.bench.report import Report, percentile
 from tests.bench.world import board_on, calls_of, directory, embedded, fill, new_run, web
@@ -82,7 +82,7 @@ def run(report: Report) -> None:
 def _hand_offs(board: Board, service: Service, readers: Sequence[subprocess.Popen[str]], samples: int) -> list[float]:
     chain = Chain(
         board, service, BLOCKED,
-        lambda task: get(task, service.tokens["step"]), lambda tasks: block_http(board, service, tasks),
+        lambda task: get_with_claim(task, service.tokens["step"]), lambda tasks: block_http(board, service, tasks),
     )  # fmt: skip
     try:
         took = [chain.hand_off() for _ in range(5)][:0]

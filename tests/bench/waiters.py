@@ -1,14 +1,16 @@
 """Steps that wait, a process of its own: each behaves as the step scripts do, on a connection of its own for each call.
 
-``python -m tests.bench.waiters PORT COUNT MACHINES BLOCK_SECONDS``. Every step joins, then asks in calls that block for
-as long as a step's do, the first one for a random part of it, so that they come evenly. One that is granted confirms
-it. Prints a line of JSON when all of them block, and another one, of what has happened since, for each line of input;
-ends with its input.
+``python -m tests.bench.waiters PORT FIRST COUNT MACHINES BLOCK_SECONDS``. The runs are in line already. Every step asks
+in calls that block for as long as a step's do, the first one for a random part of it, so that they come evenly. One
+that is granted confirms it; one that has lost its place joins again. Prints a line of JSON when all of them have asked,
+and another one, of what has happened since, for each character of input; ends with its input.
 """
 
 from __future__ import annotations
 
 import argparse
+import heapq
+import itertools
 import json
 import random
 import selectors
@@ -26,8 +28,11 @@ from tests.conftest import TOKENS
 #: Addresses on loopback from which they come: each has 28,000 ports, and a closed connection keeps its own a minute.
 SOURCES = [f"127.0.0.{number}" for number in range(2, 12)]
 
-#: Joins under way at once.
-AT_ONCE = 32
+#: Connections opened in a turn.
+AT_ONCE = 50
+
+#: Seconds after which a call is made again that nobody could answer.
+AGAIN_SECONDS = 1.0
 
 
 class Waiter:
@@ -46,8 +51,12 @@ class Waiter:
         body = json.dumps({"machines": [self._machine], "timeout_seconds": 7200, "priority": 0, **INFO})
         self._send("join", "PUT", body=body)
 
-    def poll(self, block_seconds: float) -> None:
-        self._send("poll", "GET", f"?block_seconds={max(1, round(block_seconds))}")
+    def poll(self, share: float = 1.0) -> None:
+        """Ask, in a call that blocks for a *share* of the usual time."""
+        self._send("poll", "GET", f"?block_seconds={max(1, round(share * self._crowd.block_seconds))}")
+
+    def confirm(self) -> None:
+        self._send("confirm", "GET", "?block_seconds=0")
 
     def _send(self, call: str, method: str, query: str = "", body: str = "") -> None:
         self.call = call
@@ -65,9 +74,8 @@ class Waiter:
         self._line.close()
         self._line = None
         head, _, body = answer.partition(b"\r\n\r\n")
-        state = (
-            body.split(b" ", 1)[0].decode() if head.split(b" ", 2)[1][:1] == b"2" else head.split(b"\r\n")[0].decode()
-        )
+        status = head.split(b" ", 2)[1].decode()
+        state = body.split(b" ", 1)[0].decode() if status[0] == "2" else status
         if b" seen " in body:
             self._seen = body.rpartition(b" seen ")[2].split(b" ", 1)[0].decode()
         took = 1000 * (time.perf_counter() - self._sent_at)
@@ -77,11 +85,15 @@ class Waiter:
 
     def _go_on(self, call: str, state: str) -> None:
         if state == "waiting":
-            self.poll(self._crowd.block_seconds * (random.random() if call == "join" else 1))
-        elif state == "granted" and call != "confirm":
-            self._send("confirm", "GET", "?block_seconds=0")
-        elif state == "granted":
+            self.poll()
+        elif state == "granted" and call == "confirm":
             self._crowd.granted.append(self._task)
+        elif state == "granted":
+            self.confirm()
+        elif state.isdigit() and state != "404":
+            self._crowd.later(getattr(self, call))
+        else:
+            self._crowd.later(self.join)
 
 
 class Crowd:
@@ -93,27 +105,32 @@ class Crowd:
         self.calls: Counter[str] = Counter()
         self.took: dict[str, list[float]] = {"join": [], "confirm": []}
         self.granted: list[str] = []
-        self.joining = 0
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
 
     def note(self, call: str, state: str, took: float) -> None:
         self.calls[f"{call}: {state}"] += 1
         if call in self.took:
             self.took[call].append(took)
-        self.joining -= call == "join"
+
+    def later(self, act: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (time.monotonic() + AGAIN_SECONDS, next(self._numbers), act))
 
     def start(self, waiters: list[Waiter]) -> None:
-        """All join, some at a time, and begin to block."""
-        left = iter(waiters)
-        while self.joining or self.calls.total() < len(waiters):
-            while self.joining < AT_ONCE and (waiter := next(left, None)):
-                self.joining += 1
-                waiter.join()
-            self.turn(0.5)
+        """All begin to block, some in a turn."""
+        for number, waiter in enumerate(waiters, 1):
+            waiter.poll(random.random())
+            if number % AT_ONCE == 0:
+                self.turn(0.02)
 
     def turn(self, seconds: float) -> None:
+        """Wait for answers for *seconds* at most, and do what they call for."""
+        if self._due:
+            seconds = max(0.0, min(seconds, self._due[0][0] - time.monotonic()))
         for key, _ in self.selector.select(seconds):
-            act: Callable[[], None] = key.data.receive
-            act()
+            key.data.receive()
+        while self._due and self._due[0][0] <= time.monotonic():
+            heapq.heappop(self._due)[2]()
 
     def told(self) -> dict[str, Any]:
         """What has happened since the last time."""
@@ -142,13 +159,14 @@ def _say(facts: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int)
+    parser.add_argument("first", type=int)
     parser.add_argument("count", type=int)
     parser.add_argument("machines", type=int)
     parser.add_argument("block_seconds", type=float)
     arguments = parser.parse_args()
     socket.setdefaulttimeout(60)
     crowd = Crowd(arguments.port, arguments.block_seconds)
-    numbers = range(1_000_000, 1_000_000 + arguments.count)
+    numbers = range(arguments.first, arguments.first + arguments.count)
     crowd.start([Waiter(crowd, number, f"Machines-{number % arguments.machines}") for number in numbers])
     _say(crowd.told())
     Input(crowd)
