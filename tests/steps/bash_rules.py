@@ -31,7 +31,7 @@ TOOLS: dict[str, frozenset[str]] = {
 CURL_SETTINGS = frozenset({"header", "proxy", "cacert", "data-binary"})
 
 _BUILTINS = frozenset(
-    ". : [ break case continue declare exit export local printf read return set shift shopt unset".split()
+    ". : [ break case continue declare exit export local printf read return set shift shopt unset wait".split()
 )
 _OF_OCTOPUS = frozenset("get_octopusvariable set_octopusvariable update_progress fail_step".split())
 

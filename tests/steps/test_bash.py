@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,7 @@ SURROUNDINGS = {
     "no place for files": "export TMPDIR=/is/not/there",
     "a broken pipe ignored": "trap '' PIPE",
     "names of the environment": "export url=x token=x body=x state=x task=x machines=x text=x verb=x claim=x seen=x",
+    "a job that runs on": "{ while kill -0 $$; do sleep 1; done; } >/dev/null 2>&1 &",
     "options for tools": "export GREP_OPTIONS=-v POSIXLY_CORRECT=1 CURL_HOME=/is/not/there",
 }
 
@@ -118,6 +120,32 @@ def test_a_sleep_without_fractions_makes_no_hot_loop(world: World) -> None:
 
     assert "usage" not in step.output
     assert len([request for request in server.requests if request.method == "PUT"]) <= 5
+
+
+def test_between_a_grant_and_the_end_only_its_confirmation_is_started(world: World) -> None:
+    """What a machine stands idle after a release is, for a step in Bash, mostly the starts of programs."""
+    log = world.directory / "started"
+    log.touch()
+    for name in TOOLS:
+        module = _program(world, name, f'echo {name} >>{log}; exec $REAL "$@"')
+    before: Counter[str] = Counter()
+
+    def started() -> Counter[str]:
+        names = Counter(log.read_text().split())
+        del names["tr"]  # the last of a call, which is not awaited here
+        return names
+
+    def first_grant(exchange: Exchange) -> None:
+        run_step.eventually(lambda: started()["head"] == 2)  # its own call's
+        before.update(started())
+        granted(seen="a.1")(exchange)
+
+    server = world.server(waiting(seen="a.0"), first_grant, granted(seen="a.1"))
+    step = world.run("wait", server, module=module)
+
+    assert before["curl"] == 3  # for its version, for a place, for the grant
+    assert started() - before == Counter({"curl": 1, "head": 1})
+    assert step.printed.variables["Octowait.State"] == "granted"
 
 
 #: As curl before 7.43 takes a setting that it does not know: a warning that --silent hides, and it goes on.

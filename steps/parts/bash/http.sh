@@ -10,7 +10,9 @@ has_curl() {
 }
 
 curl_setting() { # name, value
-  printf '%s = "%s"\n' "$1" "$(printf '%s' "$2" | sed 's/[\\"]/\\&/g')"
+  local quoted=${2//\\/\\\\}
+  quoted=${quoted//\"/\\\"}
+  printf '%s = "%s"\n' "$1" "$quoted"
 }
 
 curl_settings() { # body
@@ -23,17 +25,23 @@ curl_settings() { # body
 }
 
 # What curl prints: heads, body, its error, a line with what it knows of the answer, and its exit status.
+start_curl() { # method, query, body (which it reads from 3), seconds
+  curl_settings "$3" | curl -q --config - --silent --show-error --stderr - --globoff --include \
+    --request "$1" --max-time "$4" --connect-timeout "$(($4 < 10 ? $4 : 10))" --noproxy "$exceptions" \
+    --user-agent "octowait-$verb/2 (bash)" --header 'X-Octowait-Version: 2' --header 'Accept: text/plain' \
+    --header 'Content-Type: application/json; charset=utf-8' --header 'Expect:' \
+    --write-out '\n=== %{http_code} %{http_connect} %{size_header}\n' \
+    "$url/api/waits/$task$2" | head -c "$most_bytes" | tr '\000' ' '
+  printf '\n%s' "${PIPESTATUS[1]}"
+}
+
+# Secrets go through pipes: the process list shows arguments to everybody.
 run_curl() { # method, query, body, seconds
-  # Secrets go through pipes: the process list shows arguments to everybody.
-  printf '%s' "$3" | {
-    curl_settings "$3" | curl -q --config - --silent --show-error --stderr - --globoff --include \
-      --request "$1" --max-time "$4" --connect-timeout "$(($4 < 10 ? $4 : 10))" --noproxy "$exceptions" \
-      --user-agent "octowait-$verb/2 (bash)" --header 'X-Octowait-Version: 2' --header 'Accept: text/plain' \
-      --header 'Content-Type: application/json; charset=utf-8' --header 'Expect:' \
-      --write-out '\n=== %{http_code} %{http_connect} %{size_header}\n' \
-      "$url/api/waits/$task$2" | head -c "$most_bytes" | tr '\000' ' '
-    printf '\n%s' "${PIPESTATUS[1]}"
-  } 3<&0 2>/dev/null
+  if [ -n "$3" ]; then
+    printf '%s' "$3" | start_curl "$@" 3<&0
+  else
+    start_curl "$@"
+  fi 2>/dev/null
 }
 
 silent() { # why nobody answered

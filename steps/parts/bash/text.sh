@@ -23,10 +23,21 @@ shortened() { # text: the characters that a line may have
   printf '%s' "$1"
 }
 
+is_plain() { # text: as nearly all is, and then printing it needs no other process
+  [ "${#1}" -le "$longest_line" ] || return 1
+  case ${1// /} in
+    *[!!-~]* | *'##'* | *'#') return 1 ;;
+  esac
+}
+
 printable() { # text
-  local text
+  local text=$1
+  if is_plain "$text"; then
+    printf '%s' "$text"
+    return
+  fi
   text=$(
-    printf '%s' "$1" | tr '\000-\037\177' ' ' \
+    printf '%s' "$text" | tr '\000-\037\177' ' ' \
       | sed -e "s/$c1_controls/ /g" -e "s/$letter_mark/ /g" -e "s/$direction_marks/ /g" -e "s/$isolates/ /g"
   )
   [ "${#text}" -le "$longest_line" ] || text=$(shortened "$text")

@@ -39,10 +39,17 @@ say_again_seconds=$(lasting 60)
 shown_key='' shown_ms=0
 
 finish() { # state, number
+  local jobs
   read_clock
-  set_octopusvariable "Octowait.State" "$1"
-  set_octopusvariable "Octowait.FencingToken" "$2"
-  set_octopusvariable "Octowait.WaitedSeconds" "$((now_ms / 1000))"
+  # Each starts several processes: side by side they take half the time.
+  set_octopusvariable "Octowait.State" "$1" &
+  jobs=$!
+  set_octopusvariable "Octowait.FencingToken" "$2" &
+  jobs+=" $!"
+  set_octopusvariable "Octowait.WaitedSeconds" "$((now_ms / 1000))" &
+  jobs+=" $!"
+  # shellcheck disable=SC2086 # several
+  wait $jobs # and not for what a script module has left running
   exit 0
 }
 

@@ -186,6 +186,17 @@ def every_call_says_who_asks(world: World) -> None:
 
 
 @condition(17)
+def a_token_arrives_as_it_is(world: World) -> None:
+    server = world.server(granted())
+    token = "".join(map(chr, range(ord("!"), ord("~") + 1)))
+
+    step = world.run("wait", server, {"Octowait.Token": token})
+
+    assert {request.headers["authorization"] for request in server.requests} == {f"Bearer {token}"}
+    assert token not in step.output
+
+
+@condition(17)
 def a_call_is_one_round_trip(world: World) -> None:
     server = world.server(granted())
 
