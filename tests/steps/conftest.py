@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import run_step
 from powershell import needs_powershell
 from pytest_httpserver import HTTPServer
 from run_step import SUFFIXES, Steps
 from scripted import Script
+
+from tests.steps.powershell_host import PowerShellHost
 
 
 @pytest.fixture(params=sorted(SUFFIXES))
@@ -20,13 +23,21 @@ def language(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def powershell_host() -> Iterator[PowerShellHost]:
+    host = run_step.powershell_host()
+    yield host
+    host.stop()
+
+
 @pytest.fixture
-def make_steps(language: str, tmp_path: Path) -> Iterator[Callable[[str, str], Steps]]:
+def make_steps(language: str, tmp_path: Path, powershell_host: PowerShellHost) -> Iterator[Callable[[str, str], Steps]]:
     """Makes steps for an address and a token."""
     made: list[Steps] = []
 
     def make(url: str, token: str) -> Steps:
-        made.append(Steps(language, tmp_path, url=url, token=token))
+        host = powershell_host if language == "powershell" else None
+        made.append(Steps(language, tmp_path, url=url, token=token, host=host))
         return made[-1]
 
     yield make

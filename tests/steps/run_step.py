@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.steps.powershell_host import HostedStep, PowerShellHost, is_hostable
 from tests.steps.service_messages import Printed, parse
 
 HERE = Path(__file__).parent
@@ -64,9 +65,12 @@ def _command(language: str, files: Sequence[str], python: str) -> list[str]:
     if language == "python":
         return [python, "-u", *files]
     # As Octopus does: in the global scope, where "exit" ends a script only, and its status has to be passed on.
-    call = " ".join(f"'{file}'" for file in files)
     pass_on = "if (Test-Path variable:global:lastexitcode) { exit $LastExitCode }"
-    return [*_POWERSHELL, "-Command", f"try {{ . {{ . {call}; {pass_on} }} }} catch {{ throw }}"]
+    return [*_POWERSHELL, "-Command", f"try {{ . {{ {_call(files)}; {pass_on} }} }} catch {{ throw }}"]
+
+
+def _call(files: Sequence[str]) -> str:
+    return ". " + " ".join(f"'{file}'" for file in files)
 
 
 def _unproxied(env: Mapping[str, str]) -> dict[str, str]:
@@ -74,8 +78,13 @@ def _unproxied(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if not name.lower().endswith("_proxy")}
 
 
+def powershell_host() -> PowerShellHost:
+    return PowerShellHost(_POWERSHELL, {**_unproxied(os.environ), "LC_ALL": "C", **_QUIET})
+
+
 class Step:
-    """A running step script. *module*: lines before it; *around*: a command that starts it in another surrounding."""
+    """A running step script. *module*: lines before it; *around*: a command that starts it in another surrounding;
+    *host*: what runs it instead of a process of its own."""
 
     def __init__(
         self,
@@ -89,6 +98,7 @@ class Step:
         module: str = "",
         around: Sequence[str] = (),
         scripts: Path = STEPS,
+        host: PowerShellHost | None = None,
     ) -> None:
         suffix = SUFFIXES[language]
         stem = directory / f"{name}-{time.monotonic_ns()}"
@@ -105,11 +115,15 @@ class Step:
             before.write_text(module, encoding="utf-8-sig" if language == "powershell" else "utf-8")
             files.append(str(before))
         # A worker's service often has no locale; a short pause instead of a second keeps the tests quick.
-        own = {"LC_ALL": "C", "OCTOWAIT_RETRY_BASE_SECONDS": "0.1", **_QUIET, **(env or {})}
+        own = {"OCTOWAIT_RETRY_BASE_SECONDS": "0.1", **(env or {})}
+        self.process: subprocess.Popen[bytes] | HostedStep
+        if host:
+            self.process = host.start(_call(files), own, self.log)
+            return
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [*around, *_command(language, files, python)],
-                env={**_unproxied(os.environ), **own},
+                env={**_unproxied(os.environ), "LC_ALL": "C", **_QUIET, **own},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -170,10 +184,20 @@ class Step:
 
 
 class Steps:
-    """Starts steps of one language for one service."""
+    """Starts steps of one language for one service. *host*: what may run those that are only looked at afterwards."""
 
-    def __init__(self, language: str, directory: Path, *, url: str, token: str, scripts: Path = STEPS) -> None:
+    def __init__(
+        self,
+        language: str,
+        directory: Path,
+        *,
+        url: str,
+        token: str,
+        scripts: Path = STEPS,
+        host: PowerShellHost | None = None,
+    ) -> None:
         self.language = language
+        self._host = host
         self._scripts = scripts
         self._directory = directory
         self._defaults = {"Octowait.Url": url, "Octowait.Token": token}
@@ -211,3 +235,9 @@ class Steps:
         )
         self.started.append(step)
         return step
+
+    def run(self, name: str, task: str, variables: Mapping[str, str] | None = None, **around: Any) -> Step:
+        """Start a step to wait for its end: in the host, if it needs no process of its own."""
+        if self._host and around.keys() <= {"env"} and is_hostable(around.get("env") or {}):
+            around["host"] = self._host
+        return self.start(name, task, variables, **around)

@@ -11,10 +11,12 @@ from conditions.world import World
 from not_yet import NOT_YET
 from powershell import needs_powershell
 
+from tests.steps.powershell_host import PowerShellHost
+
 
 @pytest.fixture
-def world(language: str, tmp_path: Path) -> Iterator[World]:
-    made = World(language, tmp_path)
+def world(language: str, tmp_path: Path, powershell_host: PowerShellHost) -> Iterator[World]:
+    made = World(language, tmp_path, host=powershell_host if language == "powershell" else None)
     yield made
     made.close()
 

@@ -1,4 +1,4 @@
-"""What wait and claim take from Octopus's variables, run as real processes."""
+"""What wait and claim take from Octopus's variables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_an_expression_that_octopus_could_not_resolve_counts_as_not_set(
         "Octowait.WhenUnreachable": "#{Octowait.None}",
         "Octowait.RedisUrl": "#{Octowait.None}",
     }
-    step = steps.start(name, "ServerTasks-1", unresolved)
+    step = steps.run(name, "ServerTasks-1", unresolved)
 
     assert step.ends() == 0, step.output
     assert step.lines == ["Granted: Machines-7, after waiting 0 s."]
@@ -61,7 +61,7 @@ def complaints(parameter: str, expressions: list[str]) -> str:
 def test_an_expression_anywhere_else_is_an_error_that_names_it(
     offline: Steps, name: str, parameter: str, value: str, expressions: list[str]
 ) -> None:
-    step = offline.start(name, "ServerTasks-1", {parameter: value, "Octopus.Deployment.Machines": ""})
+    step = offline.run(name, "ServerTasks-1", {parameter: value, "Octopus.Deployment.Machines": ""})
 
     assert step.ends() == offline.failed
     assert step.lines == [f"{complaints(parameter, expressions)}."]
@@ -71,7 +71,7 @@ def test_an_expression_anywhere_else_is_an_error_that_names_it(
 
 def test_names_all_expressions_and_what_else_is_bad_in_one_go(offline: Steps, name: str) -> None:
     given = {"Octowait.Url": "#{A}", "Octowait.Token": "#{B}", "Octowait.Machines": "web 01,#{C}"}
-    step = offline.start(name, "ServerTasks-1", {**given, "Octowait.Priority": "high"})
+    step = offline.run(name, "ServerTasks-1", {**given, "Octowait.Priority": "high"})
 
     assert step.ends() == offline.failed
     told = [complaints(parameter, [value[-4:]]) for parameter, value in given.items()]
@@ -100,7 +100,7 @@ def test_names_all_expressions_and_what_else_is_bad_in_one_go(offline: Steps, na
 def test_names_a_bad_parameter_its_value_and_what_was_expected(
     offline: Steps, name: str, variable: str, value: str, expected: str
 ) -> None:
-    step = offline.start(name, "ServerTasks-1", {variable: value})
+    step = offline.run(name, "ServerTasks-1", {variable: value})
 
     assert step.ends() == offline.failed
     assert step.lines == [f"{variable} is '{value}': expected {expected}."]
@@ -109,7 +109,7 @@ def test_names_a_bad_parameter_its_value_and_what_was_expected(
 
 def test_names_every_bad_parameter_and_shows_no_token(offline: Steps, name: str) -> None:
     bad = {"Octowait.Token": "two words", "Octowait.Priority": "high", "Octowait.TimeoutMinutes": "1,5"}
-    step = offline.start(name, "ServerTasks-1", bad)
+    step = offline.run(name, "ServerTasks-1", bad)
 
     assert step.ends() == offline.failed
     for variable in bad:
@@ -121,7 +121,7 @@ def test_variable_names_are_case_sensitive_but_in_powershell(offline: Steps, nam
     if offline.language == "powershell":
         offline.start(name, "ServerTasks-1", {"octowait.url": "http://127.0.0.1:1"}).says("octowait did not answer (")
         return
-    step = offline.start(name, "ServerTasks-1", {"Octowait.Url": "", "octowait.url": "http://127.0.0.1:1"})
+    step = offline.run(name, "ServerTasks-1", {"Octowait.Url": "", "octowait.url": "http://127.0.0.1:1"})
 
     assert step.ends() == offline.failed
     assert "Octowait.Url is ''" in step.lines[-1]
@@ -142,7 +142,7 @@ def test_names_arrive_as_they_are(service: Any, steps: Steps, name: str) -> None
         "Octopus.Web.ServerUri": "https://octopus.example.com/",
         "Octopus.Web.DeploymentLink": "/app#/Spaces-1/tasks/ServerTasks-1",
     }
-    step = steps.start(name, "ServerTasks-1", facts)
+    step = steps.run(name, "ServerTasks-1", facts)
 
     assert step.ends() == 0, step.output
     status, run = service.call("GET", "/api/runs/ServerTasks-1", role="viewer")

@@ -4,16 +4,73 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conditions.world import World, said
 from powershell import needs_powershell
-from run_step import POWERSHELL
+from run_step import POWERSHELL, Steps
 from stand_in import closing, granted, page, problem, waiting
 
 from steps.parts import build
+from tests.steps.powershell_host import HostedStep, PowerShellHost
+
+#: Scripts in place of the step, and what a process and a host have in common after them.
+ENDINGS = {
+    "a status": "Write-Host 'on stdout'\n[System.Console]::Error.WriteLine('on stderr')\nexit 300",
+    "a negative status": "& { exit -1 }",
+    "no status": "'a value that nobody takes'\n@{ a = 1 }",
+    "an exception": "throw 'no'",
+    "an error": "Get-Item /is/not/there",
+}
+
+
+hosted = pytest.mark.skipif(sys.platform == "win32", reason="each step has a process of its own on Windows")
+
+
+@hosted
+@pytest.mark.parametrize("script", ENDINGS.values(), ids=ENDINGS.keys())
+def test_a_host_ends_and_prints_as_a_process_does(tmp_path: Path, powershell_host: PowerShellHost, script: str) -> None:
+    needs_powershell()
+    (tmp_path / "wait.ps1").write_text(script)
+    steps = Steps("powershell", tmp_path, url="http://x", token="x", scripts=tmp_path, host=powershell_host)
+
+    alone, inside = steps.start("wait", "ServerTasks-1"), steps.run("wait", "ServerTasks-1")
+
+    assert (alone.ends(), alone.output) == (inside.ends(), inside.output)
+    assert isinstance(inside.process, HostedStep) and not isinstance(alone.process, HostedStep)
+
+
+@hosted
+def test_a_host_hands_nothing_from_one_step_to_the_next(tmp_path: Path, powershell_host: PowerShellHost) -> None:
+    needs_powershell()
+    (tmp_path / "wait.ps1").write_text(
+        'Write-Host (Test-Path variable:global:left) "$env:OCTOWAIT_LEFT" (Get-Command Get-Left*).Count\n'
+        "$global:left = 1\nfunction global:Get-Left { }\nSet-StrictMode -Version Latest\nWrite-Host $global:left"
+    )
+    steps = Steps("powershell", tmp_path, url="http://x", token="x", scripts=tmp_path, host=powershell_host)
+
+    outputs = []
+    for env in ({"OCTOWAIT_LEFT": "here"}, {}):
+        step = steps.run("wait", "ServerTasks-1", env=env)
+        assert step.ends() == 0
+        outputs.append(step.output)
+
+    assert outputs == ["False here 0\n1\n", "False  0\n1\n"]
+
+
+@hosted
+def test_a_host_that_was_killed_is_started_anew(tmp_path: Path, powershell_host: PowerShellHost) -> None:
+    needs_powershell()
+    (tmp_path / "wait.ps1").write_text("while ($true) { [System.Threading.Thread]::Sleep(100) }")
+    (tmp_path / "claim.ps1").write_text("exit 3")
+    steps = Steps("powershell", tmp_path, url="http://x", token="x", scripts=tmp_path, host=powershell_host)
+
+    steps.run("wait", "ServerTasks-1").kill()
+
+    assert steps.run("claim", "ServerTasks-1").ends() == 3
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ import pytest
 from run_step import STEPS, Step, Steps
 from stand_in import DeadAddress, Reply, StandIn
 
+from tests.steps.powershell_host import PowerShellHost
+
 TASK = "ServerTasks-1"
 NOBODY = "http://127.0.0.1:1"
 #: Seconds beyond a limit that a busy machine may take; what a start takes does not count where it can be told apart.
@@ -25,10 +27,14 @@ SLACK = 8
 
 
 class World:
-    def __init__(self, language: str, directory: Path, scripts: Path = STEPS) -> None:
+    """*host*: what may run the steps that need no process of their own."""
+
+    def __init__(
+        self, language: str, directory: Path, scripts: Path = STEPS, host: PowerShellHost | None = None
+    ) -> None:
         self.language = language
         self.directory = directory
-        self._steps = Steps(language, directory, url=NOBODY, token="step-token-0123", scripts=scripts)
+        self._steps = Steps(language, directory, url=NOBODY, token="step-token-0123", scripts=scripts, host=host)
         self._servers: list[StandIn | DeadAddress] = []
 
     def server(self, *replies: Reply, deletes: list[Reply] | None = None, **options: Any) -> StandIn:
@@ -45,8 +51,11 @@ class World:
     def start(
         self, verb: str, at: StandIn | str = NOBODY, variables: Mapping[str, str] | None = None, **around: Any
     ) -> Step:
-        url = at if isinstance(at, str) else at.url
-        return self._steps.start(verb, TASK, {"Octowait.Url": url, **(variables or {})}, **around)
+        return self._steps.start(verb, TASK, self._given(at, variables), **around)
+
+    @staticmethod
+    def _given(at: StandIn | str, variables: Mapping[str, str] | None) -> dict[str, str]:
+        return {"Octowait.Url": at if isinstance(at, str) else at.url, **(variables or {})}
 
     def run(
         self,
@@ -59,7 +68,7 @@ class World:
         **around: Any,
     ) -> Step:
         """A step that has ended, and as it should."""
-        step = self.start(verb, at, variables, **around)
+        step = self._steps.run(verb, TASK, self._given(at, variables), **around)
         status = step.ends(within)
         assert status == (self._steps.failed if fails else 0), step.output
         assert step.printed.unreadable == [], step.output
