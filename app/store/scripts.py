@@ -87,6 +87,9 @@ def source(
     if witnessed:
         left = ", has_left and 1 or 0" if WORK in parts else ""
         own = f"local function verb()\n{own}end\nreturn {{ verb(), EPOCH or '', NUMBER, LAST_WORD or ''{left} }}\n"
+    else:
+        # With locals of its own: one function, or the main chunk, has 200 at most.
+        own = f"return (function()\n{own}end)()\n"
     return "".join((*parts.values(), own))
 
 
