@@ -49,6 +49,9 @@ ELSEWHERE_EVERY = timedelta(minutes=1)
 #: What an event would have said of such a state.
 OUTCOMES = {"success": "succeeded", "timedout": "timedout", "failed": "failed", "canceled": "canceled"}
 
+#: How often what is kept in Redis is held against each other, and put right.
+AUDIT_EVERY = timedelta(minutes=5)
+
 #: The places of one space, None for an unknown one, by lower-case task id.
 Groups = Mapping[str | None, Mapping[str, RunStatus]]
 
@@ -59,6 +62,8 @@ def run() -> None:
     context.begin(RECONCILE)
     if context.octopus is None:
         return
+    if context.claims.claim("audit", AUDIT_EVERY):
+        audit(context)
     octopus, by_space = context.octopus.asking(urgent=True), BySpace(context)
     active = context.tracked.tasks()
     _forget_unseen(context, active)
@@ -67,6 +72,16 @@ def run() -> None:
     listed = _list(context, octopus, by_space)
     compare(context, octopus, by_space, groups, listed=listed)
     by_space.finish()
+
+
+def audit(context: Context) -> None:
+    """Put right what does not agree in Redis. Whoever stumbles over that is kept from all that it should do.
+
+    Raises:
+        StoreError: Redis does not answer.
+    """
+    for flaw in context.board.audit.repair():
+        log.warning(f"reconcile: put right: {flaw}", code=flaw.code, task=flaw.task_id, machines=flaw.machines)
 
 
 def _list(context: Context, octopus: OctopusClient, by_space: BySpace) -> list[Task]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from app.client.api import Gate
 from app.client.paging import call_all
+from app.coordination.audit import Flaw
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusError
 from app.octopus.server import Server, Space
@@ -32,6 +33,7 @@ class DoctorContext:
         probe: Why Octopus does not answer, found out within seconds; None if it does.
         replica_priority: With which priority a replica, by host and port, is made primary, 0: never; None: it does not
             say.
+        flaws: What does not agree in Redis.
     """
 
     settings: Settings
@@ -41,6 +43,7 @@ class DoctorContext:
     dead_letters: Callable[[], Sequence[Json]]
     probe: Callable[[], OctopusError | None] = lambda: None
     replica_priority: Callable[[str, int], int | None] = lambda _host, _port: None
+    flaws: Callable[[], Sequence[Flaw]] = list
 
     @property
     def client(self) -> OctopusClient:

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from app.client.api import CannotReach, Gate, Refused
+from app.coordination.audit import Audit
 from app.coordination.budget import Budget
-from app.doctor import on_octopus, on_octowait, on_projects, on_replicas, on_subscription, on_tasks, on_witness
+from app.doctor import on_data, on_octopus, on_octowait, on_projects, on_replicas, on_subscription, on_tasks, on_witness
 from app.doctor.context import DoctorContext
 from app.doctor.findings import Finding, unknown, warning
 from app.domain.phrases import sentence
@@ -22,6 +23,7 @@ from app.store.errors import StoreError
 from app.store.keys import Keys
 from app.store.persistence import Condition, read_condition
 from app.store.replication import priority_of_replica
+from app.store.scripts import Scripts
 
 Check = Callable[[DoctorContext], Iterator[Finding]]
 
@@ -32,6 +34,7 @@ REDIS: Sequence[Check] = (
     on_octowait.redis_eviction,
     on_replicas.copies,
     on_witness.server,
+    on_data.agreement,
 )
 
 #: Of what octowait knows.
@@ -130,7 +133,8 @@ def open_context(settings: Settings, gate: Gate, *, is_here: bool) -> Iterator[D
         client = connect(url) if url else None
         if client:
             stack.callback(client.close)
-        budget = Budget(client, Keys(settings.namespace), settings.octopus_rpm) if client else None
+        keys = Keys(settings.namespace)
+        budget = Budget(client, keys, settings.octopus_rpm) if client else None
         octopus = make_client(settings, budget, attempts=2, patience=PATIENCE)
         if octopus:
             stack.callback(octopus.close)
@@ -153,6 +157,7 @@ def open_context(settings: Settings, gate: Gate, *, is_here: bool) -> Iterator[D
             dead_letters,
             partial(probe, settings, budget),
             replica_priority,
+            Audit(Scripts(client, keys), client, keys).look if client else list,
         )
 
 

@@ -11,7 +11,7 @@ KINDS = (
     "joined", "granted", "released", "left", "expired", "timed_out", "refused", "observed", "ended", "overlapped",
     "presumed", "dropped", "expected", "claimless", "disputed",
     "prioritized", "reserved", "unreserved", "event", "resumed", "not_resumed", "abandoned", "closed", "opened",
-    "outage_ended", "clock_jumped", "caught_up", "gap", "job_failed", "archive_lost",
+    "repaired", "outage_ended", "clock_jumped", "caught_up", "gap", "job_failed", "archive_lost",
     "octopus_unreachable", "octopus_reachable",
 )  # fmt: skip
 

@@ -16,7 +16,7 @@ KINDS = {
     "claimless": "Ended without a claim", "disputed": "Disputed",
     "overlapped": "Overlapped", "ended": "Ended", "event": "Octopus event", "reserved": "Reserved",
     "unreserved": "Reservation ended", "prioritized": "Priority changed", "outage_ended": "octowait back",
-    "clock_jumped": "Clock jumped",
+    "clock_jumped": "Clock jumped", "repaired": "Put right",
     "closed": "Closed", "opened": "Open again", "resumed": "Intervention answered",
     "not_resumed": "Intervention not answered", "abandoned": "Abandoned by Octopus", "caught_up": "Caught up",
     "gap": "Webhooks missing", "job_failed": "Job failed", "archive_lost": "Archive begun anew",
@@ -38,6 +38,16 @@ CAUSES = {
     "withdrawn": "not collected before octowait closed",
     "disproved": "not what its step said", "no_machine": "no such machine",
     "roll_call": "another Redis server", "unwitnessed": "somebody who served is missing",
+    "repaired": "put right, as the next record says",
+    # What does not agree in Redis, of a run or a machine that stands before it.
+    "holder_without_run": "held by a run of which nothing is known", "holder_is_over": "held by a run that is over",
+    "stray_holder": "held by a run that has not got it", "not_held": "free, and a run has got it",
+    "stray_place": "in a line without waiting there", "no_place": "not in a line where it waits",
+    "no_order": "waits without an order", "stray_entry": "in a list where it does not belong",
+    "no_entry": "not in a list where it belongs", "stray_deadline": "a deadline without cause",
+    "no_deadline": "a deadline is missing", "counter_behind": "a counter is behind",
+    "unknown_machine": "a machine that is not listed", "reservation_not_held": "free, and reserved",
+    "reservation_unknown": "reserved, and nobody knows by whom", "malformed": "an entry that names nothing",
 }  # fmt: skip
 
 #: The cause of an end as a clause of its own: it stands after "until", after a comma and in brackets.

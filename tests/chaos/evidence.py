@@ -33,6 +33,7 @@ CHECKS = {
     "hand-off": "a client that blocks is told of its grant at once: only a lost wake is later",
     "late": "no request of a claim that is over takes a place or ends anything",
     "durations": "no wait is timed out before its time, and no duration is negative",
+    "agreement": "octowait finds nothing among its own data that it has to put right",
     "answers": "octowait refuses nothing that is allowed",
 }  # fmt: skip
 

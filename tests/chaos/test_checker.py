@@ -120,6 +120,7 @@ PLANTED = {
         epochs=[[*RECORDS, record(300, "joined", TWO, "a"), record(310, "ended", TWO, cause="event")]],
     ),
     "durations": with_records((7, record(32, "released", TWO, "a", cause="step", held_ms=-1)), (7, None)),
+    "agreement": with_records((6, record(22, "repaired", ONE, "a", cause="not_held"))),
     "answers": replace(GOOD, surprises=["409"]),
 }  # fmt: skip
 

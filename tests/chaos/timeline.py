@@ -199,6 +199,9 @@ class Reader:
             yield "one record each", f"it neither waited nor held: {record}"
         self._touch(self.lines.forget(record.task))
 
+    def _repaired(self, record: Record) -> Iterator[tuple[str, str]]:
+        yield "agreement", f"its own data did not agree: {record}"
+
     def _observed(self, record: Record) -> None:
         before = self.lines.forget(record.task)
         self.lines.hold(record.task, record.machines, "observed")

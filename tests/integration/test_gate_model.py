@@ -17,6 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from app.coordination.audit import Audit
 from app.coordination.board import Policy
 from app.coordination.snapshot import SharedSnapshot, take
 from app.domain.errors import ClosesCircle, HoldsOthers
@@ -53,6 +54,7 @@ class Gate(RuleBasedStateMachine):
         self.board = opened(OpenBoard(self.client, namespace=f"m{uuid.uuid4().hex[:12]}", policy=policy))
         self.clock = Clock(self.board)
         self.shared = SharedSnapshot(self.client, self.board.keys, lambda: self.board.script.offset_ms)
+        self.audit = Audit(self.board.script, self.client, self.board.keys)
         self.model = Model()
         self.tokens = {}
 
@@ -247,6 +249,12 @@ class Gate(RuleBasedStateMachine):
         for head in heads.values() if snapshot.closed_since_ms is None else ():
             wants = head.run.machines
             assert not all(heads[m].task_id == head.task_id and not busy[m] for m in wants), head.task_id
+
+    @invariant()
+    def all_that_is_kept_agrees(self):
+        if self.model.seq % 4:
+            return
+        assert self.audit.look() == []
 
     @invariant()
     def the_shared_snapshot_follows_every_change(self):

@@ -422,3 +422,17 @@ def test_slot_of_one_that_waits_no_longer_is_free(capped, gone):
 def test_without_a_known_cap_nobody_is_refused(board):
     for number in range(50):
         assert str(board.join(RunRequest(f"ServerTasks-{number}"), {A}).state) != "refused"
+
+
+def test_lease_of_a_claim_that_a_person_let_go_on_does_not_end_for_want_of_a_collection(board, clock):
+    """Its step hears of the grant in the answer to its request, and has been let go on before it could confirm that."""
+    assert park(board, 1, claim="a" * 32).is_granted
+
+    board.answered("ServerTasks-1", "by_hand", result="Proceed", by="Users-7")
+    clock.advance(seconds(3600))
+    board.sweep(serving=True)
+    board.sweep()
+    clock.advance(seconds(3600))
+    board.sweep()
+
+    assert state(board, 1) == "granted"

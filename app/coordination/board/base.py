@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from app.coordination.audit import Audit
 from app.coordination.decode import decode_run, decode_view
 from app.domain.errors import AnotherOwner
 from app.domain.run import RunState, State
@@ -73,6 +74,8 @@ class BoardScripts:
         self.policy = policy or Policy()
         self._blocking = blocking or client
         self.script = Scripts(client, self._keys, offset_ms=offset_ms, witness=witness)
+        #: Whether all that is kept agrees.
+        self.audit = Audit(self.script, client, self._keys)
         self._copier = Copier(replicas, self._write_grants) if replicas else None
 
     def _write_grants(self, pipe: Any, grants: list[tuple[str, int]]) -> None:

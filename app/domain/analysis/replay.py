@@ -17,7 +17,7 @@ from app.domain.records import RecordLike
 #: Kinds that change nothing on the board; a replay may leave them out.
 WITHOUT_EFFECT = frozenset({
     "event", "overlapped", "claimless", "disputed", "outage_ended", "clock_jumped", "resumed", "not_resumed",
-    "caught_up",
+    "caught_up", "repaired",
 })  # fmt: skip
 
 #: Kinds that end a wait or a hold.

@@ -22,8 +22,8 @@ LISTED = 20
 
 #: Kinds that tell of octowait and its connection to Octopus, not of a run.
 _REPAIRS = {
-    "gap", "caught_up", "job_failed", "outage_ended", "clock_jumped", "closed", "opened", "abandoned", "not_resumed",
-    "overlapped", "octopus_unreachable", "octopus_reachable",
+    "gap", "caught_up", "job_failed", "outage_ended", "clock_jumped", "repaired", "closed", "opened", "abandoned",
+    "not_resumed", "overlapped", "octopus_unreachable", "octopus_reachable",
 }  # fmt: skip
 
 
