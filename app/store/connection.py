@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from queue import Empty
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -24,6 +25,32 @@ MAX_CONNECTIONS = 50
 EXPECTED = (
     "redis://, rediss://, unix:///path or sentinel://host:26379,host:26379/service?db=0 (rediss+sentinel:// with TLS)"
 )
+
+
+class Pool(redis.BlockingConnectionPool):
+    """Says without asking the system of a connection that all answers on it were read: of those of `Exchange`."""
+
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        connection: Any = super().get_connection(*args, **options)  # type: ignore[no-untyped-call]
+        connection.is_settled = False
+        return connection
+
+    def take(self) -> Any:
+        """A connection without unread answers; its server may have closed it.
+
+        Raises:
+            redis.ConnectionError: all are in use, or none can be made.
+        """
+        self._checkpid()
+        try:
+            connection = self.pool.get_nowait()
+        except Empty:
+            return self.get_connection()
+        if getattr(connection, "is_settled", False):
+            connection.is_settled = False
+            return connection
+        self.pool.put_nowait(connection)
+        return self.get_connection()
 
 
 def connect(
@@ -57,9 +84,7 @@ def connect(
     try:
         if "sentinel://" in url:
             return _from_sentinel(url, options)
-        pool = redis.BlockingConnectionPool.from_url(
-            url, max_connections=max_connections, timeout=COMMAND_TIMEOUT, **options
-        )
+        pool = Pool.from_url(url, max_connections=max_connections, timeout=COMMAND_TIMEOUT, **options)
         return redis.Redis.from_pool(pool)
     except ValueError as error:
         server = url.partition("?")[0].split("@")[-1]

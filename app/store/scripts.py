@@ -24,6 +24,7 @@ from redis.commands.core import Script
 from app.store.clock import BoardClock
 from app.store.connection import Client
 from app.store.errors import NewerData, StoreError, StoreUnreachable
+from app.store.exchange import Exchange
 from app.store.keys import Keys
 from app.store.schema import FIELDS, own_answer, refuse_newer
 from app.store.witness import Seen, Witness, speaking_for
@@ -142,9 +143,10 @@ class Scripts:
         clock: BoardClock | None = None,
     ) -> None:  # fmt: skip
         self._client = client
+        self._exchange = Exchange(client)
         self._clock = clock or BoardClock(client, keys)
         self.witness = witness or Witness()
-        self._keys = [keys.prefix]
+        self._prefix = keys.prefix
         self._counters = keys.counters
         self._scripts: dict[tuple[str, bool], Script] = {}
         self.offset_ms = offset_ms
@@ -158,8 +160,10 @@ class Scripts:
             redis.RedisError: the server does not take it.
         """
         connection.send_command("SCRIPT", "LOAD", source("coordination", name, witnessed=True))
-        sha = connection.read_response()
-        return ("EVALSHA", sha, len(self._keys), *self._keys, *self._arguments(args))
+        return self._command(connection.read_response(), self._arguments(args))
+
+    def _command(self, sha: str, arguments: Sequence[str | int]) -> tuple[str | int, ...]:
+        return ("EVALSHA", sha, 1, self._prefix, *arguments)
 
     def __call__(self, name: str, *args: str | int) -> Sequence[Any]:
         """The answer of ``coordination/lua/<name>.lua``: a list that starts with a word, text as bytes.
@@ -230,14 +234,13 @@ class Scripts:
             self.before()
         if self._clock.is_stale():
             self._compare_clocks()
-        script = self._script(name)
-        with redis_errors(), self._client.pipeline(transaction=False) as pipe:
-            for call in calls:
-                with speaking_for(call.seen):
-                    arguments = self._arguments(call.args, expects=True)
-                # Not the script itself, which would ask first whether Redis knows it.
-                pipe.evalsha(script.sha, len(self._keys), *self._keys, *arguments)
-            answers = pipe.execute(raise_on_error=False)
+        sha = self._script(name).sha
+        commands = []
+        for call in calls:
+            with speaking_for(call.seen):
+                commands.append(self._command(sha, self._arguments(call.args, expects=True)))
+        with redis_errors():
+            answers = self._exchange(commands)
         return [self._own_part(name, call, answer) for call, answer in zip(calls, answers, strict=True)]
 
     def _own_part(self, name: str, call: ScriptCall, answer: Any) -> Sequence[Any]:
@@ -254,7 +257,7 @@ class Scripts:
 
     def queue(self, pipe: Any, name: str, *args: str | int) -> None:
         """Put a call into a pipeline, of a script that does not end what is due; its answer is to be `read`."""
-        self._script(name)(self._keys, self._arguments(args), client=pipe)
+        self._script(name)([self._prefix], self._arguments(args), client=pipe)
 
     def read(self, answer: Sequence[Any]) -> Sequence[Any]:
         """The script's own part of an answer; the last change, which stands beside it, is seen from now on."""
@@ -269,9 +272,15 @@ class Scripts:
 
     def _execute(self, name: str, arguments: Sequence[str | int], *, with_expiry: bool = False) -> Sequence[Any]:
         script = self._script(name, with_expiry=with_expiry)
+        command = self._command(script.sha, arguments)
         with redis_errors():
-            answer: Sequence[Any] = script(self._keys, arguments)
-        return answer
+            [answer] = self._exchange([command])
+            if isinstance(answer, redis.exceptions.NoScriptError):
+                self._client.script_load(script.script)
+                [answer] = self._exchange([command])
+            if isinstance(answer, Exception):
+                raise answer
+        return cast(Sequence[Any], answer)
 
     def _arguments(self, args: Sequence[str | int], *, expects: bool = False) -> list[str | int]:
         """What a script is given; *expects*: with the time that it should find, as lua/lib/clock.lua reads it."""

@@ -1,0 +1,86 @@
+"""Calls over connections that are not looked at before: no answer is ever read as that of another call."""
+
+import pytest
+import redis
+
+from app.store.connection import connect
+from app.store.exchange import Exchange
+from tests.conftest import eventually
+
+
+class Interrupted(BaseException):
+    """As the time-out of a job comes, at any place."""
+
+
+@pytest.fixture
+def client(redis_url):
+    with connect(redis_url, max_connections=1) as client:
+        yield client
+
+
+@pytest.fixture
+def exchange(client):
+    return Exchange(client)
+
+
+def echo(text):
+    return ("ECHO", text)
+
+
+@pytest.fixture
+def connection(client, exchange):
+    """The one connection of the client, which lies in its pool with all answers read."""
+    exchange([echo("first")])
+    pool = client.connection_pool
+    connection = pool.take()
+    connection.is_settled = True
+    pool.release(connection)
+    return connection
+
+
+def test_answers_come_in_order_and_an_error_is_the_answer_of_its_command(exchange):
+    first, error, last = exchange([echo("1"), ("HSET", "too few"), echo("2")])
+
+    assert (first, last) == (b"1", b"2") and isinstance(error, redis.ResponseError)
+    assert exchange([echo("3")]) == [b"3"]
+
+
+@pytest.mark.parametrize("at", ["send_packed_command", "read_response"])
+def test_answer_that_nobody_has_read_is_not_that_of_the_next_call(exchange, connection, at):
+    method = getattr(connection, at)
+
+    def interrupted(*args, **options):
+        if at == "send_packed_command":
+            method(*args, **options)
+        raise Interrupted
+
+    setattr(connection, at, interrupted)
+    with pytest.raises(Interrupted):
+        exchange([echo("of one who was interrupted")])
+    setattr(connection, at, method)
+
+    assert exchange([echo("mine")]) == [b"mine"]
+
+
+def test_answer_that_the_library_has_left_unread_is_not_that_of_the_next_call(client, exchange, connection):
+    lent = client.connection_pool.get_connection()
+    lent.send_command("ECHO", "of somebody else")
+    eventually(lent.can_read)
+    client.connection_pool.release(lent)
+
+    assert exchange([echo("mine")]) == [b"mine"]
+
+
+def test_connection_that_the_server_has_closed_is_made_anew(redis_url, exchange, connection):
+    number = exchange([("CLIENT", "ID")])[0]
+    with connect(redis_url) as other:
+        other.client_kill_filter(_id=number)
+
+    assert exchange([echo("mine")]) == [b"mine"]
+    assert exchange([("CLIENT", "ID")])[0] != number
+
+
+def test_settled_connection_is_not_looked_at_before_a_call(exchange, connection):
+    connection.can_read = None
+
+    assert exchange([echo("mine")]) == [b"mine"]
