@@ -5,11 +5,14 @@ from __future__ import annotations
 import gevent
 from gevent.event import AsyncResult
 
-from app.coordination.board import Board, Poll
+from app.coordination.board import Board, Poll, StillWaits
 from app.domain.status import RunStatus
 
 #: Polls that go together: some milliseconds of Redis, which serves others in between.
 MOST_POLLS = 100
+
+#: What a poll is answered.
+Answer = RunStatus | StillWaits | None
 
 
 class CombinedPolls:
@@ -21,17 +24,17 @@ class CombinedPolls:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._queue: list[tuple[Poll, AsyncResult[RunStatus | None]]] = []
+        self._queue: list[tuple[Poll, AsyncResult[Answer]]] = []
         self._is_running = False
 
-    def __call__(self, poll: Poll) -> RunStatus | None:
-        """As `Board.poll`, whose errors it raises."""
-        result: AsyncResult[RunStatus | None] = AsyncResult()
+    def __call__(self, poll: Poll) -> Answer:
+        """As `Board.poll`, whose errors it raises; `StillWaits` where the poll is brief."""
+        result: AsyncResult[Answer] = AsyncResult()
         self._queue.append((poll, result))
         if not self._is_running:
             self._is_running = True
             gevent.spawn(self._run)
-        answer: RunStatus | None = result.get()
+        answer: Answer = result.get()
         return answer
 
     def _run(self) -> None:
@@ -42,8 +45,8 @@ class CombinedPolls:
         finally:
             self._is_running = False
 
-    def _ask(self, batch: list[tuple[Poll, AsyncResult[RunStatus | None]]]) -> None:
-        answers: list[RunStatus | None | Exception]
+    def _ask(self, batch: list[tuple[Poll, AsyncResult[Answer]]]) -> None:
+        answers: list[Answer | Exception]
         try:
             answers = list(self._board.poll_many([poll for poll, _ in batch]))
         except Exception as error:  # Each of those who ask is told, or would never wake.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from app.coordination.board import Poll
+from app.coordination.board import Poll, StillWaits
 from app.domain.errors import AnotherOwner
 from app.domain.status import WAIT_STATES, RunStatus
 from app.services import Services
@@ -102,7 +102,7 @@ class Blocking:
             try:
                 self._refuse_if_full()
                 claim, owner = step_headers(environ).claim, token.identity.owner
-                who = Poll(task_id, claim, bool(wish), owner, seen_by_speaker())
+                who = Poll(task_id, claim, bool(wish), owner, seen=seen_by_speaker())
                 place = self._sleep(who, max(seconds, early), environ.get("gunicorn.socket"))
                 environ[HAS_SLEPT] = True
             except Problem as problem:
@@ -155,12 +155,14 @@ class Blocking:
         wakes, deadline = self._services.wakes, time.monotonic() + seconds
         with wakes.sleeper(who.task_id) as sleeper:
             while True:
-                place = self._poll(who)
                 left = deadline - time.monotonic()
-                if place is None or not place.is_waiting or left <= 0 or wakes.is_closed:
+                goes_on = left > 0 and not wakes.is_closed
+                place = self._poll(replace(who, is_brief=who.blocks and goes_on))
+                if not isinstance(place, StillWaits) and not (place and place.is_waiting and goes_on):
                     return place
                 who = replace(who, blocks=True)
-                sleeper.sleep(min(left, place.slice_seconds))
+                # Whoever is told to stop while he asks looks once more, for the whole answer.
+                sleeper.sleep(0 if wakes.is_closed else min(left, place.slice_seconds))
                 if _has_hung_up(connection):
                     raise Problem(503, "hung_up", "the client hung up, so nothing was collected")
 

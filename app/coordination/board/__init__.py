@@ -7,9 +7,10 @@ from app.coordination.board.base import Policy
 from app.coordination.board.observation import ObservationVerbs
 from app.coordination.board.opening import OpeningVerbs
 from app.coordination.board.parking import ParkingVerbs
-from app.coordination.board.waits import Poll, WaitVerbs
+from app.coordination.board.polls import Poll, StillWaits
+from app.coordination.board.waits import WaitVerbs
 
-__all__ = ["Board", "Policy", "Poll", "Swept"]
+__all__ = ["Board", "Policy", "Poll", "StillWaits", "Swept"]
 
 
 class Board(WaitVerbs, ObservationVerbs, ParkingVerbs, OpeningVerbs, AdmissionVerbs):

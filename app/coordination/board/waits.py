@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from app.coordination.board.base import (
     status_of_the_over,
     version_of,
 )
+from app.coordination.board.polls import Poll, StillWaits
 from app.coordination.decode import decode_run, decode_view
 from app.domain.errors import (
     AnotherOwner,
@@ -33,27 +34,6 @@ from app.domain.ids import checked_id, distinct_ids
 from app.domain.run import MAX_PRIORITY, RunRequest, State, TaskEnd
 from app.domain.status import RunStatus, circle_words
 from app.store.scripts import ScriptCall, redis_errors
-from app.store.witness import Seen
-
-
-@dataclass(frozen=True)
-class Poll:
-    """A call of `WaitVerbs.poll`, with its arguments.
-
-    Args:
-        seen: What the step has seen for which it is made.
-    """
-
-    task_id: str
-    claim: str | None = None
-    blocks: bool = False
-    owner: str | None = None
-    seen: Seen | None = None
-
-    @property
-    def who(self) -> str:
-        """Who asks, as ``lua/poll.lua`` calls it."""
-        return "block" if self.blocks else "poll"
 
 
 class WaitVerbs(BoardScripts):
@@ -142,7 +122,7 @@ class WaitVerbs(BoardScripts):
         who = Poll(task_id, claim, blocks, owner).who
         return self._answer_of(self._view(task_id, who, claim, owner), lambda: self._view(task_id, who, claim, owner))
 
-    def poll_many(self, polls: Sequence[Poll]) -> list[RunStatus | None | AnotherOwner]:
+    def poll_many(self, polls: Sequence[Poll]) -> list[RunStatus | StillWaits | None | AnotherOwner]:
         """As `poll` for each of them, with one way to Redis for all; an error that is about one is its answer.
 
         Source: lua/poll.lua.
@@ -151,7 +131,9 @@ class WaitVerbs(BoardScripts):
         answers = self.script.many("poll", calls)
         return [self._answer_to(poll, answer) for poll, answer in zip(polls, answers, strict=True)]
 
-    def _answer_to(self, poll: Poll, answer: Sequence[Any]) -> RunStatus | None | AnotherOwner:
+    def _answer_to(self, poll: Poll, answer: Sequence[Any]) -> RunStatus | StillWaits | None | AnotherOwner:
+        if answer[0] == b"waits":
+            return StillWaits(answer[1] / 2000)
         try:
             place = self._status(poll.task_id, poll.claim, answer)
             return self._answer_of(place, lambda: self._view(poll.task_id, poll.who, poll.claim, poll.owner))

@@ -1,0 +1,38 @@
+"""Polls of steps that block over HTTP: many of them go to Redis together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.store.witness import Seen
+
+
+@dataclass(frozen=True)
+class Poll:
+    """A call of `WaitVerbs.poll`, with its arguments.
+
+    Args:
+        is_brief: The step is about to block: of a run that waits `StillWaits` is enough.
+        seen: What the step has seen for which it is made.
+    """
+
+    task_id: str
+    claim: str | None = None
+    blocks: bool = False
+    owner: str | None = None
+    is_brief: bool = False
+    seen: Seen | None = None
+
+    @property
+    def who(self) -> str:
+        """Who asks, as ``lua/poll.lua`` calls it."""
+        if self.is_brief:
+            return "sleep"
+        return "block" if self.blocks else "poll"
+
+
+@dataclass(frozen=True)
+class StillWaits:
+    """That a run waits, and no more. *slice_seconds* is as in `RunStatus`."""
+
+    slice_seconds: float
