@@ -9,9 +9,9 @@ import re
 import resource
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from app.coordination.board import Poll, StillWaits
@@ -91,10 +91,11 @@ class Blocking:
         self._poll = CombinedPolls(services.board)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        task_id = _polled(environ)
-        if task_id is None:
+        task_id = _asked_about(environ)
+        query = parse_qs(environ.get("QUERY_STRING", "")) if task_id else {}
+        if task_id is None or "look" in query:
             return self._inner(environ, start_response)
-        wish = _block_seconds(environ)
+        wish = _block_seconds(query)
         seconds = min(wish, self._services.settings.longest_block_seconds)
         early = self._pace.left(task_id)
         place = None
@@ -153,14 +154,15 @@ class Blocking:
             AnotherOwner: the run is not its token's.
         """
         wakes, deadline = self._services.wakes, time.monotonic() + seconds
+        wholly, briefly = replace(who, blocks=True), replace(who, blocks=True, is_brief=True)
         with wakes.sleeper(who.task_id) as sleeper:
             while True:
                 left = deadline - time.monotonic()
                 goes_on = left > 0 and not wakes.is_closed
-                place = self._poll(replace(who, is_brief=who.blocks and goes_on))
+                place = self._poll(briefly if who.blocks and goes_on else who)
                 if not isinstance(place, StillWaits) and not (place and place.is_waiting and goes_on):
                     return place
-                who = replace(who, blocks=True)
+                who = wholly
                 # Whoever is told to stop while he asks looks once more, for the whole answer.
                 sleeper.sleep(0 if wakes.is_closed else min(left, place.slice_seconds))
                 if _has_hung_up(connection):
@@ -188,19 +190,18 @@ def _is_plain(environ: WSGIEnvironment) -> bool:
     ) and environ.get("CONTENT_LENGTH", "0") in ("", "0")
 
 
-def _polled(environ: WSGIEnvironment) -> str | None:
-    """The task id of a poll of a wait; None if this is none, or only looks."""
+def _asked_about(environ: WSGIEnvironment) -> str | None:
+    """The task id of a poll of a wait, or of a look at it; None if this is none."""
     path: str = environ.get("PATH_INFO", "")
     if environ["REQUEST_METHOD"] != "GET" or not path.startswith(_PATH) or len(path) > len(_PATH) + _ID_LENGTH:
         return None
-    return None if "look" in parse_qs(environ.get("QUERY_STRING", "")) else path[len(_PATH) :]
+    return path[len(_PATH) :]
 
 
-def _block_seconds(environ: WSGIEnvironment) -> float:
+def _block_seconds(query: Mapping[str, Sequence[str]]) -> float:
     """What a poll of a wait asks for; 0 if what it asks is not allowed."""
-    text: Any = parse_qs(environ.get("QUERY_STRING", "")).get("block_seconds", ["0"])[0]
     try:
-        seconds = float(text)
+        seconds = float(query.get("block_seconds", "0")[0])
     except ValueError:
         return 0
     return seconds if 0 < seconds <= MOST_SECONDS else 0

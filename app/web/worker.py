@@ -65,6 +65,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
         #: Requests that are not answered yet.
         self._under_way: set[Any] = set()
 
+    def init_process(self) -> None:
+        # A request looks at a setting dozens of times, and each look searches for it among 150.
+        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
+        super().init_process()
+
     def handle_exit(self, sig: int, frame: Any) -> None:
         self.alive = False
         if self._stop_event:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from werkzeug.wrappers import Request
@@ -52,6 +53,13 @@ def lines_of(first: str, message: str, facts: Mapping[str, str | None]) -> str:
     return "\n".join(lines) + "\n"
 
 
+@lru_cache(maxsize=100)
+def _host_url(scheme: str, host: str | None, name: str, port: str) -> str:
+    """As Flask has it of a request."""
+    given = {"HTTP_HOST": host} if host is not None else {}
+    return Request({"wsgi.url_scheme": scheme, "SERVER_NAME": name, "SERVER_PORT": port, **given}).host_url
+
+
 def reply_to_poll(services: Services, place: RunStatus, environ: WSGIEnvironment) -> Reply | None:
     """The answer to a poll as the view gives it, at a fifth of its cost; None where that is to be asked.
 
@@ -61,7 +69,9 @@ def reply_to_poll(services: Services, place: RunStatus, environ: WSGIEnvironment
     if kind is None or services.settings.log_level == "debug":
         return None
     step = step_headers(environ)
-    base_url = services.settings.public_url or Request(environ).host_url
+    base_url = services.settings.public_url or _host_url(
+        environ["wsgi.url_scheme"], environ.get("HTTP_HOST"), environ["SERVER_NAME"], environ["SERVER_PORT"]
+    )
     text, _ = answer_to_step(
         services, place, step, as_text=kind == TEXT, is_new=step.is_new, base_url=base_url
     )  # fmt: skip
