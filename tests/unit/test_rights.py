@@ -10,6 +10,7 @@ from tests.conftest import ROOT
 #: Methods of redis-py that are no command, or that it calls otherwise.
 METHODS = {
     "delete": {"DEL"}, "incr": {"INCRBY"}, "hscan_iter": {"HSCAN"}, "register_script": {"SCRIPT", "EVALSHA"},
+    "script_load": {"SCRIPT"},
     "pipeline": set(), "execute": set(), "transaction": set(), "close": set(), "multi": set(), "listen": set(),
     "watch": set(), "execute_command": {"WAIT"}, "config_get": set(), "pubsub": set(), "settimeout": set(),
     "gettimeout": set(),
