@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from app.store.errors import BadStoreAddress
 
@@ -83,7 +83,7 @@ def connect(
         options["socket_keepalive"] = True
     try:
         if "sentinel://" in url:
-            return _from_sentinel(url, options)
+            return _from_sentinel(url, options, max_connections)
         pool = Pool.from_url(url, max_connections=max_connections, timeout=COMMAND_TIMEOUT, **options)
         return redis.Redis.from_pool(pool)
     except ValueError as error:
@@ -91,7 +91,14 @@ def connect(
         raise BadStoreAddress(f"{server}: expected {EXPECTED}") from error
 
 
-def _from_sentinel(url: str, options: dict[str, Any]) -> Client:
+class _SentinelPool(SentinelConnectionPool, redis.BlockingConnectionPool):
+    """The connections to whichever server Sentinel names, of which more at once wait for a free one.
+
+    By itself the library's opens as many as are asked for.
+    """
+
+
+def _from_sentinel(url: str, options: dict[str, Any], max_connections: int) -> Client:
     """``sentinel://[user:password@]host:port,host:port/service[?db=0&sentinel_password=…]``, its primary."""
     parts = urlsplit(url)
     secret, _, places = parts.netloc.rpartition("@")
@@ -107,6 +114,7 @@ def _from_sentinel(url: str, options: dict[str, Any]) -> Client:
         hosts, sentinel_kwargs={**common, **tls, "password": query.get("sentinel_password")}, **common, **tls
     )
     client: Client = sentinel.master_for(  # type: ignore[no-untyped-call]
-        service, db=int(query.get("db", 0)), username=unquote(user) or None, password=unquote(password) or None
-    )
+        service, connection_pool_class=_SentinelPool, max_connections=max_connections, timeout=COMMAND_TIMEOUT,
+        db=int(query.get("db", 0)), username=unquote(user) or None, password=unquote(password) or None,
+    )  # fmt: skip
     return client
