@@ -9,10 +9,14 @@ from app.queries.machines import LAST_RUNS
 from app.web import create_app
 from app.web.api.schemas.fields import MOST_LISTED
 from app.web.pages import dashboard as dashboard_page
+from tests.bench.world import INFO
 from tests.conftest import TOKENS, WEBHOOK_SECRET, services_on
 from tests.integration.test_shared_snapshot import commands
 
 MACHINES = 30
+
+#: Of the dashboard of a fleet of any size, uncompressed.
+MOST_DASHBOARD_BYTES = 500_000
 
 
 @pytest.fixture
@@ -144,6 +148,18 @@ def test_the_dashboard_shows_a_part_of_a_large_fleet(board, client, fleet, small
     assert 'href="/?from=10">Later</a>' in first.text and "Earlier" not in first.text
     assert 'href="/?from=10">Earlier</a>' in last.text and "Later" not in last.text
     assert "+1 more" in first.text
+
+
+def test_the_dashboard_of_a_large_fleet_is_small(board, client, fleet, a_run, monkeypatch):
+    monkeypatch.setattr(dashboard_page, "WHOLE_FLEET", 20)
+    for n in range(MACHINES):
+        for _ in range(dashboard_page.LINE_OF_MANY + 2):
+            board.join(a_run(info=INFO), {f"Machines-{n}"})
+    nothing, whole = client.get("/?q=nobody"), client.get("/")
+
+    assert len(cards(whole)) == MACHINES
+    each = (len(whole.data) - len(nothing.data)) / MACHINES
+    assert len(nothing.data) + dashboard_page.CARDS * each < MOST_DASHBOARD_BYTES
 
 
 def test_a_filter_looks_through_all_of_a_large_fleet(client, fleet, small_pages):

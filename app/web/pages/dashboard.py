@@ -24,7 +24,7 @@ LINE_ON_DASHBOARD, WAITING_ON_DASHBOARD = 20, 15
 
 #: Machines of a fleet that the dashboard shows whole. Of a larger one it shows so many at once, and so many waiters of
 #: each: some 400 KB.
-WHOLE_FLEET, CARDS, LINE_OF_MANY = 500, 200, 5
+WHOLE_FLEET, CARDS, LINE_OF_MANY = 500, 200, 3
 
 #: Cards that are made between two turns of others: some milliseconds.
 CARDS_IN_A_TURN = 10
