@@ -114,6 +114,8 @@ class Shape:
         scripts: One run in so many has real step scripts; 0: none.
         lingering: The share of tasks that stay for *linger_ms*, longer than a waiter lives, after their client was
             killed.
+        told: Whether webhooks tell of a run whose client was killed; one of these. Without an API key no other end
+            of it is heard of.
         strikes: How many faults.
         faults: Weights of them.
         acts: How often an operator does something; *operator*: weights of the kinds of acts.
@@ -133,6 +135,7 @@ class Shape:
     scripts: int = 0
     lingering: float = 0.15
     linger_ms: int = 11_000
+    told: tuple[Told, ...] = (Told.AT_ONCE, Told.NOTHING)
     strikes: int = 0
     faults: tuple[tuple[Fault, int], ...] = tuple(WEIGHTS.items())
     acts: int = 0
@@ -254,7 +257,7 @@ class _Maker:
         dice = self._dice
         when = dice.choice([Vanishes.ASKING, Vanishes.WAITING, Vanishes.WORKING])
         linger_ms = self._shape.linger_ms if dice.random() < self._shape.lingering else dice.randint(20, 500)
-        told = dice.choice([Told.AT_ONCE, Told.NOTHING])
+        told = dice.choice(self._shape.told)
         return replace(self._plain(), vanishes=when, told=told, end=End.SILENT, linger_ms=linger_ms)
 
     def _observed(self) -> RunPlan:

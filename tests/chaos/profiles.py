@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tests.chaos.experiment import Setup
 from tests.chaos.faults import Fault
-from tests.chaos.plan import Shape
+from tests.chaos.plan import Shape, Told
 
 #: One web server, and nobody beside it.
 ALONE = Setup(slots=16, webs=1, has_workers=False, has_canary=False, stuck=6.0, quiet=8.0)
@@ -40,7 +40,9 @@ PROFILES = {
         Setup(slots=8, webs=1, has_canary=False, ttl=2, stuck=15.0, quiet=10.0),
     ),
     "unasked": Profile(
-        Shape(12, machines=4, hot=2, most_hold_ms=50, lingering=1.0, linger_ms=6500).of(plain=2, vanishing=3),
+        Shape(12, machines=4, hot=2, most_hold_ms=50, lingering=1.0, linger_ms=6500, told=(Told.AT_ONCE,)).of(
+            plain=2, vanishing=3
+        ),
         Setup(slots=8, webs=1, has_workers=False, has_canary=False, ttl=2, stuck=15.0, quiet=10.0),
     ),
     "lost": Profile(
