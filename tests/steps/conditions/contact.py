@@ -27,8 +27,10 @@ from conditions import condition
 from conditions.world import NOBODY, SLACK, World, said, seconds_since
 
 PROCEED = {"Octowait.WhenUnreachable": "proceed"}
-#: Five minutes are 5 s, two minutes 2 s, one minute 1 s.
+#: Two minutes are 2 s.
 SIXTY = {"OCTOWAIT_TIME_DIVISOR": "60"}
+#: Five minutes are 3 s, two minutes 1 s.
+HUNDRED = {"OCTOWAIT_TIME_DIVISOR": "100"}
 #: A minute is 3 s.
 TWENTY = {"OCTOWAIT_TIME_DIVISOR": "20"}
 
@@ -71,7 +73,7 @@ def _gives_up(
 def whatever_is_not_of_octowait_is_an_interruption(world: World) -> None:
     server = world.server(*NOT_OCTOWAIT.values(), granted(17))
 
-    step = world.run("wait", server)
+    step = world.run("wait", server, env={"OCTOWAIT_RETRY_BASE_SECONDS": "0.01"})
 
     assert step.printed.variables["Octowait.FencingToken"] == "17"
     assert len(server.requests) == len(NOT_OCTOWAIT) + 2  # and the confirming call
@@ -152,7 +154,7 @@ def a_token_that_is_refused_later_has_a_minute(world: World) -> None:
 def without_a_first_contact_a_step_gives_up_after_five_minutes(world: World) -> None:
     for reply in (page(200), closing):
         server = world.server(reply)
-        step = _gives_up(world, "wait", server, 5, env=SIXTY, fails=True)
+        step = _gives_up(world, "wait", server, 3, env=HUNDRED, fails=True)
         expected = wording.pattern(wording.NEVER_ANSWERED, url=server.url)
         assert said(step, expected) == [step.printed.result]
 
@@ -194,7 +196,7 @@ def proceed_does_not_go_on_when_something_else_was_heard(world: World) -> None:
     }
     for replies in others.values():
         server = world.server(*replies)
-        step = _gives_up(world, "wait", server, 5, PROCEED, env=SIXTY, fails=True)
+        step = _gives_up(world, "wait", server, 3, PROCEED, env=HUNDRED, fails=True)
         assert said(step, wording.pattern(wording.NOT_PROCEEDING, url=server.url)) == [step.printed.result]
         assert "not an answer of octowait" in step.printed.result
         assert "Octowait.State" not in step.printed.variables

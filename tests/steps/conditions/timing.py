@@ -206,7 +206,7 @@ def polls_that_break_off_get_shorter(world: World) -> None:
     cut = [waiting(), closing] * 5
     server = world.server(*cut, waiting(), granted())
 
-    step = world.run("wait", server)
+    step = world.run("wait", server, env={"OCTOWAIT_RETRY_BASE_SECONDS": "0.01"})
 
     assert _blocks(server)[:6] == [50, 25, 12, 6, 6, 6]
     _says_it_once(step)
