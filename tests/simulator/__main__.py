@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from types import FrameType
 
+from tests.simulator.clock import Clock
 from tests.simulator.octopus import Config, Octopus
 from tests.simulator.server import serve
 
@@ -23,11 +24,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the faults (default 1)")
     parser.add_argument("--look-seconds", type=float, default=1.0, help="until a queued task is seen (default 1)")
     parser.add_argument("--cancel-seconds", type=float, default=0.0, help="a task stays Cancelling (default 0)")
+    parser.add_argument("--ahead-seconds", type=float, default=0.0, help="its clock is wrong by that (default 0)")
     parser.add_argument("--old-sensitive-values", action="store_true", help="header values of webhooks are plain texts")
     parser.add_argument("--directory", type=Path, help="for the files of scripts (default: a temporary one)")
     parser.add_argument("--address-file", type=Path, help="write the address into this file once it answers")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(threadName)s %(message)s")
+    Clock.ahead_ms = round(asked.ahead_seconds * 1000)
     with tempfile.TemporaryDirectory(prefix="octopus-") as temporary:
         directory = asked.directory or Path(temporary)
         directory.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,6 @@
-"""Time: durations can run fast, time stamps never do, since octowait compares them with its own clock."""
+"""Time: durations can run fast, time stamps never do, since octowait compares them with its own clock; the server's
+clock can be wrong, as those of machines are that nobody synchronizes.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,9 @@ from datetime import UTC, datetime
 class Clock:
     """Wall-clock time, and durations divided by *speed*."""
 
+    #: What the clock of this process is ahead of the time, ms: it has one server.
+    ahead_ms = 0
+
     def __init__(self, speed: float = 1.0) -> None:
         self.speed = speed
 
@@ -20,10 +25,10 @@ class Clock:
         """How long *seconds* of simulated time really take."""
         return seconds / self.speed
 
-    @staticmethod
-    def now_ms() -> int:
-        """Milliseconds since the epoch, really."""
-        return time.time_ns() // 1_000_000
+    @classmethod
+    def now_ms(cls) -> int:
+        """Milliseconds since the epoch, as the server believes."""
+        return time.time_ns() // 1_000_000 + cls.ahead_ms
 
 
 def iso(ms: int | None) -> str | None:

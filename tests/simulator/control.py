@@ -75,7 +75,7 @@ class SimulatedOctopus:
 
         Args:
             options: Those of ``python -m tests.simulator``: speed, task_cap, seed, look_seconds, cancel_seconds,
-                and old_sensitive_values (True).
+                ahead_seconds, and old_sensitive_values (True).
         """
         directory.mkdir(parents=True, exist_ok=True)
         address, log = directory / f"octopus-{time.monotonic_ns()}.address", directory / "octopus.log"

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from werkzeug import Request, Response
+from werkzeug.http import http_date
 from werkzeug.serving import WSGIRequestHandler
 
+from tests.simulator.clock import Clock
 from tests.simulator.model import Denied, Invalid, Missing, Space, User
 from tests.simulator.routing import ANYBODY, OPEN, Call, Created, Handler, Route, Text, find
 
@@ -171,6 +173,10 @@ class Connection(WSGIRequestHandler):
             self.connection.close()
             return
         super().run_wsgi()
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The ``Date`` of each answer, by the server's own clock."""
+        return http_date(Clock.now_ms() / 1000)
 
     def log_request(self, *args: Any, **kwargs: Any) -> None:
         """Thousands of lines that the count of calls says better."""

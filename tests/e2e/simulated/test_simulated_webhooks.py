@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import urllib.request
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from tests.conftest import eventually
 from tests.e2e.simulated.helpers import FOR_EVER, Make, Receiver
@@ -39,6 +42,28 @@ def test_webhooks_carry_one_event_each_with_secret_and_batch(octopus: SimulatedO
         octopus.api("subscriptions/all")[0]["EventNotificationSubscription"]["WebhookLastProcessedEventAutoId"]
         == (recorded["auto_id"])
     )
+
+
+def test_a_server_whose_clock_is_wrong_says_so_in_all_that_it_says(make_octopus: Make, receiver: Receiver) -> None:
+    octopus = make_octopus(ahead_seconds=600)
+    octopus.subscribe(receiver.url, "the-secret", categories=["DeploymentSucceeded"])
+    octopus.project("Web", steps=[work("deploy")])
+
+    task = octopus.deploy("Web")
+    octopus.wait_for(task)
+    octopus.look_for_events()
+    eventually(lambda: len(receiver.got) == 1)
+
+    _, body = receiver.got[0]
+    with urllib.request.urlopen(f"{octopus.url}/api", timeout=10) as answer:
+        date = parsedate_to_datetime(answer.headers["Date"])
+    ended = octopus.task(task)
+    times = [
+        body["Timestamp"], body["Payload"]["BatchProcessingDate"], body["Payload"]["Event"]["Occurred"],
+        ended["StartTime"], ended["CompletedTime"], date.isoformat(),
+    ]  # fmt: skip
+    now = datetime.now(UTC)
+    assert all(540 < (datetime.fromisoformat(each) - now).total_seconds() < 601 for each in times)
 
 
 def test_a_webhook_waits_for_a_slot_of_the_cap(make_octopus: Make, receiver: Receiver) -> None:
