@@ -6,8 +6,10 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,8 @@ import redis
 #: What octowait can run on here.
 STORES = ("valkey", "redis")
 
-#: Where Debian's package libfaketime is, which shifts the clock of one process.
-FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+#: What is put between one process and the clock of the system, and is compiled where it is needed.
+CLOCK_SOURCE = Path(__file__).parent / "shifted_clock.c"
 
 #: Seconds for a server to answer; it may have a large file to read.
 START_TIMEOUT = 60.0
@@ -45,18 +47,34 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def a_clock(where: Path) -> tuple[Path, Path]:
-    """What a `Store` needs for a clock that can be shifted. Raises: NoStore."""
-    if not FAKETIME:
-        raise NoStore("there is no libfaketime here; on Debian: apt-get install libfaketime")
-    return FAKETIME[0], where / "clock"
+@dataclass(frozen=True)
+class ShiftedClock:
+    """A clock of one process alone: what is put before its libraries, and a file that says what it is ahead."""
+
+    library: Path
+    file: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"LD_PRELOAD": str(self.library), "SHIFTED_CLOCK": str(self.file)}
+
+    def set(self, seconds: float) -> None:
+        """How far it is ahead of the system's, from the next look on."""
+        with open(self.file, "r+b" if self.file.exists() else "wb") as file:
+            # In place: the process has the file in its memory.
+            file.write(struct.pack("=q", round(seconds * 1e9)))
 
 
-def set_clock(file: Path, seconds: float) -> None:
-    """How far the clock that reads *file* is ahead."""
-    whole = file.with_suffix(".new")
-    whole.write_text(f"{seconds:+g}s\n")
-    whole.rename(file)
+def a_clock(where: Path) -> ShiftedClock:
+    """A clock for a `Store`, which can be shifted. Raises: NoStore."""
+    compiler = shutil.which("cc")
+    if not compiler:
+        raise NoStore("there is no C compiler here, for a clock that can be set; on Debian: apt-get install gcc")
+    clock = ShiftedClock(where / "shifted_clock.so", where / "clock")
+    command = [compiler, "-shared", "-fPIC", "-O2", "-o", str(clock.library), str(CLOCK_SOURCE)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    clock.set(0)
+    return clock
 
 
 class Store:
@@ -64,7 +82,7 @@ class Store:
 
     Args:
         fsync: ``always``, as octowait's own server, or another policy of Redis.
-        clock: A library and a file in it: what the server's clock is ahead, e.g. ``+600s``.
+        clock: One of its own, which can be shifted.
         host: The address it listens at. *within*: the network namespace it runs in, if not in ours.
     """
 
@@ -74,7 +92,7 @@ class Store:
         directory: Path,
         *,
         fsync: str = "always",
-        clock: tuple[Path, Path] | None = None,
+        clock: ShiftedClock | None = None,
         host: str = "127.0.0.1",
         within: str | None = None,
     ) -> None:
@@ -97,14 +115,8 @@ class Store:
         return self.directory / "data"
 
     def start(self) -> None:
-        if self._clock and not self._clock[1].exists():
-            set_clock(self._clock[1], 0)
         self.data.mkdir(parents=True, exist_ok=True)
-        environment = dict(os.environ)
-        if self._clock:
-            library, file = self._clock
-            environment |= {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(file), "FAKETIME_NO_CACHE": "1",
-                            "FAKETIME_DONT_FAKE_MONOTONIC": "1"}  # fmt: skip
+        environment = {**os.environ, **(self._clock.environment if self._clock else {})}
         with open(self.directory / "store.log", "ab") as log:
             self._process = subprocess.Popen(
                 [*self._within, binary(self.kind), "--port", str(self.port), "--bind", self.host,
@@ -163,11 +175,11 @@ class Store:
         assert self._clock, "the store was not given a clock that can be shifted"
         self.shifts.append((time.time() * 1000, seconds * 1000))
         ahead = sum(by for _, by in self.shifts) / 1000
-        set_clock(self._clock[1], ahead)
+        self._clock.set(ahead)
         self._await_clock(ahead)
 
     def _await_clock(self, ahead: float) -> None:
-        """The library does not always see at once that its file is another one."""
+        """A server does not look at its clock anew for every command."""
         ends_at = time.monotonic() + START_TIMEOUT
         client = self.client()
         try:

@@ -15,7 +15,7 @@ from app.domain.run import RunRequest
 from app.history.timeline import Timeline
 from app.store.clock import BoardClock, boot_ms
 from app.store.connection import connect
-from tests.chaos.store import NoStore, Store, a_clock
+from tests.chaos.store import STORES, NoStore, Store, a_clock
 from tests.conftest import opened
 from tests.open_board import OpenBoard
 
@@ -67,11 +67,10 @@ class Stage:
         return str(place.state) if place else "unknown"
 
 
-@pytest.fixture
-def stage(tmp_path: Path, namespace: str) -> Iterator[Stage]:
-    """On Valkey: Debian's Redis hangs when it starts with a clock that can be set."""
+@pytest.fixture(params=STORES)
+def stage(request: pytest.FixtureRequest, tmp_path: Path, namespace: str) -> Iterator[Stage]:
     try:
-        store = Store("valkey", tmp_path, clock=a_clock(tmp_path))
+        store = Store(request.param, tmp_path, clock=a_clock(tmp_path))
         store.start()
     except NoStore as error:
         pytest.skip(str(error))
