@@ -43,6 +43,7 @@ check-deep: install-tools
 	$(BIN)/python -m tests.fuzz.api 300
 	$(BIN)/python -m tests.chaos.explore
 	$(BIN)/python -m tests.chaos --expected
+	$(BIN)/python -m tests.chaos.older
 	$(BIN)/python -m tests.chaos --grants 100000 --slots 64 --machines 240 --store valkey
 	$(BIN)/python -m tests.chaos --grants 100000 --slots 64 --machines 240 --store redis
 	$(BIN)/python -m tests.chaos.mutate

@@ -1,7 +1,12 @@
-"""A Redis that comes back older, each case acted out: it yields what is wrong."""
+"""A Redis that comes back older, each case acted out: it yields what is wrong.
+
+``python -m tests.chaos.older`` acts out all of them, also the fail-over of Sentinel, which takes a minute.
+"""
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,3 +82,17 @@ def lost_behind_a_proxy(where: Path) -> Iterator[str]:
         if gate.put(TWO, "Machines-1") == "granted":
             yield f"{TWO} was granted while {ONE} works, whose grant only the old primary knew"
     replica.kill()
+
+
+def main() -> int:
+    is_wrong = False
+    for act in (older_file, told_by_a_closed_board, lost_behind_a_proxy, lost_by_a_replica):
+        with tempfile.TemporaryDirectory(prefix="octowait-chaos-") as where:
+            wrong = list(act(Path(where)))
+        is_wrong |= bool(wrong)
+        print(f"{act.__name__.replace('_', ' ')}: {'; '.join(wrong) or 'nothing is granted'}", flush=True)
+    return int(is_wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
