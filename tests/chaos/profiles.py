@@ -51,9 +51,17 @@ PROFILES = {
     ),
     "older": Profile(
         Shape(
-            80, machines=4, hot=2, least_hold_ms=300, most_hold_ms=1500, strikes=1, faults=((Fault.OLDER_STORE, 1),)
+            60,
+            machines=4,
+            hot=4,
+            widest=1,
+            least_hold_ms=2500,
+            most_hold_ms=4000,
+            strikes=1,
+            faults=((Fault.OLDER_STORE, 1),),
         ).of(plain=8),
-        Setup(slots=12, webs=1, has_canary=False, ttl=3, stuck=30.0, quiet=20.0),
+        # Reconciled as seldom as in production: else what works is found before anything is granted in its place.
+        Setup(slots=12, webs=1, has_canary=False, ttl=6, stuck=40.0, quiet=40.0, settings={"RECONCILE_SECONDS": "30"}),
     ),
     "rebuilt": Profile(
         Shape(
