@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -287,7 +287,10 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--store", nargs="*", default=STORES)
     parser.add_argument("--write", action="store_true", help="write the tables into docs/reference/measurements.md")
+    parser.add_argument("--cost", action="store_true", help="only what the witness costs a call")
     asked = parser.parse_args()
+    if asked.cost:
+        return _measure_cost(asked.store, is_written=asked.write)
     rows, is_wrong = [], False
     for kind in asked.store:
         for act in SETBACKS:
@@ -300,19 +303,32 @@ def main() -> int:
                          *(f"{statistics.median(v):.3f} / {max(v):.3f}" for v in
                            ([t.closed_s for t in trials], [t.opened_s for t in trials]))))  # fmt: skip
             print("  ".join(rows[-1]), *wrong[:3], flush=True)
-    words = [f"A {what} takes {kind} {a:.1f} µs with the witness and {b:.1f} µs without it ({a - b:+.1f})."
-             for kind in asked.store for what, (a, b) in cost(kind).items()]  # fmt: skip
-    print("\n".join(words))
     if asked.write and not is_wrong:
         intro = [
             "Two processes, the one that knows less first; a run asks for the machine of one whose grant is lost. "
             "Seconds, median / longest, from the first call after Redis is back: until the board had closed itself, "
             "and until it was open again; the rebuild here is told at once who works, and does not wait for steps to "
-            "show life, as it does for ¾ of `OCTOWAIT_WAITER_TTL_SECONDS`.", *words,
-        ]  # fmt: skip
+            "show life, as it does for ¾ of `OCTOWAIT_WAITER_TTL_SECONDS`.",
+        ]
         columns = ("Redis goes back", "times", "granted twice", "other faults", "closed after", "open after")
         write("setbacks", "A Redis that goes back", "python -m tests.chaos.setbacks --write", intro, (columns, rows))
     return int(is_wrong)
+
+
+def _measure_cost(kinds: Sequence[str], *, is_written: bool) -> int:
+    rows = [(f"{what}, {kind}", f"{a:.1f}", f"{b:.1f}", f"{a - b:+.1f}")
+            for kind in kinds for what, (a, b) in cost(kind).items()]  # fmt: skip
+    print("\n".join("  ".join(row) for row in rows))
+    if is_written:
+        intro = [
+            "What Redis needs for a script, by its own statistics, µs: with the witness, which every call is told and "
+            "each change is numbered for, and with the same scripts without it, in turns of one run; each the least of "
+            "eight."
+        ]
+        columns = ("script", "with it", "without it", "the witness")
+        write("witness", "What the witness costs a call", "python -m tests.chaos.setbacks --cost --write", intro,
+              (columns, rows))  # fmt: skip
+    return 0
 
 
 def _trials(act: Callable[[str, Path], Trial], kind: str, times: int) -> Iterator[Trial]:
