@@ -185,6 +185,7 @@ class Services:
         return [
             *self.store_faults(),
             *disk_faults(self.settings),
+            *self.board.octopus_offset().faults(self.board.policy.clock_tolerance),
             *certificate_ends(self.certificate.ends_ms(), snapshot.now_ms, TOLD_BEFORE),
             *turned_away_lately(self.refusals.recent(), snapshot.now_ms),
             *held_too_long(in_turns(snapshot.machines, 20), snapshot.now_ms, self.estimates.longest_before),
@@ -204,8 +205,7 @@ class Services:
             return None
         from app.octopus.ask import objection_to_release
 
-        run = place.run
-        return objection_to_release(self.settings, self.budget, run.id, run.info.space, reach=self.reach)
+        return objection_to_release(self.settings, self.budget, place.task_id, place.run.info.space, reach=self.reach)
 
     def lock(self, name: str, ttl: timedelta) -> LeaderLock:
         """A lock for the one process that does *name*, a key of `app.store.keys`; it expires *ttl* after its death."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from app.coordination.board.clock_offset import ClockOffset
 from app.domain.events import Effect, Event
 from app.domain.ids import space_id_of
 from app.domain.run import State
@@ -76,7 +77,8 @@ def deliver_starts(
     """
     begun = [task for task in tasks if task.has_begun]
     scopes = _scopes_of(octopus, by_space, [task for task in begun if _is_unheard(context.board.place(task.id))])
-    outcomes = [_tell_start(context, task, scopes.get(task.id.lower(), {}), since_ms) for task in begun]
+    offset = context.board.octopus_offset()
+    outcomes = [_tell_start(context, task, scopes.get(task.id.lower(), {}), since_ms, offset) for task in begun]
     if "unresolved" in outcomes:
         context.enqueue(RESOLVE)
 
@@ -112,12 +114,14 @@ def _scope_of(what: Deployment | RunbookRun) -> dict[str, Any]:
     return {name: {"id": document_id} for name, document_id in ids.items() if document_id}
 
 
-def _tell_start(context: Context, task: Task, scope: Mapping[str, Any], since_ms: int) -> str:
+def _tell_start(
+    context: Context, task: Task, scope: Mapping[str, Any], since_ms: int, offset: ClockOffset
+) -> str:  # fmt: skip
     place = context.board.place(task.id)
     if place and _went_on(place, task, since_ms):
-        now_ms = max(context.board.now_ms(), place.run.paused_oct_ms or 0)
+        now_ms = max(context.board.now_ms() + offset.middle_ms, place.run.paused_oct_ms or 0)
         return deliver_state(context, task, Effect.RESUMED, now_ms, via="reconcile", key=f"{_key(task, place)}-resumed")
-    if place and not _is_news(place, task):
+    if place and not _is_news(place, task, offset):
         return "known"
     outcome = deliver_state(
         context, task, Effect.STARTED, began_ms(task), via="reconcile", key=_key(task, place), scope=scope
@@ -136,7 +140,7 @@ def _went_on(place: RunStatus, task: Task, since_ms: int) -> bool:
     return run.gave_way and place.state in _DONE and (run.ended_at_ms or 0) < since_ms and not task.is_paused
 
 
-def _is_news(place: RunStatus, task: Task) -> bool:
+def _is_news(place: RunStatus, task: Task, offset: ClockOffset) -> bool:
     """Whether the board is to be told that the task has begun."""
     if place.state in _KNOWN or place.run.lingers:
         return False
@@ -146,7 +150,7 @@ def _is_news(place: RunStatus, task: Task) -> bool:
     run = place.run
     told_ms = max(run.started_oct_ms or 0, run.ended_oct_ms or 0)
     # Where nothing was told of the run, the end is by our clock: the board compares with tolerance.
-    return began_ms(task) > (told_ms or run.ended_at_ms or 0)
+    return began_ms(task) > (told_ms or (run.ended_at_ms or 0) + offset.least_ms)
 
 
 def _key(task: Task, place: RunStatus | None) -> str:
@@ -187,5 +191,5 @@ def deliver_paused(context: Context, task: Task, *, via: str) -> None:
     """Tell the board that *task* is paused, unless it knows."""
     place = context.board.place(task.id)
     if place and not place.run.paused:
-        now_ms = context.board.now_ms()
+        now_ms = context.board.now_ms() + context.board.octopus_offset().middle_ms
         deliver_state(context, task, Effect.PAUSED, now_ms, via=via, key=f"{via}-{task.id}-paused-{now_ms}")

@@ -65,7 +65,9 @@ class CatchUp:
             StoreError: Redis does not answer.
         """
         ends_at = time.monotonic() + PASS_SECONDS
-        now_ms = self._board.now_ms()
+        offset = self._board.octopus_offset()
+        # As late as it can be there: what is read too early is read again.
+        now_ms = self._board.now_ms() + offset.most_ms
         from_ms = self._progress.read_to_ms() or now_ms - FIRST_MS
         is_over = False
         try:
@@ -125,7 +127,8 @@ class CatchUp:
         if outcome == "unlinked":
             outcome = self._link(event)
         if outcome in ("applied", "unresolved"):
-            late_ms = self._board.now_ms() - (event.occurred_ms or 0)
+            now_ms = self._board.now_ms() + self._board.octopus_offset().least_ms
+            late_ms = max(0, now_ms - (event.occurred_ms or 0))
             self.missed += 1
             if late_ms > WEBHOOK_MS + self._context.settings.clock_tolerance_seconds * 1000:
                 self.lost += 1

@@ -100,7 +100,8 @@ def _candidates(context: Context, octopus: OctopusClient, place: RunStatus) -> l
     # One of an earlier run of the same task is not this run's, unless it is pending: a run that has ended asks nobody.
     # A run can have asked again, or been put back in line, after its intervention was raised.
     rebuilt = place.run.rebuilt
-    first_ms = rebuilt.raised_ms if rebuilt else place.run.requested_at_ms - tolerance_ms
+    least_ms = context.board.octopus_offset().least_ms
+    first_ms = rebuilt.raised_ms if rebuilt else place.run.requested_at_ms + least_ms - tolerance_ms
     space = place.run.info.space
     return [
         interruption

@@ -148,7 +148,9 @@ def _rejoin_parked(context: Context, octopus: OctopusClient, task: Task, pending
 
 
 def _passed(context: Context, since_ms: int) -> timedelta:
-    return timedelta(milliseconds=max(0, context.board.now_ms() - since_ms))
+    """How long ago that was at least, by Octopus's clock."""
+    now_ms = context.board.now_ms() + context.board.octopus_offset().least_ms
+    return timedelta(milliseconds=max(0, now_ms - since_ms))
 
 
 def _recover(context: Context, octopus: OctopusClient, task: Task, *, is_paused: bool, is_parked: bool) -> None:

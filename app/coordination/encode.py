@@ -19,6 +19,7 @@ def event_json(event: Event) -> str:
             **({"task": event.task_id} if event.task_id else {}),
             **({"deployment": event.deployment_id} if event.deployment_id else {}),
             **({"outcome": event.outcome} if event.outcome else {}),
+            **({"sent_ms": event.sent_ms} if event.sent_ms is not None else {}),
         },
         separators=(",", ":"),
     )

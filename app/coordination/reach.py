@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from app.coordination.board.clock_offset import OffsetMeter
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.scripts import Scripts, redis_errors
@@ -39,6 +40,7 @@ class Reach:
         self._script = script
         self._client = client
         self._counters = keys.counters
+        self._meter = OffsetMeter(script, client, keys)
 
     def failed(self, why: str, *, lasts: float = 0) -> None:
         """Octopus did not answer, after all attempts.
@@ -53,11 +55,16 @@ class Reach:
         if self._script("unreachable", why[:MOST_WHY], lasts_ms, told_after_ms)[0] == b"told":
             log.warning("Octopus does not answer: nothing is ended for that, and it is asked again", why=why)
 
-    def answered(self) -> None:
+    def answered(self, *, date_ms: int | None = None, sent: float = 0.0, received: float = 0.0) -> None:
         """Octopus did answer.
+
+        Args:
+            date_ms: The time that it says; the others as `OffsetMeter.note` has them.
 
         Source: lua/reachable.lua.
         """
+        if date_ms is not None:
+            self._meter.note(date_ms, sent=sent, received=received)
         # One look for each request, of which there are few; hardly ever there is more to do.
         with redis_errors():
             is_in_doubt = self._client.hexists(self._counters, "octopus_since")

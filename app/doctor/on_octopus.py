@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
+from app.coordination.board.clock_offset import ClockOffset
 from app.doctor.context import DoctorContext
 from app.doctor.findings import Finding, error, ok, unknown, warning
-from app.domain.durations import format_duration
 from app.domain.phrases import several
 from app.octopus.errors import OctopusDenied, OctopusError
 from app.octopus.server import Permissions
@@ -130,17 +131,11 @@ def clocks(context: DoctorContext) -> Iterator[Finding]:
         yield unknown("clocks", "Octopus does not tell the time.", "Compare the clocks of both machines yourself.")
         return
     # The time that is told is up to a second ago.
-    offset_ms = clock_ms + 500 - now_ms
-    tolerance_ms = context.settings.clock_tolerance_seconds * 1000
-    if abs(offset_ms) > tolerance_ms + 1000:
-        side = "ahead of" if offset_ms > 0 else "behind"
-        yield error(
-            "clocks",
-            f"The clock of Octopus is {format_duration(abs(offset_ms))} {side} that of Redis: events of ends are "
-            "taken for those of earlier runs, or the other way round.",
-            "Let both synchronize their clocks, or raise OCTOWAIT_CLOCK_TOLERANCE_SECONDS.",
-        )
-    else:
+    offset = ClockOffset(clock_ms - now_ms - 500, clock_ms - now_ms + 1500, "answer")
+    apart = offset.faults(timedelta(seconds=context.settings.clock_tolerance_seconds))
+    for fault in apart:
+        yield warning("clocks", fault.message, fault.do)
+    if not apart:
         seconds = context.settings.clock_tolerance_seconds
         yield ok("clocks", f"The clocks of Octopus and Redis agree within {seconds} s.")
 

@@ -61,6 +61,8 @@ class Event:
     outcome: str | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
     batch: Batch | None = None
+    #: When its webhook was sent, or later than that was prepared, by Octopus's clock; None where it does not say.
+    sent_ms: int | None = None
 
 
 class Unreadable(ValueError):
@@ -103,11 +105,14 @@ def parse_delivery(body: bytes) -> Event:
         payload = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"not JSON: {error}"[:200]) from error
-    inner = _dict(_dict(payload).get("Payload"))
+    outer = _dict(payload)
+    inner = _dict(outer.get("Payload"))
     event = inner.get("Event")
     if not isinstance(event, dict):
         raise Unreadable("no Payload.Event object")
-    return replace(parse_event(event, server=_text(inner.get("ServerUri"))), batch=_batch(inner))
+    sent = [milliseconds(time) for time in (outer.get("Timestamp"), inner.get("BatchProcessingDate"))]
+    sent_ms = max((moment for moment in sent if moment is not None), default=None)
+    return replace(parse_event(event, server=_text(inner.get("ServerUri"))), batch=_batch(inner), sent_ms=sent_ms)
 
 
 def parse_event(event: Mapping[str, Any], *, server: str | None = None) -> Event:

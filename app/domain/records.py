@@ -59,6 +59,13 @@ class Record:
     cause: str | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def lag_ms(self) -> int:
+        """Of an event that came by webhook: how long after it occurred, at least. Records of before the clocks were
+        compared take that of Octopus for ours.
+        """
+        return int(self.detail.get("lag_ms", max(0, self.at_ms - int(self.detail["occurred_ms"]))))
+
 
 @dataclass(frozen=True)
 class Filter:

@@ -70,7 +70,7 @@ HANDOFF = MetricDefinition(
     buckets=(0.005, 0.05, 0.25, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )  # fmt: skip
 WEBHOOK_LAG = MetricDefinition(
-    "octowait_webhook_lag_seconds", "From when an event occurred, by Octopus's clock, until its webhook was applied.",
+    "octowait_webhook_lag_seconds", "From when an event occurred until its webhook was applied.",
     buckets=(1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0),
 )  # fmt: skip
 WEBHOOKS = MetricDefinition(
@@ -88,7 +88,7 @@ REPAIRS = MetricDefinition(
     {"kind": ("reconciled", "catch_up", "rebuild")},
 )  # fmt: skip
 LATENESS = MetricDefinition(
-    "octowait_repair_lateness_seconds", "From when it occurred, by Octopus's clock, until it was found out.",
+    "octowait_repair_lateness_seconds", "From when it occurred until it was found out.",
     {"kind": ("reconciled", "catch_up", "rebuild")}, (1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21600.0),
 )  # fmt: skip
 # Prometheus has a label "job" of its own.
@@ -138,7 +138,7 @@ class MetricIncrements:
     def _repair(self, record: Record) -> None:
         kind = record.cause if record.cause == "reconciled" else record.detail.get("via")
         if record.kind == "event" and kind is None and "occurred_ms" in record.detail:
-            self.increments.update(WEBHOOK_LAG.observe(record.at_ms - int(record.detail["occurred_ms"])))
+            self.increments.update(WEBHOOK_LAG.observe(record.lag_ms))
         if kind and not is_early(kind, int(record.detail.get("late_ms", 0))) and not record.detail.get("note"):
             self.increments.update(REPAIRS.count(kind))
             if "late_ms" in record.detail:

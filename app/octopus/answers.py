@@ -97,6 +97,12 @@ def is_of_octopus(answer: requests.Response) -> bool:
     return begins in (b"{", b"[") or (not begins and answer.ok and answer.request.method != "GET")
 
 
+def date_of(answer: requests.Response) -> int | None:
+    """The time that it says, in whole seconds, as milliseconds; None where it says none."""
+    moment = _moment(answer.headers.get("Date", ""))
+    return None if moment is None else round(moment.timestamp() * 1000)
+
+
 def pause_of(answer: requests.Response) -> float:
     """Seconds for which nobody should ask anything more; 0 for none. `bounded` for those who are not urgent."""
     seconds = bounded(seconds_of(answer.headers.get("Retry-After"))) if answer.status_code in _EVERYBODY else None
@@ -118,12 +124,17 @@ def seconds_of(retry_after: str | None) -> float | None:
         return None
     if re.fullmatch(r"\s*[0-9]+\s*", retry_after, re.ASCII):
         return float(retry_after)
+    moment = _moment(retry_after)
+    return None if moment is None else max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _moment(text: str) -> datetime | None:
+    """The time that a header says; None where it is none."""
     try:
-        moment = parsedate_to_datetime(retry_after)
+        moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _complaint(answer: requests.Response) -> str:

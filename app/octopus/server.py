@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Annotated
 
 from pydantic import PlainValidator
@@ -34,13 +33,9 @@ class Server:
     clock_ms: int | None
 
 
-def parse_server(resource: Resource, date: str | None) -> Server:
-    """The server, from the root of its API and the ``Date`` header of the answer."""
-    try:
-        clock_ms = round(parsedate_to_datetime(date).timestamp() * 1000) if date else None
-    except ValueError:
-        clock_ms = None
-    return Server(text(resource, "Application"), text(resource, "Version"), clock_ms)
+def parse_server(resource: Resource, date_ms: int | None) -> Server:
+    """The server, from the root of its API and the time that the answer says."""
+    return Server(text(resource, "Application"), text(resource, "Version"), date_ms)
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,7 @@ class ServerCalls(Resources):
         """What answers there, and the time it gave; needs no valid key."""
         call = Call("GET", "/api", "server")
         answer = self._transport.send(call, self._policy)
-        return parse_server(answers.resource(answer, str(call)), answer.headers.get("Date"))
+        return parse_server(answers.resource(answer, str(call)), answers.date_of(answer))
 
     def server_nodes(self) -> tuple[ServerNode, ...]:
         """The nodes with their task caps; Octopus Cloud and most keys do not show them."""

@@ -55,8 +55,13 @@ class RequestBudget(Protocol):
 class ReachObserver(Protocol):
     """Who remembers whether Octopus answers, for all processes together: `app.coordination.reach`."""
 
-    def answered(self) -> None:
-        """It did."""
+    def answered(self, *, date_ms: int | None = None, sent: float = 0.0, received: float = 0.0) -> None:
+        """It did.
+
+        Args:
+            date_ms: The time that it says.
+            sent: When its request was sent, and *received* when it was there, seconds of `time.monotonic`.
+        """
 
     def failed(self, why: str, *, lasts: float = 0) -> None:
         """It did not, after all attempts.
@@ -213,7 +218,7 @@ class Transport:
         finally:
             waiting.spend(time.monotonic() - began)
         if self._reach and answers.is_answer(answer):
-            self._reach.answered()
+            self._reach.answered(date_ms=answers.date_of(answer), sent=began, received=time.monotonic())
         if self._budget and (pause := answers.pause_of(answer)) > 0:
             self._budget.pause(pause)
         return answer

@@ -155,6 +155,8 @@ def test_header_of_the_library_lists_the_fields_of_the_counters():
         "shift_changes",
         "unrecorded",
         "unrecorded_run",
+        "offset_least",
+        "soonest",
         "schema",
         "_writer",
     )

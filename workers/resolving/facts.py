@@ -158,7 +158,8 @@ class FactFinder:
         if key not in first_actions:
             self._unread.setdefault((known.space, what.process_id), what)
         first = first_actions.get(key)
-        began = timedelta(milliseconds=self._board.now_ms() - (known.place.run.started_oct_ms or 0))
+        now_ms = self._board.now_ms() + self._board.octopus_offset().least_ms
+        began = timedelta(milliseconds=now_ms - (known.place.run.started_oct_ms or 0))
         is_new = began <= self._board.policy.expect_step
         return is_new and first is not None and first.is_expected(what.skipped_actions)
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from app.coordination.audit import Audit
+from app.coordination.board.clock_offset import ClockOffset
 from app.coordination.decode import decode_run, decode_view
 from app.domain.errors import AnotherOwner
 from app.domain.run import RunState, State
@@ -143,6 +144,11 @@ class BoardScripts:
         """The time of the board: the Redis server's clock, without its jumps."""
         with redis_errors():
             return read_now_ms(self._client, self._keys) + self.script.offset_ms
+
+    def octopus_offset(self) -> ClockOffset:
+        """What Octopus's clock is ahead of the board's time, as far as it is known. Source: lua/offset.lua."""
+        _, least, most, source = self.script("offset")
+        return ClockOffset(int(least), int(most), source.decode())
 
     def note(self, kind: str, cause: str = "", **detail: object) -> None:
         """Write a record of something that changed nothing here. Source: lua/note.lua."""

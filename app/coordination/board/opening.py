@@ -100,8 +100,9 @@ class OpeningVerbs(AdmissionVerbs):
     def _who_came_since(self, closed_ms: int) -> list[RunState]:
         """The runs that joined the closed board, in the order in which Octopus started them, where it has said so."""
         runs = [run for run in self._waiting() if run.requested_at_ms >= closed_ms]
+        ahead_ms = self.octopus_offset().middle_ms
         # Among equals by arrival alone, which is the rest of the order.
-        return sorted(runs, key=lambda run: (run.started_oct_ms or run.requested_at_ms, run.order[10:]))
+        return sorted(runs, key=lambda run: (run.started_oct_ms or run.requested_at_ms + ahead_ms, run.order[10:]))
 
     def _waiting(self) -> Iterator[RunState]:
         tasks = list({member.rpartition(b"\0")[2].lower() for member in self._line_members()})

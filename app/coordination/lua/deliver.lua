@@ -2,12 +2,12 @@
 --
 -- Two times of a run, by the clock of Octopus, make the result independent of the order: its latest start and its end.
 --
--- needs: clock, keys, runs, lines, plans, claims, ends, expiry
+-- needs: clock, keys, offset, runs, lines, plans, claims, ends, expiry
 --
 -- ARGV[2]  what the event is known by
--- ARGV[3]  the event, JSON: id, category, effect (started | resumed | ended | paused | queued | other), occurred_ms, task,
---          deployment, outcome (of an end), info
--- ARGV[4]  tolerance between Octopus's clock and ours, ms
+-- ARGV[3]  the event, JSON: id, category, effect (started | resumed | ended | paused | queued | other), occurred_ms, sent_ms
+--          (of a webhook that says it), task, deployment, outcome (of an end), info
+-- ARGV[4]  tolerance between Octopus's clock and ours, beyond what is known of them, ms
 -- ARGV[5]  "1" when a paused run keeps its machines (rule 9)
 -- ARGV[6]  who brings it: webhook | catch_up | reconcile | rebuild
 -- ARGV[7]  its place in a batch of several, "batch NUL its events NUL number of this one", or ""
@@ -20,7 +20,7 @@
 -- Octopus is to be asked whether it is so, {"ignored"}, {"duplicate"}, or, not remembered: {"unlinked"} when only Octopus
 -- can say which task it is about, {"implausible"} when it says that it occurred more than a day from now.
 
--- What a webhook can be ahead of us, where the clock of Octopus is: as far as clocks are that nobody sets.
+-- What a webhook can be ahead of the clock of Octopus: as far as clocks are that nobody sets.
 local AHEAD_MS = 300000
 
 local event = cjson.decode(ARGV[3])
@@ -29,6 +29,9 @@ if ARGV[7] ~= "" then
 end
 if ARGV[6] == "webhook" then
     call("HSET", COUNTERS, "event_at", NOW)
+    if event.sent_ms then
+        note_sending(event.sent_ms)
+    end
 end
 if call("ZSCORE", EVENTS, ARGV[2]) then
     return { "duplicate" }
@@ -41,13 +44,21 @@ if event.effect ~= "other" and event.occurred_ms > NOW + 86400000 then
 end
 -- Whoever knows the webhook's secret, and nothing else, could begin a run so late that its own end would be that of an
 -- earlier one.
-if ARGV[6] == "webhook" and event.occurred_ms > NOW + AHEAD_MS then
-    event.occurred_ms = NOW
+local least_ahead, most_ahead = octopus_offset()
+-- What has not happened yet by a clock that was compared: who compared it has asked somebody else, such as a proxy.
+local is_to_come = event.occurred_ms - most_ahead > NOW + tolerance
+if ARGV[6] == "webhook" and event.occurred_ms > NOW + most_ahead + AHEAD_MS then
+    event.occurred_ms = math.floor(NOW + least_ahead)
 end
+-- When it occurred by our clock, at the earliest and at the latest.
+local earliest, latest = event.occurred_ms - most_ahead, event.occurred_ms - least_ahead
 local task = event.task or (event.deployment and call("HGET", ALIASES, lower(event.deployment)))
 local detail = { event = event.id, category = event.category, occurred_ms = event.occurred_ms }
+local age = math.floor(math.max(0, NOW - latest))
 if ARGV[6] ~= "webhook" then
-    detail.via, detail.late_ms = ARGV[6], math.max(0, NOW - event.occurred_ms)
+    detail.via, detail.late_ms = ARGV[6], age
+else
+    detail.lag_ms = age
 end
 
 if not task then
@@ -101,7 +112,7 @@ local function starts_anew()
     end
     if FINISHED[run.state] then
         -- The run ended by our clock, and an earlier start is the late start of that same run.
-        return occurred > run.ended_at_ms + tolerance
+        return latest > run.ended_at_ms + tolerance
     end
     return run.state == "known"
 end
@@ -148,7 +159,7 @@ local function started(is_resume)
     local policy = cjson.decode(ARGV[9])
     run.state, run.has_key, run.hold_ms = "started", policy.has_key, policy.hold_ms
     -- The start may have happened long before its event came.
-    run.start_seen_at_ms = math.min(NOW, occurred + tolerance)
+    run.start_seen_at_ms = math.min(NOW, math.floor(latest) + tolerance)
     if may_have_step(run.info) then
         expect_step(run, run.start_seen_at_ms + policy.expect_ms)
     end
@@ -158,23 +169,25 @@ local function started(is_resume)
     return "unresolved"
 end
 
--- An end from before the last request of a run is that of an earlier run of the task, since an ended run asks for nothing.
--- Octopus can report one end twice, as that of a deployment and as that of its task, a moment apart.
-local function is_of_an_earlier_run()
+-- The run that an end or a pause is of: "this", "earlier", or "doubt" where the clocks do not decide that. An end from before
+-- the last request of a run is that of an earlier run of the task, since an ended run asks for nothing. Octopus can report one
+-- end twice, as that of a deployment and as that of its task, a moment apart.
+local function whose()
     if run.started_oct_ms and occurred < run.started_oct_ms then
-        return true
+        return "earlier"
     end
     local prior = run.prior_end_oct_ms
     if prior and occurred <= prior + tolerance and (run.started_oct_ms or 0) <= prior then
-        return true
+        return "earlier"
     end
     if run.state ~= "waiting" and run.state ~= "granted" then
-        return false
+        return "this"
     end
     if run.owes_end then
-        return occurred <= run.asked_at_ms + tolerance
+        return earliest <= run.asked_at_ms + tolerance and "earlier" or "this"
     end
-    return occurred < run.asked_at_ms - tolerance
+    local since = run.asked_at_ms - tolerance
+    return latest < since and "earlier" or (is_to_come or earliest < since) and "doubt" or "this"
 end
 
 local function resumed()
@@ -183,7 +196,7 @@ local function resumed()
         return "ignored"
     end
     run.paused = nil
-    if run.parked and run.state == "waiting" and occurred > run.asked_at_ms + tolerance then
+    if run.parked and run.state == "waiting" and latest > run.asked_at_ms + tolerance then
         note("applied")
         answered(run, "by_hand", { result = "Proceed", event = event.id })
         return "applied"
@@ -208,7 +221,7 @@ local function paused()
         call("ZADD", RESUMES, NOW, run.id)
     end
     -- A pause that is over by now, or was one of an earlier run, must not take machines away.
-    if FINISHED[run.state] or run.state == "known" or is_of_an_earlier_run() then
+    if FINISHED[run.state] or run.state == "known" or whose() ~= "this" then
         note("late")
         return "ignored"
     end
@@ -218,7 +231,7 @@ local function paused()
     -- The pause for the intervention of a parked run is no pause of its work, even when the grant came before the event.
     -- Until the intervention is answered every pause counts as that one.
     local is_parking = run.parked
-        and (occurred <= (run.granted_at_ms or 0) + tolerance or call("ZSCORE", RESUMES, run.id))
+        and (earliest <= (run.granted_at_ms or 0) + tolerance or call("ZSCORE", RESUMES, run.id))
     if ARGV[5] ~= "1" and not is_parking and (run.state == "granted" or run.state == "observed") then
         run.gave_way = true
         finish(run, run.state == "granted" and "released" or "ended", "paused", { event = event.id })
@@ -240,14 +253,17 @@ local function is_waited_for()
 end
 
 local function ended()
-    if is_of_an_earlier_run() then
+    local whose_end = whose()
+    if whose_end == "earlier" then
         run.owes_end = nil
         run.prior_end_oct_ms = math.max(run.prior_end_oct_ms or 0, occurred)
         note("earlier run")
         return "ignored"
     end
-    if ARGV[6] == "webhook" and cjson.decode(ARGV[9]).confirm and is_waited_for() then
-        -- Whoever knows the webhook's secret could let others onto machines under work: Octopus is asked first.
+    local is_suspect = ARGV[6] == "webhook" and cjson.decode(ARGV[9]).confirm and is_waited_for()
+    if is_suspect or (whose_end == "doubt" and run.has_key) then
+        -- Whoever knows the webhook's secret could let others onto machines under work: Octopus is asked first. Nor does an
+        -- end that may be an earlier one's end a run whose task can be asked for.
         run.end_event = { id = event.id, occurred_ms = occurred }
         note("unconfirmed")
         return "unconfirmed"

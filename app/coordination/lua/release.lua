@@ -1,6 +1,6 @@
 -- release.lua: end the hold of a run, or its wait, and grant the next waiters.
 --
--- needs: clock, keys, runs, claims, ends, expiry
+-- needs: clock, keys, offset, runs, claims, ends, expiry
 --
 -- ARGV[2]  task id
 -- ARGV[3]  cause   step | forced | reconciled
@@ -53,7 +53,7 @@ if cause == "reconciled" then
     run.end_seen, run.outcome = true, detail.outcome
     if detail.ended_oct_ms then
         run.ended_oct_ms = math.max(run.ended_oct_ms or 0, detail.ended_oct_ms)
-        detail.late_ms = math.max(0, NOW - detail.ended_oct_ms)
+        detail.late_ms = math.floor(math.max(0, NOW - detail.ended_oct_ms + octopus_offset()))
     end
     if was_told() then
         cause, detail.event, detail.late_ms = "event", run.end_event.id, nil

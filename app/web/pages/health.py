@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import g, render_template, request
 
+from app.coordination.board.clock_offset import ClockOffset
 from app.domain.events import is_early
 from app.domain.records import Filter, Record
 from app.domain.wording import closed_words
@@ -49,6 +50,7 @@ def health() -> Any:
         closed_since_ms=snapshot.closed_since_ms,
         closed_why=closed_words(snapshot.closed_cause),
         unreachable=services.reach.unreachable(),
+        clock=offset_words(services.board.octopus_offset()),
         repairs=[record for record in reversed(records) if is_repair(record)][:LISTED],
         unresolved=snapshot.unresolved,
         faults=services.faults(snapshot),
@@ -68,13 +70,22 @@ def health() -> Any:
 def webhooks_of(records: Sequence[Record]) -> dict[str, Any] | None:
     """The number of events that came by webhook, and their delay; None if none did."""
     lags = [
-        record.at_ms - record.detail["occurred_ms"]
+        record.lag_ms
         for record in records
         if record.kind == "event" and "via" not in record.detail and record.detail.get("occurred_ms")
     ]
     if not lags:
         return None
     return {"count": len(lags), "last_ms": lags[-1], "median_ms": round(median(lags)), "worst_ms": max(lags)}
+
+
+def offset_words(offset: ClockOffset) -> str:
+    """What Octopus's clock is ahead or behind, and how that is known."""
+    if not offset.is_known:
+        return "not compared yet: taken for that of Redis"
+    bounds = f"{offset.least_ms / 1000:+.1f} s to {offset.most_ms / 1000:+.1f} s from that of Redis"
+    source = "of its answers" if offset.source == "answer" else "at which its webhooks say that they were sent"
+    return f"{bounds}, by the time {source}"
 
 
 def is_repair(record: Record) -> bool:
