@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import render_template, request, url_for
 
-from app.coordination.snapshot import Machine, Snapshot
+from app.coordination.snapshot import Machine, Snapshot, Waiter
 from app.domain.status import Described, RunStatus, in_the_way
 from app.domain.wording import closed_words
 from app.queries.etas import eta_of
@@ -167,10 +167,15 @@ def _machines_of(snapshot: Snapshot, page: tuple[CardPage, Sequence[Machine]] | 
 
 def _summary(snapshot: Snapshot) -> dict[str, Any]:
     """What the top of the dashboard counts."""
-    statuses = Counter(machine.status for machine in snapshot.machines)
-    in_demand = sum(machine.status == "idle" and bool(machine.line) for machine in snapshot.machines)
-    waiters = [machine.longest_waiting for machine in snapshot.machines if machine.longest_waiting]
-    longest = min(waiters, key=lambda waiter: waiter.requested_at_ms, default=None)
+    statuses: Counter[str] = Counter()
+    longest: Waiter | None = None
+    in_demand = 0
+    for machine in in_turns(snapshot.machines):
+        statuses[machine.status] += 1
+        in_demand += machine.status == "idle" and bool(machine.line)
+        waiter = machine.longest_waiting
+        if waiter and (longest is None or waiter.requested_at_ms < longest.requested_at_ms):
+            longest = waiter
     return {
         "busy": statuses["busy"],
         "reserved": statuses["reserved"],
