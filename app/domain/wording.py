@@ -48,6 +48,7 @@ CAUSES = {
     "no_deadline": "a deadline is missing", "counter_behind": "a counter is behind",
     "unknown_machine": "a machine that is not listed", "reservation_not_held": "free, and reserved",
     "reservation_unknown": "reserved, and nobody knows by whom", "malformed": "an entry that names nothing",
+    "foreign_key": "a key of another type",
 }  # fmt: skip
 
 #: The cause of an end as a clause of its own: it stands after "until", after a comma and in brackets.

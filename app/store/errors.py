@@ -2,6 +2,7 @@
 
 StoreError
 ├── StoreUnreachable   Redis does not answer; trying again can help
+├── WrongType          a key is of another type than octowait writes; nothing was changed
 ├── NewerData          the data are of a newer octowait, and this one must not write them
 ├── BadStoreAddress    the address is not one that Redis clients understand
 └── ArchiveError       the archive's files cannot be written, or are not what they must be
@@ -16,6 +17,10 @@ class StoreError(Exception):
 
 class StoreUnreachable(StoreError):
     """Redis does not answer, or is loading its data; trying again can help."""
+
+
+class WrongType(StoreError):
+    """A key is of another type than octowait writes: somebody else has written it. Nothing was changed."""
 
 
 class NewerData(StoreError):

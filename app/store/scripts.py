@@ -28,6 +28,7 @@ from app.store.exchange import Exchange
 from app.store.keys import Keys
 from app.store.schema import FIELDS, own_answer, refuse_newer
 from app.store.witness import Seen, Witness, speaking_for
+from app.store.wrong_types import fixed_keys, named_wrong_type
 
 #: Where the rooms are.
 APP = Path(__file__).parent.parent
@@ -147,7 +148,7 @@ class Scripts:
         self._clock = clock or BoardClock(client, keys)
         self.witness = witness or Witness()
         self._prefix = keys.prefix
-        self._counters = keys.counters
+        self._counters, self._fixed_keys = keys.counters, fixed_keys(keys)
         self._scripts: dict[tuple[str, bool], Script] = {}
         self.offset_ms = offset_ms
         #: Called before each script.
@@ -249,7 +250,7 @@ class Scripts:
         """
         with redis_errors():
             if isinstance(answer, Exception) and not isinstance(answer, redis.exceptions.NoScriptError):
-                raise answer
+                raise named_wrong_type(self._client, self._fixed_keys, answer)
         if isinstance(answer, Exception) or answer[0] in (b"due", b"clock"):
             with speaking_for(call.seen):
                 return self(name, *call.args)
@@ -279,7 +280,7 @@ class Scripts:
                 self._client.script_load(script.script)
                 [answer] = self._exchange([command])
             if isinstance(answer, Exception):
-                raise answer
+                raise named_wrong_type(self._client, self._fixed_keys, answer)
         return cast(Sequence[Any], answer)
 
     def _arguments(self, args: Sequence[str | int], *, expects: bool = False) -> list[str | int]:

@@ -192,6 +192,10 @@ BROKEN = {
     "end of no reservation": (
         add("deadlines", "reservation", A.lower()), [Flaw("stray_deadline", None, (A,), "reservation")],
     ),
+    "another type under the key of an index": (
+        lambda board: board.client.hset(board.keys.counters, "foreign_key", "octowait:{x}:index:run:x"),
+        [Flaw("foreign_key", None, (), "octowait:{x}:index:run:x")],
+    ),
     "holder without a task": (
         add("holders", A.lower(), "lease", ""), [Flaw("malformed", None, (), "holders: machines-1 NUL lease NUL ")],
     ),

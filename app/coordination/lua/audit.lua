@@ -4,7 +4,7 @@
 -- The record of a run says where it stands, and the others follow it; but in doubt a machine is busy: of a run that is over
 -- as its record says, and holds all the same, Octopus is asked before that ends.
 --
--- needs: clock, keys, changes, runs, lines, flaws
+-- needs: clock, keys, types, changes, runs, lines, flaws
 --
 -- ARGV[2]  "look": only say what does not agree, or "repair": put it right as well, each with a record
 -- ARGV[3]  runs, JSON: [{task, holders, lines, deadlines, children, owned: the members that name it}, ...]
@@ -13,6 +13,7 @@
 --
 -- Returns {"audited", flaws JSON}: [[code, task id or "", machines, what], ...], or {"closed"} when the board is rebuilt.
 
+look_at_types()
 if not call("HGET", COUNTERS, "opened_at") then
     return { "closed" }
 end
@@ -267,6 +268,18 @@ end
 
 local MEMBERS_IN = { lines = LINES, holders = HOLDERS, deadlines = DEADLINES, children = CHILDREN, owned = OWNED }
 
+-- What is in its place says nothing: the index goes on with what comes.
+local function audit_foreign_key()
+    local key = call("HGET", COUNTERS, "foreign_key")
+    if key then
+        flaw("foreign_key", "", nil, nil, key, function()
+            call("DEL", key)
+            call("HDEL", COUNTERS, "foreign_key")
+        end)
+    end
+end
+
+audit_foreign_key()
 for _, named in ipairs(cjson.decode(ARGV[5])) do
     local key, member = MEMBERS_IN[named[1]], named[2]
     if call("ZSCORE", key, member) then

@@ -1,6 +1,6 @@
 -- close.lua: close the board: grant nobody until it is known anew which run works where (rule 15). Holders go on.
 --
--- needs: keys, due, witness, lines
+-- needs: keys, types, due, witness, lines
 --
 -- ARGV[2]  who and why, JSON: by, reason
 -- ARGV[3]  cause     operator, or unwitnessed: not all have spoken in the roll call that the caller knows of
@@ -8,6 +8,7 @@
 --
 -- Returns {"closed"}, or {"already"}.
 
+look_at_types()
 expire_due()
 local detail, cause = cjson.decode(ARGV[2]), ARGV[3]
 local closed_at, closed_cause = unpack(call("HMGET", COUNTERS, "closed_at", "closed_cause"))

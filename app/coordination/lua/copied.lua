@@ -1,6 +1,6 @@
 -- copied.lua: note that enough replicas have the grant of a run, so that it may be told.
 --
--- needs: keys, runs, grants
+-- needs: keys, types, runs, grants
 --
 -- ARGV[2]  task id
 -- ARGV[3]  the fencing token of the grant
@@ -8,6 +8,7 @@
 --
 -- Returns {"copied"}, {"known"} when that was noted before, or {"gone"} when it does not hold by that token any more.
 
+look_at_types()
 local run = load_run(ARGV[2])
 if not run or run.state ~= "granted" or run.token ~= tonumber(ARGV[3]) then
     return { "gone" }

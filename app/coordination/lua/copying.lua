@@ -1,11 +1,12 @@
 -- copying.lua: write something behind the grants of runs, so that who has this has the grants as well.
 --
--- needs: clock, keys, runs
+-- needs: clock, keys, types, runs
 --
 -- ARGV[2]  the grants, JSON: [[task id, fencing token], ...]; of none, what is written is all that it is for
 --
 -- Returns {"written", task id, ...}: those runs that hold by that token here.
 
+look_at_types()
 call("HSET", COUNTERS, "copying_at", NOW)
 local answer = { "written" }
 for _, grant in ipairs(cjson.decode(ARGV[2])) do

@@ -2,7 +2,7 @@
 --
 -- Two times of a run, by the clock of Octopus, make the result independent of the order: its latest start and its end.
 --
--- needs: clock, keys, offset, runs, lines, plans, claims, ends, expiry
+-- needs: clock, keys, types, offset, runs, lines, plans, claims, ends, expiry
 --
 -- ARGV[2]  what the event is known by
 -- ARGV[3]  the event, JSON: id, category, effect (started | resumed | ended | paused | queued | other), occurred_ms, sent_ms
@@ -19,6 +19,8 @@
 -- Returns {"applied"}, {"unresolved"} when it was applied and its machines are to be found out, {"unconfirmed"} when
 -- Octopus is to be asked whether it is so, {"ignored"}, {"duplicate"}, or, not remembered: {"unlinked"} when only Octopus
 -- can say which task it is about, {"implausible"} when it says that it occurred more than a day from now.
+
+look_at_types()
 
 -- What a webhook can be ahead of the clock of Octopus: as far as clocks are that nobody sets.
 local AHEAD_MS = 300000

@@ -1,6 +1,6 @@
 -- line_up.lua: put waiting runs behind all others, in the order given, while the board is closed (rule 15).
 --
--- needs: keys, runs
+-- needs: keys, types, runs
 --
 -- ARGV[2]  closed   ms since when the board has been closed, as the caller knows it
 -- ARGV[3]  arrival  the number of the last arrival as the caller knows it, or "": whoever came since
@@ -9,6 +9,7 @@
 -- Returns {"lined_up", the number of the last arrival now}, {"joined"} when somebody has joined since, or {"late"} when the
 -- board is open, or was closed anew.
 
+look_at_types()
 local is_closed = call("HEXISTS", COUNTERS, "opened_at") == 0
 if not is_closed or tonumber(call("HGET", COUNTERS, "closed_at")) ~= tonumber(ARGV[2]) then
     return { "late" }

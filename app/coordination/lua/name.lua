@@ -3,7 +3,7 @@
 -- The state of the run does not change: its version stays, so that decisions under way still count, and no record is
 -- written.
 --
--- needs: keys, runs
+-- needs: keys, types, runs
 --
 -- ARGV[2]  task id
 -- ARGV[3]  names, JSON: {project = {id, name}, release = {id, version}, ...}
@@ -11,6 +11,7 @@
 --
 -- Returns {"named"}, or {"unknown"} when nobody knows the run any more.
 
+look_at_types()
 local run = load_run(ARGV[2])
 if not run then
     return { "unknown" }

@@ -9,13 +9,15 @@
 --
 -- Returns {"paused"}.
 
-local function pause(key, length_ms)
+local function pause(key, before, length_ms)
     local ends = NOW + tonumber(length_ms)
-    if ends > tonumber(redis.call("GET", key) or 0) then
+    if ends > tonumber(before or 0) then
         redis.call("SET", key, ends, "PX", length_ms)
     end
 end
 
-pause(KEYS[1], ARGV[2])
-pause(KEYS[2], ARGV[3])
+-- A key of another type breaks it off here, before anything has changed.
+local before, before_urgent = redis.call("GET", KEYS[1]), redis.call("GET", KEYS[2])
+pause(KEYS[1], before, ARGV[2])
+pause(KEYS[2], before_urgent, ARGV[3])
 return { "paused" }

@@ -1,6 +1,6 @@
 -- prioritize.lua: change the priority of a waiting run; among equal priorities the order of arrival stays.
 --
--- needs: keys, due, runs, circles, grants, view
+-- needs: keys, types, due, runs, circles, grants, view
 --
 -- ARGV[2]  task id
 -- ARGV[3]  priority, higher is sooner
@@ -9,6 +9,7 @@
 -- Returns {"prioritized", view...}, {"not_waiting", state}, {"unknown"}, or {"circle", edges JSON}, and nothing changed,
 -- when the run would then wait for itself (rule 10).
 
+look_at_types()
 expire_due()
 local run = load_run(ARGV[2])
 if not run then

@@ -1,6 +1,6 @@
 -- put_off.lua: retry later to answer the intervention of a parked run.
 --
--- needs: clock, keys, due, runs
+-- needs: clock, keys, types, due, runs
 --
 -- ARGV[2]  task id
 -- ARGV[3]  pause, ms
@@ -9,6 +9,7 @@
 --
 -- Returns {"put_off"}, or {"late"} when nothing is to be answered any more.
 
+look_at_types()
 expire_due()
 local run = load_run(ARGV[2])
 if not run or not call("ZSCORE", RESUMES, run.id) then

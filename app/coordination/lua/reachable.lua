@@ -1,9 +1,10 @@
 -- reachable.lua: note that Octopus has answered; record that where an outage of Octopus was recorded.
 --
--- needs: clock, keys, runs
+-- needs: clock, keys, types, runs
 --
 -- Returns {"told"} when the record was written, {"noted"} when only some failures are forgotten, or {"nothing"}.
 
+look_at_types()
 local since = tonumber(call("HGET", COUNTERS, "octopus_since"))
 if not since then
     return { "nothing" }

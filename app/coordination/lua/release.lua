@@ -1,6 +1,6 @@
 -- release.lua: end the hold of a run, or its wait, and grant the next waiters.
 --
--- needs: clock, keys, offset, runs, claims, ends, expiry
+-- needs: clock, keys, types, offset, runs, claims, ends, expiry
 --
 -- ARGV[2]  task id
 -- ARGV[3]  cause   step | forced | reconciled
@@ -12,6 +12,8 @@
 --
 -- Returns {"others", run JSON, now} when the run belongs to another owner, {"released"}, {"left"} when it was waiting, or
 -- when another execution has followed the one that asks, {"grace"} when it will be released later, or {"nothing"}.
+
+look_at_types()
 
 -- How far the end that a webhook told of may be from the one that Octopus has: it is told as that of a deployment, too.
 local TOLD_MS = 60000

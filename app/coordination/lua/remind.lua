@@ -2,13 +2,14 @@
 --
 -- A claim hears of its grant itself, and its step may have ended before that: the request was late, or sent twice.
 --
--- needs: clock, keys, due, runs
+-- needs: clock, keys, types, due, runs
 --
 -- ARGV[2]  task id
 -- ARGV[3]  seen  the version of the run that the caller decided on
 --
 -- Returns {"reminded"}, or {"late"} when the run has changed since, or is to be answered already.
 
+look_at_types()
 expire_due()
 local run = load_run(ARGV[2])
 if not run or tonumber(ARGV[3]) ~= (run.v or 0) or run.state ~= "granted" or not run.parked

@@ -1,13 +1,14 @@
 -- reserve.lua: reserve a machine: nobody new is granted until the reservation ends (rule 13). A second call changes the
 -- note and the end.
 --
--- needs: clock, keys, due, runs
+-- needs: clock, keys, types, due, runs
 --
 -- ARGV[2]  machine id
 -- ARGV[3]  the reservation, JSON: note, by, until_ms (optional)
 --
 -- Returns {"reserved", reservation JSON}, or {"past", now} when it would have ended already.
 
+look_at_types()
 expire_due()
 local machine, reservation = lower(ARGV[2]), cjson.decode(ARGV[3])
 if reservation.until_ms and reservation.until_ms <= NOW then

@@ -1,11 +1,13 @@
 -- speak.lua: note which server a process has found at its new connection, and call the roll where it is another one than
 -- before (rule 24): nobody is granted until all who serve have said what they have seen, as every script does for them.
 --
--- needs: keys, witness
+-- needs: keys, types, witness
 --
 -- ARGV[2]  server  its run id: another one after each start of it, and after a fail-over
 --
 -- Returns {"known"}, {"noted"} when it is another one and nobody is granted anyhow, or {"called"}.
+
+look_at_types()
 
 -- Who has been silent for so long, ms, when the last one spoke, has seen nothing that this one has not.
 local SILENT_MS = 5000

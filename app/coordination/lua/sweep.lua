@@ -1,6 +1,6 @@
 -- sweep.lua: handle deadlines, forget runs that are older than the retention, and notice outages of octowait.
 --
--- needs: clock, schema, keys, due, runs, lines
+-- needs: clock, schema, keys, types, due, runs, lines
 --
 -- ARGV[2]  "1" when this is the sweep of somebody who serves waiters, so that a long gap since the last was an outage
 -- ARGV[3]  retention, ms
@@ -10,6 +10,7 @@
 -- Returns {"swept", how much more is due, parked runs to be answered, "open" or why it is closed, since when and for how
 -- long, ms, how many changes are lost, how many processes have not spoken yet in a roll call, "outage" or "served"}.
 
+look_at_types()
 local served_at, outage = tonumber(call("HGET", COUNTERS, "served_at") or NOW), "served"
 if ARGV[2] == "1" then
     if NOW - served_at > OUTAGE_MS then

@@ -16,13 +16,15 @@
 local permits, pause = KEYS[1], KEYS[2]
 local most, window = tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = NOW
+-- A key of another type breaks it off here, before anything has changed.
+redis.call("HLEN", KEYS[3])
+local paused_until = tonumber(redis.call("GET", pause) or 0)
 local newest = tonumber(redis.call("LINDEX", permits, 0) or 0)
 if newest > now + window then
     redis.call("DEL", permits)
 elseif newest > now then
     now = newest
 end
-local paused_until = tonumber(redis.call("GET", pause) or 0)
 if paused_until > now and paused_until - now <= tonumber(ARGV[5]) then
     return { "wait", paused_until - now }
 end

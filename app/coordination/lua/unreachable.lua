@@ -1,6 +1,6 @@
 -- unreachable.lua: note that Octopus did not answer; record an outage of Octopus once that has lasted.
 --
--- needs: clock, keys, runs
+-- needs: clock, keys, types, runs
 --
 -- ARGV[2]  why, in a few words for people
 -- ARGV[3]  how long it lasts at least, as Octopus itself said, ms; 0 if it said nothing
@@ -8,6 +8,7 @@
 --
 -- Returns {"told"} when the record was written, {"noted"} before, {"known"} after.
 
+look_at_types()
 local since = tonumber(call("HGET", COUNTERS, "octopus_since"))
 if not since then
     since = NOW

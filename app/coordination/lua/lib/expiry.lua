@@ -1,6 +1,6 @@
 -- lib/expiry.lua: deadlines: end every run and reservation that is due.
 --
--- needs: clock, keys, runs, witness, lines, work, grants, plans, reservations, ends
+-- needs: clock, keys, types, runs, witness, lines, work, grants, plans, reservations, ends
 
 -- End of the last outage, ms. An outage that no sweep has noticed yet ends now: the first poll after an outage must not
 -- expire the other waiters.
@@ -112,6 +112,7 @@ end
 
 -- Scripts begin with this, so that no decision counts on a run whose deadline has passed.
 local function expire_due()
+    look_at_types()
     if not call("HGET", COUNTERS, "opened_at") then
         IS_OPEN = false
         if not call("HGET", COUNTERS, "closed_at") then

@@ -20,7 +20,8 @@
 --                 unrecorded, unrecorded_run: how many changes have no record, and the run of the last one;
 --                 since when and why Octopus does not answer: octopus_since, _why, _failures, _asked, _told;
 --                 what its clock is ahead of ours (lib/offset.lua): offset_least, _most, offset_at, soonest, _since, _before;
---                 of the data: schema, oldest_writer, oldest_release (lib/schema.lua)
+--                 of the data: schema, oldest_writer, oldest_release (lib/schema.lua);
+--                 foreign_key: an index or memory under whose key somebody else has put another type
 --   machines      hash    machine -> {id, name}, JSON
 --   events        zset    event id -> ms it was first seen; below 0, and for a day only, of those about no run
 --   aliases       hash    deployment or runbook run id (lower-case) -> task id

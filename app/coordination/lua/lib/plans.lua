@@ -25,7 +25,7 @@ local function recall_plan(info)
         return {}
     end
     if call("TYPE", scope).ok ~= "string" then
-        return call("HVALS", scope)
+        return unless_foreign(scope, redis.pcall("HVALS", scope)) or {}
     end
     local machines = {}
     for machine in string.gmatch(cjson.decode(call("GET", scope)).machines, "[^,]+") do
@@ -47,7 +47,12 @@ local function learn_plan(run, machines, is_full)
     if not scope then
         return
     end
-    if call("TYPE", scope).ok == "string" then
+    local kind = call("TYPE", scope).ok
+    if kind ~= "hash" and kind ~= "string" and kind ~= "none" then
+        call("HSET", COUNTERS, "foreign_key", scope)
+        return
+    end
+    if kind == "string" then
         local before = recall_plan(run.info)
         call("DEL", scope)
         write_plan(scope, before)
@@ -92,7 +97,7 @@ end
 -- Whether a run may be about to ask: the last run of its project had a step of octowait, or there was none.
 local function may_have_step(info)
     local key = step_key(info)
-    return key and call("GET", key) ~= "0"
+    return key and unless_foreign(key, redis.pcall("GET", key)) ~= "0"
 end
 
 -- Whether a run is about to ask: until then other runs on its machines are no overlap.

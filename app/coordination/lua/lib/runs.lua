@@ -132,6 +132,22 @@ local function id_of(info, what)
     return type(thing) == "table" and type(thing.id) == "string" and thing.id ~= "" and thing.id or nil
 end
 
+-- What an index, or the memory of a process, answers; nil where somebody else has put another type under its key. That is
+-- noted for audit.lua: who waits for machines is not to wait for an index.
+local function unless_foreign(key, answer)
+    if type(answer) ~= "table" or not answer.err then
+        return answer
+    elseif not string.find(answer.err, "WRONGTYPE", 1, true) then
+        error(answer.err)
+    end
+    call("HSET", COUNTERS, "foreign_key", key)
+    return nil
+end
+
+local function add_to_index(name, stamp)
+    unless_foreign(INDEX .. name, redis.pcall("XADD", INDEX .. name, stamp, "", ""))
+end
+
 -- Rule 16: the record of a change, in the same step as the change. *detail* is a table or nil.
 local function record(kind, run, machines, cause, detail)
     note_change()
@@ -155,16 +171,17 @@ local function record(kind, run, machines, cause, detail)
     call("XADD", TIMELINE, stamp, unpack(fields))
     if run then
         -- The index of a run is a list, since a stream takes some kilobytes even for a few records.
-        call("RPUSH", INDEX .. "run:" .. lower(run.id), stamp)
+        local key = INDEX .. "run:" .. lower(run.id)
+        unless_foreign(key, redis.pcall("RPUSH", key, stamp))
         if project then
-            call("XADD", INDEX .. "project:" .. lower(project), stamp, "", "")
+            add_to_index("project:" .. lower(project), stamp)
         end
         if environment then
-            call("XADD", INDEX .. "environment:" .. lower(environment), stamp, "", "")
+            add_to_index("environment:" .. lower(environment), stamp)
         end
     end
     for _, machine in ipairs(machines or {}) do
-        call("XADD", INDEX .. "machine:" .. lower(machine), stamp, "", "")
+        add_to_index("machine:" .. lower(machine), stamp)
     end
 end
 

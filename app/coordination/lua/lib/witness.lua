@@ -4,7 +4,7 @@
 -- a script says what it has seen last. Where the data here cannot be those that it saw, the board closes before the script
 -- does anything else. The loader puts this in front of every script of the board.
 --
--- needs: clock, keys, changes, runs
+-- needs: clock, keys, types, changes, runs
 
 -- Epochs that are remembered: one for each time that the board closed for its age, or opened.
 local MAX_EPOCHS = 1000
@@ -54,6 +54,7 @@ local function look_at_witnesses()
     for epoch, number, word in string.gmatch(ARGV[#ARGV], " (%S+) (%d+) (%S+)") do
         number = tonumber(number)
         if is_unknown(epoch, number, word) then
+            look_at_types()
             forgive(epoch, number)
             if not newest or number > newest.number then
                 newest = { epoch = epoch, number = number, word = word }
