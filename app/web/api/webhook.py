@@ -9,6 +9,7 @@ from flask import Blueprint, request
 from app.domain.events import Unreadable, parse_delivery
 from app.followers.metrics import WEBHOOKS
 from app.jobs import CATCH_UP, RESOLVE, WATCH
+from app.services import Services
 from app.store.errors import StoreError, StoreUnreachable
 from app.web.api.routing import Api, current_services, read_body
 from app.web.api.schemas.admin import Delivered
@@ -21,6 +22,9 @@ api = Api(Blueprint("webhook", __name__))
 
 #: What each outcome adds to what is measured.
 COUNTED = {outcome: WEBHOOKS.count(outcome) for outcome in WEBHOOKS.labels["outcome"]}
+
+#: What is asked of Octopus about an event that is applied.
+_LEADS_TO = {"unresolved": RESOLVE, "unconfirmed": WATCH}
 
 #: Characters of an unreadable body that are kept.
 MOST_KEPT = 65_536
@@ -61,14 +65,24 @@ def deliver() -> Any:
         return _keep(body, f"{event.category} names no server task and {event.deployment_id} is unknown", event.id)
     if outcome == "implausible":
         return _keep(body, f"Payload.Event.Occurred is more than a day from now ({event.category})", event.id)
-    if outcome == "unresolved":
-        services.request(RESOLVE)
-        outcome = "applied"
-    elif outcome == "unconfirmed":
-        services.request(WATCH)
+    return {"event": event.id, "outcome": _noted(services, outcome)}
+
+
+def answer_to_delivery(services: Services, event_id: str | None, outcome: str) -> bytes | None:
+    """The answer to a delivery as the view gives it; None where that has to ask for more, or keeps it."""
+    if outcome in ("unlinked", "implausible"):
+        return None
+    delivered = Delivered.model_validate({"event": event_id, "outcome": _noted(services, outcome)})
+    return f"{delivered.model_dump_json(ensure_ascii=True)}\n".encode()
+
+
+def _noted(services: Services, outcome: str) -> str:
+    """What a delivery is answered with that outcome, once it is counted, and what it leads to is asked for."""
+    if outcome in _LEADS_TO:
+        services.request(_LEADS_TO[outcome])
         outcome = "applied"
     services.metric_buffer.add(COUNTED[outcome])
-    return {"event": event.id, "outcome": outcome}
+    return outcome
 
 
 def _keep(body: bytes, reason: str, event_id: str | None) -> Any:
