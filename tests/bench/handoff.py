@@ -51,7 +51,7 @@ class RedisPyLock:
     name = "redis-py Lock"
 
     def __init__(self, url: str, *, connections: int = 500) -> None:
-        self._client = redis.Redis.from_url(url, max_connections=connections)
+        self._client = redis.Redis.from_url(url, max_connections=connections, socket_timeout=None)
         self._key = new_namespace()
 
     def acquire(self) -> Any:
@@ -67,7 +67,7 @@ class PythonRedisLock:
     name = "python-redis-lock"
 
     def __init__(self, url: str, *, connections: int = 500) -> None:
-        self._client = redis.Redis.from_url(url, max_connections=connections)
+        self._client = redis.Redis.from_url(url, max_connections=connections, socket_timeout=None)
         self._key = new_namespace()
 
     def acquire(self) -> Any:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from tests.bench.measurements import markdown_table, write_section
-from tests.bench.report import Report, number
+from tests.bench.report import Report
 from tests.bench.shapes import SHAPES, Shape
 from tests.bench.world import board_on, directory, embedded, new_namespace
 from tests.open_board import OpenBoard
@@ -14,13 +13,12 @@ from tests.open_board import OpenBoard
 #: What takes less is no matter, µs.
 THRESHOLD_US = 200
 
-_PREFACE = """## Hostile shapes
-
-`make bench ARGS="hostile --write"`
-
-What is done to each is done through the board, one call after another.
+SECTION = (
+    "Hostile shapes (P13)",
+    """What is done to each is done through the board, one call after another.
 The longest script is the longest entry of `SLOWLOG`.
-The last figure is the time until all was done, also what was left to others, on one client."""
+The last figure is the time until all was done, also what was left to others, on one client.""",
+)
 
 _COLUMNS = ("shape", "longest script ms", "limit ms", "scripts above 0.2 ms", "ms in all")
 
@@ -37,11 +35,6 @@ def run(report: Report) -> None:
             rows.append(_measure(report, board, shape))
             first.client.flushall()
     report.table("Longest scripts", _COLUMNS, rows)
-    if report.writes:
-        table = markdown_table(
-            _COLUMNS, [[cell if isinstance(cell, str) else number(cell) for cell in r] for r in rows]
-        )
-        write_section("hostile", "\n\n".join((_PREFACE, table)))
 
 
 def _measure(report: Report, board: OpenBoard, shape: Shape) -> list[object]:

@@ -57,11 +57,12 @@ class Chain:
     ) -> None:  # fmt: skip
         self._board, self._service, self._ask = board, service, ask
         self._machine = f"Machines-{new_namespace()}"
-        self._control = Line(service.port)
         runs = [new_step_run() for _ in range(blocked + 1)]
         fill(board, ((run, [self._machine]) for run in runs), ttl=TTL)
         self._holder, *tasks = [run.task_id for run in runs]
         self._line = deque(zip(tasks, open_lines(tasks), strict=True))
+        # Not before: one that is silent for 15 s is closed by the server.
+        self._control = Line(service.port)
 
     def hand_off(self) -> float:
         """Milliseconds from the release to the next one's answer."""

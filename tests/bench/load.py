@@ -17,7 +17,7 @@ from collections import Counter, deque
 from typing import Any
 
 from tests.bench.report import percentile
-from tests.bench.wire import Line, step_http
+from tests.bench.wire import Line, close_all, step_http
 from tests.bench.world import INFO
 from tests.conftest import TOKENS, WEBHOOK_SECRET, a_delivery
 
@@ -115,6 +115,10 @@ class Load:
         self._since[at] = due
         self._lines[at].send(self._requests.request(self._next, at))
         self._next += 1
+
+    def close(self) -> None:
+        self._selector.close()
+        close_all(self._lines)
 
     def _receive(self, at: int) -> None:
         answer = self._lines[at].take()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from tests.bench.report import Report, median
+from tests.bench.report import Report, median, spread
 from tests.bench.server_time import script_seconds
 from tests.bench.shapes import machine_ids
 from tests.bench.wire import Line, step_http
@@ -43,10 +43,10 @@ def run(report: Report) -> None:
             took[size] = _measure(board, size, rounds=int(report.pick(5, 40 if size < 1000 else 12)))
         with web(url, board.keys.namespace, where) as service:
             _answers(report, board, service, sizes[-1])
-    rows = [[size, *(median([pair[at] for pair in took[size][name]]) for name in OPERATIONS for at in (0, 1))]
+    rows = [[size, *(spread([pair[at] for pair in took[size][name]]) for name in OPERATIONS for at in (0, 1))]
             for size in sizes]  # fmt: skip
     columns = ("machines", *(f"{name}, {side}" for name in OPERATIONS for side in ("client", "Redis")))
-    report.table("A run of so many machines, median µs", columns, rows)
+    report.table("A run of so many machines, µs: p50 / p99", columns, rows)
     _slopes(report, took, sizes[-1])
 
 

@@ -107,7 +107,9 @@ def open_loop(board: OpenBoard, service: Service, *, blocked: int, rate: float, 
         runs = [new_step_run() for _ in range(blocked // lines + 1)]
         fill(board, ((run, [machine]) for run in runs), ttl=TTL)
         tasks.append([run.task_id for run in runs])
-    queues = [Queue(line, block_http(board, service, line[1:]), service.port) for line in tasks]
+    waiting = [task for line in tasks for task in line[1:]]
+    connections = dict(zip(waiting, block_http(board, service, waiting), strict=True))
+    queues = [Queue(line, [connections[task] for task in line[1:]], service.port) for line in tasks]
     loop = OpenLoop(queues, service.tokens["step"])
     try:
         loop.run(rate, min(int(rate * seconds), blocked - lines))

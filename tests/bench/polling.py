@@ -23,19 +23,19 @@ MOST_LINES = 50
 
 
 class PolledLine:
-    """Waiters whose turn is a number in Redis. Who has had its turn comes again as the last one."""
+    """Members whose turn is a number in Redis. Who has had its turn comes again as the last one."""
 
-    def __init__(self, redis: Line, waiters: int) -> None:
-        self.waiters = waiters
+    def __init__(self, redis: Line, members: int) -> None:
+        self.members = members
         self._redis, self._key = redis, f"polled:{new_namespace()}"
         self._turn, self._ended_at = 0, time.perf_counter()
         self._ask("SET", self._key, 0)
         self.took: list[float] = []
 
-    def poll(self, waiter: int) -> None:
-        """One waiter asks; if it is its turn it ends at once."""
+    def poll(self, member: int) -> None:
+        """One of them asks; if it is its turn it ends at once."""
         reply = self._ask("GET", self._key)
-        if int(reply.split(b"\r\n")[1]) % self.waiters != waiter:
+        if int(reply.split(b"\r\n")[1]) % self.members != member:
             return
         now = time.perf_counter()
         # Nobody ended before the first one.
@@ -53,12 +53,13 @@ class PolledLine:
 def polling_loops(path: str, sizes: Sequence[int], seconds: float) -> dict[int, list[float]]:
     """Milliseconds of each hand-off by size, of lines of all sizes that are polled at the same time."""
     redis, draw = Line(path), random.Random(1)
-    lines = [PolledLine(redis, size) for size in sizes for _ in range(min(MOST_LINES, max(1, WAITERS // size)))]
+    # One of them holds at any time.
+    lines = [PolledLine(redis, size + 1) for size in sizes for _ in range(min(MOST_LINES, max(1, WAITERS // size)))]
     began = time.perf_counter()
     due = [
         (began + PERIOD * draw.random(), number, waiter)
         for number, line in enumerate(lines)
-        for waiter in range(line.waiters)
+        for waiter in range(line.members)
     ]
     heapq.heapify(due)
     while due[0][0] < began + seconds:
@@ -67,4 +68,4 @@ def polling_loops(path: str, sizes: Sequence[int], seconds: float) -> dict[int, 
         lines[number].poll(waiter)
         heapq.heapreplace(due, (moment + PERIOD, number, waiter))
     redis.close()
-    return {size: [one for line in lines if line.waiters == size for one in line.took] for size in sizes}
+    return {size: [one for line in lines if line.members == size + 1 for one in line.took] for size in sizes}

@@ -133,6 +133,11 @@ def both(values: Sequence[float]) -> tuple[float, float]:
     return percentile(values, 0.5), percentile(values, 0.99)
 
 
+def spread(values: Sequence[float]) -> str:
+    """p50 and p99 as a cell of a table."""
+    return " / ".join(map(number, both(values)))
+
+
 def median(values: Sequence[float]) -> float:
     return statistics.median(values) if values else float("nan")
 

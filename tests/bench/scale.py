@@ -10,7 +10,7 @@ from typing import Any
 
 from app.coordination.board import Board
 from tests.bench.past import without_file, write_past
-from tests.bench.report import Report, percentile
+from tests.bench.report import Report, median, number, spread
 from tests.bench.world import board_on, directory, embedded, end_of, fill, new_run
 from tests.open_board import OpenBoard
 
@@ -96,9 +96,11 @@ def _measure(report: Report, what: str, sizes: tuple[int, ...], build: Callable[
             for line in lines.values():
                 for _ in range(10):
                     line.turn()
-    rows = [[size, *(percentile(line.took[name], 0.5) for name in OPERATIONS)] for size, line in lines.items()]
-    smallest, largest = rows[0][1:], rows[-1][1:]
+    rows = [[size, *(spread(line.took[name]) for name in OPERATIONS)] for size, line in lines.items()]
+    smallest, largest = ([median(lines[size].took[name]) for name in OPERATIONS] for size in (sizes[0], sizes[-1]))
     ratios = [big / small for big, small in zip(largest, smallest, strict=True)]
-    report.table(f"p50 µs by {what}", ("", *OPERATIONS), [*rows, ["largest ÷ smallest", *ratios]])
+    report.table(
+        f"µs by {what}: p50 / p99", ("", *OPERATIONS), [*rows, ["largest ÷ smallest, p50", *map(number, ratios)]]
+    )
     for name, ratio in zip(OPERATIONS, ratios, strict=True):
         report.measured("P4", ratio, operation=name, least=sizes[0], most=sizes[-1], things=what)

@@ -22,14 +22,20 @@ PEERS = {PythonRedisLock.name: PythonRedisLock, RedisPyLock.name: RedisPyLock}
 STACK = 512 * 1024
 
 #: Seconds in which all threads must have begun to wait.
-START_SECONDS = 90
+START_SECONDS = 60
 
 
 def peer_hand_offs(name: str, url: str, waiters: int, seconds: float) -> list[float]:
-    """Milliseconds from one thread's release to the next one's lock, with *waiters* in line, in *seconds*."""
+    """Milliseconds from one thread's release to the next one's lock, with *waiters* in line, in *seconds*.
+
+    Nothing where the library cannot have so many wait on this machine; that is said.
+    """
     command = [sys.executable, "-m", "tests.bench.waiting", name, url, str(waiters), str(seconds)]
-    output = subprocess.check_output(command, cwd=ROOT, timeout=2 * START_SECONDS)
-    took: list[float] = json.loads(output)
+    try:
+        took: list[float] = json.loads(subprocess.check_output(command, cwd=ROOT, timeout=START_SECONDS + seconds))
+    except (subprocess.SubprocessError, ValueError) as error:
+        print(f"{name} with {waiters:,} waiters was not measured: {error}", flush=True)
+        return []
     return took
 
 
@@ -39,11 +45,12 @@ def main(name: str, url: str, waiters: int, seconds: float) -> list[float]:
     client = connect(url)
     game = Contest(lock, float("inf"))
     held = lock.acquire()
-    for number in range(waiters):
+    # One of them holds at any time, once this one has given it back.
+    for number in range(waiters + 1):
         threading.Thread(target=game.play, args=(number,), daemon=True).start()
     if name == PythonRedisLock.name:
         # Those of redis-py sleep between two tries.
-        eventually(lambda: client.info("clients")["blocked_clients"] >= waiters, timeout=START_SECONDS)
+        eventually(lambda: client.info("clients")["blocked_clients"] > waiters, timeout=START_SECONDS)
     time.sleep(0.2)
     game.until = time.perf_counter() + seconds
     game.released_at = time.perf_counter()
