@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 from pytest_httpserver import HTTPServer
 
+from app.octopus.answers import date_of
 from app.octopus.client import OctopusClient
 from app.octopus.errors import OctopusMissing, OctopusUnreadable
 from app.octopus.server import Grant, parse_server
@@ -75,7 +77,11 @@ def test_server_says_its_version_and_time(httpserver, client):
     [("Tue, 06 May 2025 07:00:00 GMT", 1746514800000), ("tomorrow", None), (None, None), ("", None)],
 )
 def test_clock_of_the_server_is_its_date(date, clock_ms):
-    assert parse_server({}, date).clock_ms == clock_ms
+    answer = requests.Response()
+    if date is not None:
+        answer.headers["Date"] = date
+
+    assert parse_server({}, date_of(answer)).clock_ms == clock_ms
 
 
 def test_spaces_with_their_queues(httpserver, client):
