@@ -23,7 +23,7 @@ from tests.chaos.octopus import API_KEY, SmallOctopus
 from tests.chaos.plan import Plan
 from tests.chaos.processes import ROOT, Cast
 from tests.chaos.proxy import Proxy
-from tests.chaos.records import Record, inherited, leftovers, read, read_death, true_times
+from tests.chaos.records import Record, inherited, leftovers, members_left, read, read_death, true_times
 from tests.chaos.script import Kit
 from tests.chaos.store import Store, a_clock
 from tests.chaos.workload import TIMEOUT_SECONDS, Workload
@@ -192,6 +192,7 @@ async def _quiet(store: Store, namespace: str, seconds: float) -> list[str]:
     try:
         while left := await asyncio.to_thread(leftovers, client, namespace):
             if time.monotonic() > ends_at:
+                print("left:", *await asyncio.to_thread(members_left, client, namespace), sep="\n  ")
                 return left
             await asyncio.sleep(0.2)  # between two looks at a fact, not instead of one
         return []

@@ -112,3 +112,10 @@ def leftovers(client: Any, namespace: str) -> list[str]:
         if client.ttl(key) == -1:
             found.append(key.decode()[len(prefix) :])
     return found
+
+
+def members_left(client: Any, namespace: str) -> list[str]:
+    """What is in the sorted sets of those, a few of each, so that a failure says whose it is."""
+    prefix = f"octowait:{{{namespace}}}:"
+    keys = (name for name in LIVE if client.type(prefix + name) == b"zset")
+    return [f"{name}: {client.zrange(prefix + name, 0, 4, withscores=True)}" for name in keys]
