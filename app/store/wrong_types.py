@@ -22,7 +22,7 @@ def named_wrong_type(client: Client, names: Iterable[str], error: Exception) -> 
         if key and word != "none" and word not in key.type.split(" or "):
             return WrongType(
                 f"{name} is a {word}: expected a {key.type}. Nothing was changed; see who else writes into this Redis, "
-                "and restore a backup or delete the key"
+                "and restore a backup. Do not delete that key alone: who is in it would count as gone"
             )
     return error
 
