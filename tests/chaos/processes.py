@@ -23,6 +23,7 @@ SECRET = "webhook-secret-for-chaos"
 #: are compared without a tolerance.
 SETTINGS = {
     "WATCH_SECONDS": "1", "RECONCILE_SECONDS": "2", "CATCH_UP_SECONDS": "20",
+    "EXPECT_STEP_SECONDS": "30",
     "CLOCK_TOLERANCE_SECONDS": "0", "OCTOPUS_RPM": "6000", "WEB_PROCESSES": "1", "LOG_LEVEL": "warning",
 }  # fmt: skip
 
