@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from app.domain.neutral import visible_json
@@ -95,7 +95,7 @@ class Timeline:
                 newest: Any = self._client.xrevrange(index, count=limit)
                 if index == self._keys.timeline:
                     return [Stored(stamp, fields).record for stamp, fields in reversed(newest)]
-                stamps = [stamp for stamp, _ in reversed(newest)]
+                stamps = _stamps(reversed(newest))[-limit:]
         stored = self._fetch(stamps)
         old = self._old([stamp for stamp, entry in zip(stamps, stored, strict=True) if entry is None])
         entries = [entry or old.get(stamp.decode()) for stamp, entry in zip(stamps, stored, strict=True)]
@@ -197,7 +197,7 @@ class Timeline:
                 entries: Any = self._client.xrange(source, start, end, count=size)
             if source == self._keys.timeline:
                 return [(stored.id, stored) for stored in itertools.starmap(Stored, entries)]
-            stamps = [stamp for stamp, _ in entries]
+            stamps = [stamp for stamp in _stamps(entries) if order_of(stamp.decode()) > at]
         return [(stamp.decode(), entry) for stamp, entry in zip(stamps, self._fetch(stamps), strict=True)]
 
     def _of_run(self, source: str, selection: Filter, at: Order) -> list[bytes]:
@@ -216,6 +216,14 @@ class Timeline:
                 _, *answers = self._find_records([self._keys.timeline], [json.dumps(ids)])
             entries += [_stored(*answer[0]) if answer else None for answer in answers]
         return entries
+
+
+def _stamps(entries: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> list[bytes]:
+    """The ids of records in the index of a machine: an entry has that of a record before its own besides, or not.
+
+    Source: ``index_machines`` of lua/lib/runs.lua.
+    """
+    return [stamp for own, fields in entries for stamp in (fields.get(b""), own) if stamp]
 
 
 def _stored(stamp: bytes, fields: list[bytes]) -> Stored:

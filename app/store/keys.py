@@ -46,7 +46,7 @@ SCRIPT_KEYS = (
     Key("ended", "zset", _SCRIPTS, _RETENTION, "task id -> ms it ended; what retention reads"),
     Key("timeline", "stream", _SCRIPTS, "entries go into the archive", "every change"),
     Key("index:", "list or stream", _SCRIPTS, "entries go into the archive",
-        "record ids by run (lists), machine, project and environment (streams)"),
+        "record ids by run (lists), machine, project and environment (streams; of a machine two in one at times)"),
     Key("wake:", "list", _SCRIPTS, "at least a minute", "what a client blocks on that waits for its run"),
     Key("wakes", "channel", _SCRIPTS, "none", "the task id of each run that waits no longer"),
     Key("blocking", "set", _SCRIPTS, "entries go when the wait ends", "waiters whose step takes a task slot (rule 12)"),

@@ -11,12 +11,13 @@ from app.domain.run import RunRequest
 from app.store.connection import connect
 from app.store.embedded import EmbeddedServer
 from app.store.scripts import Scripts
-from tests.bench.shapes import SHAPES, Shape
+from tests.bench.shapes import SHAPES, Shape, wide_run
 from tests.integration.octopus_tells import Octopus
 from tests.open_board import OpenBoard
 
-#: Commands of one script at most: 1 to 5 µs each. Shapes of one wide run do more, for each of its machines.
-MOST_COMMANDS, MOST_COMMANDS_A_MACHINE = 6_000, 14
+#: Commands of one script at most: 1 to 5 µs each; and of one about a run with many machines, for each of these: what it
+#: does for many at once is one, and only an entry in the index of a machine is one by itself.
+MOST_COMMANDS, MOST_COMMANDS_A_MACHINE = 6_000, 1.3
 
 
 class CountedScripts(Scripts):
@@ -64,7 +65,23 @@ def test_longest_script_is_bounded(own_board: OpenBoard, shape: Shape) -> None:
     for act in acts:
         act()
 
-    assert max(counted.commands)[0] <= max(MOST_COMMANDS, MOST_COMMANDS_A_MACHINE * size * (shape.limit_ms > 50))
+    assert max(counted.commands)[0] <= (MOST_COMMANDS_A_MACHINE * size if shape.build is wide_run else MOST_COMMANDS)
+
+
+@pytest.mark.parametrize("holder", ["the run itself", "another run", "several runs", "nobody"])
+def test_poll_costs_hardly_more_with_many_machines_than_with_few(own_board: OpenBoard, holder: str) -> None:
+    many = [f"Machines-{number}" for number in range(3000)]
+    held = {"another run": [many], "several runs": [many[:1000], many[2500:]], "nobody": [["Machines-x"]]}
+    for number, machines in enumerate(held.get(holder, [])):
+        own_board.join(RunRequest(f"ServerTasks-{number}"), machines)
+    run = RunRequest("ServerTasks-100")
+    own_board.join(run, [*many, *(["Machines-x"] if holder == "nobody" else [])])
+    own_board.script = counted = CountedScripts(own_board)
+
+    place = own_board.poll(run.task_id)
+
+    assert place and place.is_granted == (holder == "the run itself")
+    assert max(counted.commands) <= (60, "poll")
 
 
 #: What a caller of the API, Octopus or the clock can set in motion.

@@ -280,23 +280,43 @@ class Gate(RuleBasedStateMachine):
         assert max(self.tokens.values(), default=0) < self.clock.now_ms + len(self.model.grants)
 
 
-class SmallSlices(Scripts):
-    """A script of these leaves nearly all that follows from a change to others."""
+class Changed(Scripts):
+    """Scripts with other sizes in their texts."""
+
+    def __init__(self, board, sizes):
+        super().__init__(board.client, board.keys)
+        self.sizes = sizes
 
     def text(self, name, *, with_expiry):
-        return super().text(name, with_expiry=with_expiry).replace("SLICE, SHARE = 3000, 1500", "SLICE, SHARE = 1, 1")
+        text = super().text(name, with_expiry=with_expiry)
+        for old, new in self.sizes.items():
+            assert old in text or name != "join", old
+            text = text.replace(old, new)
+        return text
 
 
 class SlicedGate(Gate):
+    """A script leaves nearly all that follows from a change to others."""
+
+    sizes = {"SLICE, SHARE = 3000, 1500": "SLICE, SHARE = 1, 1"}
+
     def __init__(self):
         super().__init__()
-        script = SmallSlices(self.client, self.board.keys)
-        assert "= 1, 1" in script.text("join", with_expiry=False)
-        self.board.script = script
+        self.board.script = Changed(self.board, self.sizes)
+
+
+class BulkGate(SlicedGate):
+    """Two machines count as many, of which all are looked at at once."""
+
+    sizes = {"local FEW = 8": "local FEW = 0", "local BULK = 500": "local BULK = 2"}
+
+
+class SlicedBulkGate(SlicedGate):
+    sizes = SlicedGate.sizes | BulkGate.sizes
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("gate", "share"), [(Gate, 0.7), (SlicedGate, 0.3)])
+@pytest.mark.parametrize(("gate", "share"), [(Gate, 0.5), (SlicedGate, 0.1), (BulkGate, 0.2), (SlicedBulkGate, 0.2)])
 def test_board_does_what_the_rules_say(redis_url, gate, share):
     machine = type("GateOnRedis", (gate,), {"url": redis_url})
 

@@ -27,10 +27,8 @@ local function observe_in_doubt(task, run, members)
     run.wait_ended = FINISHED[run.state] and run.state or nil
     run.state, run.machines, run.observed_at_ms, run.end_seen = "observed", machines, NOW, nil
     run.ended_at_ms, run.cause, run.reason, run.refusal, run.by = nil, nil, nil, nil, nil
-    for _, machine in ipairs(machines) do
-        register_machine(machine)
-        call("ZADD", HOLDERS, 0, holder_member("observed", run, machine))
-    end
+    register_machines(machines)
+    hold("observed", run, machines)
     call("ZREM", ENDED, lower(task))
     save_run(run)
     record("observed", run, machines, "repaired")
@@ -39,11 +37,11 @@ end
 -- The same of a run whose machines are to be found out.
 local function presume_in_doubt(run, members)
     remove(HOLDERS, members)
-    local presumed = run.presumed or {}
-    for _, machine in ipairs(machines_at(members)) do
-        register_machine(machine)
+    local presumed, machines = run.presumed or {}, machines_at(members)
+    register_machines(machines)
+    hold("provisional", run, machines)
+    for _, machine in ipairs(machines) do
         presumed[#presumed + 1] = machine
-        call("ZADD", HOLDERS, 0, holder_member("provisional", run, machine))
     end
     run.presumed, run.provisional_at_ms = presumed, run.provisional_at_ms or NOW
     save_run(run)
@@ -64,7 +62,7 @@ local function audit_holders(task, run, members)
     if #missing > 0 then
         flaw("not_held", task, run, missing, nil, function()
             for member, machine in pairs(ought) do
-                register_machine(machine)
+                register_machines({ machine })
                 call("ZADD", HOLDERS, 0, member)
             end
             note_change()
@@ -94,7 +92,7 @@ end
 
 local function add_to_lines(ought, machines)
     for member, machine in pairs(ought) do
-        register_machine(machine)
+        register_machines({ machine })
         call("ZADD", LINES, 0, member)
     end
     note_change()
@@ -227,9 +225,7 @@ local function audit_machines(task, run)
     end
     if #unknown > 0 then
         flaw("unknown_machine", task, run, unknown, nil, function()
-            for _, machine in ipairs(unknown) do
-                register_machine(machine)
-            end
+            register_machines(unknown)
         end)
     end
 end
@@ -244,13 +240,13 @@ local function audit_reservation(machine)
     if is_held and not raw then
         flaw("reservation_unknown", "", nil, { id_at(machine) }, nil, function()
             local reservation = { id = id_at(machine), since_ms = NOW, by = "octowait", note = "Who reserved it is not known any more." }
-            register_machine(reservation.id)
+            register_machines({ reservation.id })
             call("HSET", RESERVATIONS, machine, cjson.encode(reservation))
             record("reserved", nil, { reservation.id }, "repaired", { by = reservation.by, note = reservation.note })
         end)
     elseif raw and not is_held then
         flaw("reservation_not_held", "", nil, { id_at(machine) }, nil, function()
-            register_machine(id_at(machine))
+            register_machines({ id_at(machine) })
             call("ZADD", HOLDERS, 0, member)
             note_change()
         end)

@@ -2,7 +2,8 @@
 --
 -- needs: keys, due, lines
 --
--- Returns {"more"} when work is left, or {"done"}; also while the board is closed, since all is looked at when it opens.
+-- Returns {"more"} when work is left that can be done, or {"done"}: nobody is granted while the board is closed, and all lines
+-- are looked at when it opens.
 
 expire_due()
-return { IS_OPEN and call("ZCOUNT", DEADLINES, "-inf", 2) > 0 and "more" or "done" }
+return { call("ZCOUNT", DEADLINES, IS_OPEN and "-inf" or 2, 2) > 0 and "more" or "done" }

@@ -33,9 +33,7 @@ call("ZREM", UNCHECKED, run.id)
 -- The machines of a lease whose step has said what is not so: the task may work on them, until its plan is known.
 local function observe_instead(reason)
     local machines = run.machines
-    for _, machine in ipairs(machines) do
-        call("ZREM", HOLDERS, holder_member("lease", run, machine))
-    end
+    let_go("lease", run, machines)
     forget_deadlines(run)
     call("ZREM", RESUMES, run.id)
     end_claim(run.id, run.claim)

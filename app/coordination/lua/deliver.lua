@@ -246,8 +246,8 @@ local function is_waited_for()
     if run.state == "waiting" or (FINISHED[run.state] and not run.lingers) then
         return false
     end
-    for _, machine in ipairs(run.machines or run.presumed or {}) do
-        if head(lower(machine)) then
+    for _, task in ipairs(heads_of(run.machines or run.presumed or {})) do
+        if task then
             return true
         end
     end

@@ -143,8 +143,8 @@ end
 local given_back = {}
 if before.state == "observed" then
     -- Rule 8: an observed run that reaches its wait step stops being observed.
+    let_go("observed", before, before.machines or {})
     for _, machine in ipairs(before.machines or {}) do
-        call("ZREM", HOLDERS, holder_member("observed", before, machine))
         given_back[#given_back + 1] = machine
     end
 end
@@ -239,11 +239,12 @@ for _, id in ipairs({ run.info.deployment_id or false, run.info.runbook_run_id o
         call("HSET", ALIASES, lower(id), run.id)
     end
 end
-for _, machine in ipairs(run.machines) do
-    register_machine(machine)
-    call("ZADD", LINES, 0, line_member(run, machine))
+register_machines(run.machines)
+-- Who is next everywhere takes no places: they would go again at once.
+local is_first = may_start(run)
+if not is_first then
+    line_up(run)
 end
-note_wants(run)
 if run.family then
     call("ZADD", CHILDREN, 0, child_member(run))
 end
@@ -272,7 +273,7 @@ record("joined", run, run.machines, run.after, {
     disowned = is_disowned,
     rebuilt = ask.rebuilt and true or nil,
     expected = is_expected(before) or nil,
-})
+}, is_first)
 learn_plan(run, run.machines, false)
 remember_step(run, true)
 
@@ -281,7 +282,9 @@ local function blocking_others(waiter)
 end
 
 -- Nobody else may start because this one waits.
-start(run)
+if is_first then
+    grant(run, true)
+end
 grant_heads(given_back)
 local circle = run.state == "waiting" and circle_of(run)
 if circle then

@@ -1,6 +1,6 @@
 -- line_up.lua: put waiting runs behind all others, in the order given, while the board is closed (rule 15).
 --
--- needs: keys, types, runs
+-- needs: keys, types, runs, lines
 --
 -- ARGV[2]  closed   ms since when the board has been closed, as the caller knows it
 -- ARGV[3]  arrival  the number of the last arrival as the caller knows it, or "": whoever came since
@@ -20,14 +20,10 @@ end
 for _, task in ipairs(cjson.decode(ARGV[4])) do
     local run = load_run(task)
     if run and run.state == "waiting" then
-        for _, machine in ipairs(run.machines) do
-            call("ZREM", LINES, line_member(run, machine))
-        end
+        leave_lines(run)
         -- The priority has its own place in the order, and can still change.
         run.order = string.sub(run.order, 1, 10) .. string.format("%016d", call("HINCRBY", COUNTERS, "order", 1))
-        for _, machine in ipairs(run.machines) do
-            call("ZADD", LINES, 0, line_member(run, machine))
-        end
+        line_up(run)
         save_run(run)
     end
 end

@@ -1,6 +1,6 @@
 -- prioritize.lua: change the priority of a waiting run; among equal priorities the order of arrival stays.
 --
--- needs: keys, types, due, runs, circles, grants, view
+-- needs: types, due, runs, lines, circles, grants, view
 --
 -- ARGV[2]  task id
 -- ARGV[3]  priority, higher is sooner
@@ -22,14 +22,10 @@ local arrival = string.sub(run.order, 11)
 local detail = cjson.decode(ARGV[4])
 detail.from, detail.to = run.priority, tonumber(ARGV[3])
 local function move(priority)
-    for _, machine in ipairs(run.machines) do
-        call("ZREM", LINES, line_member(run, machine))
-    end
+    leave_lines(run)
     run.priority = priority
     run.order = string.format("%010d", 5000000000 - run.priority) .. arrival
-    for _, machine in ipairs(run.machines) do
-        call("ZADD", LINES, 0, line_member(run, machine))
-    end
+    line_up(run)
     save_run(run)
 end
 move(detail.to)

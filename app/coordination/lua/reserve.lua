@@ -15,7 +15,7 @@ if reservation.until_ms and reservation.until_ms <= NOW then
     return { "past", NOW }
 end
 local before = call("HGET", RESERVATIONS, machine)
-register_machine(ARGV[2])
+register_machines({ ARGV[2] })
 reservation.id = cjson.decode(call("HGET", MACHINES, machine)).id
 reservation.since_ms = before and cjson.decode(before).since_ms or NOW
 call("HSET", RESERVATIONS, machine, cjson.encode(reservation))

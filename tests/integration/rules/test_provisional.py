@@ -353,5 +353,6 @@ def test_run_with_one_machine_of_many_reads_one(board, octopus):
 
     board.join(RunRequest("ServerTasks-3", info=INFO), {"Machines-7"})
 
-    assert redis.info("commandstats")["cmdstat_hexists"]["calls"] == 1
-    assert "cmdstat_hvals" not in redis.info("commandstats")
+    calls = redis.info("commandstats")
+    assert not {"cmdstat_hvals", "cmdstat_hkeys", "cmdstat_hgetall"} & set(calls)
+    assert sum(each["calls"] for each in calls.values()) < 100

@@ -20,9 +20,8 @@ local function finish(run, state, cause, detail)
         stop_waiting(run)
     else
         spend(MOVE * #machines)
-        for _, machine in ipairs(machines) do
-            call("ZREM", HOLDERS, holder_member("lease", run, machine), holder_member("observed", run, machine))
-        end
+        let_go("lease", run, machines)
+        let_go("observed", run, machines)
         forget_families()
         stop_presuming(run)
         forget_deadlines(run)
@@ -145,10 +144,8 @@ end
 local function observe(run, cause)
     local since, presumed = run.provisional_at_ms, stop_presuming(run)
     spend(MOVE * #(run.machines or {}))
-    for _, machine in ipairs(run.machines or {}) do
-        register_machine(machine)
-        call("ZADD", HOLDERS, 0, holder_member("observed", run, machine))
-    end
+    register_machines(run.machines or {})
+    hold("observed", run, run.machines or {})
     forget_families()
     if FINISHED[run.state] then
         run.wait_ended = run.state

@@ -1,6 +1,6 @@
 -- lib/grants.lua: grants: leases for the waiters that may start.
 --
--- needs: clock, keys, runs, lines, work
+-- needs: clock, keys, bulk, runs, lines, work
 
 -- Task id (lower-case) of the run whose step asks in this script, and hears of its grant in the answer.
 local asking_task
@@ -28,13 +28,13 @@ local function queue_resume(run)
     end
 end
 
-local function grant(run)
+local function grant(run, has_no_places)
     local order = run.order
-    stop_waiting(run)
+    stop_waiting(run, has_no_places)
     run.order = order
-    for _, machine in ipairs(run.machines) do
-        call("ZADD", HOLDERS, 0, holder_member("lease", run, machine))
-        families_at[lower(machine)] = not is_unproven(run) and run.family or false
+    hold("lease", run, run.machines)
+    for _, machine in ipairs(lower_ids(run.machines)) do
+        families_at[machine] = not is_unproven(run) and run.family or false
     end
     run.state, run.collected, run.told, run.copied = "granted", false, nil, nil
     -- Fencing tokens grow with every grant, also across a loss of all that was counted.
@@ -128,8 +128,15 @@ end
 -- ready by it but its family.
 local function grant_heads(machines)
     seen = {}
-    for _, machine in ipairs(machines) do
-        put("head", lower(machine))
+    local ids, listed = lower_ids(machines), {}
+    -- Families that hold a machine are looked at as well.
+    local heads = #ids > FEW and call("ZCARD", CHILDREN) == 0 and heads_of(machines)
+    for at, machine in ipairs(ids) do
+        local task = heads and heads[at]
+        if not heads or (task and not listed[task]) then
+            listed[task] = true
+            put("head", machine)
+        end
     end
     work_off(SLICE)
 end

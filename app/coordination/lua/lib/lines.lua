@@ -1,6 +1,6 @@
 -- lib/lines.lua: lines and holders of machines, signs of life, and whether a waiter may start.
 --
--- needs: clock, keys, runs, work
+-- needs: clock, keys, bulk, runs, work
 
 local function forget_deadlines(run)
     for _, kind in ipairs({ "life", "timeout", "hold", "grace", "provisional", "expect" }) do
@@ -69,6 +69,30 @@ local function is_free(machine)
     return call("ZLEXCOUNT", HOLDERS, from, to) == 0
 end
 
+-- Whether nobody is ahead of a run in the line of a machine, in which it stands or not yet.
+local function is_next(run, machine)
+    local from = span(machine)
+    return call("ZLEXCOUNT", LINES, from, "(" .. line_member(run, machine)) == 0
+end
+
+-- Members between the first and the last of some machines that are read, for each of these: of more each is asked for alone.
+local MOST_EACH = 4
+
+-- The first of the line of each machine, or false: {task, ...}.
+local function heads_of(machines)
+    local ids, heads = lower_ids(machines), {}
+    local is_ordered = #ids > FEW and are_in_order(ids)
+    for from = 1, #ids, BULK do
+        local last = math.min(from + BULK - 1, #ids)
+        local firsts = is_ordered and members_at(LINES, ids, from, last, MOST_EACH * BULK, true)
+        for at = from, last do
+            local first = firsts and firsts[ids[at]]
+            heads[at] = first and string.sub(first, 28) or not firsts and head(ids[at]) or false
+        end
+    end
+    return heads
+end
+
 -- The runs that make a machine busy: {{kind, task id}, ...}; of the first *most* holders, or all.
 local function busy_with(machine, most)
     local runs, from, to = {}, span(machine)
@@ -123,15 +147,55 @@ end
 -- Rule 15: false while the board is closed, since nobody is granted before it is known which run works where.
 local IS_OPEN = true
 
-local function may_start(run)
-    for _, machine in ipairs(run.machines) do
-        local m = lower(machine)
-        spend(1)
-        if not (head(m) == run.id and is_free(m)) and not is_shared(run, m) then
+local may_start
+
+do
+    -- Whether a run is next at some of its machines (lower-case ids, from *from* to *last*), and they are free or shared.
+    local function may_have(run, ids, from, last)
+        for at = from, last do
+            local m = ids[at]
+            spend(1)
+            if not (is_next(run, m) and is_free(m)) and not is_shared(run, m) then
+                return false
+            end
+        end
+        return true
+    end
+
+    -- The same of many, from one look at all of them.
+    local function may_have_many(run, ids, from, last)
+        local most = MOST_EACH * (last - from + 1)
+        local firsts, holders = members_at(LINES, ids, from, last, most, true), members_at(HOLDERS, ids, from, last, most, true)
+        if not firsts or not holders then
+            return may_have(run, ids, from, last)
+        end
+        spend((last - from) / 4)
+        for at = from, last do
+            local m = ids[at]
+            local is_first = not firsts[m] or run.order <= string.sub(firsts[m], 1, 26)
+            if (not is_first or holders[m]) and not is_shared(run, m) then
+                return false
+            end
+        end
+        return true
+    end
+
+    -- Whether a run, which waits or is to wait, may have all its machines.
+    function may_start(run)
+        local ids = lower_ids(run.machines)
+        -- Of most waiters one of the first is busy.
+        local first = math.min(FEW, #ids)
+        if not may_have(run, ids, 1, first) then
             return false
         end
+        local may_have_more = #ids > first and are_in_order(ids) and may_have_many or may_have
+        for from = first + 1, #ids, BULK do
+            if not may_have_more(run, ids, from, math.min(from + BULK - 1, #ids)) then
+                return false
+            end
+        end
+        return IS_OPEN
     end
-    return IS_OPEN
 end
 
 local function child_member(run)
@@ -147,18 +211,28 @@ local function leave_family(run)
     forget_families()
 end
 
+local function leave_lines(run)
+    in_bulk("ZREM", LINES, members_of(run.machines, "\0" .. run.order .. "\0" .. run.id))
+    call("HDEL", WANTS, run.id)
+end
+
 local function note_wants(run)
     call("HSET", WANTS, run.id, table.concat(run.machines, ","))
 end
 
--- Take a run out of its lines and of all else that is about waiters.
-local function stop_waiting(run)
+-- Put a run into its lines.
+local function line_up(run)
+    in_bulk("ZADD", LINES, members_of(run.machines, "\0" .. run.order .. "\0" .. run.id, "0"))
+    note_wants(run)
+end
+
+-- Take a run out of all that is about waiters; and of its lines, if it is in them.
+local function stop_waiting(run, has_no_places)
     spend(MOVE * #run.machines)
-    for _, machine in ipairs(run.machines) do
-        call("ZREM", LINES, line_member(run, machine))
+    if not has_no_places then
+        leave_lines(run)
     end
     call("SREM", BLOCKING, run.id)
-    call("HDEL", WANTS, run.id)
     if run.family then
         call("ZREM", CHILDREN, child_member(run))
     end

@@ -1,7 +1,7 @@
 -- lib/plans.lua: provisional holds: the machines that a run is presumed to use until they are known (rule 19); and runs
 -- that are expected to ask, since their process has a step of octowait.
 --
--- needs: clock, keys, runs, lines
+-- needs: clock, keys, bulk, runs, lines
 
 -- Lifetime of the memory of a process that does not run, ms: 90 days.
 local PLAN_TTL_MS = 7776000000
@@ -35,9 +35,11 @@ local function recall_plan(info)
 end
 
 local function write_plan(scope, machines)
-    for _, machine in ipairs(machines) do
-        call("HSET", scope, lower(machine), machine)
+    local fields = {}
+    for at, machine in ipairs(lower_ids(machines)) do
+        fields[2 * at - 1], fields[2 * at] = machine, machines[at]
     end
+    in_bulk("HSET", scope, fields)
 end
 
 -- Remember the machines of a run. Only a full deployment as Octopus lists it takes machines out of the memory, others add
@@ -57,22 +59,24 @@ local function learn_plan(run, machines, is_full)
         call("DEL", scope)
         write_plan(scope, before)
     end
-    local new, all, count = {}, {}, 0
-    for _, machine in ipairs(machines) do
-        if not all[lower(machine)] then
-            all[lower(machine)], count = true, count + 1
-            if call("HEXISTS", scope, lower(machine)) == 0 then
-                new[#new + 1] = machine
+    local new, all, count, ids = {}, {}, 0, lower_ids(machines)
+    for at, known in ipairs(values_of(scope, ids)) do
+        if not all[ids[at]] then
+            all[ids[at]], count = true, count + 1
+            if not known then
+                new[#new + 1] = machines[at]
             end
         end
     end
     write_plan(scope, new)
     if is_full and not run.info.runbook_run_id and call("HLEN", scope) > count then
+        local old = {}
         for _, machine in ipairs(call("HKEYS", scope)) do
             if not all[machine] then
-                call("HDEL", scope, machine)
+                old[#old + 1] = machine
             end
         end
+        in_bulk("HDEL", scope, old)
     end
     -- Most runs use the machines of the run before, and the memory need not be written each time.
     if #new > 0 or call("PTTL", scope) < PLAN_TTL_MS - PLAN_TTL_MS / 90 then
@@ -131,7 +135,7 @@ end
 -- Add *machines* to the provisional hold of a run; whether any was new. *hold_ms*: for how long; nil where an API key is
 -- set, since the hold then ends when the machines are known or the run ends.
 local function presume(run, machines, cause, hold_ms)
-    local presumed, known, is_new = {}, {}, false
+    local presumed, known, new = {}, {}, {}
     for _, machine in ipairs(run.presumed or {}) do
         presumed[#presumed + 1] = machine
         known[lower(machine)] = true
@@ -139,16 +143,16 @@ local function presume(run, machines, cause, hold_ms)
     for _, machine in ipairs(machines) do
         local left_ms = hold_ms and hold_left_at(lower(machine), hold_ms) or 1
         if left_ms > 0 and not known[lower(machine)] then
-            known[lower(machine)], is_new = true, true
-            presumed[#presumed + 1] = machine
+            known[lower(machine)] = true
+            presumed[#presumed + 1], new[#new + 1] = machine, machine
             hold_ms = hold_ms and math.min(hold_ms, left_ms)
-            register_machine(machine)
-            call("ZADD", HOLDERS, 0, holder_member("provisional", run, machine))
         end
     end
-    if not is_new then
+    if #new == 0 then
         return false
     end
+    register_machines(new)
+    hold("provisional", run, new)
     forget_families()
     if hold_ms then
         call("ZADD", DEADLINES, NOW + hold_ms, "provisional\0" .. run.id)
@@ -163,9 +167,8 @@ end
 local function stop_presuming(run)
     local machines = run.presumed or {}
     forget_families()
-    for _, machine in ipairs(machines) do
-        call("ZREM", HOLDERS, holder_member("provisional", run, machine))
-        local task = not run.has_key and head(lower(machine))
+    let_go("provisional", run, machines)
+    for _, task in ipairs(run.has_key and {} or heads_of(machines)) do
         if task then
             local waiter = load_run(task)
             local from = math.max(run.provisional_at_ms, waiter.requested_at_ms)

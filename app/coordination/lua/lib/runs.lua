@@ -69,16 +69,19 @@
 -- run.after              the state in which it was before it joined again
 -- run.wait_ended         the state in which its wait ended, before it was seen to work on
 --
--- needs: clock, keys, changes
+-- needs: clock, keys, changes, bulk
 
 -- Task id (lower-case) -> the run, or false: each is decoded once a script, and all of the script has that one table.
 local decoded = {}
+
+-- The same -> the JSON of the run as Redis has it.
+local texts = {}
 
 local function load_run(task)
     local key = lower(task)
     if decoded[key] == nil then
         local raw = call("HGET", RUNS, key)
-        decoded[key] = raw and cjson.decode(raw)
+        decoded[key], texts[key] = raw and cjson.decode(raw), raw
     end
     return decoded[key]
 end
@@ -88,8 +91,8 @@ local function save_run(run)
     note_change()
     local key = lower(run.id)
     run.v = (run.v or 0) + 1
-    decoded[key] = run
-    call("HSET", RUNS, key, cjson.encode(run))
+    decoded[key], texts[key] = run, cjson.encode(run)
+    call("HSET", RUNS, key, texts[key])
 end
 
 -- Note a change of what people are shown of a run that has no record in the timeline, for readers that follow that
@@ -109,6 +112,25 @@ end
 
 local function holder_member(kind, run, machine)
     return lower(machine) .. "\0" .. kind .. "\0" .. run.id
+end
+
+-- Machines with *tail* behind each: members of LINES or HOLDERS, to be taken out, or with the score before each to be added.
+local function members_of(machines, tail, score)
+    local members = {}
+    for _, machine in ipairs(lower_ids(machines)) do
+        members[#members + 1] = score
+        members[#members + 1] = machine .. tail
+    end
+    return members
+end
+
+-- Make machines busy with a run: *kind* lease, observed or provisional.
+local function hold(kind, run, machines)
+    in_bulk("ZADD", HOLDERS, members_of(machines, "\0" .. kind .. "\0" .. run.id, "0"))
+end
+
+local function let_go(kind, run, machines)
+    in_bulk("ZREM", HOLDERS, members_of(machines, "\0" .. kind .. "\0" .. run.id))
 end
 
 -- Id of the next timeline record, from the clock. Ids never go back, even when a fail-over brings a server whose clock is
@@ -144,12 +166,27 @@ local function unless_foreign(key, answer)
     return nil
 end
 
-local function add_to_index(name, stamp)
-    unless_foreign(INDEX .. name, redis.pcall("XADD", INDEX .. name, stamp, "", ""))
+-- *before*: the id of a record before, for which there is no other entry, or "".
+local function add_to_index(name, stamp, before)
+    local key = INDEX .. name
+    unless_foreign(key, redis.pcall("XADD", key, stamp, "", before))
 end
 
--- Rule 16: the record of a change, in the same step as the change. *detail* is a table or nil.
-local function record(kind, run, machines, cause, detail)
+-- Id of a record whose machines are to have one entry in their indexes for it and the next record.
+local stamp_before
+
+-- Note the id of a record in the indexes of its machines, each a stream; what an entry has besides is the id of a record
+-- before it: much of what it takes to begin to wait on a machine is the entry.
+local function index_machines(machines, stamp)
+    for _, machine in ipairs(lower_ids(machines)) do
+        add_to_index("machine:" .. machine, stamp, stamp_before or "")
+    end
+    stamp_before = nil
+end
+
+-- Rule 16: the record of a change, in the same step as the change. *detail* is a table or nil. *is_followed*: the next
+-- record is that of another change of the run on the same machines.
+local function record(kind, run, machines, cause, detail, is_followed)
     note_change()
     local fields = { "kind", kind }
     local function add(name, value)
@@ -174,19 +211,28 @@ local function record(kind, run, machines, cause, detail)
         local key = INDEX .. "run:" .. lower(run.id)
         unless_foreign(key, redis.pcall("RPUSH", key, stamp))
         if project then
-            add_to_index("project:" .. lower(project), stamp)
+            add_to_index("project:" .. lower(project), stamp, "")
         end
         if environment then
-            add_to_index("environment:" .. lower(environment), stamp)
+            add_to_index("environment:" .. lower(environment), stamp, "")
         end
     end
-    for _, machine in ipairs(machines or {}) do
-        add_to_index("machine:" .. lower(machine), stamp)
+    if is_followed then
+        stamp_before = stamp
+    else
+        index_machines(machines or {}, stamp)
     end
 end
 
-local function register_machine(machine)
-    call("HSETNX", MACHINES, lower(machine), cjson.encode({ id = machine }))
+local function register_machines(machines)
+    local ids, new = lower_ids(machines), {}
+    for at, known in ipairs(values_of(MACHINES, ids)) do
+        if not known then
+            new[#new + 1] = ids[at]
+            new[#new + 1] = cjson.encode({ id = machines[at] })
+        end
+    end
+    in_bulk("HSET", MACHINES, new)
 end
 
 -- Whether nobody may be told of the grant of a run yet: too few replicas have it.

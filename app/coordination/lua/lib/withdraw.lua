@@ -6,11 +6,8 @@
 -- needs: clock, keys, runs, lines
 
 local function withdraw(run)
-    for _, machine in ipairs(run.machines) do
-        call("ZREM", HOLDERS, holder_member("lease", run, machine))
-        call("ZADD", LINES, 0, line_member(run, machine))
-    end
-    note_wants(run)
+    let_go("lease", run, run.machines)
+    line_up(run)
     forget_families()
     forget_deadlines(run)
     call("ZREM", RESUMES, run.id)

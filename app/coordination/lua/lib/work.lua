@@ -10,7 +10,7 @@
 -- children NUL family  which waiting children of the family may start; behind a second NUL, of those after a task
 -- circles NUL family   which waiting children of the family wait for themselves; the same, of those after an order
 --
--- needs: keys
+-- needs: keys, bulk
 
 -- Kinds of work, in order, and the scores of what is left of it.
 local KINDS = { "head", "lines", "children", "circles" }
@@ -79,10 +79,12 @@ local function work_off(up_to)
         doing[kind](id)
     end
     is_held_back = false
-    local kind, id = take()
+    local left, kind, id = {}, take()
     while kind do
         has_left = true
-        call("ZADD", DEADLINES, SCORES[kind], kind .. "\0" .. id)
+        left[#left + 1] = SCORES[kind]
+        left[#left + 1] = kind .. "\0" .. id
         kind, id = take()
     end
+    in_bulk("ZADD", DEADLINES, left)
 end

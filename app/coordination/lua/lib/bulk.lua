@@ -1,0 +1,83 @@
+-- lib/bulk.lua: one command for many machines: to call it takes longer than what it does about one of them.
+--
+-- needs: keys
+
+-- Arguments of one call: even, since some come in pairs; Lua's stack has room for some thousands.
+local BULK = 500
+
+-- Call *command* for all of *arguments*, as many at once as may be.
+local function in_bulk(command, key, arguments)
+    for from = 1, #arguments, BULK do
+        call(command, key, unpack(arguments, from, math.min(from + BULK - 1, #arguments)))
+    end
+end
+
+-- The values of fields of a hash, false where there is none.
+local function values_of(key, fields)
+    local values = {}
+    for from = 1, #fields, BULK do
+        for _, value in ipairs(call("HMGET", key, unpack(fields, from, math.min(from + BULK - 1, #fields)))) do
+            values[#values + 1] = value
+        end
+    end
+    return values
+end
+
+-- List of machines -> the same in lower case, of those that this script has made.
+local lowered = {}
+
+local function lower_ids(machines)
+    local ids = lowered[machines]
+    if not ids or #ids ~= #machines then
+        ids = {}
+        for at, machine in ipairs(machines) do
+            ids[at] = lower(machine)
+        end
+        lowered[machines] = ids
+    end
+    return ids
+end
+
+-- Machines that are looked at one by one: for so few a look at all of them costs more.
+local FEW = 8
+
+-- Whether sorted sets have the members of machines (lower-case ids) in the order of *ids*, each once. Lua compares texts as
+-- the locale of the server has it: what numbers behind the same letters are in all of them, as Redis has them. Others count
+-- as in no order.
+local function are_in_order(ids)
+    local letters = string.match(ids[1] or "", "^([%a-]*)%d+$")
+    if not letters then
+        return false
+    end
+    local pattern, last = "^" .. string.gsub(letters, "%-", "%%-") .. "%d+$", ""
+    for _, id in ipairs(ids) do
+        if not (last < id and string.find(id, pattern)) then
+            return false
+        end
+        last = id
+    end
+    return true
+end
+
+-- What stands in a sorted set behind each of the machines *ids*[first] to *ids*[last], which are in order: machine -> list,
+-- also of others between them; nil where *most* is less than all that. *is_first*: of each the first only, and no list.
+local function members_at(key, ids, first, last, most, is_first)
+    local from, to = "[" .. ids[first] .. "\0", "(" .. ids[last] .. "\1"
+    local members, at_machine = call("ZRANGEBYLEX", key, from, to, "LIMIT", 0, most + 1), {}
+    if #members > most then
+        return nil
+    end
+    for _, member in ipairs(members) do
+        local nul = string.find(member, "\0", 1, true)
+        local machine = string.sub(member, 1, nul - 1)
+        local list = at_machine[machine]
+        if is_first then
+            at_machine[machine] = list or string.sub(member, nul + 1)
+        elseif list then
+            list[#list + 1] = string.sub(member, nul + 1)
+        else
+            at_machine[machine] = { string.sub(member, nul + 1) }
+        end
+    end
+    return at_machine
+end
