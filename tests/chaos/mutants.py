@@ -127,7 +127,7 @@ MUTANTS = (
     _one("a parent's end frees what its child uses", "family", ("lease kept", "clients' exclusion", "exclusion"), ENDS,
          'let_go("lease", run, machines)\n',
          'for _, m in ipairs(lower_ids(machines)) do\n'
-         '            call("ZREMRANGEBYLEX", HOLDERS, span(m))\n        end\n'),
+         '                call("ZREMRANGEBYLEX", HOLDERS, span(m))\n            end\n'),
     _one("a reserved machine is granted", "operator", ("reservation",), "lua/reserve.lua",
          'call("ZADD", HOLDERS, 0, machine .. "\\0reservation\\0")\n', ""),
     _one("a reservation never ends", "operator", ("everything ends",), "lua/lib/expiry.lua",

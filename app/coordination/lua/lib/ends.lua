@@ -20,8 +20,12 @@ local function finish(run, state, cause, detail)
         stop_waiting(run)
     else
         spend(MOVE * #machines)
-        let_go("lease", run, machines)
-        let_go("observed", run, machines)
+        if was ~= "observed" then
+            let_go("lease", run, machines)
+        end
+        if was ~= "granted" then
+            let_go("observed", run, machines)
+        end
         forget_families()
         stop_presuming(run)
         forget_deadlines(run)
@@ -65,10 +69,18 @@ local function refuse_circle(run, circle)
     finish(run, "refused", "circle", { refusal = { circle = circle } })
 end
 
+-- Work of a script behind which no search for circles begins: that can take as long as all that a script may do.
+local MOST_BEFORE_SEARCH = 500
+
 -- One search for all of them, those that came first before the others; it begins anew once one of them is refused, and for
 -- a child to which the search came: whoever was searched before may be on its circle.
 doing.circles = function(id)
     local family, after = string.match(id, "^(%d+)%z?(.*)$")
+    if work > MOST_BEFORE_SEARCH then
+        put("circles", id)
+        spend(limit)
+        return
+    end
     local search, is_first = new_search(), true
     for _, child in ipairs(children_by_order(tonumber(family))) do
         if child.order > after then

@@ -85,6 +85,8 @@ doing.head = function(machine)
     spend(1)
     if task and not seen[task] then
         seen[task] = true
+        -- To decode a run takes longer than to look at a machine.
+        spend(3)
         start(load_run(task))
     end
     if IS_OPEN then
@@ -118,6 +120,7 @@ doing.children = function(id)
                 put("children", family .. "\0" .. after)
                 return
             end
+            spend(3)
             start(load_run(task))
             after = task
         end

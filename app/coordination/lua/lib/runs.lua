@@ -116,10 +116,13 @@ end
 
 -- Machines with *tail* behind each: members of LINES or HOLDERS, to be taken out, or with the score before each to be added.
 local function members_of(machines, tail, score)
-    local members = {}
-    for _, machine in ipairs(lower_ids(machines)) do
-        members[#members + 1] = score
-        members[#members + 1] = machine .. tail
+    local members, ids = {}, lower_ids(machines)
+    for at = 1, #ids do
+        if score then
+            members[2 * at - 1], members[2 * at] = score, ids[at] .. tail
+        else
+            members[at] = ids[at] .. tail
+        end
     end
     return members
 end
@@ -178,8 +181,9 @@ local stamp_before
 -- Note the id of a record in the indexes of its machines, each a stream; what an entry has besides is the id of a record
 -- before it: much of what it takes to begin to wait on a machine is the entry.
 local function index_machines(machines, stamp)
+    local before = stamp_before or ""
     for _, machine in ipairs(lower_ids(machines)) do
-        add_to_index("machine:" .. machine, stamp, stamp_before or "")
+        add_to_index("machine:" .. machine, stamp, before)
     end
     stamp_before = nil
 end
