@@ -64,10 +64,19 @@ PROFILES = {
         Setup(slots=12, webs=1, has_canary=False, ttl=6, stuck=40.0, quiet=40.0, settings={"RECONCILE_SECONDS": "30"}),
     ),
     "rebuilt": Profile(
+        # They work for longer than it takes until the board may open, two passes of the rebuild: else a board that
+        # opens early finds nobody at work.
         Shape(
-            12, machines=6, hot=3, least_hold_ms=3000, most_hold_ms=6000, strikes=1, faults=((Fault.EMPTY_STORE, 1),)
+            12,
+            machines=12,
+            hot=12,
+            widest=2,
+            least_hold_ms=9000,
+            most_hold_ms=12000,
+            strikes=1,
+            faults=((Fault.EMPTY_STORE, 1),),
         ).of(plain=1),
-        Setup(slots=8, webs=1, has_canary=False, ttl=2, stuck=20.0, quiet=15.0),
+        Setup(slots=12, webs=1, has_canary=False, ttl=2, stuck=25.0, quiet=20.0),
     ),
     "late": Profile(
         Shape(
