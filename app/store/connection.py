@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from queue import Empty
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -13,6 +12,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from app.store.errors import BadStoreAddress
+from app.store.fair_queue import FairQueue
 
 Client = redis.Redis
 
@@ -39,17 +39,14 @@ class Pool(redis.BlockingConnectionPool):
         """A connection without unread answers; its server may have closed it.
 
         Raises:
-            redis.ConnectionError: all are in use, or none can be made.
+            redis.ConnectionError: all are in use and none comes back, or none can be made.
         """
         self._checkpid()
-        try:
-            connection = self.pool.get_nowait()
-        except Empty:
-            return self.get_connection()
+        connection = self.pool.get(timeout=self.timeout)
         if getattr(connection, "is_settled", False):
             connection.is_settled = False
             return connection
-        self.pool.put_nowait(connection)
+        self.pool.put_back(connection)
         return self.get_connection()
 
 
@@ -77,14 +74,15 @@ def connect(
         "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 0 if blocking else 2),
         "health_check_interval": 0 if blocking else 30,
     }
+    waiting: dict[str, Any] = {"timeout": COMMAND_TIMEOUT, "queue_class": FairQueue}
     if greet:
         options["redis_connect_func"] = greet
     if not url.startswith("unix:"):
         options["socket_keepalive"] = True
     try:
         if "sentinel://" in url:
-            return _from_sentinel(url, options, max_connections)
-        pool = Pool.from_url(url, max_connections=max_connections, timeout=COMMAND_TIMEOUT, **options)
+            return _from_sentinel(url, options, max_connections, waiting)
+        pool = Pool.from_url(url, max_connections=max_connections, **waiting, **options)
         return redis.Redis.from_pool(pool)
     except ValueError as error:
         server = url.partition("?")[0].split("@")[-1]
@@ -98,7 +96,7 @@ class _SentinelPool(SentinelConnectionPool, redis.BlockingConnectionPool):
     """
 
 
-def _from_sentinel(url: str, options: dict[str, Any], max_connections: int) -> Client:
+def _from_sentinel(url: str, options: dict[str, Any], max_connections: int, waiting: dict[str, Any]) -> Client:
     """``sentinel://[user:password@]host:port,host:port/service[?db=0&sentinel_password=…]``, its primary."""
     parts = urlsplit(url)
     secret, _, places = parts.netloc.rpartition("@")
@@ -114,7 +112,7 @@ def _from_sentinel(url: str, options: dict[str, Any], max_connections: int) -> C
         hosts, sentinel_kwargs={**common, **tls, "password": query.get("sentinel_password")}, **common, **tls
     )
     client: Client = sentinel.master_for(  # type: ignore[no-untyped-call]
-        service, connection_pool_class=_SentinelPool, max_connections=max_connections, timeout=COMMAND_TIMEOUT,
+        service, connection_pool_class=_SentinelPool, max_connections=max_connections, **waiting,
         db=int(query.get("db", 0)), username=unquote(user) or None, password=unquote(password) or None,
     )  # fmt: skip
     return client

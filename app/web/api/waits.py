@@ -51,6 +51,9 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
     With a claim (header X-Octowait-Claim) the answer collects no grant. A new claim takes the place of the one before,
     whose requests are answered with `left` from then on, as are those of a claim that is over.
     """
+    # Its turn has not come, in `JoinsInTurn`.
+    if problem := request.environ.get(PROBLEM):
+        raise problem
     step = step_headers(request.environ)
     parent, word = parse_parent(body.on_behalf_of) if body.on_behalf_of else (None, None)
     info = body.model_dump(

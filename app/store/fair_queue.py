@@ -1,0 +1,128 @@
+"""The queue behind a pool of connections: those who wait for one get it in the order in which they came."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from queue import Empty, Full
+from typing import Any
+
+import redis
+
+#: The longest that anybody waits for his turn, seconds: less than a step waits for the answer to a call.
+LONGEST_TURN = 15.0
+
+
+class NoTurn(redis.ConnectionError):
+    """Somebody waited for his turn as long as one waits."""
+
+
+class FairQueue:
+    """Hands out what was put in last, and to him who has waited for it longest; as much of `queue.LifoQueue` as the
+    library takes.
+
+    That of the standard library hands nothing out: it wakes somebody, and whoever comes in between takes it. When
+    thousands ask at the same time, some never get one.
+
+    Args:
+        maxsize: Items that there are in all.
+        longest: Seconds that anybody waits.
+    """
+
+    def __init__(self, maxsize: int, *, longest: float = LONGEST_TURN) -> None:
+        self._maxsize = maxsize
+        self._longest = longest
+        self._guard = threading.Lock()
+        self._waiting: deque[_Turn] = deque()
+        self._moved_at = 0.0
+        #: What nobody has; the library looks at it.
+        self.queue: list[Any] = []
+
+    def put_nowait(self, item: Any) -> None:
+        """Raises: Full: *maxsize* items lie here."""
+        with self._guard:
+            if getattr(item, "is_connected", False):
+                self._moved_at = time.monotonic()
+            if self._waiting:
+                self._waiting.popleft().give(item)
+            elif len(self.queue) >= self._maxsize:
+                raise Full
+            else:
+                self.queue.append(item)
+
+    def put_back(self, item: Any) -> None:
+        """Put an *item* where the caller, who had his turn, gets it next."""
+        with self._guard:
+            self.queue.append(item)
+
+    def get(self, block: bool = True, timeout: float = math.inf) -> Any:
+        """An item; where there is none, the one that comes when it is the caller's turn.
+
+        Args:
+            timeout: Seconds in which no connection came back that is still one. While they do, the turn comes, and is
+                waited for.
+
+        Raises:
+            Empty: there is none, and *block* is false.
+            NoTurn: they have passed, or *longest*.
+        """
+        with self._guard:
+            if self.queue:
+                return self.queue.pop()
+            if not block:
+                raise Empty
+            turn = _Turn()
+            self._waiting.append(turn)
+        try:
+            self._await(turn, timeout)
+        except NoTurn:
+            if self._leaves(turn):
+                raise
+        except BaseException:
+            # Something has come between, such as the time-out of a job: nothing is handed out to nobody.
+            if not self._leaves(turn):
+                self.put_nowait(turn.item)
+            raise
+        return turn.item
+
+    def _await(self, turn: _Turn, timeout: float) -> None:
+        began = time.monotonic()
+        latest = began + self._longest
+        while not turn.wait(min(self._until(began, timeout), latest) - time.monotonic()):
+            now = time.monotonic()
+            if now >= latest:
+                raise NoTurn(f"all connections to it were in use for {self._longest:g} s")
+            if now >= self._until(began, timeout):
+                raise NoTurn(f"all connections to it are in use, and none came back for {timeout:g} s")
+
+    def _until(self, began: float, timeout: float) -> float:
+        return max(began, self._moved_at) + timeout
+
+    def _leaves(self, turn: _Turn) -> bool:
+        """Whether somebody waits no longer; False where his turn has come meanwhile."""
+        with self._guard:
+            try:
+                self._waiting.remove(turn)
+            except ValueError:
+                return False
+            return True
+
+
+class _Turn:
+    """Somebody who waits, on the smallest thing to sleep on, under threads and under gevent."""
+
+    __slots__ = ("_lock", "item")
+
+    def __init__(self) -> None:
+        self.item: Any = None
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def give(self, item: Any) -> None:
+        self.item = item
+        self._lock.release()
+
+    def wait(self, seconds: float) -> bool:
+        return self._lock.acquire(timeout=max(0.0, seconds))
