@@ -139,3 +139,16 @@ def test_machine_tells_of_a_run_that_joined_and_was_granted_at_once(board: OpenB
         assert all(len(page) == limit for page in pages[:-1])
     # One entry for both records.
     assert board.client.xlen(board.keys.index("machine", "Machines-7")) == 6
+
+
+@pytest.mark.parametrize("width", [1, 9], ids=["one machine", "many"])
+def test_run_among_many_that_use_a_machine_is_shown_twenty_others_and_counts_all(
+    board: OpenBoard, clock: Clock, width: int
+) -> None:
+    octopus, machines = Octopus(board, clock), [f"Machines-{number}" for number in range(10, 10 + width)]
+    for count in range(1, 24):
+        octopus.runs(f"ServerTasks-{100 + count}", [{"id": machine} for machine in machines])
+        if count in (19, 20, 21, 22, 23):
+            for task in ("ServerTasks-101", f"ServerTasks-{100 + count}"):
+                shown = board.place(task).machines  # type: ignore[union-attr]
+                assert {(m.holders_count, len(m.holders)) for m in shown} == {(count - 1, min(count - 1, 20))}

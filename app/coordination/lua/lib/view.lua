@@ -175,18 +175,18 @@ do
             if not is_own then
                 local members, all = holders_at(m, holders_of(m))
                 -- Its own one may be none of the first.
-                all = all - (#members < all and has_own and 1 or 0)
-                for number, member in ipairs(members) do
+                local own = 0
+                for _, member in ipairs(members) do
                     local kind, task = string.match(member, "^(%a+)%z(.*)$")
                     if task == run.id then
-                        all = all - (#members <= MAX_HOLDERS and 1 or 0)
-                    elseif number <= MAX_HOLDERS + 1 and (#records < MAX_RECORDS or #holders == 0) then
+                        own = own + 1
+                    elseif #holders < 2 * MAX_HOLDERS and (#records < MAX_RECORDS or #holders == 0) then
                         holders[#holders + 1] = kind
                         holders[#holders + 1] = kind == "reservation" and number_of(m .. "\0" .. member, reservation_record, m)
                             or number_of(task, holder_record, task)
                     end
                 end
-                count = count + all
+                count = count + all - (own == 0 and #members < all and has_own and 1 or own)
             end
             answer[#answer + 1] = { machine, names[at] or "{}", place, count, holders, ahead }
         end
