@@ -8,7 +8,9 @@ import re
 KEYWORDS = set(
     "and break do else elseif end false for function if in local nil not or repeat return then true until while".split()
 )
-GIVEN = set("ARGV KEYS cjson error ipairs math next pairs redis string table tonumber tostring type unpack".split())
+GIVEN = set(
+    "ARGV KEYS cjson error ipairs math next pairs pcall redis string table tonumber tostring type unpack".split()
+)
 
 #: A local, several of them, or a function.
 _LOCALS = r"local (?!function)(\w+(?:, \w+)*)|local function (\w+)"

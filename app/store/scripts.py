@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import redis
 from redis.commands.core import Script
@@ -27,7 +27,7 @@ from app.store.errors import NewerData, StoreError, StoreUnreachable
 from app.store.exchange import Exchange
 from app.store.keys import Keys
 from app.store.schema import FIELDS, own_answer, refuse_newer
-from app.store.witness import Seen, Witness, speaking_for
+from app.store.witness import Witness
 from app.store.wrong_types import fixed_keys, named_wrong_type
 
 #: Where the rooms are.
@@ -121,13 +121,6 @@ def redis_errors() -> Iterator[None]:
         raise StoreUnreachable(f"Redis does not answer: {error}") from error
     except redis.RedisError as error:
         raise StoreError(f"Redis: {error}") from error
-
-
-class ScriptCall(NamedTuple):
-    """The arguments of a script, and what somebody has seen for whom it is called."""
-
-    args: Sequence[str | int]
-    seen: Seen | None
 
 
 class Scripts:
@@ -224,37 +217,6 @@ class Scripts:
     def _call_due(self, name: str, arguments: Sequence[str | int]) -> Sequence[Any]:
         answer = self._execute(name, arguments)
         return answer if answer[0] != b"due" else self._execute(name, arguments, with_expiry=True)
-
-    def many(self, name: str, calls: Sequence[ScriptCall]) -> list[Sequence[Any]]:
-        """The answers to several calls of one script, with one way to Redis for all of them.
-
-        Raises:
-            StoreError: as `redis_errors` says, of any of them.
-        """
-        if self.before:
-            self.before()
-        if self._clock.is_stale():
-            self._compare_clocks()
-        sha = self._script(name).sha
-        commands = []
-        for call in calls:
-            with speaking_for(call.seen):
-                commands.append(self._command(sha, self._arguments(call.args, expects=True)))
-        with redis_errors():
-            answers = self._exchange(commands)
-        return [self._own_part(name, call, answer) for call, answer in zip(calls, answers, strict=True)]
-
-    def _own_part(self, name: str, call: ScriptCall, answer: Any) -> Sequence[Any]:
-        """The script's own part of an *answer* in a pipeline; that of another call where this one did nothing, since
-        Redis has lost the script, something is due, or the time is another one.
-        """
-        with redis_errors():
-            if isinstance(answer, Exception) and not isinstance(answer, redis.exceptions.NoScriptError):
-                raise named_wrong_type(self._client, self._fixed_keys, answer)
-        if isinstance(answer, Exception) or answer[0] in (b"due", b"clock"):
-            with speaking_for(call.seen):
-                return self(name, *call.args)
-        return self._accepted(answer)
 
     def queue(self, pipe: Any, name: str, *args: str | int) -> None:
         """Put a call into a pipeline, of a script that does not end what is due; its answer is to be `read`."""

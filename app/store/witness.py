@@ -26,23 +26,23 @@ class Seen:
         return f"{self.epoch} {self.number} {self.word}"
 
 
-#: What somebody has seen for whom scripts are called: a step, in its request.
-_SPEAKER: ContextVar[Seen | None] = ContextVar("octowait_speaker", default=None)
+#: What those have seen for whom scripts are called: a step in its request, or several at once.
+_SPEAKERS: ContextVar[tuple[Seen, ...]] = ContextVar("octowait_speakers", default=())
 
 
 @contextmanager
-def speaking_for(seen: Seen | None) -> Iterator[None]:
-    """Tell each script that is called meanwhile, in this thread or greenlet, what somebody else has seen."""
-    before = _SPEAKER.set(seen)
+def speaking_for(*seen: Seen) -> Iterator[None]:
+    """Tell each script that is called meanwhile, in this thread or greenlet, what others have seen."""
+    before = _SPEAKERS.set(seen)
     try:
         yield
     finally:
-        _SPEAKER.reset(before)
+        _SPEAKERS.reset(before)
 
 
-def seen_by_speaker() -> Seen | None:
-    """What somebody has seen for whom scripts are called here."""
-    return _SPEAKER.get()
+def seen_by_speakers() -> tuple[Seen, ...]:
+    """What those have seen for whom scripts are called here."""
+    return _SPEAKERS.get()
 
 
 class Witness:
@@ -87,4 +87,5 @@ class Witness:
         """What a script is told: a random word for the change that it may make, then what was seen."""
         # Of fewer bits than a secret: it is there for two histories that have the same numbers.
         word = f"{random.getrandbits(48):x}"
-        return " ".join([word, *(str(seen) for seen in (self.latest, _SPEAKER.get()) if seen)])
+        latest = (self.latest,) if self.latest else ()
+        return " ".join([word, *(str(seen) for seen in dict.fromkeys((*latest, *_SPEAKERS.get())))])

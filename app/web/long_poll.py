@@ -20,7 +20,7 @@ from app.domain.status import WAIT_STATES, RunStatus
 from app.services import Services
 from app.settings.values import Token
 from app.store.errors import StoreError
-from app.store.witness import seen_by_speaker
+from app.store.witness import seen_by_speakers
 from app.web.auth import ALLOWS, Doorkeeper, bearer
 from app.web.combined_polls import CombinedPolls
 from app.web.errors import Problem
@@ -103,7 +103,7 @@ class Blocking:
             try:
                 self._refuse_if_full()
                 claim, owner = step_headers(environ).claim, token.identity.owner
-                who = Poll(task_id, claim, bool(wish), owner, seen=seen_by_speaker())
+                who = Poll(task_id, claim, bool(wish), owner, seen=seen_by_speakers())
                 place = self._sleep(who, max(seconds, early), environ.get("gunicorn.socket"))
                 environ[HAS_SLEPT] = True
             except Problem as problem:

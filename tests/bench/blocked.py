@@ -29,14 +29,14 @@ def block_http(board: Board, service: Service, tasks: Sequence[str]) -> list[Lin
     lines: list[Line] = []
     for at in range(0, len(tasks), BATCH):
         batch = tasks[at : at + BATCH]
-        before = calls_of(board.client, "evalsha")
+        before = calls_of(board.client, "zscore")
         for task in batch:
             line = Line(service.port)
             line.send(get_with_claim(task, service.tokens["step"]))
             lines.append(line)
-        # Each looks once before it sleeps; sweeps are scripts as well, hence the moment of grace.
+        # Before it sleeps each has Redis look once at how long its run lives.
         wanted = before + len(batch)
-        eventually(lambda wanted=wanted: calls_of(board.client, "evalsha") >= wanted, timeout=60)
+        eventually(lambda wanted=wanted: calls_of(board.client, "zscore") >= wanted, timeout=60)
     time.sleep(0.3)
     return lines
 

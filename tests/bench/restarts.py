@@ -27,8 +27,9 @@ SECTION = (
     "Steps block, each with a connection a call, while all web processes are replaced or stopped and started.",
 )
 
-#: Seconds between two looks whether anything comes to Redis, and the scripts of idle processes between them.
-LOOK_SECONDS, IDLE_SCRIPTS = 0.1, 10
+#: Seconds between two looks whether any step begins to block, for which Redis looks at how long its run lives; and how
+#: many may between them.
+LOOK_SECONDS, IDLE_LOOKS = 0.1, 10
 
 
 class Crowd:
@@ -172,9 +173,9 @@ def stop_and_start(service: Service) -> None:
 
 
 def _all_block_at(board: Board, crowd: Crowd) -> float:
-    """When nothing but the sweeps came to Redis any more, although all have asked."""
+    """When no step began to block any more, although all have asked."""
     while True:
-        before, at = calls_of(board.client, "evalsha"), time.monotonic()
+        before, at = calls_of(board.client, "zscore"), time.monotonic()
         time.sleep(LOOK_SECONDS)
-        if crowd.all_ask and calls_of(board.client, "evalsha") - before < IDLE_SCRIPTS:
+        if crowd.all_ask and calls_of(board.client, "zscore") - before < IDLE_LOOKS:
             return at

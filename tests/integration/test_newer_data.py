@@ -8,6 +8,7 @@ import pytest
 from rq.serializers import JSONSerializer
 
 from app import __version__
+from app.coordination.board import Poll
 from app.domain.faults import shortcomings
 from app.domain.run import RunRequest
 from app.jobs import LEARN, enqueue, queues_of
@@ -17,7 +18,7 @@ from app.store.connection import connect
 from app.store.errors import NewerData
 from app.store.persistence import read_condition
 from app.store.schema import SCHEMA
-from app.store.scripts import APP, ScriptCall, source
+from app.store.scripts import APP, source
 from app.store.side_scripts import SideScript
 from app.web import create_app
 from tests.conftest import RIGHTS, TOKENS, WEBHOOK_SECRET, a_delivery
@@ -143,12 +144,12 @@ def test_process_changes_nothing_any_more_until_it_may(services, board, everythi
     assert services.board.join(RunRequest("ServerTasks-4"), {"Machines-9"}).is_granted
 
 
-def test_pipeline_of_calls_says_it_too(services, board):
+def test_polls_of_many_say_it_too(services, board):
     services.board.join(RunRequest("ServerTasks-3"), {"Machines-8"})
     make_newer(board)
 
     with pytest.raises(NewerData, match=TAKE):
-        services.board.script.many("poll", [ScriptCall(("ServerTasks-3", "poll", "", ""), None)])
+        services.board.poll_many([Poll("ServerTasks-3")])
 
 
 def test_http_says_which_octowait_to_take(services, board, everything):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 
@@ -23,7 +24,7 @@ from tests.integration.test_scripts import BOARD, OTHERS, header_and_body, liste
 FIXED = [key.name for key in SCRIPT_KEYS if not key.is_prefix and key.type != "channel"]
 
 #: Those that change nothing before they have read all that they read, or nothing at all, where nothing is due.
-READERS = ("poll", "watched", "carry_on", "offset")
+READERS = ("poll", "poll_many", "watched", "carry_on", "offset")
 
 PROCESS = {"project": {"id": "Projects-1"}, "environment": {"id": "Environments-1"}, "deployment_id": "Deployments-1"}
 
@@ -66,12 +67,16 @@ def replaced(board, key):
 
 def calls_of(board, verb):
     """The arguments of calls that reach the changes of a script; of most any will do, since they look first."""
-    if verb != "poll":
+    polls = [[task, "poll", claim, ""] for task, claim in (
+        ("ServerTasks-1", ""), ("ServerTasks-2", "a" * 32), ("ServerTasks-3", ""), ("ServerTasks-4", "b" * 32),
+    )]  # fmt: skip
+    if verb == "poll":
+        yield from polls
+    elif verb == "poll_many":
+        yield from ([json.dumps([each])] for each in polls)
+        yield [json.dumps(polls)]
+    else:
         yield ["1" for _ in listed("ARGV", text_of("coordination", verb))]
-        return
-    for task, claim in (("ServerTasks-1", ""), ("ServerTasks-2", "a" * 32), ("ServerTasks-3", ""),
-                        ("ServerTasks-4", "b" * 32)):  # fmt: skip
-        yield [task, "poll", claim, ""]
 
 
 @pytest.mark.parametrize("with_expiry", [False, True])

@@ -13,7 +13,7 @@ class Poll:
 
     Args:
         is_brief: The step is about to block: of a run that waits `StillWaits` is enough.
-        seen: What the step has seen for which it is made.
+        seen: What those have seen for whom it is made.
     """
 
     task_id: str
@@ -21,7 +21,7 @@ class Poll:
     blocks: bool = False
     owner: str | None = None
     is_brief: bool = False
-    seen: Seen | None = None
+    seen: tuple[Seen, ...] = ()
 
     @property
     def who(self) -> str:
@@ -29,6 +29,11 @@ class Poll:
         if self.is_brief:
             return "sleep"
         return "block" if self.blocks else "poll"
+
+    @property
+    def arguments(self) -> tuple[str, str, str, str]:
+        """What ``lua/poll.lua`` is given."""
+        return self.task_id, self.who, self.claim or "", self.owner or ""
 
 
 @dataclass(frozen=True)

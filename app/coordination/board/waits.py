@@ -33,7 +33,9 @@ from app.domain.errors import (
 from app.domain.ids import checked_id, distinct_ids
 from app.domain.run import MAX_PRIORITY, RunRequest, State, TaskEnd
 from app.domain.status import RunStatus, circle_words
-from app.store.scripts import ScriptCall, redis_errors
+from app.store.errors import StoreError
+from app.store.scripts import redis_errors
+from app.store.witness import speaking_for
 
 
 class WaitVerbs(BoardScripts):
@@ -122,22 +124,33 @@ class WaitVerbs(BoardScripts):
         who = Poll(task_id, claim, blocks, owner).who
         return self._answer_of(self._view(task_id, who, claim, owner), lambda: self._view(task_id, who, claim, owner))
 
-    def poll_many(self, polls: Sequence[Poll]) -> list[RunStatus | StillWaits | None | AnotherOwner]:
-        """As `poll` for each of them, with one way to Redis for all; an error that is about one is its answer.
+    def poll_many(self, polls: Sequence[Poll]) -> list[RunStatus | StillWaits | None | Exception]:
+        """As `poll` for each of them, with one script for many; an error that is about one is its answer.
 
-        Source: lua/poll.lua.
+        Raises:
+            StoreError: as `redis_errors` says; nobody was answered.
+
+        Source: lua/poll_many.lua.
         """
-        calls = [ScriptCall((poll.task_id, poll.who, poll.claim or "", poll.owner or ""), poll.seen) for poll in polls]
-        answers = self.script.many("poll", calls)
-        return [self._answer_to(poll, answer) for poll, answer in zip(polls, answers, strict=True)]
+        answers: list[RunStatus | StillWaits | None | Exception] = []
+        while len(answers) < len(polls):
+            some = polls[len(answers) :]
+            with speaking_for(*(seen for poll in some for seen in poll.seen)):
+                _, *words = self.script("poll_many", compact_json([poll.arguments for poll in some]))
+            answers += map(self._answer_to, some, words)
+        return answers
 
-    def _answer_to(self, poll: Poll, answer: Sequence[Any]) -> RunStatus | StillWaits | None | AnotherOwner:
-        if answer[0] == b"waits":
-            return StillWaits(answer[1] / 2000)
+    def _answer_to(self, poll: Poll, answer: Sequence[Any]) -> RunStatus | StillWaits | None | Exception:
         try:
+            if answer[0] == b"failed":
+                # What it was told it may not have heard: alone it collects nothing.
+                who = "block" if poll.who == "poll" else poll.who
+                answer = self.script("poll", poll.task_id, who, *poll.arguments[2:])
+            if answer[0] == b"waits":
+                return StillWaits(answer[1] / 2000)
             place = self._status(poll.task_id, poll.claim, answer)
             return self._answer_of(place, lambda: self._view(poll.task_id, poll.who, poll.claim, poll.owner))
-        except AnotherOwner as error:
+        except (AnotherOwner, StoreError) as error:
             return error
 
     def place(self, task_id: str) -> RunStatus | None:

@@ -1,0 +1,51 @@
+-- lib/polls.lua: what a poll is answered, which is a sign of life where the run's own step asks.
+--
+-- needs: clock, keys, types, runs, lines, claims, withdraw, view
+
+local poll
+
+-- Else there would be more locals than a script may have.
+do
+    -- By which part of the time to live the life of a waiter may be too short, so that a step which blocks again as soon as
+    -- it is answered has nothing written.
+    local SHORTER = 64
+
+    -- The answer about the run of *task*, as poll.lua lists them. *who* asks: "poll", "block", "sleep" or "look".
+    function poll(task, who, claim, owner)
+        local run = load_run(task)
+        claim = who ~= "look" and claim ~= "" and claim
+        if claim and not (run and run.claim == claim) and is_over(task, claim) then
+            return { "left", NOW }
+        end
+        if not run or (claim and run.claim ~= claim) then
+            return { "unknown" }
+        end
+        if is_anothers(run, owner) then
+            return { "others", cjson.encode(run), NOW }
+        end
+        if who == "sleep" and run.state == "waiting" then
+            local ends_at = tonumber(call("ZSCORE", DEADLINES, "life\0" .. run.id) or 0)
+            if ends_at < NOW + run.ttl_ms * (1 - 1 / SHORTER) then
+                show_life(run)
+            end
+            return { "waits", run.ttl_ms }
+        end
+        if who == "look" then
+            return view("run", run)
+        end
+        if run.state == "waiting" and not run.parked then
+            -- All is read before the one change, of a key that was read: nothing breaks off behind it, and most polls look no
+            -- further.
+            local answer = view("run", run)
+            show_life(run)
+            return answer
+        end
+        look_at_types()
+        if is_doubtful(run) then
+            withdraw(run)
+        else
+            show_life(run, claim, who == "poll")
+        end
+        return view("run", run)
+    end
+end
