@@ -20,7 +20,7 @@ Beside it one script pushes to as many lists, on each of which a connection to R
 )
 
 #: As the product's default: a blocked request shows life every half of it.
-TTL = timedelta(seconds=60)
+TTL = timedelta(seconds=120)
 
 _PUSH_ALL = "for _, key in ipairs(KEYS) do redis.call('RPUSH', key, 'x') end"
 

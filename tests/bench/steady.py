@@ -43,7 +43,7 @@ time, steps that find their machine free have come and gone for a second.""",
 )
 
 #: As the product's default: a blocked request shows life every half of it.
-TTL = timedelta(seconds=60)
+TTL = timedelta(seconds=120)
 
 #: Seconds that a call of a step blocks. Source: steps/parts/bash/polls.sh.
 BLOCK_SECONDS = 50

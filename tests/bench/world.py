@@ -81,8 +81,7 @@ def embedded(where: Path) -> Iterator[str]:
 @contextmanager
 def web(redis_url: str, namespace: str, where: Path, **settings: str) -> Iterator[Service]:
     """Real web processes with the defaults of the product, two of them."""
-    defaults = {"OCTOWAIT_WAITER_TTL_SECONDS": "60", "OCTOWAIT_WEB_PROCESSES": "2"}
-    service = Service(redis_url, namespace, where, **{**defaults, **settings})
+    service = Service(redis_url, namespace, where, **{"OCTOWAIT_WEB_PROCESSES": "2", **settings})
     try:
         service.start()
         # The first process answers before the last one is there.
