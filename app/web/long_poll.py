@@ -36,6 +36,10 @@ SPARE_DESCRIPTORS = 200
 #: The longest a request may block, seconds. Load balancers cut silent requests, often at 60.
 MOST_SECONDS = 55.0
 
+#: Seconds between the moments at which waits end that end for their time alone: those of many requests end together,
+#: and one script looks at all.
+TOGETHER_SECONDS = 0.1
+
 #: Where the view finds the problem that ended the sleep, if one did.
 PROBLEM = "octowait.problem"
 
@@ -153,7 +157,7 @@ class Blocking:
             Problem: 503; the client has hung up: a grant that nobody is there to collect must not count as collected.
             AnotherOwner: the run is not its token's.
         """
-        wakes, deadline = self._services.wakes, time.monotonic() + seconds
+        wakes, deadline = self._services.wakes, _together(time.monotonic() + seconds, seconds)
         wholly, briefly = replace(who, blocks=True), replace(who, blocks=True, is_brief=True)
         with wakes.sleeper(who.task_id) as sleeper:
             while True:
@@ -175,6 +179,11 @@ class Blocking:
                 503, "too_many_waiters", f"this process holds {most} blocked requests, the most its descriptors allow",
                 headers={"Retry-After": "5"},
             )  # fmt: skip
+
+
+def _together(deadline: float, seconds: float) -> float:
+    """The last moment up to *deadline* at which waits of more than a second end together."""
+    return deadline if seconds <= 1 else deadline - deadline % TOGETHER_SECONDS
 
 
 def most_connections() -> int:
