@@ -83,7 +83,10 @@ class _Named:
 
 
 class Audit:
-    """Holds what the scripts keep against each other. All methods raise `StoreError`. Source: lua/audit.lua."""
+    """Holds what the scripts keep against each other. All methods raise `StoreError`.
+
+    There are no flaws to it while the board is closed, or where a later octowait writes as well. Source: lua/audit.lua.
+    """
 
     def __init__(self, script: Scripts, client: Client, keys: Keys) -> None:
         self._script = script
@@ -146,7 +149,7 @@ class Audit:
         for batch in _batches(named.runs.values()) or [[]]:
             answer = self._script("audit", mode, _json(batch), _json(machines), _json(malformed))
             machines, malformed = [], []
-            if answer[0] == b"closed":
+            if answer[0] != b"audited":
                 return
             for code, task, where, what in json.loads(answer[1]) or ():
                 yield Flaw(code, task or None, tuple(where or ()), what or None)

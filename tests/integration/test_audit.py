@@ -17,6 +17,7 @@ from app.domain.run import RunRequest
 from app.domain.wording import CAUSES
 from app.history.timeline import Timeline
 from app.store.errors import StoreError
+from app.store.schema import SCHEMA
 from tests.conftest import Clock
 from tests.integration.octopus_tells import Octopus as Teller
 from tests.integration.reconciling import do, make_context, octopus
@@ -192,10 +193,6 @@ BROKEN = {
     "end of no reservation": (
         add("deadlines", "reservation", A.lower()), [Flaw("stray_deadline", None, (A,), "reservation")],
     ),
-    "another type under the key of an index": (
-        lambda board: board.client.hset(board.keys.counters, "foreign_key", "octowait:{x}:index:run:x"),
-        [Flaw("foreign_key", None, (), "octowait:{x}:index:run:x")],
-    ),
     "holder without a task": (
         add("holders", A.lower(), "lease", ""), [Flaw("malformed", None, (), "holders: machines-1 NUL lease NUL ")],
     ),
@@ -208,6 +205,10 @@ BROKEN = {
     "child without a family": (add("children", "x", CHILD), [Flaw("malformed", None, (), f"children: x NUL {CHILD}")]),
     "owner without a task": (add("owned", "web", ""), [Flaw("malformed", None, (), "owned: web NUL ")]),
 }  # fmt: skip
+
+
+def note_foreign(board, key):
+    board.client.hset(board.keys.counters, "foreign_key", key)
 
 
 def by_words(flaws):
@@ -246,7 +247,8 @@ def test_every_flaw_has_words_and_is_planted():
     calls = re.findall(r'\bflaw\((.*?), (?:task|"")', code)
     codes = {word for call in calls for word in re.findall(r'"(\w+)"', call)}
 
-    assert codes == {flaw.code for _, flaws in BROKEN.values() for flaw in flaws}
+    # Of that there are tests beside those of other types, in test_wrong_types.py.
+    assert codes == {flaw.code for _, flaws in BROKEN.values() for flaw in flaws} | {"foreign_key"}
     assert codes <= CAUSES.keys()
 
 
@@ -279,6 +281,37 @@ def test_nothing_is_put_right_while_the_board_is_closed(board, audit, everything
     before = everything()
 
     assert audit.repair() == []
+    assert everything() == before
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [add("holders", A.lower(), "thawing", STRANGER), add("deadlines", "thaw", WAITER), BROKEN["child of nobody"][0]],
+    ids=["holder", "deadline", "child"],
+)
+def test_what_a_later_octowait_keeps_besides_is_no_flaw(board, audit, everything, plant):
+    """Both write for one release: what the later one keeps looks like what somebody has broken."""
+    board.client.hset(board.keys.counters, "schema", SCHEMA + 1)
+    plant(board)
+    before = everything()
+
+    assert audit.look() == audit.repair() == []
+    assert everything() == before
+
+    board.client.hset(board.keys.counters, "schema", SCHEMA)
+    assert len(audit.look()) == 1
+
+
+@pytest.mark.parametrize("pattern", ["index:run:*", "index:machine:*", "plan:*", "runs", "plan:none"])
+def test_key_that_is_of_its_type_again_is_not_deleted(board, audit, everything, pattern):
+    """Somebody has deleted what was there, and what octowait has written since is what its next starts go by."""
+    prefix = board.keys.runs.removesuffix("runs")
+    name = min(board.client.scan_iter(prefix + pattern), default=prefix + pattern)
+    before = everything()
+    note_foreign(board, name)
+
+    assert audit.look() == audit.repair() == []
+
     assert everything() == before
 
 

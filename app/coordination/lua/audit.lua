@@ -4,18 +4,23 @@
 -- The record of a run says where it stands, and the others follow it; but in doubt a machine is busy: of a run that is over
 -- as its record says, and holds all the same, Octopus is asked before that ends.
 --
--- needs: clock, keys, types, changes, runs, lines, flaws
+-- needs: clock, schema, keys, types, changes, runs, lines, flaws
 --
 -- ARGV[2]  "look": only say what does not agree, or "repair": put it right as well, each with a record
 -- ARGV[3]  runs, JSON: [{task, holders, lines, deadlines, children, owned: the members that name it}, ...]
 -- ARGV[4]  machines that are reserved, in lower case, JSON
 -- ARGV[5]  members that can name nothing, JSON: [[key, member], ...]; key is lines, holders, deadlines, children or owned
 --
--- Returns {"audited", flaws JSON}: [[code, task id or "", machines, what], ...], or {"closed"} when the board is rebuilt.
+-- Returns {"audited", flaws JSON}: [[code, task id or "", machines, what], ...], {"closed"} when the board is rebuilt, or
+-- {"later"} where a later octowait writes as well.
 
 look_at_types()
 if not call("HGET", COUNTERS, "opened_at") then
     return { "closed" }
+end
+if (tonumber(META[2]) or 0) > SCHEMA then
+    -- What that one keeps besides would be flaws here, and a hold of a kind that nobody here knows would be taken away.
+    return { "later" }
 end
 is_repair = ARGV[2] == "repair"
 
@@ -267,11 +272,13 @@ local MEMBERS_IN = { lines = LINES, holders = HOLDERS, deadlines = DEADLINES, ch
 -- What is in its place says nothing: the index goes on with what comes.
 local function audit_foreign_key()
     local key = call("HGET", COUNTERS, "foreign_key")
-    if key then
+    if key and is_foreign(key) then
         flaw("foreign_key", "", nil, nil, key, function()
             call("DEL", key)
             call("HDEL", COUNTERS, "foreign_key")
         end)
+    elseif key and is_repair then
+        call("HDEL", COUNTERS, "foreign_key")
     end
 end
 

@@ -102,3 +102,20 @@ local function strays_of(task, run, name, key, members, own)
     end
 end
 
+-- Types of what is behind a prefix (lib/keys.lua); of several prefixes that a name has the first one counts.
+local PREFIXES = {
+    { INDEX .. "run:", list = true },
+    { INDEX, stream = true },
+    { PLAN, hash = true, string = true },
+}
+
+-- Whether there is something behind a prefix that no script has put there: what was noted may be gone since.
+local function is_foreign(key)
+    local kind = call("TYPE", key).ok
+    for _, types in ipairs(kind ~= "none" and PREFIXES or {}) do
+        if string.sub(key, 1, #types[1]) == types[1] then
+            return not types[kind] or (kind == "hash" and string.sub(key, -5) == "\0asks")
+        end
+    end
+    return false
+end

@@ -1,6 +1,7 @@
 -- lib/schema.lua: the version of the data, and which octowait may still write them.
 --
--- A change of what a key, a member or a field means counts SCHEMA up, if an older octowait could not go on with it. In the
+-- A change of what a key, a member or a field means counts SCHEMA up, if an older octowait could not go on with it, or would
+-- take it for a flaw (audit.lua): a kind of member that it does not know, or a member that it does not expect there. In the
 -- release of that change both write, side by side; the next one sets OLDEST_WRITER to the version that all have by then, and
 -- OLDEST_RELEASE to the octowait that it came with. Who serves notes them (sweep.lua), and who is older changes nothing.
 -- app/store/schema.py has the same number.
