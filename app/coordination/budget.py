@@ -7,8 +7,7 @@ from typing import Any
 
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import redis_errors
-from app.store.side_scripts import SideScript
+from app.store.scripts import SideScript, redis_errors
 
 #: Milliseconds in which at most so many requests go out. A second more than the minute: a request can be sent that much
 #: later than it was permitted, and the next one at once.

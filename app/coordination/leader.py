@@ -7,8 +7,7 @@ from datetime import timedelta
 
 from app.store.connection import Client
 from app.store.keys import Keys
-from app.store.scripts import redis_errors
-from app.store.side_scripts import SideScript
+from app.store.scripts import SideScript, redis_errors
 
 
 class LeaderLock:

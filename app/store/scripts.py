@@ -1,21 +1,12 @@
-"""The Lua scripts, loaded from their files and called by their SHA-1.
-
-A script is ``app/<room>/lua/<verb>.lua``, and the parts of its room's library are in ``lua/lib/``. The line
-``-- needs: a, b`` in the header of a script, or of a part, names the parts that it builds on.
-
-Most of the library is there to end what is due, which most calls have nothing to do with. So there are two texts of a
-script that needs the part `DUE`: one with it, which is enough while nothing is due, and one with `EXPIRY` instead.
+"""The Lua scripts, called by their SHA-1.
 
 A script with the part `WORK` leaves what takes too long, in Redis, and says so; `Scripts` has it carried on at once.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
-from pathlib import Path
 from typing import Any, cast
 
 import redis
@@ -27,72 +18,15 @@ from app.store.errors import NewerData, StoreError, StoreUnreachable
 from app.store.exchange import Exchange
 from app.store.keys import Keys
 from app.store.schema import FIELDS, own_answer, refuse_newer
+from app.store.script_text import source
 from app.store.witness import Witness
 from app.store.wrong_types import fixed_keys, named_wrong_type
-
-#: Where the rooms are.
-APP = Path(__file__).parent.parent
 
 #: How often a script is called whose caller expects another time than it finds, until it is called without any.
 TRIES = 3
 
-#: A part that makes a script answer {"due"}, with nothing changed, where it takes the other one to go on.
-DUE, EXPIRY = "due", "expiry"
-
-#: The part that stands before everything else in each script of the board, and closes the board where its data are old.
-WITNESS = "witness"
-
-#: The part in front of each script that writes keys beside those of the board.
-BESIDE = "beside"
-
-#: The part with work that a script may leave; such a script of the board says behind its answer whether it has.
-WORK = "work"
-
 #: Shares of left work that one call does at most: the sweep does the others.
 MOST_SHARES = 2000
-
-
-def needs(text: str) -> list[str]:
-    """The parts that a script or a part says it builds on, e.g. ``["keys", "runs"]``."""
-    line = re.search(r"^-- needs: (.+)$", text, re.MULTILINE)
-    return line[1].split(", ") if line else []
-
-
-@cache
-def source(
-    room: str, verb: str, *, with_expiry: bool = False, witnessed: bool = False, is_beside: bool = False
-) -> str:  # fmt: skip
-    """The text of a script behind the parts that it needs and those that they need: each once, behind its own.
-
-    Args:
-        with_expiry: With `EXPIRY` in the place of `DUE`.
-        witnessed: With `WITNESS` before all else; then it answers {its own answer, epoch, number, word} of the last
-            change, but for {"due"} and {"newer"}.
-        is_beside: With `BESIDE` before all else.
-    """
-    parts: dict[str, str] = {}
-
-    def read(name: str, room: str = room) -> str:
-        text = (APP / room / "lua" / f"{name}.lua").read_text()
-        for part in needs(text):
-            chosen = EXPIRY if with_expiry and part == DUE else part
-            if chosen not in parts:
-                needed = read(f"lib/{chosen}", room)
-                parts[chosen] = needed
-        return text
-
-    if is_beside:
-        parts[BESIDE] = read(f"lib/{BESIDE}", "coordination")
-    if witnessed:
-        parts[WITNESS] = read(f"lib/{WITNESS}")
-    own = read(verb)
-    if witnessed:
-        left = ", has_left and 1 or 0" if WORK in parts else ""
-        own = f"local function verb()\n{own}end\nreturn {{ verb(), EPOCH or '', NUMBER, LAST_WORD or ''{left} }}\n"
-    else:
-        # With locals of its own: one function, or the main chunk, has 200 at most.
-        own = f"return (function()\n{own}end)()\n"
-    return "".join((*parts.values(), own))
 
 
 def load(client: Client, room: str, verb: str) -> Script:
@@ -259,3 +193,23 @@ class Scripts:
 
     def text(self, name: str, *, with_expiry: bool) -> str:
         return source("coordination", name, with_expiry=with_expiry, witnessed=True)
+
+
+class SideScript:
+    """A script that writes keys beside those of the board, which looks at the version of the data first.
+
+    Called with its own keys and arguments, as the header of its file lists them, it answers a list that starts with a
+    word, text as bytes; it raises NewerData, and errors of the library.
+    """
+
+    def __init__(self, client: Client, keys: Keys, room: str, verb: str) -> None:
+        self._client = client
+        self._script = client.register_script(source(room, verb, is_beside=True))
+        self._counters = keys.counters
+
+    def __call__(self, keys: Sequence[str], args: Sequence[str | int]) -> Sequence[Any]:
+        try:
+            answer = cast(Sequence[Any], self._script([*keys, self._counters], args))
+        except redis.ResponseError as error:
+            raise named_wrong_type(self._client, [*keys, self._counters], error) from error
+        return own_answer(answer)

@@ -1,4 +1,4 @@
-"""The scripts of the board with the whole library in front of them, and with the parts that they need only."""
+"""The scripts of the board as they are written, and as they are loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from app.domain.run import RunRequest
-from app.store.scripts import APP, source
+from app.store.script_text import APP, KEYS, parts_of, source
 from tests.bench.measurements import markdown_table, write_section
 from tests.bench.report import Report, number
 from tests.bench.world import board_on, directory, embedded, fill, new_run, request
@@ -18,6 +18,9 @@ from tests.open_board import OpenBoard
 
 LUA = APP / "coordination/lua"
 TTL = timedelta(hours=1)
+
+#: The two forms of a script.
+WRITTEN, LOADED = "as written", "as loaded"
 
 #: Calls in one batch, of which Redis tells the time.
 BATCH = 40
@@ -29,11 +32,11 @@ Texts = dict[str, str]
 
 def run(report: Report) -> None:
     """Print bytes, the time of SCRIPT LOAD, and that of a call inside Redis: the least of some rounds of both."""
-    # Joining takes all of the library.
-    library = _text("join").partition(_BODY)[0]
-    verbs = sorted(path.stem for path in LUA.glob("*.lua") if "lib/keys.lua: " in source("coordination", path.stem))
-    forms = {"whole library": {verb: library + "".join(_text(verb).partition(_BODY)[1:]) for verb in verbs},
-             "its parts": {verb: _text(verb) for verb in verbs}}  # fmt: skip
+    names = sorted(path.stem for path in LUA.glob("*.lua"))
+    parts = {verb: parts_of("coordination", verb, witnessed=True) for verb in names}
+    verbs = [verb for verb in names if KEYS in parts_of("coordination", verb)[0]]
+    forms = {WRITTEN: {verb: "".join((*parts[verb][0].values(), parts[verb][1])) for verb in verbs},
+             LOADED: {verb: source("coordination", verb, witnessed=True) for verb in verbs}}  # fmt: skip
     with directory() as where, embedded(where) as url, board_on(url) as board:
         loads = _loads(report, board, forms)
         calls = _calls(report, board, forms)
@@ -46,7 +49,7 @@ def run(report: Report) -> None:
     report.table("Bytes, and SCRIPT LOAD", size_columns, sizes)
     report.table("A call, inside Redis", time_columns, times)
     for verb in _BATCHES:
-        ratio = calls["its parts", verb] / calls["whole library", verb]
+        ratio = calls[LOADED, verb] / calls[WRITTEN, verb]
         report.measured("scripts", ratio, verb=verb)
     if report.writes:
         write_section(
@@ -58,22 +61,15 @@ _PREFACE = f"""## Lua scripts
 
 `make bench ARGS="scripts --write"`
 
-Each script with the whole library in front of it, as all had it once, and with the parts that it needs.
+Each script behind the parts that it needs, as all of them are written, and as it is loaded: each part as a function of
+its own, without what the script does not use.
 A load is a `SCRIPT LOAD` by a server that does not know the script.
 A call is an `EVALSHA` without the way to Redis, in a namespace with a line of {WAITERS}; a join is granted at once.
 The least of some rounds, in which both forms take turns: whatever else the machine does only adds."""
 
 
-#: What stands between the library and the text of a script.
-_BODY = "local function verb()\n"
-
-
-def _text(verb: str) -> str:
-    return source("coordination", verb, witnessed=True)
-
-
 def _rows(verbs: Sequence[str], *cells: Callable[[str, str], str]) -> list[list[str]]:
-    return [[verb, *(cell(form, verb) for cell in cells for form in ("whole library", "its parts"))] for verb in verbs]
+    return [[verb, *(cell(form, verb) for cell in cells for form in (WRITTEN, LOADED))] for verb in verbs]
 
 
 def _loads(report: Report, board: OpenBoard, forms: dict[str, Texts]) -> dict[tuple[str, str], float]:

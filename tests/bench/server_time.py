@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from app.store.connection import Client
-from app.store.scripts import APP, source
+from app.store.script_text import APP, source
 from tests.bench.report import both
 
 #: Entries of the server's log at most; it is a list in its memory.

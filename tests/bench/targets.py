@@ -83,7 +83,7 @@ TARGETS = {
     "P19.help": Target("P19", "octowait --help ÷ python -c pass", 5),
     "P19.status": Target("P19", "octowait status ÷ python -c pass", 12),
     "P19.web": Target("P19", "web to the first answer ÷ python -c pass", 30),
-    "scripts": Target("scripts", "{verb}: its parts ÷ whole library", 1.1),
+    "scripts": Target("scripts", "{verb}: as loaded ÷ as written", 1),
     "soak.problems": Target("soak", "free though in use, late, false alarms, losses, remains", 0),
     "soak.calls": Target("soak", "calls a waited minute, octowait ÷ polling loop", 1),
 }  # fmt: skip

@@ -24,7 +24,8 @@ from app.domain.run import RunRequest
 from app.store.connection import connect
 from app.store.errors import StoreError
 from app.store.greeting import Greeting
-from app.store.scripts import Scripts, source
+from app.store.script_text import source
+from app.store.scripts import Scripts
 from tests.chaos.expected import a_network
 from tests.chaos.gate import happens
 from tests.chaos.measurements import write

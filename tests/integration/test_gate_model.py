@@ -308,7 +308,7 @@ class SlicedGate(Gate):
 class BulkGate(SlicedGate):
     """Two machines count as many, of which all are looked at at once."""
 
-    sizes = {"local FEW = 8": "local FEW = 0", "local BULK = 500": "local BULK = 2"}
+    sizes = {"FEW = 8": "FEW = 0", "BULK = 500": "BULK = 2"}
 
 
 class SlicedBulkGate(SlicedGate):

@@ -18,8 +18,8 @@ from app.store.connection import connect
 from app.store.errors import NewerData
 from app.store.persistence import read_condition
 from app.store.schema import SCHEMA
-from app.store.scripts import APP, source
-from app.store.side_scripts import SideScript
+from app.store.script_text import APP, source
+from app.store.scripts import SideScript
 from app.web import create_app
 from tests.conftest import RIGHTS, TOKENS, WEBHOOK_SECRET, a_delivery
 from tests.integration.test_scripts import BOARD, OTHERS, listed, text_of

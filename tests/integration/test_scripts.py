@@ -4,10 +4,12 @@ from datetime import timedelta
 import pytest
 
 from app.domain.run import RunRequest, State
+from app.store import script_text
 from app.store.connection import connect
 from app.store.errors import StoreError, StoreUnreachable
 from app.store.keys import NAMES
-from app.store.scripts import APP, DUE, EXPIRY, load, needs, source
+from app.store.script_text import APP, DUE, EXPIRY, needs, source
+from app.store.scripts import load
 from tests.conftest import opened
 from tests.lua_names import defined, used
 from tests.open_board import OpenBoard
@@ -232,12 +234,13 @@ def test_script_changes_nothing_where_another_text_has_to_end_what_is_due(
 
 @pytest.mark.parametrize(("room", "verb"), LIGHT)
 def test_texts_of_a_script_differ_in_the_parts_in_front_of_it(room, verb):
-    light, full = source(room, verb), source(room, verb, with_expiry=True)
-    due, expiry = text_of(room, f"lib/{DUE}"), text_of(room, f"lib/{EXPIRY}")
+    (light, own), (full, full_own) = (
+        script_text.parts_of(room, verb, with_expiry=with_expiry) for with_expiry in (False, True)
+    )
 
-    assert text_of(room, verb) in light and text_of(room, verb) in full
-    assert due in light and expiry not in light
-    assert due not in full and expiry in full
+    assert own == full_own and text_of(room, verb) in own
+    assert light[DUE] == text_of(room, f"lib/{DUE}") and EXPIRY not in light
+    assert full[EXPIRY] == text_of(room, f"lib/{EXPIRY}") and DUE not in full
 
 
 def test_what_is_due_ends_before_a_script_that_carries_little_answers(board, clock, a_run):

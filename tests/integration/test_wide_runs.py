@@ -22,7 +22,7 @@ NUMBERED = [f"Machines-{number}" for number in range(1, 31)]
 NAMED = [*(f"web-{letter}" for letter in "abcdefgh"), "web-a.x", "web-10", "web-9", "a1", "a-1", "a1-b", "a~1", "a_1"]
 
 #: Nothing is looked at at once.
-ONE_BY_ONE = {"local FEW = 8": "local FEW = 10000"}
+ONE_BY_ONE = {"FEW = 8": "FEW = 10000"}
 
 
 class Both:

@@ -14,8 +14,8 @@ from app.domain.events import Effect
 from app.domain.run import RunRequest
 from app.store.errors import WrongType
 from app.store.keys import SCRIPT_KEYS
-from app.store.scripts import EXPIRY, needs, source
-from app.store.side_scripts import SideScript
+from app.store.script_text import EXPIRY, needs, source
+from app.store.scripts import SideScript
 from app.store.wrong_types import fixed_keys
 from tests.conftest import Clock
 from tests.integration.octopus_tells import Octopus as Teller

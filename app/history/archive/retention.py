@@ -17,8 +17,7 @@ from app.history.records import Stored, Written
 from app.store.connection import Client
 from app.store.errors import ArchiveError
 from app.store.keys import Keys
-from app.store.scripts import redis_errors
-from app.store.side_scripts import SideScript
+from app.store.scripts import SideScript, redis_errors
 
 log = structlog.get_logger()
 

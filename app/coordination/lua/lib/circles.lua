@@ -2,175 +2,170 @@
 --
 -- needs: keys, runs, lines, work
 
-local new_search, circle_of, children_by_order
+-- Waiters whose machines are read at once.
+local AT_ONCE = 200
 
--- Else there would be more locals than a script may have.
-do
-    -- Waiters whose machines are read at once.
-    local AT_ONCE = 200
-
-    -- What a search has seen, or several of one family have:
-    -- came_by   task -> {from, machine, how = holder|ahead|child}, how it was reached; {} where a search began
-    -- up_to     machine -> the order up to which its line was read, so that a line costs its length
-    -- families  task -> family, of all waiters that have one
-    -- lists     machines as WANTS has them -> the list; many runs have the same
-    -- count     runs that it came to; most: of how many it may; is_cut: these were not all
-    function new_search()
-        local families = {}
-        for _, member in ipairs(call("ZRANGE", CHILDREN, 0, -1)) do
-            families[string.sub(member, 18)] = tonumber(string.sub(member, 1, 16))
-        end
-        return { came_by = {}, up_to = {}, families = families, lists = {}, count = 0, most = MAX_SEARCHED }
+-- What a search has seen, or several of one family have:
+-- came_by   task -> {from, machine, how = holder|ahead|child}, how it was reached; {} where a search began
+-- up_to     machine -> the order up to which its line was read, so that a line costs its length
+-- families  task -> family, of all waiters that have one
+-- lists     machines as WANTS has them -> the list; many runs have the same
+-- count     runs that it came to; most: of how many it may; is_cut: these were not all
+local function new_search()
+    local families = {}
+    for _, member in ipairs(call("ZRANGE", CHILDREN, 0, -1)) do
+        families[string.sub(member, 18)] = tonumber(string.sub(member, 1, 16))
     end
+    return { came_by = {}, up_to = {}, families = families, lists = {}, count = 0, most = MAX_SEARCHED }
+end
 
-    -- The machines of a waiter. *text*: those of WANTS, or false of one that joined before there was that.
-    local function machines_of(task, text, search)
-        if not text then
-            return load_run(task).machines
-        end
-        if not search.lists[text] then
-            local machines = {}
-            for machine in string.gmatch(text, "[^,]+") do
-                machines[#machines + 1] = machine
-            end
-            search.lists[text] = machines
-        end
-        return search.lists[text]
+-- The machines of a waiter. *text*: those of WANTS, or false of one that joined before there was that.
+local function machines_of(task, text, search)
+    if not text then
+        return load_run(task).machines
     end
-
-    -- Whether the lines of a waiter were read already as far as it stands, so that it leads nowhere new.
-    local function is_read(machines, order, search)
-        for _, machine in ipairs(machines) do
-            local up_to = search.up_to[lower(machine)]
-            if not up_to or up_to < order then
-                return false
-            end
+    if not search.lists[text] then
+        local machines = {}
+        for machine in string.gmatch(text, "[^,]+") do
+            machines[#machines + 1] = machine
         end
-        return true
+        search.lists[text] = machines
     end
+    return search.lists[text]
+end
 
-    -- Add those of *reached*, {task, order or nil of a holder}, to the queue that may lead on.
-    local function queue_reached(reached, queue, search)
-        local waiters = {}
-        for _, one in ipairs(reached) do
-            if one.order then
-                waiters[#waiters + 1] = one
-            elseif load_run(one.task).family then
-                queue[#queue + 1] = { id = one.task, family = load_run(one.task).family }
-            end
+-- Whether the lines of a waiter were read already as far as it stands, so that it leads nowhere new.
+local function is_read(machines, order, search)
+    for _, machine in ipairs(machines) do
+        local up_to = search.up_to[lower(machine)]
+        if not up_to or up_to < order then
+            return false
         end
-        for from = 1, #waiters, AT_ONCE do
-            local fields = {}
-            for at = from, math.min(from + AT_ONCE - 1, #waiters) do
-                fields[#fields + 1] = waiters[at].task
-            end
-            for at, text in ipairs(call("HMGET", WANTS, unpack(fields))) do
-                local one = waiters[from + at - 1]
-                local machines, family = machines_of(one.task, text, search), search.families[one.task]
-                if family or not is_read(machines, one.order, search) then
-                    queue[#queue + 1] = { id = one.task, order = one.order, machines = machines, family = family }
-                end
-            end
-        end
-        search.count = search.count + #reached
-        spend(#reached)
     end
+    return true
+end
 
-    -- The runs that a run waits for and that no search has reached, or *goal*. A holder waits for the children that it
-    -- started. A child waits for strangers only where its family holds, whoever is ahead there.
-    local function reach_from(run, goal, search)
-        local reached = {}
-        local function reach(way, task, order)
-            if task == goal or not search.came_by[task] then
-                search.came_by[task] = way
-                reached[#reached + 1] = { task = task, order = order }
-            end
+-- Add those of *reached*, {task, order or nil of a holder}, to the queue that may lead on.
+local function queue_reached(reached, queue, search)
+    local waiters = {}
+    for _, one in ipairs(reached) do
+        if one.order then
+            waiters[#waiters + 1] = one
+        elseif load_run(one.task).family then
+            queue[#queue + 1] = { id = one.task, family = load_run(one.task).family }
         end
-        for _, machine in ipairs(run.machines or {}) do
-            local m = lower(machine)
-            local before, is_familys = search.up_to[m], false
-            for _, other in ipairs(before and not run.family and {} or busy_with(m)) do
-                if run.family and load_run(other[2]).family == run.family then
-                    is_familys = true
-                else
-                    reach({ from = run.id, machine = machine, how = "holder" }, other[2])
-                end
-            end
-            if not is_familys and not (before and run.order <= before) then
-                local from = before and "[" .. m .. "\0" .. before or span(m)
-                local way = { from = run.id, machine = machine, how = "ahead" }
-                for _, member in ipairs(call("ZRANGEBYLEX", LINES, from, "(" .. line_member(run, machine))) do
-                    reach(way, string.sub(member, #m + 29), string.sub(member, #m + 2, #m + 27))
-                end
-                search.up_to[m] = run.order
-            end
-        end
-        for _, child in ipairs(not run.order and waiting_children(run.family) or {}) do
-            reach({ from = run.id, how = "child" }, child, load_run(child).order)
-        end
-        return reached
     end
-
-    -- The circle from a run to itself, as edges {from, to, machine, how}.
-    local function circle_at(task, search)
-        local circle, to = {}, task
-        repeat
-            local way = search.came_by[to]
-            table.insert(circle, 1, { from = way.from, to = to, machine = way.machine, how = way.how })
-            to = way.from
-        until to == task
-        return circle
-    end
-
-    -- The first circle from a waiting run to itself, or nil. What the searches before came to is not searched again.
-    local function search_from(run, search)
-        local queue, at = { { id = run.id, order = run.order, machines = run.machines, family = run.family } }, 1
-        search.came_by[run.id] = {}
-        while queue[at] and search.count < search.most do
-            local reached = reach_from(queue[at], run.id, search)
-            if search.came_by[run.id].from then
-                return circle_at(run.id, search)
-            end
-            queue_reached(reached, queue, search)
-            at = at + 1
+    for from = 1, #waiters, AT_ONCE do
+        local fields = {}
+        for at = from, math.min(from + AT_ONCE - 1, #waiters) do
+            fields[#fields + 1] = waiters[at].task
         end
-        search.is_cut = queue[at] ~= nil
+        for at, text in ipairs(call("HMGET", WANTS, unpack(fields))) do
+            local one = waiters[from + at - 1]
+            local machines, family = machines_of(one.task, text, search), search.families[one.task]
+            if family or not is_read(machines, one.order, search) then
+                queue[#queue + 1] = { id = one.task, order = one.order, machines = machines, family = family }
+            end
+        end
+    end
+    search.count = search.count + #reached
+    spend(#reached)
+end
+
+-- The runs that a run waits for and that no search has reached, or *goal*. A holder waits for the children that it
+-- started. A child waits for strangers only where its family holds, whoever is ahead there.
+local function reach_from(run, goal, search)
+    local reached = {}
+    local function reach(way, task, order)
+        if task == goal or not search.came_by[task] then
+            search.came_by[task] = way
+            reached[#reached + 1] = { task = task, order = order }
+        end
+    end
+    for _, machine in ipairs(run.machines or {}) do
+        local m = lower(machine)
+        local before, is_familys = search.up_to[m], false
+        for _, other in ipairs(before and not run.family and {} or busy_with(m)) do
+            if run.family and load_run(other[2]).family == run.family then
+                is_familys = true
+            else
+                reach({ from = run.id, machine = machine, how = "holder" }, other[2])
+            end
+        end
+        if not is_familys and not (before and run.order <= before) then
+            local from = before and "[" .. m .. "\0" .. before or span(m)
+            local way = { from = run.id, machine = machine, how = "ahead" }
+            for _, member in ipairs(call("ZRANGEBYLEX", LINES, from, "(" .. line_member(run, machine))) do
+                reach(way, string.sub(member, #m + 29), string.sub(member, #m + 2, #m + 27))
+            end
+            search.up_to[m] = run.order
+        end
+    end
+    for _, child in ipairs(not run.order and waiting_children(run.family) or {}) do
+        reach({ from = run.id, how = "child" }, child, load_run(child).order)
+    end
+    return reached
+end
+
+-- The circle from a run to itself, as edges {from, to, machine, how}.
+local function circle_at(task, search)
+    local circle, to = {}, task
+    repeat
+        local way = search.came_by[to]
+        table.insert(circle, 1, { from = way.from, to = to, machine = way.machine, how = way.how })
+        to = way.from
+    until to == task
+    return circle
+end
+
+-- The first circle from a waiting run to itself, or nil. What the searches before came to is not searched again.
+local function search_from(run, search)
+    local queue, at = { { id = run.id, order = run.order, machines = run.machines, family = run.family } }, 1
+    search.came_by[run.id] = {}
+    while queue[at] and search.count < search.most do
+        local reached = reach_from(queue[at], run.id, search)
+        if search.came_by[run.id].from then
+            return circle_at(run.id, search)
+        end
+        queue_reached(reached, queue, search)
+        at = at + 1
+    end
+    search.is_cut = queue[at] ~= nil
+    return nil
+end
+
+-- Whether anybody may wait for a waiting run: somebody behind it, or its family.
+local function is_waited_for(run)
+    for _, machine in ipairs(run.machines) do
+        local _, to = span(lower(machine))
+        if call("ZRANGEBYLEX", LINES, "(" .. line_member(run, machine), to, "LIMIT", 0, 1)[1] then
+            return true
+        end
+    end
+    return run.family ~= nil
+end
+
+-- Rule 10: the circle in which the run waits for itself, as edges, or nil. Only families close circles, since other runs
+-- take all machines or none: the search costs nothing while no child waits, nor for a run at the end of its lines.
+--
+-- *search*: that of its siblings who came before it, or nil. Where they came to is not searched again: if that led to this
+-- run, they have come to this run.
+local function circle_of(run, search)
+    if call("ZCARD", CHILDREN) == 0 or not is_waited_for(run) then
         return nil
     end
+    return search_from(run, search or new_search())
+end
 
-    -- Whether anybody may wait for a waiting run: somebody behind it, or its family.
-    local function is_waited_for(run)
-        for _, machine in ipairs(run.machines) do
-            local _, to = span(lower(machine))
-            if call("ZRANGEBYLEX", LINES, "(" .. line_member(run, machine), to, "LIMIT", 0, 1)[1] then
-                return true
-            end
-        end
-        return run.family ~= nil
+-- The waiting children of a family, those that came first before the others.
+local function children_by_order(family)
+    local children = {}
+    for _, task in ipairs(waiting_children(family)) do
+        children[#children + 1] = load_run(task)
     end
-
-    -- Rule 10: the circle in which the run waits for itself, as edges, or nil. Only families close circles, since other runs
-    -- take all machines or none: the search costs nothing while no child waits, nor for a run at the end of its lines.
-    --
-    -- *search*: that of its siblings who came before it, or nil. Where they came to is not searched again: if that led to this
-    -- run, they have come to this run.
-    function circle_of(run, search)
-        if call("ZCARD", CHILDREN) == 0 or not is_waited_for(run) then
-            return nil
-        end
-        return search_from(run, search or new_search())
-    end
-
-    -- The waiting children of a family, those that came first before the others.
-    function children_by_order(family)
-        local children = {}
-        for _, task in ipairs(waiting_children(family)) do
-            children[#children + 1] = load_run(task)
-        end
-        spend(2 * #children)
-        table.sort(children, function(one, other)
-            return one.order < other.order
-        end)
-        return children
-    end
+    spend(2 * #children)
+    table.sort(children, function(one, other)
+        return one.order < other.order
+    end)
+    return children
 end

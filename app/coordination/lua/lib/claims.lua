@@ -6,47 +6,42 @@
 --
 -- needs: clock, keys
 
-local is_anothers, is_over, end_claim
+-- How long the id of an execution that is over is remembered, ms: 24 hours.
+local CLAIM_KEPT_MS = 86400000
 
--- Else there would be more locals than a script may have.
-do
-    -- How long the id of an execution that is over is remembered, ms: 24 hours.
-    local CLAIM_KEPT_MS = 86400000
+-- Ids that are remembered at most, so that nobody who makes up ids fills the memory: some 10 MB. The oldest go first.
+local MAX_CLAIMS = 100000
 
-    -- Ids that are remembered at most, so that nobody who makes up ids fills the memory: some 10 MB. The oldest go first.
-    local MAX_CLAIMS = 100000
+-- Old ids that go when one is added: more than one, so that there are never more than those of a day.
+local CLAIMS_AT_ONCE = 10
 
-    -- Old ids that go when one is added: more than one, so that there are never more than those of a day.
-    local CLAIMS_AT_ONCE = 10
+-- Whether a run belongs to another owner than the one that asks. *owner*: nil or "" of who may do everything. What nobody
+-- owns is there for all tokens without limits, whose owner is "*".
+local function is_anothers(run, owner)
+    return owner ~= nil and owner ~= "" and run.owner ~= owner and run.rival ~= owner
+        and (run.owner ~= nil or owner ~= "*")
+end
 
-    -- Whether a run belongs to another owner than the one that asks. *owner*: nil or "" of who may do everything. What nobody
-    -- owns is there for all tokens without limits, whose owner is "*".
-    function is_anothers(run, owner)
-        return owner ~= nil and owner ~= "" and run.owner ~= owner and run.rival ~= owner
-            and (run.owner ~= nil or owner ~= "*")
+local function claim_member(task, claim)
+    return lower(task) .. "\0" .. claim
+end
+
+local function is_over(task, claim)
+    local at = claim and call("ZSCORE", ENDED_CLAIMS, claim_member(task, claim))
+    return at and NOW - at < CLAIM_KEPT_MS
+end
+
+-- Remember that an execution of a step is over: its requests change nothing from now on.
+local function end_claim(task, claim)
+    if not claim then
+        return
     end
-
-    local function claim_member(task, claim)
-        return lower(task) .. "\0" .. claim
+    call("ZADD", ENDED_CLAIMS, NOW, claim_member(task, claim))
+    local old = call("ZRANGEBYSCORE", ENDED_CLAIMS, "-inf", NOW - CLAIM_KEPT_MS, "LIMIT", 0, CLAIMS_AT_ONCE)
+    if call("ZCARD", ENDED_CLAIMS) - #old > MAX_CLAIMS then
+        old = call("ZRANGE", ENDED_CLAIMS, 0, CLAIMS_AT_ONCE - 1)
     end
-
-    function is_over(task, claim)
-        local at = claim and call("ZSCORE", ENDED_CLAIMS, claim_member(task, claim))
-        return at and NOW - at < CLAIM_KEPT_MS
-    end
-
-    -- Remember that an execution of a step is over: its requests change nothing from now on.
-    function end_claim(task, claim)
-        if not claim then
-            return
-        end
-        call("ZADD", ENDED_CLAIMS, NOW, claim_member(task, claim))
-        local old = call("ZRANGEBYSCORE", ENDED_CLAIMS, "-inf", NOW - CLAIM_KEPT_MS, "LIMIT", 0, CLAIMS_AT_ONCE)
-        if call("ZCARD", ENDED_CLAIMS) - #old > MAX_CLAIMS then
-            old = call("ZRANGE", ENDED_CLAIMS, 0, CLAIMS_AT_ONCE - 1)
-        end
-        if #old > 0 then
-            call("ZREM", ENDED_CLAIMS, unpack(old))
-        end
+    if #old > 0 then
+        call("ZREM", ENDED_CLAIMS, unpack(old))
     end
 end

@@ -3,9 +3,8 @@
 -- needs: clock, keys, bulk, runs, work
 
 local function forget_deadlines(run)
-    for _, kind in ipairs({ "life", "timeout", "hold", "grace", "provisional", "expect" }) do
-        call("ZREM", DEADLINES, kind .. "\0" .. run.id)
-    end
+    local id = "\0" .. run.id
+    call("ZREM", DEADLINES, "life" .. id, "timeout" .. id, "hold" .. id, "grace" .. id, "provisional" .. id, "expect" .. id)
 end
 
 -- Note that a run keeps its lease for as long as its task, for its step knows of it.
@@ -147,55 +146,51 @@ end
 -- Rule 15: false while the board is closed, since nobody is granted before it is known which run works where.
 local IS_OPEN = true
 
-local may_start
-
-do
-    -- Whether a run is next at some of its machines (lower-case ids, from *from* to *last*), and they are free or shared.
-    local function may_have(run, ids, from, last)
-        for at = from, last do
-            local m = ids[at]
-            spend(1)
-            if not (is_next(run, m) and is_free(m)) and not is_shared(run, m) then
-                return false
-            end
-        end
-        return true
-    end
-
-    -- The same of many, from one look at all of them.
-    local function may_have_many(run, ids, from, last)
-        local most = MOST_EACH * (last - from + 1)
-        local firsts, holders = members_at(LINES, ids, from, last, most, true), members_at(HOLDERS, ids, from, last, most, true)
-        if not firsts or not holders then
-            return may_have(run, ids, from, last)
-        end
-        spend((last - from) / 4)
-        for at = from, last do
-            local m = ids[at]
-            local is_first = not firsts[m] or run.order <= string.sub(firsts[m], 1, 26)
-            if (not is_first or holders[m]) and not is_shared(run, m) then
-                return false
-            end
-        end
-        return true
-    end
-
-    -- Whether a run, which waits or is to wait, may have all its machines.
-    function may_start(run)
-        local ids = lower_ids(run.machines)
-        -- Of most waiters one of the first is busy.
-        local first = math.min(FEW, #ids)
-        if not may_have(run, ids, 1, first) then
+-- Whether a run is next at some of its machines (lower-case ids, from *from* to *last*), and they are free or shared.
+local function may_have(run, ids, from, last)
+    for at = from, last do
+        local m = ids[at]
+        spend(1)
+        if not (is_next(run, m) and is_free(m)) and not is_shared(run, m) then
             return false
         end
-        local may_have_more = #ids > first and are_in_order(ids) and may_have_many or may_have
-        for from = first + 1, #ids, BULK do
-            if not may_have_more(run, ids, from, math.min(from + BULK - 1, #ids)) then
-                return false
-            end
-        end
-        return IS_OPEN
     end
+    return true
+end
+
+-- The same of many, from one look at all of them.
+local function may_have_many(run, ids, from, last)
+    local most = MOST_EACH * (last - from + 1)
+    local firsts, holders = members_at(LINES, ids, from, last, most, true), members_at(HOLDERS, ids, from, last, most, true)
+    if not firsts or not holders then
+        return may_have(run, ids, from, last)
+    end
+    spend((last - from) / 4)
+    for at = from, last do
+        local m = ids[at]
+        local is_first = not firsts[m] or run.order <= string.sub(firsts[m], 1, 26)
+        if (not is_first or holders[m]) and not is_shared(run, m) then
+            return false
+        end
+    end
+    return true
+end
+
+-- Whether a run, which waits or is to wait, may have all its machines.
+local function may_start(run)
+    local ids = lower_ids(run.machines)
+    -- Of most waiters one of the first is busy.
+    local first = math.min(FEW, #ids)
+    if not may_have(run, ids, 1, first) then
+        return false
+    end
+    local may_have_more = #ids > first and are_in_order(ids) and may_have_many or may_have
+    for from = first + 1, #ids, BULK do
+        if not may_have_more(run, ids, from, math.min(from + BULK - 1, #ids)) then
+            return false
+        end
+    end
+    return IS_OPEN
 end
 
 local function child_member(run)

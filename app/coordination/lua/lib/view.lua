@@ -2,194 +2,189 @@
 --
 -- needs: clock, keys, bulk, runs, lines
 
-local view
+-- Machines of a run that a view shows at most.
+local MAX_VIEWED = 200
 
--- Else there would be more locals than a script may have.
-do
-    -- Machines of a run that a view shows at most.
-    local MAX_VIEWED = 200
+-- Those who make a machine busy that a view shows at most, and after how many of all machines it shows one at each; it
+-- counts all.
+local MAX_HOLDERS, MAX_RECORDS = 20, 200
 
-    -- Those who make a machine busy that a view shows at most, and after how many of all machines it shows one at each; it
-    -- counts all.
-    local MAX_HOLDERS, MAX_RECORDS = 20, 200
+-- Bytes of a record above which a view leaves out the machines of a holder: it would repeat them at each of its machines.
+local MAX_HOLDER_BYTES = 4096
 
-    -- Bytes of a record above which a view leaves out the machines of a holder: it would repeat them at each of its machines.
-    local MAX_HOLDER_BYTES = 4096
+local function place_of(run, m)
+    local from = span(m)
+    return call("ZLEXCOUNT", LINES, from, "[" .. line_member(run, m))
+end
 
-    local function place_of(run, m)
-        local from = span(m)
-        return call("ZLEXCOUNT", LINES, from, "[" .. line_member(run, m))
+-- The place of a run in a line, all of whose members are *line*, and those ahead of it, of MAX_AHEAD at most.
+local function place_in(line, run)
+    local ahead = {}
+    for place, member in ipairs(line or {}) do
+        if string.sub(member, 1, 26) == run.order then
+            return place, ahead
+        elseif place <= MAX_AHEAD then
+            ahead[place] = string.sub(member, 28)
+        end
     end
+    return 0, {}
+end
 
-    -- The place of a run in a line, all of whose members are *line*, and those ahead of it, of MAX_AHEAD at most.
-    local function place_in(line, run)
-        local ahead = {}
-        for place, member in ipairs(line or {}) do
-            if string.sub(member, 1, 26) == run.order then
-                return place, ahead
-            elseif place <= MAX_AHEAD then
-                ahead[place] = string.sub(member, 28)
+-- Of the many machines of a run the one where its wait is longest, and the first that somebody else makes busy, if one
+-- is.
+local function notable(run, machines)
+    local ids, own, worst, held, worst_rank = lower_ids(machines), run.state == "waiting" and 0 or 1, nil, nil, -1
+    local function note(machine, place, is_busy)
+        local rank = 2 * place + (is_busy and 1 or 0)
+        if rank > worst_rank then
+            worst, worst_rank = machine, rank
+        end
+        held = held or (is_busy and machine)
+    end
+    -- Between those that the caller asked for in order there are hardly any others.
+    for from = 1, #ids, BULK do
+        local last = math.min(from + BULK - 1, #ids)
+        local first, to, count = span(ids[from]), "(" .. ids[last] .. "\1", last - from + 1
+        local is_alone = own == 1 or call("ZLEXCOUNT", LINES, first, to) == count
+        local is_idle = call("ZLEXCOUNT", HOLDERS, first, to) == own * count
+        if is_alone and is_idle then
+            note(machines[from], 1 - own, false)
+        elseif not (is_alone and held and worst_rank >= 3 - 2 * own) then
+            local lines = not is_alone and members_at(LINES, ids, from, last, MOST_EACH * count)
+            local holders = not is_idle and members_at(HOLDERS, ids, from, last, MOST_EACH * count)
+            for at = from, last do
+                local m, place, busy = ids[at], 1 - own, 0
+                if not is_alone then
+                    place = lines and place_in(lines[m], run) or place_of(run, m)
+                end
+                if not is_idle then
+                    busy = holders and #(holders[m] or {}) or call("ZLEXCOUNT", HOLDERS, span(m))
+                end
+                note(machines[at], place, busy > own)
             end
         end
-        return 0, {}
     end
+    return worst, held
+end
 
-    -- Of the many machines of a run the one where its wait is longest, and the first that somebody else makes busy, if one
-    -- is.
-    local function notable(run, machines)
-        local ids, own, worst, held, worst_rank = lower_ids(machines), run.state == "waiting" and 0 or 1, nil, nil, -1
-        local function note(machine, place, is_busy)
-            local rank = 2 * place + (is_busy and 1 or 0)
-            if rank > worst_rank then
-                worst, worst_rank = machine, rank
-            end
-            held = held or (is_busy and machine)
+-- The machines of a run that a view shows. Of more than it shows these come first: the one where the wait is longest, and
+-- the first that somebody makes busy.
+local function viewed(run, machines)
+    if #machines <= MAX_VIEWED then
+        return machines
+    end
+    local worst, held = notable(run, machines)
+    local shown, is_shown = {}, {}
+    for _, machine in ipairs({ worst, held or worst, unpack(machines, 1, MAX_VIEWED) }) do
+        if not is_shown[machine] and #shown < MAX_VIEWED then
+            is_shown[machine] = true
+            shown[#shown + 1] = machine
         end
-        -- Between those that the caller asked for in order there are hardly any others.
-        for from = 1, #ids, BULK do
-            local last = math.min(from + BULK - 1, #ids)
-            local first, to, count = span(ids[from]), "(" .. ids[last] .. "\1", last - from + 1
-            local is_alone = own == 1 or call("ZLEXCOUNT", LINES, first, to) == count
-            local is_idle = call("ZLEXCOUNT", HOLDERS, first, to) == own * count
-            if is_alone and is_idle then
-                note(machines[from], 1 - own, false)
-            elseif not (is_alone and held and worst_rank >= 3 - 2 * own) then
-                local lines = not is_alone and members_at(LINES, ids, from, last, MOST_EACH * count)
-                local holders = not is_idle and members_at(HOLDERS, ids, from, last, MOST_EACH * count)
-                for at = from, last do
-                    local m, place, busy = ids[at], 1 - own, 0
-                    if not is_alone then
-                        place = lines and place_in(lines[m], run) or place_of(run, m)
-                    end
-                    if not is_idle then
-                        busy = holders and #(holders[m] or {}) or call("ZLEXCOUNT", HOLDERS, span(m))
-                    end
-                    note(machines[at], place, busy > own)
+    end
+    return shown
+end
+
+-- The record of a run as that of a holder, JSON, or false.
+local function holder_record(task)
+    local raw = call("HGET", RUNS, lower(task))
+    if raw and #raw > MAX_HOLDER_BYTES then
+        for _, name in ipairs({ "machines", "presumed", "planned" }) do
+            -- In a text of the record the quotes would stand behind a backslash.
+            raw = string.gsub(raw, '"' .. name .. '":%[[^%]]*%]', '"' .. name .. '":[]')
+        end
+    end
+    return raw
+end
+
+-- A function of a machine (lower-case id): all of its members in a sorted set, without the machine; nil where it is to be
+-- asked for alone, since it is none of *ids*, or these are few, or have many.
+local function look_up(key, ids)
+    local read = #ids > FEW and are_in_order(ids) and members_at(key, ids, 1, #ids, MOST_EACH * #ids)
+    local is_read = {}
+    for _, id in ipairs(read and ids or {}) do
+        is_read[id] = true
+    end
+    return function(m)
+        return is_read[m] and (read[m] or {}) or nil
+    end
+end
+
+-- The place of a run in the line of a machine, and those ahead.
+local function place_at(run, m, line)
+    if line then
+        return place_in(line, run)
+    end
+    local place, ahead, from = place_of(run, m), {}, span(m)
+    local own = "(" .. line_member(run, m)
+    for _, member in ipairs(place > 1 and call("ZRANGEBYLEX", LINES, from, own, "LIMIT", 0, MAX_AHEAD) or {}) do
+        ahead[#ahead + 1] = string.sub(member, #m + 29)
+    end
+    return place, ahead
+end
+
+-- The first of those who make a machine busy, and how many there are.
+local function holders_at(m, members)
+    if members then
+        return members, #members
+    end
+    local first, from, to = {}, span(m)
+    for at, member in ipairs(call("ZRANGEBYLEX", HOLDERS, from, to, "LIMIT", 0, MAX_HOLDERS + 1)) do
+        first[at] = string.sub(member, #m + 2)
+    end
+    return first, #first > MAX_HOLDERS and call("ZLEXCOUNT", HOLDERS, from, to) or #first
+end
+
+-- {word, run JSON, now, {JSON of a holder, ...}, {machine, machine JSON, place, holders in all, {kind, number of the
+-- holder's JSON, ...}, {task ahead, ...}}, ...}: many machines often have one holder.
+local function view(word, run)
+    local records, numbers = {}, {}
+    local answer = { word, texts[lower(run.id)], NOW, records }
+    local function number_of(id, read, key)
+        if not numbers[id] then
+            records[#records + 1] = read(key)
+            numbers[id] = #records
+        end
+        return numbers[id]
+    end
+    local function reservation_record(m)
+        return call("HGET", RESERVATIONS, m)
+    end
+    local function closed_record()
+        local since, cause = unpack(call("HMGET", COUNTERS, "closed_at", "closed_cause"))
+        return cjson.encode({ since_ms = tonumber(since), note = cause or nil })
+    end
+    local machines, is_waiting = run.machines or run.presumed or {}, run.state == "waiting"
+    local first = lower_ids(#machines <= MAX_VIEWED and machines or { unpack(machines, 1, MAX_VIEWED) })
+    local shown, line_of, holders_of = viewed(run, machines), is_waiting and look_up(LINES, first), look_up(HOLDERS, first)
+    local names = values_of(MACHINES, lower_ids(shown))
+    local has_own = run.state == "granted" or run.state == "observed" or run.presumed
+    for at, machine in ipairs(shown) do
+        local m, place, ahead, holders, count = lower(machine), 0, {}, {}, 0
+        -- A run does not wait for machines of its family (rule 10).
+        local is_own = is_waiting and is_shared(run, m)
+        if is_waiting and not IS_OPEN then
+            holders, count = { "rebuilding", number_of("rebuilding", closed_record) }, 1
+        end
+        if is_waiting and not is_own then
+            place, ahead = place_at(run, m, line_of(m))
+        end
+        if not is_own then
+            local members, all = holders_at(m, holders_of(m))
+            -- Its own one may be none of the first.
+            local own = 0
+            for _, member in ipairs(members) do
+                local kind, task = string.match(member, "^(%a+)%z(.*)$")
+                if task == run.id then
+                    own = own + 1
+                elseif #holders < 2 * MAX_HOLDERS and (#records < MAX_RECORDS or #holders == 0) then
+                    holders[#holders + 1] = kind
+                    holders[#holders + 1] = kind == "reservation" and number_of(m .. "\0" .. member, reservation_record, m)
+                        or number_of(task, holder_record, task)
                 end
             end
+            count = count + all - (own == 0 and #members < all and has_own and 1 or own)
         end
-        return worst, held
+        answer[#answer + 1] = { machine, names[at] or "{}", place, count, holders, ahead }
     end
-
-    -- The machines of a run that a view shows. Of more than it shows these come first: the one where the wait is longest, and
-    -- the first that somebody makes busy.
-    local function viewed(run, machines)
-        if #machines <= MAX_VIEWED then
-            return machines
-        end
-        local worst, held = notable(run, machines)
-        local shown, is_shown = {}, {}
-        for _, machine in ipairs({ worst, held or worst, unpack(machines, 1, MAX_VIEWED) }) do
-            if not is_shown[machine] and #shown < MAX_VIEWED then
-                is_shown[machine] = true
-                shown[#shown + 1] = machine
-            end
-        end
-        return shown
-    end
-
-    -- The record of a run as that of a holder, JSON, or false.
-    local function holder_record(task)
-        local raw = call("HGET", RUNS, lower(task))
-        if raw and #raw > MAX_HOLDER_BYTES then
-            for _, name in ipairs({ "machines", "presumed", "planned" }) do
-                -- In a text of the record the quotes would stand behind a backslash.
-                raw = string.gsub(raw, '"' .. name .. '":%[[^%]]*%]', '"' .. name .. '":[]')
-            end
-        end
-        return raw
-    end
-
-    -- A function of a machine (lower-case id): all of its members in a sorted set, without the machine; nil where it is to be
-    -- asked for alone, since it is none of *ids*, or these are few, or have many.
-    local function look_up(key, ids)
-        local read = #ids > FEW and are_in_order(ids) and members_at(key, ids, 1, #ids, MOST_EACH * #ids)
-        local is_read = {}
-        for _, id in ipairs(read and ids or {}) do
-            is_read[id] = true
-        end
-        return function(m)
-            return is_read[m] and (read[m] or {}) or nil
-        end
-    end
-
-    -- The place of a run in the line of a machine, and those ahead.
-    local function place_at(run, m, line)
-        if line then
-            return place_in(line, run)
-        end
-        local place, ahead, from = place_of(run, m), {}, span(m)
-        local own = "(" .. line_member(run, m)
-        for _, member in ipairs(place > 1 and call("ZRANGEBYLEX", LINES, from, own, "LIMIT", 0, MAX_AHEAD) or {}) do
-            ahead[#ahead + 1] = string.sub(member, #m + 29)
-        end
-        return place, ahead
-    end
-
-    -- The first of those who make a machine busy, and how many there are.
-    local function holders_at(m, members)
-        if members then
-            return members, #members
-        end
-        local first, from, to = {}, span(m)
-        for at, member in ipairs(call("ZRANGEBYLEX", HOLDERS, from, to, "LIMIT", 0, MAX_HOLDERS + 1)) do
-            first[at] = string.sub(member, #m + 2)
-        end
-        return first, #first > MAX_HOLDERS and call("ZLEXCOUNT", HOLDERS, from, to) or #first
-    end
-
-    -- {word, run JSON, now, {JSON of a holder, ...}, {machine, machine JSON, place, holders in all, {kind, number of the
-    -- holder's JSON, ...}, {task ahead, ...}}, ...}: many machines often have one holder.
-    function view(word, run)
-        local records, numbers = {}, {}
-        local answer = { word, texts[lower(run.id)], NOW, records }
-        local function number_of(id, read, key)
-            if not numbers[id] then
-                records[#records + 1] = read(key)
-                numbers[id] = #records
-            end
-            return numbers[id]
-        end
-        local function reservation_record(m)
-            return call("HGET", RESERVATIONS, m)
-        end
-        local function closed_record()
-            local since, cause = unpack(call("HMGET", COUNTERS, "closed_at", "closed_cause"))
-            return cjson.encode({ since_ms = tonumber(since), note = cause or nil })
-        end
-        local machines, is_waiting = run.machines or run.presumed or {}, run.state == "waiting"
-        local first = lower_ids(#machines <= MAX_VIEWED and machines or { unpack(machines, 1, MAX_VIEWED) })
-        local shown, line_of, holders_of = viewed(run, machines), is_waiting and look_up(LINES, first), look_up(HOLDERS, first)
-        local names = values_of(MACHINES, lower_ids(shown))
-        local has_own = run.state == "granted" or run.state == "observed" or run.presumed
-        for at, machine in ipairs(shown) do
-            local m, place, ahead, holders, count = lower(machine), 0, {}, {}, 0
-            -- A run does not wait for machines of its family (rule 10).
-            local is_own = is_waiting and is_shared(run, m)
-            if is_waiting and not IS_OPEN then
-                holders, count = { "rebuilding", number_of("rebuilding", closed_record) }, 1
-            end
-            if is_waiting and not is_own then
-                place, ahead = place_at(run, m, line_of(m))
-            end
-            if not is_own then
-                local members, all = holders_at(m, holders_of(m))
-                -- Its own one may be none of the first.
-                local own = 0
-                for _, member in ipairs(members) do
-                    local kind, task = string.match(member, "^(%a+)%z(.*)$")
-                    if task == run.id then
-                        own = own + 1
-                    elseif #holders < 2 * MAX_HOLDERS and (#records < MAX_RECORDS or #holders == 0) then
-                        holders[#holders + 1] = kind
-                        holders[#holders + 1] = kind == "reservation" and number_of(m .. "\0" .. member, reservation_record, m)
-                            or number_of(task, holder_record, task)
-                    end
-                end
-                count = count + all - (own == 0 and #members < all and has_own and 1 or own)
-            end
-            answer[#answer + 1] = { machine, names[at] or "{}", place, count, holders, ahead }
-        end
-        return answer
-    end
+    return answer
 end
