@@ -294,6 +294,10 @@ class Service:
         else:
             self._process.wait(30)
 
+    def close(self) -> None:
+        """Stop for good."""
+        self.stop()
+
     def call(
         self, method: str, path: str, body: Any = None, role: str | None = "admin",
         headers: dict[str, str] | None = None, timeout: float = 70,

@@ -26,6 +26,9 @@ GRACE_SECONDS = 8
 #: Seconds between two looks at new processes that are to take the place of others.
 LOOK_SECONDS = 0.1
 
+#: Connections that nobody has taken yet; the kernel allows no more than its own limit, net.core.somaxconn.
+BACKLOG = 65_535
+
 #: Connections beyond those that may block, so that others are answered.
 KEPT_FOR_OTHERS = 100
 
@@ -102,7 +105,7 @@ def serve(settings: Settings) -> None:
             "worker_class": "app.web.worker.Worker",
             "worker_connections": most_connections() + KEPT_FOR_OTHERS,
             "keepalive": 15,
-            "backlog": 4096,
+            "backlog": BACKLOG,
             "graceful_timeout": GRACE_SECONDS,
             "timeout": 30,
             "loglevel": "warning",

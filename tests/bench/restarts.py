@@ -1,4 +1,6 @@
-"""P18: many block, and all web processes are replaced (SIGHUP), or stopped and started again."""
+"""P18: many block, and all web processes are replaced (SIGHUP), or stopped and started again, where somebody keeps
+their listening socket meanwhile (systemd), and where nobody does.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,12 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
 from app.coordination.board import Board
+from tests.activated import ActivatedService
 from tests.bench.blocked import get
 from tests.bench.report import Report
 from tests.bench.wire import Line
@@ -130,25 +134,38 @@ def run(report: Report) -> None:
     rows = []
     with directory() as where, embedded(where) as url, board_on(url) as board:
         board.client.config_set("maxclients", 15_000)
-        with web(url, board.keys.namespace, where, OCTOWAIT_WAITER_TTL_SECONDS="600") as service:
-            runs = [new_run() for _ in range(waiters + 1)]
-            fill(board, ((run, [Crowd.MACHINE]) for run in runs), ttl=TTL)
-            crowd = Crowd(service, [run.task_id for run in runs[1:]])
-            thread = threading.Thread(target=crowd.run, daemon=True)
-            thread.start()
-            _all_block_at(board, crowd)
-            for name, restart in (("replaced (SIGHUP)", replace), ("stopped and started", stop_and_start)):
-                seconds, counts = _restart(board, service, crowd, restart)
-                broken = counts["broken off"] + sum(n for what, n in counts.items() if what.isdigit())
-                rows.append([name, seconds, counts["waiting"], broken, counts["refused"]])
-                report.measured("P18.time", seconds, how=name, blocked=waiters)
-                report.measured("P18.broken", broken, how=name, blocked=waiters)
-            crowd.end()
-            thread.join()
+        runs = [new_run() for _ in range(waiters + 1)]
+        fill(board, ((run, [Crowd.MACHINE]) for run in runs), ttl=TTL)
+        tasks = [run.task_id for run in runs[1:]]
+        for kind, ways in WAYS.items():
+            with (
+                web(url, board.keys.namespace, where, kind, OCTOWAIT_WAITER_TTL_SECONDS="600") as service,
+                _crowd(board, service, tasks) as crowd,
+            ):
+                for name, restart in ways.items():
+                    seconds, counts = _restart(board, service, crowd, restart)
+                    broken = counts["broken off"] + sum(n for what, n in counts.items() if what.isdigit())
+                    rows.append([name, seconds, counts["waiting"], broken, counts["refused"]])
+                    report.measured("P18.time", seconds, how=name, blocked=waiters)
+                    report.measured("P18.broken", broken, how=name, blocked=waiters)
     report.table(
         f"All web processes at once, {waiters:,} block",
         ("", "seconds until all block again", "sent away", "broken off", "connections refused"), rows,
     )  # fmt: skip
+
+
+@contextmanager
+def _crowd(board: Board, service: Service, tasks: Sequence[str]) -> Iterator[Crowd]:
+    """A crowd all of which block."""
+    crowd = Crowd(service, tasks)
+    thread = threading.Thread(target=crowd.run, daemon=True)
+    thread.start()
+    try:
+        _all_block_at(board, crowd)
+        yield crowd
+    finally:
+        crowd.end()
+        thread.join()
 
 
 def _restart(
@@ -170,6 +187,13 @@ def replace(service: Service) -> None:
 def stop_and_start(service: Service) -> None:
     service.stop(signal.SIGTERM)
     service.start()
+
+
+#: What is done to a service, by its kind and what that is called.
+WAYS: dict[type[Service], dict[str, Callable[[Service], None]]] = {
+    ActivatedService: {"replaced (SIGHUP)": replace, "stopped and started, socket kept": stop_and_start},
+    Service: {"stopped and started": stop_and_start},
+}
 
 
 def _all_block_at(board: Board, crowd: Crowd) -> float:

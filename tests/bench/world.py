@@ -79,9 +79,11 @@ def embedded(where: Path) -> Iterator[str]:
 
 
 @contextmanager
-def web(redis_url: str, namespace: str, where: Path, **settings: str) -> Iterator[Service]:
+def web(
+    redis_url: str, namespace: str, where: Path, kind: type[Service] = Service, **settings: str
+) -> Iterator[Service]:  # fmt: skip
     """Real web processes with the defaults of the product, two of them."""
-    service = Service(redis_url, namespace, where, **{"OCTOWAIT_WEB_PROCESSES": "2", **settings})
+    service = kind(redis_url, namespace, where, **{"OCTOWAIT_WEB_PROCESSES": "2", **settings})
     try:
         service.start()
         # The first process answers before the last one is there.
@@ -89,7 +91,7 @@ def web(redis_url: str, namespace: str, where: Path, **settings: str) -> Iterato
         eventually(lambda: len(processes_of(service)) == wanted, timeout=30)
         yield service
     finally:
-        service.stop()
+        service.close()
 
 
 @contextmanager
