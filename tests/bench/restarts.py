@@ -4,11 +4,14 @@ their listening socket meanwhile (systemd), and where nobody does.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
 import selectors
 import signal
+import socket
+import struct
 import threading
 import time
 from collections import Counter
@@ -34,6 +37,28 @@ SECTION = (
 #: Seconds between two looks whether any step begins to block, for which Redis looks at how long its run lives; and how
 #: many may between them.
 LOOK_SECONDS, IDLE_LOOKS = 0.1, 10
+
+
+class _Call(Line):
+    """A request whose connection is made meanwhile: one that has to wait for it keeps nobody else waiting."""
+
+    def __init__(self, port: int, request: bytes) -> None:
+        self._request = request
+        self._buffer = b""
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.setblocking(False)
+        error = self.socket.connect_ex(("127.0.0.1", port))
+        if error not in (0, errno.EINPROGRESS):
+            self.socket.close()
+            raise OSError(error, os.strerror(error))
+
+    def send_request(self) -> None:
+        """To be called once the connection is made, or has failed."""
+        if error := self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(error, os.strerror(error))
+        self.socket.settimeout(60)
+        self.send(self._request)
 
 
 class Crowd:
@@ -62,7 +87,7 @@ class Crowd:
             for _, task, joins in due:
                 self._ask(task, joins)
             for key, _ in self._selector.select(0.01):
-                self._take(key.fileobj, *key.data)
+                self._go_on(key)
         for key in list(self._selector.get_map().values()):
             key.data[0].close()
 
@@ -75,15 +100,29 @@ class Crowd:
         return len(self._blocking) == self._size
 
     def _ask(self, task: str, joins: bool) -> None:
+        token = self.service.tokens["step"]
         try:
-            line = Line(self.service.port)
+            call = _Call(self.service.port, _put(task, token) if joins else get(task, token))
         except OSError:
             self._fail(task, "refused")
+        else:
+            self._selector.register(call.socket, selectors.EVENT_WRITE, (call, task, joins))
+
+    def _go_on(self, key: selectors.SelectorKey) -> None:
+        call, task, joins = key.data
+        if key.events & selectors.EVENT_READ:
+            self._take(key.fileobj, call, task, joins)
             return
-        self._selector.register(line.socket, selectors.EVENT_READ, (line, task, joins))
+        try:
+            call.send_request()
+        except OSError:
+            self._selector.unregister(call.socket)
+            call.close()
+            self._fail(task, "refused")
+            return
+        self._selector.modify(call.socket, selectors.EVENT_READ, key.data)
         if not joins:
             self._blocking.add(task)
-        line.send(_put(task, self.service.tokens["step"]) if joins else get(task, self.service.tokens["step"]))
 
     def _take(self, connection: object, line: Line, task: str, joins: bool) -> None:
         try:
