@@ -63,9 +63,9 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedS
     assert not strays, f"keys that app/store/keys.py does not list so: {strays}"
 
 
-def unlisted_keys(client: Client) -> list[str]:
+def unlisted_keys(client: Client, pattern: str = "*") -> list[str]:
     """The keys in Redis that `app.store.keys` does not list, or lists with another type; without those of RQ."""
-    names = [name for name in client.scan_iter(count=1000) if not name.startswith(b"rq:")]
+    names = [name for name in client.scan_iter(pattern, count=10_000) if not name.startswith(b"rq:")]
     with client.pipeline(transaction=False) as pipe:
         for name in names:
             pipe.type(name)
@@ -85,8 +85,20 @@ def redis_url(redis_server: EmbeddedServer) -> str:
 
 
 @pytest.fixture
-def namespace() -> str:
-    return f"t{uuid.uuid4().hex[:12]}"
+def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace of its own; its keys go with the test, since whoever looks for some reads the names of all."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    if "redis_server" not in request.fixturenames:
+        yield name
+        return
+    client = connect(request.getfixturevalue("redis_url"))
+    yield name
+    own = f"octowait:{{{name}}}:*"
+    strays = unlisted_keys(client, own)
+    if keys := list(client.scan_iter(own, count=10_000)):
+        client.unlink(*keys)
+    client.close()
+    assert not strays, f"keys that app/store/keys.py does not list so: {strays}"
 
 
 def opened(board: OpenBoard) -> OpenBoard:

@@ -22,7 +22,7 @@ class OpenBoard(Board):
 
     def all_keys(self) -> list[bytes]:
         """The names of all keys of its namespace that there are."""
-        return list(self._client.scan_iter(self._keys.runs.removesuffix("runs") + "*"))
+        return list(self._client.scan_iter(self._keys.runs.removesuffix("runs") + "*", count=10_000))
 
 
 def estimates_on(board: OpenBoard) -> Estimates:

@@ -43,7 +43,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(file)
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         servers.append(server)
         return f"https://127.0.0.1:{server.server_address[1]}/octowait", round(ends.timestamp() * 1000)
 

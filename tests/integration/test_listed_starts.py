@@ -363,7 +363,7 @@ def test_nothing_stays_busy_with_a_task_that_has_ended_in_whatever_order(
     for name in after:
         step(name)
     clock.advance(timedelta(minutes=10))
-    for key in board.client.scan_iter(board.keys.named("resolving:", "*")):
+    for key in board.client.scan_iter(board.keys.named("resolving:", "*"), count=10_000):
         board.client.delete(key)
     do(context, reconcile)
     do(context, resolve)

@@ -172,7 +172,7 @@ class Redirecting(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Redirect)
         self.port = self.server_address[1]
         self.asked = 0
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def __exit__(self, *error: object) -> None:
         self.shutdown()

@@ -102,7 +102,7 @@ def make_impatient(context: Context) -> Callable[[], None]:
     """Ends all pauses, which Redis counts by its own clock."""
 
     def end_pauses() -> None:
-        for key in context.board.client.scan_iter(context.board.keys.named("resolving:", "*")):
+        for key in context.board.client.scan_iter(context.board.keys.named("resolving:", "*"), count=10_000):
             context.board.client.delete(key)
 
     return end_pauses
