@@ -1,6 +1,9 @@
 """The base of all commands: decorators, the connection to octowait, errors and exit statuses.
 
 Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 cannot reach.
+
+A command imports what it works with when it is run, in its function: the modules of commands import click, the standard
+library, `app.domain` and this one only. So a command starts as fast as what it needs, and ``--help`` needs nothing.
 """
 
 from __future__ import annotations
@@ -17,11 +20,10 @@ from urllib.parse import urlsplit
 import click
 
 from app.domain.neutral import visible
-from app.settings import ADDRESS_FILE, BadSettings, Settings, load_settings
-from app.settings.generated import read_secrets, secrets_file, tokens_in, with_secrets
 
 if TYPE_CHECKING:
     from app.client.api import Gate
+    from app.settings import Settings
 
 REFUSED, USAGE, UNREACHABLE = 1, 2, 3
 
@@ -76,14 +78,17 @@ def with_gate(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def find_gate(url: str | None, token: str | None, redis_url: str | None) -> Gate:
     """In this order: --url or its variable, --redis-url or the setting, the octowait that runs here."""
-    from app.client.http import HttpGate
-    from app.client.in_process import DirectGate
+    from app.settings import BadSettings, load_settings
+    from app.settings.generated import read_secrets, with_secrets
 
     settings = load_settings()
     generated = read_secrets(settings.data_dir) or {}
     if generated and not settings.tokens:
         settings = with_secrets(settings)
     if redis_url or (settings.redis_url and not url):
+        # Octowait as a whole, which a call over HTTP does without.
+        from app.client.in_process import DirectGate
+
         return DirectGate(settings.model_copy(update={"redis_url": redis_url or settings.redis_url}))
     if not token:
         by_role = {known.role: known.secret for known in settings.tokens}
@@ -95,6 +100,8 @@ def find_gate(url: str | None, token: str | None, redis_url: str | None) -> Gate
         )
     if not token.isascii() or not token.isprintable() or " " in token:
         raise BadSettings("--token: expected letters, digits and signs without a blank or a line end")
+    from app.client.http import HttpGate
+
     return HttpGate(checked_address(url) if url else _own_address(settings, token, generated), token)
 
 
@@ -104,6 +111,8 @@ def checked_address(url: str) -> str:
     Raises:
         BadSettings: it is no address of HTTP; the message says what was expected.
     """
+    from app.settings import BadSettings
+
     try:
         parts = urlsplit(url)
         is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -125,6 +134,9 @@ def _own_address(settings: Settings, token: str, generated: Mapping[str, str]) -
     Raises:
         BadSettings: it is not.
     """
+    from app.settings import ADDRESS_FILE, BadSettings
+    from app.settings.generated import secrets_file, tokens_in
+
     address = address_here(settings)
     if address == f"http://{settings.bind}" or token in {known.secret for known in tokens_in(generated)}:
         return address
@@ -136,6 +148,8 @@ def _own_address(settings: Settings, token: str, generated: Mapping[str, str]) -
 
 def address_here(settings: Settings) -> str:
     """OCTOWAIT_BIND where it is set, else where 'octowait up' said that it listens."""
+    from app.settings import ADDRESS_FILE
+
     if "bind" not in settings.model_fields_set:
         try:
             return (settings.data_dir / ADDRESS_FILE).read_text().strip()
@@ -167,8 +181,6 @@ def readable_errors() -> Iterator[None]:
     """End the process with one line and its exit status where octowait, Redis or a setting is the matter."""
     try:
         yield
-    except BadSettings as error:
-        fail(str(error), USAGE)
     except BrokenPipeError:
         # The reader of our output has seen enough; what is left in the buffer has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -179,11 +191,13 @@ def readable_errors() -> Iterator[None]:
 
 def _fail_at(error: Exception) -> None:
     """Returns where *error* is none that a person could mend."""
-    # Only now: they bring the whole of the gate, which takes longer to import than all else that --help needs.
     from app.client.api import CannotReach, Refused
+    from app.settings import BadSettings
     from app.store.errors import BadStoreAddress, StoreError
 
     match error:
+        case BadSettings():
+            fail(str(error), USAGE)
         case BadStoreAddress():
             fail(f"Redis URL {error}", USAGE)
         case Refused():

@@ -9,7 +9,6 @@ import click
 
 from app.cli.command import REFUSED, address_here, as_json, command, with_gate
 from app.cli.printing import print_json, print_lines
-from app.settings import load_settings
 
 if TYPE_CHECKING:
     from app.client.api import Gate
@@ -27,6 +26,7 @@ def doctor(gate: Gate, as_json: bool) -> None:
     from app.client.in_process import DirectGate
     from app.doctor.examination import examine, open_context
     from app.doctor.findings import finding_lines, has_error, summary
+    from app.settings import load_settings
 
     settings = gate.settings if isinstance(gate, DirectGate) else load_settings()
     is_here = isinstance(gate, HttpGate) and gate.url == address_here(settings)

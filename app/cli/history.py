@@ -13,7 +13,6 @@ import click
 from app.cli.command import REFUSED, Group, as_json, command, find_gate, parse_moment, with_gate
 from app.cli.printing import print_json, print_lines, print_table
 from app.domain.phrases import several
-from app.settings import BadSettings, load_settings
 
 if TYPE_CHECKING:
     from app.client.api import Gate
@@ -113,6 +112,7 @@ def timeline_verify(files: tuple[Path, ...], as_json: bool) -> None:
     Exit status 1 means that something was changed or is missing.
     """
     from app.history.archive.verify import verify_directory, verify_files
+    from app.settings import load_settings
 
     result = verify_files(files) if files else verify_directory(load_settings().archive_directory, _archive_head())
     if as_json:
@@ -130,6 +130,7 @@ def _archive_head() -> Manifest | None:
     """How the archive ended when it was written last, as octowait remembers it; None where it cannot be asked."""
     from app.client.api import CannotReach, Refused
     from app.history.archive.files import Manifest
+    from app.settings import BadSettings
     from app.store.errors import StoreError
 
     try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from app.cli.printing import escape
 from app.cli.tables import moment, table_of
 from app.domain.durations import format_duration
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Json = Mapping[str, Any]
 

@@ -14,11 +14,11 @@ import click
 from app import __version__
 from app.cli.command import REFUSED, as_json, command, fail
 from app.cli.printing import print_json, print_lines
-from app.settings import PREFIX, BadSettings, Settings, load_settings
 
 if TYPE_CHECKING:
     from app.octopus.client import OctopusClient
     from app.provision.subscriptions import SubscriptionOutcome
+    from app.settings import Settings
 
 _of_space = click.option("--space", help="Only this space, an id or a name; else OCTOWAIT_OCTOPUS_SPACES, else all.")
 
@@ -36,6 +36,7 @@ def octopus_of(settings: Settings) -> Iterator[OctopusClient]:
     from app.octopus.ask import make_client
     from app.octopus.errors import OctopusBusy, OctopusError, OctopusUnreachable
     from app.provision.subscriptions import NoRunCategories, NoSuchSpace
+    from app.settings import PREFIX, BadSettings
 
     client = make_client(settings, None, attempts=2, patience=30.0)
     if client is None:
@@ -78,6 +79,7 @@ def subscription_ensure(
 ) -> None:
     """Create the subscription where it is missing and correct it where it is not as it should be."""
     from app.provision.subscriptions import ensure_all
+    from app.settings import load_settings
 
     settings = load_settings()
     with octopus_of(settings) as octopus:
@@ -94,6 +96,7 @@ def subscription_show(space: str | None, as_json: bool) -> None:
     """Show the subscription of each space, and when Octopus last looked for events for it."""
     from app.provision.subscription_wording import fact_lines, facts_of_all
     from app.provision.subscriptions import name_of
+    from app.settings import load_settings
 
     settings = load_settings()
     with octopus_of(settings) as octopus:
@@ -112,6 +115,7 @@ def subscription_show(space: str | None, as_json: bool) -> None:
 def subscription_remove(space: str | None, dry_run: bool, as_json: bool) -> None:
     """Delete the subscription that 'ensure' made, and no other."""
     from app.provision.subscriptions import remove_all
+    from app.settings import load_settings
 
     settings = load_settings()
     with octopus_of(settings) as octopus:
@@ -161,6 +165,7 @@ def upload(space: str | None, dry_run: bool, as_json: bool) -> None:
     from app.provision.step_templates import build_templates
     from app.provision.subscriptions import choose_spaces
     from app.provision.template_upload import upload as upload_to
+    from app.settings import load_settings
 
     settings = load_settings()
     built = list(build_templates(built_at=datetime.now(UTC), version=__version__).values())

@@ -5,16 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from app.cli.command import command
-from app.settings import Settings, load_settings
-from app.settings.generated import with_secrets
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 
 @command("up", "octowait up")
 def up() -> None:
     """Run web, worker and scheduler, on an embedded Redis unless OCTOWAIT_REDIS_URL is set."""
     from app.cli.up import up as run
+    from app.settings import load_settings
+    from app.settings.generated import with_secrets
 
     sys.exit(run(with_secrets(load_settings())))
 
@@ -52,6 +56,8 @@ def _process_settings(process: str) -> Iterator[Settings]:
     import structlog
 
     from app.logs import configure_logs
+    from app.settings import load_settings
+    from app.settings.generated import with_secrets
     from app.settings.values import STRONG
     from app.store.embedded import EmbeddedServer
 

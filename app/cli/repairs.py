@@ -12,8 +12,6 @@ import click
 
 from app.cli.command import REFUSED, as_json, command, with_gate
 from app.cli.printing import print_json, print_lines, print_table
-from app.settings import load_settings
-from app.settings.generated import with_secrets
 
 if TYPE_CHECKING:
     from app.client.api import Gate
@@ -40,9 +38,12 @@ def replay(gate: Gate, files: tuple[Path, ...], as_json: bool) -> None:
     A file holds one payload, a JSON array of payloads, one payload a line, or what 'octowait kept --json' printed: what
     is posted from there is not kept twice. Exit status 1 means that something could not be applied and is kept.
     """
-    from app.client.in_process import DirectGate
+    from app.client.api import in_process
+    from app.settings import load_settings
+    from app.settings.generated import with_secrets
 
-    settings = gate.services.settings if isinstance(gate, DirectGate) else with_secrets(load_settings())
+    direct = in_process(gate)
+    settings = direct.services.settings if direct else with_secrets(load_settings())
     assert settings.webhook_secret
     headers = {settings.webhook_header: settings.webhook_secret.get_secret_value()}
     answers = []

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
-
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from app.cli.printing import escape
 from app.domain.durations import format_duration, format_moment, format_ms
 from app.domain.phrases import several
 from app.domain.run_info import RunInfo
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Json = Mapping[str, Any]
 
@@ -135,6 +136,8 @@ def moment(at_ms: int) -> str:
 
 def table_of(*columns: str) -> Table:
     """An empty table with these headings."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from app.client.api import CannotReach, Gate, Refused
-from app.client.in_process import DirectGate
+from app.client.api import CannotReach, Gate, Refused, in_process
 
 #: Seconds a request blocks; below what load balancers cut.
 SLICE_SECONDS = 50
@@ -83,8 +82,8 @@ class _Calls:
         return self._call("PUT", body=self.body)
 
     def _block(self) -> dict[str, Any]:
-        if isinstance(self.gate, DirectGate):
-            board = self.gate.services.board
+        if direct := in_process(self.gate):
+            board = direct.services.board
             board.wait(self.task_id, timeout=timedelta(seconds=SLICE_SECONDS), claim=self.claim)
             return self._poll()
         return self._poll(block_seconds=SLICE_SECONDS)

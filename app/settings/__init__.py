@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from app.domain.addresses import without_passwords
 from app.settings.values import (
@@ -48,10 +47,10 @@ class BadSettings(Exception):
     """A setting is wrong; the message names the variable, its value and what was expected."""
 
 
-class Settings(BaseSettings):
-    """What an operator can set; a secret can also stand in a file that ``<NAME>_FILE`` names."""
+class Settings(BaseModel):
+    """What an operator can set: `load_settings` reads it."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True)
 
     #: Empty: an embedded server with its data in DATA_DIR.
     redis_url: str = ""
@@ -70,13 +69,13 @@ class Settings(BaseSettings):
     webhook_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] = "X-Octowait-Secret"
     #: Signs what steps tell octowait of its own past; the same for all hosts of one Redis, and kept out of that.
     witness_key: Annotated[SecretStr | None, Field(min_length=STRONG)] = None
-    tokens: Annotated[tuple[Token, ...], NoDecode, BeforeValidator(parse_tokens)] = ()
+    tokens: Annotated[tuple[Token, ...], BeforeValidator(parse_tokens)] = ()
     #: Where they stand, if in a file: it is read again when it changes.
     tokens_file: Path | None = None
     octopus_url: Url = None
     octopus_api_key: SecretStr | None = None
     #: Ids; empty: all that the key may see.
-    octopus_spaces: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_spaces)] = ()
+    octopus_spaces: Annotated[tuple[str, ...], BeforeValidator(parse_spaces)] = ()
     #: Tasks that Octopus runs at once; empty: unknown.
     task_cap: Positive | None = None
     #: Slots of TASK_CAP that blocking waiters leave to others.
@@ -108,20 +107,20 @@ class Settings(BaseSettings):
     oidc_client_secret: SecretStr | None = None
     #: What is asked of it; the groups of a person are in the claim ``groups`` or ``roles``.
     oidc_scope: str = "openid profile email"
-    oidc_admin_groups: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_words)] = ()
-    oidc_viewer_groups: Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_words)] = ()
+    oidc_admin_groups: Annotated[tuple[str, ...], BeforeValidator(parse_words)] = ()
+    oidc_viewer_groups: Annotated[tuple[str, ...], BeforeValidator(parse_words)] = ()
     #: Where the identities of steps are signed: Octopus itself; for whom, and the keys of their subject that count.
     step_oidc_issuer: Url = None
     step_oidc_audience: str = "octowait"
     step_oidc_subject_keys: Annotated[
-        tuple[str, ...], NoDecode, BeforeValidator(parse_words), AfterValidator(checked_subject_keys)
+        tuple[str, ...], BeforeValidator(parse_words), AfterValidator(checked_subject_keys)
     ] = ("space", "project")
     #: The header in which a trusted proxy names who has signed in there.
     trusted_user_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]*$")] = ""
     #: Reverse proxies whose word about the client's address and scheme counts: addresses and networks.
-    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_networks)] = ()
+    trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(parse_networks)] = ()
     #: Where people are told that something needs them: addresses of Apprise.
-    notify_urls: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(parse_targets)] = ()
+    notify_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(parse_targets)] = ()
     #: A wait of so long is told of.
     notify_wait_seconds: Seconds = 900
     log_format: Literal["text", "json"] = "text"
@@ -133,14 +132,6 @@ class Settings(BaseSettings):
     archive_dir: Path | None = None
     #: Web processes.
     web_processes: Annotated[int, Field(gt=0, le=64)] = 2
-
-    @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
-        return (init_settings, env_settings)
 
     @property
     def waiter_ttl(self) -> timedelta:
