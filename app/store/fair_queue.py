@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from queue import Empty, Full
 from typing import Any
 
@@ -29,14 +30,18 @@ class FairQueue:
     Args:
         maxsize: Items that there are in all.
         longest: Seconds that anybody waits.
+        now: Seconds by a clock that never goes back.
     """
 
-    def __init__(self, maxsize: int, *, longest: float = LONGEST_TURN) -> None:
+    def __init__(
+        self, maxsize: int, *, longest: float = LONGEST_TURN, now: Callable[[], float] = time.monotonic
+    ) -> None:  # fmt: skip
         self._maxsize = maxsize
         self._longest = longest
+        self._now = now
         self._guard = threading.Lock()
         self._waiting: deque[_Turn] = deque()
-        self._moved_at = 0.0
+        self._moved_at = -math.inf
         #: What nobody has; the library looks at it.
         self.queue: list[Any] = []
 
@@ -44,7 +49,7 @@ class FairQueue:
         """Raises: Full: *maxsize* items lie here."""
         with self._guard:
             if getattr(item, "is_connected", False):
-                self._moved_at = time.monotonic()
+                self._moved_at = self._now()
             if self._waiting:
                 self._waiting.popleft().give(item)
             elif len(self.queue) >= self._maxsize:
@@ -88,14 +93,19 @@ class FairQueue:
         return turn.item
 
     def _await(self, turn: _Turn, timeout: float) -> None:
-        began = time.monotonic()
-        latest = began + self._longest
-        while not turn.wait(min(self._until(began, timeout), latest) - time.monotonic()):
-            now = time.monotonic()
-            if now >= latest:
-                raise NoTurn(f"all connections to it were in use for {self._longest:g} s")
-            if now >= self._until(began, timeout):
-                raise NoTurn(f"all connections to it are in use, and none came back for {timeout:g} s")
+        began = self._now()
+        while not turn.wait(min(self._until(began, timeout), began + self._longest) - self._now()):
+            if reason := self._reason_to_go(began, timeout):
+                raise NoTurn(reason)
+
+    def _reason_to_go(self, began: float, timeout: float) -> str | None:
+        """Why somebody who waits since *began* waits no longer; None: he does."""
+        now = self._now()
+        if now >= self._until(began, timeout):
+            return f"all connections to it are in use, and none came back for {timeout:g} s"
+        if now >= began + self._longest:
+            return f"all connections to it were in use for {self._longest:g} s"
+        return None
 
     def _until(self, began: float, timeout: float) -> float:
         return max(began, self._moved_at) + timeout

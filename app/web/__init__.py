@@ -67,6 +67,7 @@ def create_app(services: Services) -> Flask:
     doorkeeper = app.extensions["octowait.doorkeeper"] = Doorkeeper(
         tokens, services.attempts, services.board, Issuer.of(app, settings)
     )
+    app.extensions["octowait.joins"] = JoinsInTurn()
     is_https = settings.base_url.startswith("https://")
 
     def headers(scheme: str) -> dict[str, str]:
@@ -75,7 +76,7 @@ def create_app(services: Services) -> Flask:
     deliveries = PlainDeliveries(
         app.wsgi_app, services, lambda scheme: headers_of_all(is_https=is_https or scheme == "https"),
     )  # fmt: skip
-    inside = Bodies(JoinsInTurn(deliveries), seconds=settings.body_seconds)
+    inside = Bodies(deliveries, seconds=settings.body_seconds)
     inner = Blocking(inside, services, doorkeeper, reply_to_poll, headers)
     app.wsgi_app = Peers(Testimony(inner, services), settings.trusted_proxies)  # type: ignore[method-assign]
     # Once a process, when it is first asked for: it takes as long as a hundred other answers.

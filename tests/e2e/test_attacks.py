@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from app.web.api.joins_in_turn import MOST_AT_ONCE
 from tests.conftest import TOKENS, WEBHOOK_SECRET, Service, a_delivery, eventually
 
 SHORT = "shorty-1"
@@ -84,6 +85,16 @@ def test_half_sent_body_keeps_no_connection(make_service, connect, head):
     status, text = connection.answer()
     assert status in (200, 401, 408) and (status != 408 or "OCTOWAIT_BODY_SECONDS" in text)
     assert connection.ends()
+
+
+def test_half_sent_bodies_keep_no_other_from_joining(make_service, connect):
+    service = make_service()
+    for _ in range(MOST_AT_ONCE):
+        connect(service).send(HALF_SENT[0], b"{")
+
+    status, answer = service.call("PUT", "/api/waits/ServerTasks-2", {"machines": ["Machines-7"]}, timeout=5)
+
+    assert (status, answer["state"]) == (201, "granted")
 
 
 def body_of(size: int, chunked: bool) -> tuple[str, bytes]:

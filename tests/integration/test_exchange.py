@@ -91,9 +91,9 @@ def test_settled_connection_is_not_looked_at_before_a_call(exchange, connection)
 def test_those_who_wait_for_a_connection_get_it_while_others_give_it_back(redis_url):
     # Each keeps the one connection for a while, and the last waits for longer than the time in which none comes back.
     with connect(redis_url, max_connections=1) as client:
-        client.connection_pool.timeout = 1
+        client.connection_pool.timeout = 1.5
         exchange = Exchange(client)
         with ThreadPoolExecutor(6) as pool:
-            answers = list(pool.map(lambda number: exchange([("BLPOP", f"none:{number}", 0.3)]), range(6)))
+            answers = list(pool.map(lambda number: exchange([("BLPOP", f"none:{number}", 0.4)]), range(6)))
 
     assert answers == [[None]] * 6

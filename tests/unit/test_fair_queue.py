@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.store.fair_queue import FairQueue, NoTurn, _Turn
+from app.store.fair_queue import FairQueue, NoTurn
 from tests.conftest import eventually
 
 
@@ -26,10 +26,6 @@ class Waiting(threading.Thread):
             self.item = self._queue.get(**self._options)
         except NoTurn as error:
             self.error = error
-
-
-def a_connection(*, is_connected=True):
-    return SimpleNamespace(is_connected=is_connected)
 
 
 def test_items_are_handed_out_in_the_order_in_which_they_were_asked_for():
@@ -79,18 +75,37 @@ def test_item_that_was_put_back_is_the_next_also_where_others_wait():
 
 
 @pytest.mark.parametrize(
-    ("is_connected", "reason"), [(False, "none came back for 0.2 s"), (True, "were in use for 0.6 s")]
+    ("returns", "ends_at", "reason"),
+    [
+        ([], 5, "none came back for 5 s"),
+        ([(4, False), (4.5, False)], 5, "none came back for 5 s"),  # They are broken: nobody answers.
+        ([(4, True)], 9, "none came back for 5 s"),
+        ([(4, True), (8, True), (12, True)], 15, "were in use for 15 s"),
+    ],
 )
-def test_turn_is_waited_for_while_connections_come_back_that_are_still_ones(is_connected, reason):
-    queue = FairQueue(1, longest=0.6)
-    waiting = Waiting(queue, timeout=0.2)
-    queue._waiting.extendleft(_Turn() for _ in range(10_000))  # Those who came before.
+def test_turn_is_waited_for_while_connections_come_back_that_are_still_ones(returns, ends_at, reason):
+    seconds = 0
+    queue = FairQueue(1, longest=15, now=lambda: seconds)
 
-    while waiting.is_alive():
-        queue.put_nowait(a_connection(is_connected=is_connected))
-        waiting.join(0.001)
+    for seconds, is_connected in returns:  # noqa: B007
+        assert queue._reason_to_go(0, 5) is None
+        queue.put_nowait(SimpleNamespace(is_connected=is_connected))
+        queue.get()
+    seconds = ends_at - 0.01
+    assert queue._reason_to_go(0, 5) is None
+    seconds = ends_at
 
-    assert reason in str(waiting.error)
+    assert reason in queue._reason_to_go(0, 5)
+
+
+def test_who_has_waited_long_enough_is_told_so_and_waits_no_longer():
+    queue = FairQueue(1)
+
+    with pytest.raises(NoTurn, match="none came back for 0.01 s"):
+        queue.get(timeout=0.01)
+
+    queue.put_nowait("item")
+    assert queue.get(block=False) == "item"
 
 
 @pytest.mark.parametrize("has_come", [False, True])

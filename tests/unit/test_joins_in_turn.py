@@ -3,81 +3,54 @@ import threading
 import pytest
 
 from app.web.api.joins_in_turn import JoinsInTurn
-from app.web.long_poll import PROBLEM
+from app.web.errors import Problem
 from tests.conftest import eventually
 
 
-class Inside:
-    """What the joins go to, which answers when it is told to."""
+class Join(threading.Thread):
+    """A join that is under way until it `may_end`."""
 
-    def __init__(self):
-        self.paths = []
-        self.problems = []
-        self.may_answer = threading.Semaphore(0)
+    def __init__(self, joins, order, name):
+        super().__init__(daemon=True, name=name)
+        self._joins, self._order = joins, order
+        self.may_end = threading.Event()
+        before = len(order) + len(joins._turns._waiting)
+        self.start()
+        eventually(lambda: len(order) + len(joins._turns._waiting) == before + 1)
 
-    def __call__(self, environ, start_response):
-        self.paths.append(environ["PATH_INFO"])
-        self.problems.append(environ.get(PROBLEM))
-        if environ["REQUEST_METHOD"] == "PUT" and PROBLEM not in environ:
-            assert self.may_answer.acquire(timeout=10)
-        return []
-
-
-def call(app, method, path):
-    thread = threading.Thread(
-        target=app, args=({"REQUEST_METHOD": method, "PATH_INFO": path}, None), daemon=True
-    )  # fmt: skip
-    thread.start()
-    return thread
+    def run(self):
+        with self._joins.turn():
+            self._order.append(self.name)
+            assert self.may_end.wait(10)
 
 
 def test_some_joins_are_under_way_at_once_and_the_others_come_in_their_order():
-    inside = Inside()
-    app = JoinsInTurn(inside, most=2)
-    for number in range(1, 6):
-        call(app, "PUT", f"/api/waits/ServerTasks-{number}")
-        eventually(lambda number=number: len(inside.paths) + len(app._turns._waiting) == number)
-    assert len(inside.paths) == 2
+    joins, order = JoinsInTurn(most=2), []
+    all_of_them = [Join(joins, order, name) for name in "abcde"]
+    assert order == ["a", "b"]
 
-    for number in range(3, 6):
-        inside.may_answer.release()
-        eventually(lambda number=number: len(inside.paths) == number)
+    for number, join in enumerate(all_of_them[:3], 3):
+        join.may_end.set()
+        eventually(lambda number=number: len(order) == number)
 
-    assert inside.paths == [f"/api/waits/ServerTasks-{number}" for number in range(1, 6)]
-    inside.may_answer.release(2)
-
-
-def test_who_gives_back_or_polls_waits_for_no_join():
-    inside = Inside()
-    app = JoinsInTurn(inside, most=1)
-    call(app, "PUT", "/api/waits/ServerTasks-1")
-    eventually(lambda: inside.paths)
-
-    for method, path in (("DELETE", "/api/waits/ServerTasks-2"), ("GET", "/api/waits/ServerTasks-3"), ("GET", "/")):
-        call(app, method, path).join(10)
-
-    assert inside.paths[1:] == ["/api/waits/ServerTasks-2", "/api/waits/ServerTasks-3", "/"]
-    inside.may_answer.release()
+    assert order == list("abcde")
+    for join in all_of_them:
+        join.may_end.set()
+        join.join(10)
 
 
 def test_join_whose_turn_does_not_come_is_told_so_in_time():
-    inside = Inside()
-    app = JoinsInTurn(inside, most=1, longest=0.05)
-    call(app, "PUT", "/api/waits/ServerTasks-1")
-    eventually(lambda: inside.paths)
+    joins = JoinsInTurn(most=1, longest=0.05)
 
-    call(app, "PUT", "/api/waits/ServerTasks-2").join(10)
+    with joins.turn(), pytest.raises(Problem) as problem, joins.turn():
+        pass
 
-    assert inside.problems[1].status == 503 and inside.problems[1].code == "too_many_joins"
-    inside.may_answer.release()
+    assert (problem.value.status, problem.value.code) == (503, "too_many_joins")
 
 
 def test_join_that_fails_keeps_no_turn():
-    def fail(environ, _):
-        raise LookupError(environ.get(PROBLEM))
+    joins = JoinsInTurn(most=1, longest=0.05)
 
-    app = JoinsInTurn(fail, most=1, longest=0.05)
-
-    for number in range(3):
-        with pytest.raises(LookupError, match="None"):
-            app({"REQUEST_METHOD": "PUT", "PATH_INFO": f"/api/waits/ServerTasks-{number}"}, None)
+    for _ in range(3):
+        with pytest.raises(LookupError), joins.turn():
+            raise LookupError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, current_app, request
 
 from app.domain.errors import UnknownRun
 from app.domain.run import RunRequest, parse_parent
@@ -16,6 +16,7 @@ from app.queries.references import joined_id_of
 from app.queries.views import wait_answer, waiting_places
 from app.settings.values import Token
 from app.store.fairness import in_turns
+from app.web.api.joins_in_turn import JoinsInTurn
 from app.web.api.owning import StepCalls
 from app.web.api.routing import Api, current_services
 from app.web.api.schemas.waits import (
@@ -51,9 +52,6 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
     With a claim (header X-Octowait-Claim) the answer collects no grant. A new claim takes the place of the one before,
     whose requests are answered with `left` from then on, as are those of a claim that is over.
     """
-    # Its turn has not come, in `JoinsInTurn`.
-    if problem := request.environ.get(PROBLEM):
-        raise problem
     step = step_headers(request.environ)
     parent, word = parse_parent(body.on_behalf_of) if body.on_behalf_of else (None, None)
     info = body.model_dump(
@@ -72,12 +70,14 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
         is_old_step=step.version is None,
     )
     services = current_services()
-    machines = [joined_id_of(services, machine) for machine in body.machines]
-    place = StepCalls(services, caller, step.claim).join(run, machines)
-    if place.is_new and services.knows_octopus and any(machine.name == machine.id for machine in place.machines):
-        # No step knows the names of machines.
-        services.unresolved.to_name(place.task_id, now_ms=place.now_ms)
-    return _answer(place, step, 201 if place.is_new else 200, is_new=step.is_new)
+    joins: JoinsInTurn = current_app.extensions["octowait.joins"]
+    with joins.turn():
+        machines = [joined_id_of(services, machine) for machine in body.machines]
+        place = StepCalls(services, caller, step.claim).join(run, machines)
+        if place.is_new and services.knows_octopus and any(machine.name == machine.id for machine in place.machines):
+            # No step knows the names of machines.
+            services.unresolved.to_name(place.task_id, now_ms=place.now_ms)
+        return _answer(place, step, 201 if place.is_new else 200, is_new=step.is_new)
 
 
 @api.route("GET", "/api/waits/{task_id}", role="step", query=PollQuery, answers={200: WaitModel}, errors=(404,),
