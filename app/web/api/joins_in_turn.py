@@ -16,6 +16,10 @@ from app.web.errors import Problem
 MOST_AT_ONCE = 100
 
 
+class NoTurnYet(Problem):
+    """So many asked before that the turn of a join did not come; nothing was changed."""
+
+
 class JoinsInTurn:
     """Lets *most* joins be under way, those that came first; nobody waits longer than *longest* seconds for his turn.
 
@@ -30,11 +34,11 @@ class JoinsInTurn:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Raises: Problem: 503."""
+        """Raises: NoTurnYet: 503."""
         try:
             turn = self._turns.get()
         except NoTurn as error:
-            raise Problem(
+            raise NoTurnYet(
                 503, "too_many_joins", f"others asked before, and are not answered yet after {self._longest:g} s",
                 headers={"Retry-After": "1"},
             ) from error  # fmt: skip

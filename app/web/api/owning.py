@@ -175,6 +175,10 @@ class StepCalls:
 
     def _turned_away(self, task_id: str, reason: str) -> RunStatus:
         self._note_refusal(task_id, reason)
+        return self.without_place(task_id, reason)
+
+    def without_place(self, task_id: str, reason: str) -> RunStatus:
+        """The status of a run that gets no place now, and is to ask again."""
         return RunStatus(
             RunState(task_id, State.WAITING, claim=self.claim, reason=reason), self.services.board.now_ms()
         )

@@ -16,7 +16,7 @@ from app.queries.references import joined_id_of
 from app.queries.views import wait_answer, waiting_places
 from app.settings.values import Token
 from app.store.fairness import in_turns
-from app.web.api.joins_in_turn import JoinsInTurn
+from app.web.api.joins_in_turn import JoinsInTurn, NoTurnYet
 from app.web.api.owning import StepCalls
 from app.web.api.routing import Api, current_services
 from app.web.api.schemas.waits import (
@@ -71,13 +71,20 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
     )
     services = current_services()
     joins: JoinsInTurn = current_app.extensions["octowait.joins"]
-    with joins.turn():
-        machines = [joined_id_of(services, machine) for machine in body.machines]
-        place = StepCalls(services, caller, step.claim).join(run, machines)
-        if place.is_new and services.knows_octopus and any(machine.name == machine.id for machine in place.machines):
-            # No step knows the names of machines.
-            services.unresolved.to_name(place.task_id, now_ms=place.now_ms)
-        return _answer(place, step, 201 if place.is_new else 200, is_new=step.is_new)
+    calls = StepCalls(services, caller, step.claim)
+    try:
+        with joins.turn():
+            machines = [joined_id_of(services, machine) for machine in body.machines]
+            place = calls.join(run, machines)
+            if place.is_new and services.knows_octopus and any(m.name == m.id for m in place.machines):
+                # No step knows the names of machines.
+                services.unresolved.to_name(place.task_id, now_ms=place.now_ms)
+            return _answer(place, step, 201 if place.is_new else 200, is_new=step.is_new)
+    except NoTurnYet as problem:
+        if step.is_new:
+            raise
+        # Under "proceed" a script of before would go on without waiting after two minutes of 503.
+        return _answer(calls.without_place(task_id, problem.detail), step, 200, is_new=False)
 
 
 @api.route("GET", "/api/waits/{task_id}", role="step", query=PollQuery, answers={200: WaitModel}, errors=(404,),
