@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, count
 from typing import Any
 
 from app.domain.wording import CAUSES
@@ -16,6 +16,9 @@ from app.store.scripts import Scripts, redis_errors
 
 #: Members that one script looks at, but of one run all: some milliseconds.
 MEMBERS_AT_ONCE = 300
+
+#: Members that one command reads.
+READ_AT_ONCE = 5_000
 
 #: Runs of the past that one repair looks at, and that are read with one command.
 PAST_A_PASS, PAST_AT_ONCE = 2000, 500
@@ -116,22 +119,33 @@ class Audit:
     def _named(self) -> _Named:
         """All that is named by somebody who waits or holds, or by what is kept for them."""
         keys, named = self._keys, _Named()
-        with redis_errors(), self._client.pipeline(transaction=True) as pipe:
-            for key in _MEMBERS:
-                pipe.zrange(keys.named(key), 0, -1)
+        for key in _MEMBERS:
+            for member in self._members(keys.named(key)):
+                named.add(key, member)
+        with redis_errors(), self._client.pipeline(transaction=False) as pipe:
             pipe.hkeys(keys.reservations)
             pipe.hkeys(keys.wants)
             pipe.smembers(keys.blocking)
             for key in ("unchecked", "unresolved", "resumes"):
                 pipe.zrange(keys.named(key), 0, -1)
-            *members, reservations, wants, blocking, unchecked, unresolved, resumes = pipe.execute()
-        for key, names in zip(_MEMBERS, members, strict=True):
-            for member in names:
-                named.add(key, member)
+            reservations, wants, blocking, unchecked, unresolved, resumes = pipe.execute()
         for task in chain(wants, blocking, unchecked, unresolved, resumes):
             named.run(task)
         named.machines |= {machine.decode(errors="replace") for machine in reservations}
         return named
+
+    def _members(self, key: str) -> Iterator[bytes]:
+        """The members of a sorted set, of which there can be a million: some at a time, so that others have their turn.
+
+        One that comes or goes meanwhile can be missing here, or twice: the script looks again whether it is there, and
+        for those that ought to be.
+        """
+        for start in count(0, READ_AT_ONCE):
+            with redis_errors():
+                some: Any = self._client.zrange(key, start, start + READ_AT_ONCE - 1)
+            yield from some
+            if len(some) < READ_AT_ONCE:
+                return
 
     def _add_past(self, named: _Named, cursor: int) -> int:
         """Add some runs to *named*, of those that nobody names: those that are not over, and are not kept as such."""

@@ -333,6 +333,20 @@ def test_runs_of_the_past_are_looked_at_in_turn(board, audit, monkeypatch):
     assert found == [Flaw("no_entry", "servertasks-10777", what="ended")]
 
 
+def test_no_command_reads_all_members_of_many(board, audit, monkeypatch):
+    """There can be a million, and nobody else is answered while they are read."""
+    monkeypatch.setattr("app.coordination.audit.READ_AT_ONCE", 2)
+    plants = ["holder of another machine", "waiter without a place", "child of nobody", "deadline of nobody"]
+    for name in plants:
+        BROKEN[name][0](board)
+    before = board.client.info("commandstats")["cmdstat_zrange"]["calls"]
+
+    assert by_words(audit.look()) == by_words([flaw for name in plants for flaw in BROKEN[name][1]])
+
+    # There are eight holders, as many places, and more deadlines.
+    assert board.client.info("commandstats")["cmdstat_zrange"]["calls"] - before > 12
+
+
 def test_script_looks_at_a_share_at_once(board, audit, monkeypatch):
     calls = []
     script = audit._script
