@@ -17,7 +17,7 @@ from app.store.scripts import redis_errors
 log = structlog.get_logger()
 
 #: How many are let go at once, the seconds between, and the seconds in which all of them are.
-LET_GO_AT_ONCE, LET_GO_PAUSE, MOST_LET_GO_SECONDS = 50, 0.02, 2.0
+LET_GO_AT_ONCE, LET_GO_PAUSE, MOST_LET_GO_SECONDS = 50, 0.005, 2.0
 
 
 class Sleeper:
