@@ -80,9 +80,9 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 sbom: install-tools
 	$(BIN)/python -m tests.sbom
 
-install: $(VENV)/installed
-install-dev: $(VENV)/installed-dev
-install-tools: $(VENV)/installed-tools
+install: $(VENV)/installed $(VENV)/compiled
+install-dev: $(VENV)/installed-dev $(VENV)/compiled
+install-tools: $(VENV)/installed-tools $(VENV)/compiled
 
 # Nothing is installed that is not in a lock. The package itself is made by what is installed, not by what a build brings.
 PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
@@ -98,6 +98,11 @@ $(VENV)/installed: requirements.lock requirements.txt pyproject.toml | $(VENV)/b
 	@echo 'Installing octowait into $(VENV) ...'
 	@$(PIP_INSTALL) -r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Without bytecode every process compiles all of octowait at its start, where PYTHONDONTWRITEBYTECODE is set each time.
+$(VENV)/compiled: $(shell find app workers -name '*.py') | $(VENV)/installed
+	@$(BIN)/python -m compileall -q app workers
 	@touch $@
 
 $(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed

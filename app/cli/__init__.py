@@ -36,9 +36,9 @@ def main() -> None:
     """Run a command and end the process with its exit status."""
     if sys.argv[1:2] == ["serve"]:
         # Before anything that brings sockets or threads: what is imported unpatched blocks all requests at once.
-        from gevent import monkey
+        from app.cli.greenlets import patch
 
-        monkey.patch_all()
+        patch()
     with readable_errors():
         cli(prog_name="octowait")
 
