@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,11 +16,15 @@ import structlog
 from gevent.event import Event
 from gevent.pool import Pool
 from gevent.server import StreamServer
-from gunicorn.workers.base_async import AsyncWorker
+from gunicorn.http.errors import NoMoreData
+from gunicorn.http.wsgi import create
+from gunicorn.util import close
 from gunicorn.workers.ggevent import GeventWorker
 
 from app.services import Services
 from app.store.errors import StoreError
+from app.web.http1.answers import Answer
+from app.web.http1.requests import Parser
 from app.web.refusals import RefusalLog
 
 log = structlog.get_logger()
@@ -84,13 +90,29 @@ class Worker(GeventWorker):  # type: ignore[misc]
     handle_quit = handle_exit
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        client.setblocking(1)
         self._silent.add(client)
+        request = None
         try:
-            # Not the class between, which does no more than this: a deeper stack is kept by each blocked request.
-            AsyncWorker.handle(self, listener, client, addr)
+            name, parser = listener.getsockname(), Parser(self.cfg, client, addr)
+            while True:
+                request = None
+                # The next one has to begin, and to have its whole head, in time.
+                with self.timeout_ctx():
+                    request = next(parser, None)
+                if request is None:
+                    break
+                request.proxy_protocol_info = {}
+                self.handle_request(name, request, client, addr)
+        except (StopIteration, NoMoreData):
+            pass  # The connection is over.
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
+                log.warning("web: a connection failed", error=str(error))
+        except Exception as error:
+            self.handle_error(request, client, addr, error)
         finally:
             self._silent.discard(client)
+            close(client)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         self._silent.discard(sock)
@@ -98,13 +120,48 @@ class Worker(GeventWorker):  # type: ignore[misc]
         # A client that takes nothing of what it is sent, or goes without a word, does not keep its connection.
         sock.settimeout(SILENT_SECONDS)
         try:
-            super().handle_request(listener_name, req, sock, addr)
+            self._answer(listener_name, req, sock, addr)
         except TimeoutError as error:
             raise StopIteration from error
         finally:
             self._under_way.discard(req)
         # A client that sends its next request at once is never waited for, and would keep all others waiting.
         time.sleep(0)
+
+    def _answer(self, listener_name: Any, request: Any, sock: Any, addr: Any) -> None:
+        """Have the application answer, as gunicorn does, without its hooks and its log, which nobody uses here.
+
+        Raises:
+            StopIteration: it was the last answer of its connection.
+        """
+        answer, environ = create(request, sock, addr, listener_name, self.cfg, response_class=Answer)
+        environ["wsgi.multithread"] = True
+        if not self.alive:
+            answer.force_close()
+        try:
+            parts = self.wsgi(environ, answer.start_response)
+            try:
+                if isinstance(parts, environ["wsgi.file_wrapper"]):
+                    answer.write_file(parts)
+                else:
+                    for part in parts:
+                        answer.write(part)
+                answer.close()
+            finally:
+                if hasattr(parts, "close"):
+                    parts.close()
+        except OSError:
+            raise
+        except Exception as error:
+            if not answer.headers_sent:
+                raise
+            # Half an answer is there already: an error behind it would be read as a part of it.
+            log.exception("web: an answer broke off", path=request.path)
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            raise StopIteration from error
+        if answer.should_close():
+            raise StopIteration
 
     def run(self) -> None:
         services: Services = self.wsgi.extensions["octowait"]
