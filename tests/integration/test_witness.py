@@ -12,7 +12,7 @@ from app.domain.run import RunRequest
 from app.history.timeline import Timeline
 from app.settings import Settings
 from app.settings.generated import with_secrets
-from app.store.seal import Seal
+from app.store.seal import MOST_GENUINE, Seal
 from app.store.witness import Seen, speaking_for
 from app.web import create_app
 from tests.conftest import TOKENS, services_on
@@ -443,8 +443,32 @@ def test_what_a_step_has_seen_is_one_word_that_the_scripts_take():
 )
 def test_word_that_is_none_of_ours_says_nothing(forged):
     seal = Seal(KEY, "default")
+    word = seal.word(Seen("1-a", 123_456, "a"))
 
-    assert seal.read(forged(seal.word(Seen("1-a", 123_456, "a")))) is None
+    assert seal.read(forged(word)) is None
+    # Also where the genuine one was read before, or the same once more.
+    assert seal.read(word) and seal.read(forged(word)) is None and seal.read(forged(word)) is None
+
+
+def test_signature_of_a_word_that_many_repeat_is_computed_once():
+    class Counting(Seal):
+        signatures = 0
+
+        def _signature(self, text):
+            self.signatures += 1
+            return super()._signature(text)
+
+    first, *others = (Seal(KEY, "default").word(Seen("1-a", number, "a")) for number in range(2 * MOST_GENUINE))
+    seal = Counting(KEY, "default")
+
+    assert [seal.read(first) for _ in range(10)] == [Seen("1-a", 0, "a")] * 10 and seal.signatures == 1
+    # It is forgotten for newer ones, and not for such as nobody has signed.
+    for number in range(2 * MOST_GENUINE):
+        seal.read(f"1-a.{number}.a.forged")
+    assert seal.read(first) and seal.signatures == 1 + 2 * MOST_GENUINE
+    for word in others:
+        assert seal.read(word)
+    assert seal.read(first) and seal.signatures == 1 + 4 * MOST_GENUINE
 
 
 def test_step_tells_with_its_next_call_what_it_was_told(board, make_board, redis_url):
