@@ -19,6 +19,7 @@ from tests.bench.wire import claim_of
 from tests.bench.world import (
     INFO,
     board_on,
+    calls_of,
     cpu_seconds,
     cpu_share,
     directory,
@@ -29,7 +30,7 @@ from tests.bench.world import (
     pss_kib,
     web,
 )
-from tests.conftest import ROOT, Service
+from tests.conftest import ROOT, Service, eventually
 from tests.open_board import OpenBoard
 
 SECTION = (
@@ -87,9 +88,11 @@ def run(report: Report) -> None:
             pids = processes_of(service)
             warm_up(service.port)
             idle, before = cpu_share(pids, report.pick(2, 5)), (pss_kib(pids), _used(board))
-            first = _fill(board, blocked)
+            first, looks = _fill(board, blocked), calls_of(board.client, "zscore")
             with _steps(service, first, blocked, block_seconds) as steps:
                 begun = steps.wait()
+                # Before it blocks each has Redis look once at how long its run lives.
+                eventually(lambda: calls_of(board.client, "zscore") >= looks + blocked, timeout=60)
                 usages = _watch(board, pids, seconds)
                 after, connections = (pss_kib(pids), _used(board)), len(board.client.client_list()) - own
                 with script_times(board.client) as took:
