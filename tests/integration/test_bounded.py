@@ -203,3 +203,19 @@ def test_children_behind_a_line_as_long_as_a_search_are_searched_in_one_script(b
 
     assert [name for _, name in counted.commands] == ["release"]
     assert board.place("ServerTasks-205").is_waiting
+
+
+def test_script_starts_many_of_a_family_however_many_of_it_have_started(own_board: OpenBoard) -> None:
+    many, size = [f"Machines-{number}" for number in range(20)], 100
+    own_board.join(RunRequest("ServerTasks-1"), many)
+    own_board.join(RunRequest("ServerTasks-2"), ["Machines-P"])
+    children = [RunRequest(f"ServerTasks-{100 + n}", on_behalf_of="ServerTasks-2") for n in range(size)]
+    for child in children:
+        own_board.join(child, many)
+    own_board.script = counted = CountedScripts(own_board)
+
+    own_board.release("ServerTasks-1")
+
+    assert own_board.client.zcard(own_board.keys.children) == 0
+    # Each starts some of them, whoever has started before.
+    assert len([name for _, name in counted.commands if name == "carry_on"]) <= size / 4

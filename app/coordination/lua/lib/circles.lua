@@ -1,6 +1,6 @@
 -- lib/circles.lua: the runs that a run waits for, and circles of waits (rule 10).
 --
--- needs: keys, runs, lines, work
+-- needs: keys, bulk, runs, lines, work
 
 -- Waiters whose machines are read at once.
 local AT_ONCE = 200
@@ -157,13 +157,25 @@ local function circle_of(run, search)
     return search_from(run, search or new_search())
 end
 
--- The waiting children of a family, those that came first before the others.
-local function children_by_order(family)
-    local children = {}
-    for _, task in ipairs(waiting_children(family)) do
-        children[#children + 1] = load_run(task)
+-- The order of a waiter by its record: to decode it takes ten times as long, and nothing else in it is named so.
+local function order_in(raw, task)
+    return not decoded[lower(task)] and raw and string.match(raw, "\"order\":\"(%d+)\"") or load_run(task).order
+end
+
+-- What a search takes to know of each waiting child of a family, those that came first before the others: {id, order,
+-- machines, family}.
+local function children_by_order(family, search)
+    local children, tasks, keys = {}, waiting_children(family), {}
+    for at, task in ipairs(tasks) do
+        keys[at] = lower(task)
     end
-    spend(2 * #children)
+    local records, wants = values_of(RUNS, keys), values_of(WANTS, tasks)
+    for at, task in ipairs(tasks) do
+        children[at] = {
+            id = task, family = family, order = order_in(records[at], task), machines = machines_of(task, wants[at], search),
+        }
+    end
+    spend(#children / 2)
     table.sort(children, function(one, other)
         return one.order < other.order
     end)

@@ -82,7 +82,7 @@ doing.circles = function(id)
         return
     end
     local search, is_first = new_search(), true
-    for _, child in ipairs(children_by_order(tonumber(family))) do
+    for _, child in ipairs(children_by_order(tonumber(family), search)) do
         if child.order > after then
             local is_anew = search.came_by[child.id] ~= nil
             -- What is left of the lines after the first child is short, or it is searched in a script of its own.
@@ -96,7 +96,7 @@ doing.circles = function(id)
             is_first = false
             if circle then
                 put("circles", family)
-                refuse_circle(child, circle)
+                refuse_circle(load_run(child.id), circle)
                 return
             end
             after = child.order

@@ -25,8 +25,16 @@ local MOVE = 4
 
 local work = 0
 
+-- Units that a script may spend besides to look at who holds, once: else it would do little more than look, again and again.
+local MOST_LOOKS = 3000
+local looks = 0
+
 local function spend(units)
     work = work + units
+end
+
+local function spend_looks(units)
+    work, looks = work + units, math.min(looks + units, MOST_LOOKS)
 end
 
 -- kind -> ids in order; kind -> up to where they are done; and what is on the agenda, as it is left.
@@ -43,7 +51,7 @@ local doing = {}
 local is_held_back, has_left, limit = false, false, SLICE
 
 local function is_enough()
-    return work > limit
+    return work > limit + looks
 end
 
 local function put(kind, id)
