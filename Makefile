@@ -47,6 +47,7 @@ check-deep: install-tools
 	$(BIN)/python -m tests.chaos --grants 100000 --slots 64 --machines 240 --store valkey
 	$(BIN)/python -m tests.chaos --grants 100000 --slots 64 --machines 240 --store redis
 	$(BIN)/python -m tests.chaos.mutate
+	$(BIN)/python -m tests.bench hostile --minutes 2
 
 bench: install-tools
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -37,6 +37,7 @@ NAMES = (
     "pages",
     "octopus",
     "soak",
+    "hostile_soak",
     "scripts",
 )
 
@@ -51,7 +52,7 @@ def main() -> None:
     # Ended from outside, it ends its servers all the same.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _raise_descriptors()
-    report = Report(quick=arguments.quick, seed=arguments.seed, writes=arguments.write)
+    report = Report(quick=arguments.quick, seed=arguments.seed, minutes=arguments.minutes, writes=arguments.write)
     print(f"{machine_line()} Load {os.getloadavg()[0]:.1f}.")
     if report.quick:
         print("--quick: smaller and shorter. Its figures are no measure of the targets, and are not judged.")
@@ -75,7 +76,10 @@ def _arguments() -> tuple[argparse.Namespace, list[str]]:
         "names", nargs="*", metavar="name", help=f"{', '.join(known)} (targets: {', '.join(TARGET_BENCHES)})"
     )
     parser.add_argument("--quick", action="store_true", help="fewer and smaller, for use during work; judges nothing")
-    parser.add_argument("--seed", type=int, help="of the soak's chance (default: always the same)")
+    parser.add_argument("--seed", type=int, help="of the chance of a soak (default: always the same)")
+    parser.add_argument(
+        "--minutes", type=float, help="with hostile: a soak of all its shapes over HTTP, begun within so long"
+    )
     parser.add_argument(
         "--write", action="store_true", help="into docs/reference/measurements.md, where a bench has a part in it"
     )
@@ -84,8 +88,13 @@ def _arguments() -> tuple[argparse.Namespace, list[str]]:
         parser.error(f"{', '.join(unknown)}: expected {', '.join(known)}")
     if arguments.quick and arguments.write:
         parser.error("--write: expected a run without --quick, whose figures are no measure of the targets")
+    if arguments.minutes is not None and (
+        arguments.minutes <= 0 or not {"hostile", "hostile_soak"} & {*arguments.names}
+    ):
+        parser.error(f"--minutes {arguments.minutes:g}: expected hostile, and more than 0")
+    aliases = {**ALIASES, **({"hostile": "hostile_soak"} if arguments.minutes else {})}
     names = [
-        one for name in arguments.names for one in (TARGET_BENCHES if name == "targets" else [ALIASES.get(name, name)])
+        one for name in arguments.names for one in (TARGET_BENCHES if name == "targets" else [aliases.get(name, name)])
     ]
     return arguments, names or list(NAMES)
 

@@ -61,11 +61,15 @@ class Report:
 
     Args:
         seed: Of what is left to chance, where a bench takes one; None: its own.
+        minutes: How long a bench goes on that has no end of its own; None: as it thinks best.
         writes: A bench with a section in docs/reference/measurements.md writes it.
     """
 
-    def __init__(self, *, quick: bool, seed: int | None = None, writes: bool = False) -> None:
+    def __init__(
+        self, *, quick: bool, seed: int | None = None, minutes: float | None = None, writes: bool = False
+    ) -> None:
         self.quick = quick
+        self.minutes = minutes
         self.writes = writes
         self.seed = seed
         self.checks: list[Check] = []

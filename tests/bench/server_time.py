@@ -26,6 +26,11 @@ def _names() -> Mapping[str, str]:
     return {hashlib.sha1(text.encode()).hexdigest(): verb for text, verb in texts.items()}
 
 
+def script_name(sha: str) -> str:
+    """The verb of the board whose text has this SHA-1."""
+    return _names().get(sha, "(another)")
+
+
 @contextmanager
 def script_times(client: Client) -> Iterator[dict[str, list[float]]]:
     """Collects µs of each call by the name of its script, which are there when the block has ended.
@@ -43,7 +48,7 @@ def script_times(client: Client) -> Iterator[dict[str, list[float]]]:
         for entry in client.slowlog_get(MOST_ENTRIES):
             words = bytes(entry["command"]).split(None, 2)
             if words[0].upper() == b"EVALSHA":
-                took[_names().get(words[1].decode(), "(another)")].append(float(entry["duration"]))
+                took[script_name(words[1].decode())].append(float(entry["duration"]))
         client.slowlog_reset()
 
 

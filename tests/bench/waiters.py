@@ -113,8 +113,8 @@ class Crowd:
         if call in self.took:
             self.took[call].append(took)
 
-    def later(self, act: Callable[[], None]) -> None:
-        heapq.heappush(self._due, (time.monotonic() + AGAIN_SECONDS, next(self._numbers), act))
+    def later(self, act: Callable[[], None], seconds: float = AGAIN_SECONDS) -> None:
+        heapq.heappush(self._due, (time.monotonic() + seconds, next(self._numbers), act))
 
     def start(self, waiters: list[Waiter]) -> None:
         """All begin to block, some in a turn."""
@@ -149,10 +149,10 @@ class Input:
     def receive(self) -> None:
         if not sys.stdin.buffer.raw.read(1):  # type: ignore[attr-defined]
             raise SystemExit
-        _say(self._crowd.told())
+        say(self._crowd.told())
 
 
-def _say(facts: dict[str, Any]) -> None:
+def say(facts: dict[str, Any]) -> None:
     print(json.dumps(facts), flush=True)
 
 
@@ -168,7 +168,7 @@ def main() -> None:
     crowd = Crowd(arguments.port, arguments.block_seconds)
     numbers = range(arguments.first, arguments.first + arguments.count)
     crowd.start([Waiter(crowd, number, f"Machines-{number % arguments.machines}") for number in numbers])
-    _say(crowd.told())
+    say(crowd.told())
     Input(crowd)
     while True:
         crowd.turn(60)
