@@ -17,14 +17,14 @@ from gevent.event import Event
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.http.errors import NoMoreData
+from gunicorn.http.parser import RequestParser
 from gunicorn.http.wsgi import create
 from gunicorn.util import close
 from gunicorn.workers.ggevent import GeventWorker
 
 from app.services import Services
 from app.store.errors import StoreError
-from app.web.http1.answers import Answer
-from app.web.http1.requests import Parser
+from app.web.answers import Answer
 from app.web.refusals import RefusalLog
 
 log = structlog.get_logger()
@@ -93,7 +93,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self._silent.add(client)
         request = None
         try:
-            name, parser = listener.getsockname(), Parser(self.cfg, client, addr)
+            name, parser = listener.getsockname(), RequestParser(self.cfg, client, addr)
             while True:
                 request = None
                 # The next one has to begin, and to have its whole head, in time.

@@ -7,11 +7,11 @@ import socket
 
 import pytest
 from gunicorn.config import Config
+from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 from gunicorn.http.wsgi import Response
 
-from app.web.http1.answers import Answer
-from app.web.http1.requests import PlainRequest
+from app.web.answers import Answer
 from app.web.worker import Worker
 
 PEER, NAME = ("192.0.2.1", 4711), ("127.0.0.1", 80)
@@ -39,7 +39,7 @@ def cfg():
 
 def a_request(cfg, method="GET", version="1.1", more=""):
     head = f"{method} / HTTP/{version}\r\nHost: a\r\n{more}\r\n"
-    return PlainRequest(cfg, IterUnreader([head.encode()]), PEER)
+    return Request(cfg, IterUnreader([head.encode()]), PEER)
 
 
 def sent(kind, cfg, request, status, headers, parts):
