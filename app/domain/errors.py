@@ -11,6 +11,7 @@ GateError
 ├── AmbiguousName    several things have this name
 ├── AnotherOwner     a run belongs to another token than the one that asks
 ├── TooManyWaiting   as many runs of a token wait as may
+├── QuotaReached     the runs of a token may add no more of something on this day
 └── InThePast        a time that had to be in the future is not
 """
 
@@ -101,3 +102,15 @@ class TooManyWaiting(GateError):
     """As many runs of a token wait as may."""
 
     code = "too_many_waiting"
+
+
+class QuotaReached(GateError):
+    """The runs of a token may add no more of something on this day.
+
+    Args:
+        limit: The one of the token that stands against it, e.g. ``max_new_machines``.
+    """
+
+    def __init__(self, limit: str, message: str) -> None:
+        super().__init__(message)
+        self.code = f"{limit}_reached"

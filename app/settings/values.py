@@ -24,7 +24,10 @@ ROLES = ("step", "viewer", "admin")
 _FORM = "expected role:name:token, comma separated; roles step, viewer, admin; tokens of 8 characters or more"
 
 #: The limits of a token, and what an id of each looks like.
-_LIMITS = {"spaces": "Spaces-1", "projects": "Projects-7", "max_priority": "10", "max_waiting": "20", "families": "web"}
+_LIMITS = {
+    "spaces": "Spaces-1", "projects": "Projects-7", "max_priority": "10", "max_waiting": "20", "families": "web",
+    "max_new_machines": "500", "max_new_mb": "50",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ def _limits(token: str, parts: list[str]) -> Limits:
         max_priority=_number(token, values, "max_priority", -MAX_PRIORITY) or 0,
         max_waiting=_number(token, values, "max_waiting", 1),
         families=frozenset(_words(values.get("families", ""))),
+        max_new_machines=_number(token, values, "max_new_machines", 1),
+        max_new_mb=_number(token, values, "max_new_mb", 1),
     )
 
 

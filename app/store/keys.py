@@ -62,6 +62,7 @@ SCRIPT_KEYS = (
     Key("unchecked", "zset", _SCRIPTS, "entries go when checked or ended", "runs of steps to ask Octopus about"),
     Key("wants", "hash", _SCRIPTS, "entries go when the wait ends", "waiter -> its machines"),
     Key("processes", "zset", _SCRIPTS, "entries go in a roll call", "who serves -> ms it spoke last"),
+    Key("quotas", "hash", _SCRIPTS, "two days after a limited join", "what owners with limits have added this day"),
 )  # fmt: skip
 
 #: The jobs of `app.jobs`, each with a round.

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from app.domain.records import Filter
+from app.domain.run import RunRequest
 from tests.conftest import Service, a_delivery
 
 WEB, EVIL, LEGACY = "web-secret-of-twenty-chars", "evil-secret-of-twenty-chars", "legacy-secret-of-twenty-chars"
 TOKENS = (
     f"step:web:{WEB};projects=Projects-1;families=api,step:evil:{EVIL};projects=Projects-9;max_waiting=2,"
     f"step:api:api-secret-of-twenty-chars;projects=Projects-2;max_priority=5,step:bare:bare-secret-of-twenty-chars;"
-    f"max_waiting=50,step:legacy:{LEGACY},viewer:v:viewer-secret-of-twenty,admin:a:admin-secret-of-twenty"
+    f"max_waiting=50,step:few:few-secret-of-twenty-chars;max_new_machines=2;max_new_mb=1,step:legacy:{LEGACY},viewer:v:viewer-secret-of-twenty,admin:a:admin-secret-of-twenty"
 )
 PROJECT = {"web": "Projects-1", "evil": "Projects-9", "api": "Projects-2", "bare": "Projects-5"}
 
@@ -213,6 +214,37 @@ def test_token_may_have_so_many_waiting_runs_only(gate, board):
     gate.release("evil", 2)
     assert gate.join("evil", 4)["place"] == 2
     assert gate.join("web", 5)["place"] == 3
+
+
+def test_token_with_too_many_new_machines_is_refused_and_told_why(gate, board):
+    gate.join("few", 1, "Machines-7", "Machines-8")
+
+    for claim in (None, "c" * 32):
+        answer = gate.join("few", 2, "Machines-7", "Machines-9", claim=claim)
+        assert (answer["state"], answer["place"]) == ("refused", None)
+        assert "runs of the token few have named 2 machines today" in answer["message"]
+        assert "2 such machines a day (max_new_machines of the token)" in answer["message"]
+    assert board.place("ServerTasks-2") is None and gate.poll("few", 2)[0] == 404
+    refusals = gate.service.call("GET", "/api/refusals")[1]["refusals"]
+    assert {each["who"] for each in refusals if "max_new_machines" in each["why"]} == {"few (step)"}
+    assert gate.join("few", 1, "Machines-7", "Machines-8")["state"] == "granted"
+    assert gate.join("few", 2, "Machines-7")["state"] == "waiting"
+    assert gate.join("bare", 3, "Machines-9")["state"] == "granted"
+
+
+def test_token_with_too_much_data_is_refused_and_told_why(gate, board):
+    machines = [f"Machines-{n}" for n in range(3000)]
+    board.join(RunRequest("ServerTasks-9"), machines)
+    board.release("ServerTasks-9")
+    for task in (1, 2):
+        assert gate.join("few", task, *machines)["state"] == "granted"
+        gate.release("few", task)
+
+    answer = gate.join("few", 3, *machines)
+    assert answer["state"] == "refused"
+    assert "MB, of 1 MB a day (max_new_mb of the token)" in answer["message"]
+    assert board.place("ServerTasks-3") is None
+    assert gate.join("few", 3)["state"] == "granted"
 
 
 def test_deployment_of_another_run_brings_no_events_of_it(gate, board):

@@ -25,6 +25,10 @@ def test_limits_stand_behind_the_secret():
     )
 
 
+def test_quotas_of_a_day_stand_with_the_other_limits():
+    assert limits_of(";max_new_machines=500;max_new_mb=50") == Limits(max_new_machines=500, max_new_mb=50)
+
+
 def test_token_without_limits_has_none_and_is_everybodys():
     token, other = load_settings({"OCTOWAIT_TOKENS": f"step:web:{SECRET},step:api:{OTHER}"}).tokens
 
@@ -38,8 +42,12 @@ def test_token_with_a_priority_alone_is_everybodys():
     assert (token.identity.owner, token.identity.lowered(11)) == (EVERYBODY, 10)
 
 
-def test_token_with_another_limit_is_an_owner_of_its_own():
-    token = load_settings({"OCTOWAIT_TOKENS": f"step:web:{SECRET};max_waiting=10"}).tokens[0]
+@pytest.mark.parametrize("limit", [
+    "spaces=Spaces-1", "projects=Projects-7", "max_waiting=10", "families=api", "max_new_machines=9", "max_new_mb=9",
+    "max_priority=10;max_new_mb=9",
+])  # fmt: skip
+def test_token_with_another_limit_is_an_owner_of_its_own(limit):
+    token = load_settings({"OCTOWAIT_TOKENS": f"step:web:{SECRET};{limit}"}).tokens[0]
 
     assert token.identity.owner == "web"
 
@@ -56,6 +64,13 @@ def test_token_with_another_limit_is_an_owner_of_its_own():
         (";max_priority=high", "max_priority=high: expected a whole number from -1000000 to 1000000"),
         (";max_priority=1000001", "expected a whole number"),
         (";max_waiting=0", "max_waiting=0: expected a whole number from 1"),
+        (";max_new_machines=0", "max_new_machines=0: expected a whole number from 1"),
+        (";max_new_machines=1.5", "max_new_machines=1.5: expected a whole number from 1"),
+        (";max_new_mb=-1", "max_new_mb=-1: expected a whole number from 1"),
+        (";max_new_mb=1000001", "max_new_mb=1000001: expected a whole number from 1 to 1000000"),
+        (";max_new_mb=50MB", "max_new_mb=50MB: expected a whole number"),
+        (";max_new_mb", "max_new_machines=500, max_new_mb=50"),
+        (f";max_new_mb=5,step:web:{OTHER};max_new_mb=6", "step:web has different limits in two entries"),
         (f",step:web:{OTHER};projects=Projects-7", "step:web has different limits in two entries"),
         (f",admin:ann:{OTHER};max_waiting=1", "admin:ann has limits: expected them for tokens of the role step only"),
         (f",step:*:{OTHER}", "expected a name such as web"),

@@ -20,6 +20,7 @@ from app.coordination.board.base import (
 )
 from app.coordination.board.polls import Poll, StillWaits
 from app.coordination.decode import decode_run, decode_view
+from app.domain.access.identity import Limits
 from app.domain.errors import (
     AnotherOwner,
     ClosesCircle,
@@ -27,6 +28,7 @@ from app.domain.errors import (
     HoldsOthers,
     NoMachines,
     NotWaiting,
+    QuotaReached,
     TooManyWaiting,
     UnknownRun,
 )
@@ -60,6 +62,7 @@ class WaitVerbs(BoardScripts):
             InvalidId: an id is not of the form Octopus gives.
             AnotherOwner: the run is not its token's, and there is no verdict.
             TooManyWaiting: as many runs of its owner wait as may.
+            QuotaReached: its owner may add no more machines or data today.
 
         Source: lua/join.lua.
         """
@@ -87,6 +90,8 @@ class WaitVerbs(BoardScripts):
         refuse_others(word, rest)
         if word == b"full":
             raise TooManyWaiting(f"{rest[0]} runs of {run.identity.owner if run.identity else 'it'} wait already")
+        if word == b"spent":
+            raise _quota_reached(run, *rest)
         if word == b"holds_others":
             held = decode_run(rest[1])
             verb = "holds" if held.state is State.GRANTED else "waits for"
@@ -263,11 +268,28 @@ def _identity_json(run: RunRequest) -> dict[str, Any]:
         "credential": run.credential,
         "remark": run.remark,
         "verdict": run.verdict,
-        "max_waiting": limits.max_waiting if limits else None,
+        **{name: getattr(limits, name, None) for name in ("max_waiting", "max_new_machines", "max_new_mb")},
     }
     sets = {name: dict.fromkeys(getattr(limits, name), True) for name in ("spaces", "projects", "families") if limits}
     sets["parent_projects"] = dict.fromkeys(run.parent_projects, True)
     return {name: value for name, value in {**given, **sets}.items() if value}
+
+
+def _quota_reached(run: RunRequest, limit: bytes, before: int, more: int, machine: bytes) -> QuotaReached:
+    limits, owner = (run.identity.limits, run.identity.owner) if run.identity else (Limits(), "it")
+    if limit == b"max_new_machines":
+        most = f"{limits.max_new_machines} such machines a day"
+        what = f"named {before} machines today that octowait had not known, and this one names {more} more"
+        advice = f"look whether its machines are right, such as {machine.decode()}"
+    else:
+        most = f"{limits.max_new_mb} MB a day"
+        what = f"added {before / 1e6:.1f} MB to Redis today, and this one would add {more / 1e6:.1f} MB"
+        advice = "look what it asks for"
+    reached = str(limit, "ascii")
+    return QuotaReached(reached, (
+        f"runs of the token {owner} have {what}, of {most} ({reached} of the token): {advice}; whoever runs octowait "
+        "can raise the limit, and a new day begins at 00:00 UTC"
+    ))  # fmt: skip
 
 
 def _checked_priority(priority: int) -> int:

@@ -1,19 +1,20 @@
 -- join.lua: put a run into the lines of all its machines and grant it when it is first in each and all are free.
 --
--- needs: clock, keys, runs, lines, circles, grants, plans, claims, ends, expiry, withdraw, view
+-- needs: clock, keys, runs, lines, circles, grants, plans, claims, ends, expiry, withdraw, quotas, view
 --
 -- ARGV[2]  task id
 -- ARGV[3]  the request, JSON: machines, info, priority, ttl_ms, timeout_ms, max_hold_ms, parked, on_behalf_of, cap, reserve,
 --          has_key, hold_ms, owner (whose token asks; none of who may do everything), spaces, projects, families and
---          parent_projects (that its token has as limits, id -> true), max_waiting, credential, remark, verdict ("take": the
---          run is its owner's; "share": it may act beside its owner), of a wait that was lost, rebuilt: {raised_ms,
---          has_terms}, and of a step that has one the claim and the family_word for it; parent_word is what proves
---          on_behalf_of; step is "old" where the step says no version, "new" where it does
+--          parent_projects (that its token has as limits, id -> true), max_waiting, max_new_machines, max_new_mb, credential,
+--          remark, verdict ("take": the run is its owner's; "share": it may act beside its owner), of a wait that was
+--          lost, rebuilt: {raised_ms, has_terms}, and of a step that has one the claim and the family_word for it;
+--          parent_word is what proves on_behalf_of; step is "old" where the step says no version, "new" where it does
 --
 -- Returns {"joined", view...}, {"known", view...} when it waits or holds already (rule 4),
 -- {"holds_others", machine, run JSON} when it waits for or holds other machines than it asks for now, or {"left", now} when
 -- the execution of the step that asks is over, or another one has followed it. Before any of that {"others", run JSON, now}
--- when the run belongs to another owner and there is no verdict, or {"full", waiting} when too many of its owner wait.
+-- when the run belongs to another owner and there is no verdict, {"full", waiting} when too many of its owner wait, or
+-- {"spent", limit, added today, added by this run, the first new machine} when its owner may add no more of it today.
 
 expire_due()
 local ask = cjson.decode(ARGV[3])
@@ -52,7 +53,6 @@ if is_over(ARGV[2], ask.claim) then
     end
     return { "left", NOW }
 end
-note_step()
 -- The first of the machines that are asked for which the run does not wait for or hold.
 local function machine_beyond()
     local has = {}
@@ -68,7 +68,15 @@ local function machine_beyond()
 end
 
 local is_taken = run and ask.verdict == "take" and (run.state == "waiting" or run.state == "granted")
-if is_taken and (machine_beyond() or (run.state == "waiting" and run.claim ~= ask.claim)) then
+local is_taken_anew = is_taken and (machine_beyond() or (run.state == "waiting" and run.claim ~= ask.claim))
+if is_taken_anew or not (run and (run.state == "waiting" or run.state == "granted")) then
+    local refusal = beyond_quota(ask, #ARGV[3])
+    if refusal then
+        return refusal
+    end
+end
+note_step()
+if is_taken_anew then
     -- Its owner asks for it now, so nobody works under what another one had asked for.
     finish(run, run.state == "granted" and "released" or "left", "taken_over")
     run = load_run(ARGV[2])
@@ -127,13 +135,6 @@ if run and (run.state == "waiting" or run.state == "granted") then
     save_run(run)
     show_life(run, ask.claim)
     return view("known", run)
-end
-
-if ask.max_waiting then
-    local count = call("ZLEXCOUNT", OWNED, span(ask.owner))
-    if count >= ask.max_waiting then
-        return { "full", count }
-    end
 end
 
 local before = run or { id = ARGV[2], run = 1, state = "new" }
@@ -239,6 +240,7 @@ for _, id in ipairs({ run.info.deployment_id or false, run.info.runbook_run_id o
         call("HSET", ALIASES, lower(id), run.id)
     end
 end
+use_quota(ask)
 register_machines(run.machines)
 -- Who is next everywhere takes no places: they would go again at once.
 local is_first = may_start(run)

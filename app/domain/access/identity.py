@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 #: What the names of owners begin with that Octopus has signed; no token can have a name with a colon.
@@ -21,6 +21,8 @@ class Limits:
         max_priority: A higher wish is lowered to it.
         max_waiting: Runs of its owner that may wait at once; None for any number.
         families: Other owners whose runs its runs may name as their parents.
+        max_new_machines: Machines that octowait has not known, which its runs may name on one day; None for any number.
+        max_new_mb: Millions of bytes that its runs may add to Redis on one day; None for any number.
     """
 
     spaces: frozenset[str] = frozenset()
@@ -28,11 +30,13 @@ class Limits:
     max_priority: int = 0
     max_waiting: int | None = None
     families: frozenset[str] = frozenset()
+    max_new_machines: int | None = None
+    max_new_mb: int | None = None
 
     @property
     def is_priority_only(self) -> bool:
         """Whether nothing but the priority is limited."""
-        return not (self.spaces or self.projects or self.max_waiting or self.families)
+        return replace(self, max_priority=0) == Limits()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import structlog
 from flask import current_app, g
 
 from app.domain.access.identity import Identity, Verdict, signed_parts, verdict_on
-from app.domain.errors import AnotherOwner, HoldsOthers, TooManyWaiting
+from app.domain.errors import AnotherOwner, HoldsOthers, QuotaReached, TooManyWaiting
 from app.domain.run import RunRequest, RunState, State
 from app.domain.run_info import RunInfo
 from app.domain.status import RunStatus
@@ -71,6 +71,8 @@ class StepCalls:
         except TooManyWaiting as error:
             limit = f"{error}, as many as may (max_waiting of the token {self.token.name})"
             return self._turned_away(request.task_id, limit)
+        except QuotaReached as error:
+            return self._refused(request.task_id, str(error))
         except AnotherOwner as error:
             return self._join_anothers(error, request, machines)
 
@@ -138,6 +140,8 @@ class StepCalls:
             return self._turned_away(request.task_id, f"{whose}; nobody can say whose it is ({other})")
         except TooManyWaiting as other:
             return self._turned_away(request.task_id, str(other))
+        except QuotaReached as other:
+            return self._refused(request.task_id, str(other))
 
     def _have_checked(self) -> None:
         """Have Octopus asked at once, every few seconds at most."""

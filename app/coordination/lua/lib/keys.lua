@@ -45,6 +45,8 @@
 --   wants         hash    task id of each waiter -> the ids of its machines, with commas; also in its record, which is
 --                         too long to be read for each of a long line (lib/circles.lua)
 --   processes     zset    process that serves -> ms it spoke last; 0 in a roll call until it speaks
+--   quotas        hash    day: the number of the day that all else is of; machines NUL owner -> new ones that its runs have
+--                         named, bytes NUL owner -> what they have added (lib/quotas.lua)
 
 -- needs: clock, schema
 
@@ -62,6 +64,7 @@ local ENDED_CLAIMS, OLD_STEPS, OWNED, CHANGES =
     KEYS[1] .. "ended_claims", KEYS[1] .. "old_steps", KEYS[1] .. "owned", KEYS[1] .. "changes"
 local EPOCHS, UNCHECKED, WANTS, PROCESSES =
     KEYS[1] .. "epochs", KEYS[1] .. "unchecked", KEYS[1] .. "wants", KEYS[1] .. "processes"
+local QUOTAS = KEYS[1] .. "quotas"
 
 local call = redis.call
 local lower = string.lower

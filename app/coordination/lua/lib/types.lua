@@ -36,5 +36,6 @@ local function look_at_types()
     call("ZCARD", UNCHECKED)
     call("HLEN", WANTS)
     call("ZCARD", PROCESSES)
+    call("HLEN", QUOTAS)
 end
 
