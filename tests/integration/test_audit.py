@@ -242,6 +242,26 @@ def test_what_is_broken_is_said_and_put_right(board, audit, everything, name):
     board.sweep()
 
 
+# A waiter without an order breaks off what its own step asks, and nothing else.
+@pytest.mark.parametrize("name", sorted(BROKEN.keys() - {"waiter without an order"}))
+def test_what_is_broken_breaks_no_script_off(board, name):
+    """Without an API key nobody puts it right but people."""
+    plant, _ = BROKEN[name]
+    plant(board)
+
+    board.release(HOLDER, cause="forced")
+    board.release(UNTOLD, cause="forced")
+    board.sweep(serving=True)
+    for number, machines in enumerate(({A}, {B}, {A, B, C, D, R}, {"Machines-8"})):
+        board.join(RunRequest(f"ServerTasks-{50 + number}"), machines)
+    for task in (WAITER, LIMITED, CHILD, "ServerTasks-50"):
+        board.poll(task)
+    board.join(RunRequest("ServerTasks-60", on_behalf_of=SEEN), {A, C})
+    board.release(SEEN, cause="forced")
+    granted = [record.task_id for record in Timeline(board.client, board.keys).read(Filter(kind="granted"))]
+    assert STRANGER not in granted and granted.count(HOLDER) == granted.count(ENDED) == 1
+
+
 def test_every_flaw_has_words_and_is_planted():
     code = text_of("coordination", "audit") + text_of("coordination", "lib/flaws")
     calls = re.findall(r'\bflaw\((.*?), (?:task|"")', code)
@@ -360,8 +380,9 @@ def test_script_looks_at_a_share_at_once(board, audit, monkeypatch):
 
 
 def test_reconcile_puts_right_what_keeps_all_scripts_from_their_work(board, make_context, octopus, capsys):
-    """Before it does anything else: a deadline of nobody is due, and no script gets past it."""
-    add("deadlines", "life", STRANGER)(board)
+    """Before it does anything else: a waiter without an order is due to end, and no script gets past it."""
+    change(board, LIMITED, order=None)
+    add("deadlines", "life", LIMITED)(board)
     with pytest.raises(StoreError):
         board.place(WAITER)
     context = make_context(board)
@@ -369,7 +390,7 @@ def test_reconcile_puts_right_what_keeps_all_scripts_from_their_work(board, make
     do(context, reconcile)
 
     assert board.place(WAITER).is_waiting
-    assert "put right: ServerTasks-99: a deadline without cause (life)" in capsys.readouterr().out
+    assert f"put right: {LIMITED}, {A}: waits without an order" in capsys.readouterr().out
     # Not in every pass.
     add("unresolved", STRANGER)(board)
     do(context, reconcile)

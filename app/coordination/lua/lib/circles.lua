@@ -19,10 +19,15 @@ local function new_search()
     return { came_by = {}, up_to = {}, families = families, lists = {}, count = 0, most = MAX_SEARCHED }
 end
 
+-- A run, or nothing where there is only its place or hold.
+local function whoever(task)
+    return load_run(task) or {}
+end
+
 -- The machines of a waiter. *text*: those of WANTS, or false of one that joined before there was that.
 local function machines_of(task, text, search)
     if not text then
-        return load_run(task).machines
+        return whoever(task).machines or {}
     end
     if not search.lists[text] then
         local machines = {}
@@ -51,8 +56,8 @@ local function queue_reached(reached, queue, search)
     for _, one in ipairs(reached) do
         if one.order then
             waiters[#waiters + 1] = one
-        elseif load_run(one.task).family then
-            queue[#queue + 1] = { id = one.task, family = load_run(one.task).family }
+        elseif whoever(one.task).family then
+            queue[#queue + 1] = { id = one.task, family = whoever(one.task).family }
         end
     end
     for from = 1, #waiters, AT_ONCE do
@@ -86,7 +91,7 @@ local function reach_from(run, goal, search)
         local m = lower(machine)
         local before, is_familys = search.up_to[m], false
         for _, other in ipairs(before and not run.family and {} or busy_with(m)) do
-            if run.family and load_run(other[2]).family == run.family then
+            if run.family and whoever(other[2]).family == run.family then
                 is_familys = true
             else
                 reach({ from = run.id, machine = machine, how = "holder" }, other[2])
@@ -102,7 +107,7 @@ local function reach_from(run, goal, search)
         end
     end
     for _, child in ipairs(not run.order and waiting_children(run.family) or {}) do
-        reach({ from = run.id, how = "child" }, child, load_run(child).order)
+        reach({ from = run.id, how = "child" }, child, whoever(child).order or "")
     end
     return reached
 end
@@ -159,7 +164,7 @@ end
 
 -- The order of a waiter by its record: to decode it takes ten times as long, and nothing else in it is named so.
 local function order_in(raw, task)
-    return not decoded[lower(task)] and raw and string.match(raw, "\"order\":\"(%d+)\"") or load_run(task).order
+    return not decoded[lower(task)] and raw and string.match(raw, "\"order\":\"(%d+)\"") or whoever(task).order or ""
 end
 
 -- What a search takes to know of each waiting child of a family, those that came first before the others: {id, order,

@@ -40,7 +40,10 @@ local function expire(what, id)
         return
     end
     local run = load_run(id)
-    if what == "timeout" and run.state == "waiting" then
+    if not run then
+        -- Left by a run that is gone: it ends nothing, and would come again and again.
+        call("ZREM", DEADLINES, what .. "\0" .. id)
+    elseif what == "timeout" and run.state == "waiting" then
         finish(run, "timed_out", "timeout")
     elseif what == "hold" and run.state == "granted" then
         finish(run, "released", "max_hold")

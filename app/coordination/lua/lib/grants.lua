@@ -57,9 +57,10 @@ local function grant(run, has_no_places)
     end
 end
 
--- Grant a waiting run that may start; whether it did.
+-- Grant a run that may start; whether it did. A place of nobody, or of a run that waits no longer, starts nothing and breaks
+-- nothing off: who stands behind it waits until an audit has taken it away.
 local function start(run)
-    if not may_start(run) or (is_over_by_now and is_over_by_now(run)) then
+    if not run or run.state ~= "waiting" or not may_start(run) or (is_over_by_now and is_over_by_now(run)) then
         return false
     end
     grant(run)
@@ -69,9 +70,9 @@ end
 -- Put the families that hold a machine on the agenda; none while no child waits.
 local function look_at_families(machine)
     for _, other in ipairs(call("ZCARD", CHILDREN) > 0 and busy_with(machine) or {}) do
-        local family = load_run(other[2]).family
-        if family then
-            put("children", family)
+        local holder = load_run(other[2])
+        if holder and holder.family then
+            put("children", holder.family)
         end
     end
 end

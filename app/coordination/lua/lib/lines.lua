@@ -133,7 +133,7 @@ local family_of = {}
 local looked_for, looked_at
 
 local function family_in(run)
-    return not is_unproven(run) and run.family or false
+    return run and not is_unproven(run) and run.family or false
 end
 
 -- Look at runs that nobody in this script has decoded, which takes ten times as long. In a text of a record the quotes

@@ -84,7 +84,7 @@ local function viewed(run, machines)
     return shown
 end
 
--- The record of a run as that of a holder, JSON, or false.
+-- The record of a run as that of a holder, JSON; of one that is not there, its id.
 local function holder_record(task)
     local raw = call("HGET", RUNS, lower(task))
     if raw and #raw > MAX_HOLDER_BYTES then
@@ -93,7 +93,7 @@ local function holder_record(task)
             raw = string.gsub(raw, '"' .. name .. '":%[[^%]]*%]', '"' .. name .. '":[]')
         end
     end
-    return raw
+    return raw or cjson.encode({ id = task })
 end
 
 -- A function of a machine (lower-case id): all of its members in a sorted set, without the machine; nil where it is to be
@@ -147,7 +147,7 @@ local function view(word, run)
         return numbers[id]
     end
     local function reservation_record(m)
-        return call("HGET", RESERVATIONS, m)
+        return call("HGET", RESERVATIONS, m) or cjson.encode({ id = m, since_ms = NOW })
     end
     local function closed_record()
         local since, cause = unpack(call("HMGET", COUNTERS, "closed_at", "closed_cause"))
