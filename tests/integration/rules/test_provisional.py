@@ -11,6 +11,7 @@ from app.domain.run import RunRequest
 from tests.conftest import Clock
 from tests.integration.octopus_tells import Octopus
 from tests.integration.rules.helpers import holders, kinds, seconds
+from tests.integration.test_gate_model import Changed
 
 INFO = {
     "space_id": "Spaces-1",
@@ -321,6 +322,27 @@ def test_without_a_key_one_head_is_delayed_at_most_twice_the_time_in_all(keyless
     assert 60 < waited <= 120
 
 
+def test_without_a_key_a_head_with_many_machines_has_as_much_patience_as_one_with_few(keyless):
+    many, told, clock = {f"Machines-{n}" for n in range(5)}, Octopus(keyless, Clock(keyless)), Clock(keyless)
+    keyless.join(RunRequest("ServerTasks-800", info=INFO), many)
+    keyless.release("ServerTasks-800")
+    starts(told, "ServerTasks-900")
+    keyless.join(RunRequest("ServerTasks-1", parked=True), many)
+    clock.advance(seconds(30))
+    starts(told, "ServerTasks-901")
+    keyless.release("ServerTasks-900", cause="forced")
+    starts(told, "ServerTasks-902")
+    keyless.release("ServerTasks-901", cause="forced")
+
+    clock.advance(seconds(55))
+    keyless.sweep()
+    assert keyless.place("ServerTasks-1").is_waiting
+    clock.advance(seconds(10))
+    keyless.sweep()
+
+    assert keyless.place("ServerTasks-1").is_granted
+
+
 def test_without_a_key_the_next_head_has_patience_of_its_own(keyless, told):
     clock = Clock(keyless)
     for number, waiter in ((900, "ServerTasks-1"), (901, "ServerTasks-2")):
@@ -344,6 +366,17 @@ def test_memory_of_an_older_octowait_is_kept(board, octopus):
 
     board.join(RunRequest("ServerTasks-3", info=INFO), {"Machines-9"})
     assert sorted(redis.hvals(key)) == [b"Machines-7", b"Machines-8", b"Machines-9"]
+
+
+def test_memory_of_more_machines_than_a_run_may_have_begins_anew_with_the_last_run(board, octopus):
+    board.script = Changed(board, {"MAX_PLAN = 10000": "MAX_PLAN = 3"})
+    for task, numbers in (("ServerTasks-1", (1, 2)), ("ServerTasks-2", (2, 3)), ("ServerTasks-3", (3, 4))):
+        board.join(RunRequest(task, info=INFO), {f"Machines-{number}" for number in numbers})
+        board.release(task)
+
+    starts(octopus)
+
+    assert {number for number in range(1, 5) if not is_free(board, number, f"ServerTasks-{10 + number}")} == {3, 4}
 
 
 def test_run_with_one_machine_of_many_reads_one(board, octopus):

@@ -6,6 +6,9 @@
 -- Lifetime of the memory of a process that does not run, ms: 90 days.
 local PLAN_TTL_MS = 7776000000
 
+-- Machines that are remembered of a process at most, as many as one run may have: all of them are busy when it starts.
+local MAX_PLAN = 10000
+
 -- Key of the memory of a process, by space, project, environment, tenant and kind; nil without project or environment.
 local function scope_of(info)
     local project, environment = id_of(info, "project"), id_of(info, "environment")
@@ -67,6 +70,11 @@ local function learn_plan(run, machines, is_full)
                 new[#new + 1] = machines[at]
             end
         end
+    end
+    if call("HLEN", scope) + #new > MAX_PLAN then
+        -- More than any run can use: those of the last one are nearest to the next.
+        call("DEL", scope)
+        new = machines
     end
     write_plan(scope, new)
     if is_full and not run.info.runbook_run_id and call("HLEN", scope) > count then
@@ -168,8 +176,11 @@ local function stop_presuming(run)
     local machines = run.presumed or {}
     forget_families()
     let_go("provisional", run, machines)
+    local delayed = {}
     for _, task in ipairs(run.has_key and {} or heads_of(machines)) do
-        if task then
+        -- Once, at however many of them it is the next one.
+        if task and not delayed[task] then
+            delayed[task] = true
             local waiter = load_run(task)
             local from = math.max(run.provisional_at_ms, waiter.requested_at_ms)
             waiter.delayed_ms = (waiter.delayed_ms or 0) + NOW - from
