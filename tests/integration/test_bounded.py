@@ -219,3 +219,17 @@ def test_script_starts_many_of_a_family_however_many_of_it_have_started(own_boar
     assert own_board.client.zcard(own_board.keys.children) == 0
     # Each starts some of them, whoever has started before.
     assert len([name for _, name in counted.commands if name == "carry_on"]) <= size / 4
+
+
+def test_lines_and_holders_of_many_machines_that_nobody_else_wants_are_counted_and_not_read(
+    own_board: OpenBoard,
+) -> None:
+    many, run = [f"Machines-{number}" for number in range(3000)], RunRequest("ServerTasks-1")
+    own_board.client.config_resetstat()
+
+    own_board.join(run, many)
+
+    stats = own_board.client.info("commandstats")
+    # The view of the first two hundred.
+    assert stats["cmdstat_zrangebylex"]["calls"] <= 3
+    assert stats["cmdstat_zlexcount"]["calls"] <= 60

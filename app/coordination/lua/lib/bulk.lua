@@ -72,7 +72,9 @@ local function members_at(key, ids, first, last, most, is_first)
         local machine = string.sub(member, 1, nul - 1)
         local list = at_machine[machine]
         if is_first then
-            at_machine[machine] = list or string.sub(member, nul + 1)
+            if not list then
+                at_machine[machine] = string.sub(member, nul + 1)
+            end
         elseif list then
             list[#list + 1] = string.sub(member, nul + 1)
         else

@@ -219,8 +219,19 @@ local function may_have(run, ids, from, last)
     return true
 end
 
+-- Whether nobody holds or wants any of some machines but the run, by two counts: where it stands in one of their lines it
+-- stands in all of them, and whoever is at a machine between them counts as well.
+local function are_its_own(run, ids, from, last)
+    local first, to = span(ids[from]), "(" .. ids[last] .. "\1"
+    local own = call("ZSCORE", LINES, line_member(run, ids[from])) and last - from + 1 or 0
+    return call("ZLEXCOUNT", HOLDERS, first, to) == 0 and call("ZLEXCOUNT", LINES, first, to) == own
+end
+
 -- The same of many, from one look at all of them.
 local function may_have_many(run, ids, from, last)
+    if are_its_own(run, ids, from, last) then
+        return true
+    end
     local most = MOST_EACH * (last - from + 1)
     local firsts, holders = members_at(LINES, ids, from, last, most, true), members_at(HOLDERS, ids, from, last, most, true)
     if not firsts or not holders then

@@ -181,9 +181,13 @@ local stamp_before
 -- Note the id of a record in the indexes of its machines, each a stream; what an entry has besides is the id of a record
 -- before it: much of what it takes to begin to wait on a machine is the entry.
 local function index_machines(machines, stamp)
-    local before = stamp_before or ""
+    local before, prefix, pcall = stamp_before or "", INDEX .. "machine:", redis.pcall
     for _, machine in ipairs(lower_ids(machines)) do
-        add_to_index("machine:" .. machine, stamp, before)
+        local key = prefix .. machine
+        local answer = pcall("XADD", key, stamp, "", before)
+        if type(answer) == "table" then
+            unless_foreign(key, answer)
+        end
     end
     stamp_before = nil
 end
@@ -233,7 +237,7 @@ local function register_machines(machines)
     for at, known in ipairs(values_of(MACHINES, ids)) do
         if not known then
             new[#new + 1] = ids[at]
-            new[#new + 1] = cjson.encode({ id = machines[at] })
+            new[#new + 1] = '{"id":' .. cjson.encode(machines[at]) .. "}"
         end
     end
     in_bulk("HSET", MACHINES, new)

@@ -33,7 +33,7 @@ end
 -- Of the many machines of a run the one where its wait is longest, and the first that somebody else makes busy, if one
 -- is.
 local function notable(run, machines)
-    local ids, own, worst, held, worst_rank = lower_ids(machines), run.state == "waiting" and 0 or 1, nil, nil, -1
+    local own, worst, held, worst_rank = run.state == "waiting" and 0 or 1, nil, nil, -1
     local function note(machine, place, is_busy)
         local rank = 2 * place + (is_busy and 1 or 0)
         if rank > worst_rank then
@@ -42,25 +42,26 @@ local function notable(run, machines)
         held = held or (is_busy and machine)
     end
     -- Between those that the caller asked for in order there are hardly any others.
-    for from = 1, #ids, BULK do
-        local last = math.min(from + BULK - 1, #ids)
-        local first, to, count = span(ids[from]), "(" .. ids[last] .. "\1", last - from + 1
+    for from = 1, #machines, BULK do
+        local last = math.min(from + BULK - 1, #machines)
+        local first, to, count = span(lower(machines[from])), "(" .. lower(machines[last]) .. "\1", last - from + 1
         local is_alone = own == 1 or call("ZLEXCOUNT", LINES, first, to) == count
         local is_idle = call("ZLEXCOUNT", HOLDERS, first, to) == own * count
         if is_alone and is_idle then
             note(machines[from], 1 - own, false)
         elseif not (is_alone and held and worst_rank >= 3 - 2 * own) then
-            local lines = not is_alone and members_at(LINES, ids, from, last, MOST_EACH * count)
-            local holders = not is_idle and members_at(HOLDERS, ids, from, last, MOST_EACH * count)
-            for at = from, last do
-                local m, place, busy = ids[at], 1 - own, 0
+            local ids = lower_ids({ unpack(machines, from, last) })
+            local lines = not is_alone and members_at(LINES, ids, 1, count, MOST_EACH * count)
+            local holders = not is_idle and members_at(HOLDERS, ids, 1, count, MOST_EACH * count)
+            for at, m in ipairs(ids) do
+                local place, busy = 1 - own, 0
                 if not is_alone then
                     place = lines and place_in(lines[m], run) or place_of(run, m)
                 end
                 if not is_idle then
                     busy = holders and #(holders[m] or {}) or call("ZLEXCOUNT", HOLDERS, span(m))
                 end
-                note(machines[at], place, busy > own)
+                note(machines[from + at - 1], place, busy > own)
             end
         end
     end
