@@ -11,7 +11,6 @@ from app.domain.run import RunRequest
 from tests.conftest import Clock
 from tests.integration.octopus_tells import Octopus
 from tests.integration.rules.helpers import holders, kinds, seconds
-from tests.integration.test_gate_model import Changed
 
 INFO = {
     "space_id": "Spaces-1",
@@ -366,17 +365,6 @@ def test_memory_of_an_older_octowait_is_kept(board, octopus):
 
     board.join(RunRequest("ServerTasks-3", info=INFO), {"Machines-9"})
     assert sorted(redis.hvals(key)) == [b"Machines-7", b"Machines-8", b"Machines-9"]
-
-
-def test_memory_of_more_machines_than_a_run_may_have_begins_anew_with_the_last_run(board, octopus):
-    board.script = Changed(board, {"MAX_PLAN = 10000": "MAX_PLAN = 3"})
-    for task, numbers in (("ServerTasks-1", (1, 2)), ("ServerTasks-2", (2, 3)), ("ServerTasks-3", (3, 4))):
-        board.join(RunRequest(task, info=INFO), {f"Machines-{number}" for number in numbers})
-        board.release(task)
-
-    starts(octopus)
-
-    assert {number for number in range(1, 5) if not is_free(board, number, f"ServerTasks-{10 + number}")} == {3, 4}
 
 
 def test_run_with_one_machine_of_many_reads_one(board, octopus):

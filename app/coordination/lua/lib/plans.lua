@@ -6,9 +6,6 @@
 -- Lifetime of the memory of a process that does not run, ms: 90 days.
 local PLAN_TTL_MS = 7776000000
 
--- Machines that are remembered of a process at most, as many as one run may have: all of them are busy when it starts.
-local MAX_PLAN = 10000
-
 -- Key of the memory of a process, by space, project, environment, tenant and kind; nil without project or environment.
 local function scope_of(info)
     local project, environment = id_of(info, "project"), id_of(info, "environment")
@@ -70,11 +67,6 @@ local function learn_plan(run, machines, is_full)
                 new[#new + 1] = machines[at]
             end
         end
-    end
-    if call("HLEN", scope) + #new > MAX_PLAN then
-        -- More than any run can use: those of the last one are nearest to the next.
-        call("DEL", scope)
-        new = machines
     end
     write_plan(scope, new)
     if is_full and not run.info.runbook_run_id and call("HLEN", scope) > count then
