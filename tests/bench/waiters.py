@@ -18,7 +18,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.bench.wire import Line, step_http
@@ -38,6 +38,9 @@ AGAIN_SECONDS = 1.0
 class Waiter:
     """The step of one task. It says how long it waited for what, by `Crowd.note`."""
 
+    #: What it says of its run.
+    info: Mapping[str, Any] = INFO
+
     def __init__(self, crowd: Crowd, number: int, machine: str) -> None:
         self._crowd, self._machine = crowd, machine
         self._task = f"ServerTasks-{number}"
@@ -48,7 +51,7 @@ class Waiter:
         self.call = ""
 
     def join(self) -> None:
-        body = json.dumps({"machines": [self._machine], "timeout_seconds": 7200, "priority": 0, **INFO})
+        body = json.dumps({"machines": [self._machine], "timeout_seconds": 7200, "priority": 0, **self.info})
         self._send("join", "PUT", body=body)
 
     def poll(self, share: float = 1.0) -> None:

@@ -11,6 +11,7 @@ from app.domain.run import RunRequest
 from tests.conftest import Clock
 from tests.integration.octopus_tells import Octopus
 from tests.integration.rules.helpers import holders, kinds, seconds
+from tests.integration.test_gate_model import Changed
 
 INFO = {
     "space_id": "Spaces-1",
@@ -319,6 +320,19 @@ def test_without_a_key_one_head_is_delayed_at_most_twice_the_time_in_all(keyless
 
     assert keyless.place("ServerTasks-1").is_granted
     assert 60 < waited <= 120
+
+
+def test_memory_of_as_many_machines_as_a_run_may_have_is_kept_and_gets_no_more(board, octopus):
+    """Whoever names machines that there are not has none forgotten that a process uses."""
+    board.script = Changed(board, {"MAX_PLAN = 10000": "MAX_PLAN = 3"})
+    for task, numbers in (("ServerTasks-1", (1, 2)), ("ServerTasks-2", (2, 3, 4)), ("ServerTasks-3", (4, 5, 6, 7))):
+        board.join(RunRequest(task, info=INFO), {f"Machines-{number}" for number in numbers})
+        board.release(task)
+
+    starts(octopus)
+
+    busy = {number for number in range(1, 8) if not is_free(board, number, f"ServerTasks-{10 + number}")}
+    assert {1, 2} <= busy and len(busy) == 3
 
 
 def test_without_a_key_a_head_with_many_machines_has_as_much_patience_as_one_with_few(keyless):

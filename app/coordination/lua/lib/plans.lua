@@ -6,6 +6,9 @@
 -- Lifetime of the memory of a process that does not run, ms: 90 days.
 local PLAN_TTL_MS = 7776000000
 
+-- Machines that are remembered of a process at most, as many as one run may have: all of them are busy when it starts.
+local MAX_PLAN = 10000
+
 -- Key of the memory of a process, by space, project, environment, tenant and kind; nil without project or environment.
 local function scope_of(info)
     local project, environment = id_of(info, "project"), id_of(info, "environment")
@@ -68,8 +71,7 @@ local function learn_plan(run, machines, is_full)
             end
         end
     end
-    write_plan(scope, new)
-    if is_full and not run.info.runbook_run_id and call("HLEN", scope) > count then
+    if is_full and not run.info.runbook_run_id and call("HLEN", scope) > count - #new then
         local old = {}
         for _, machine in ipairs(call("HKEYS", scope)) do
             if not all[machine] then
@@ -78,6 +80,12 @@ local function learn_plan(run, machines, is_full)
         end
         in_bulk("HDEL", scope, old)
     end
+    -- What is remembered stays where there is no room for more: nobody who names machines that there are not may have
+    -- those forgotten that a process uses.
+    for at = #new, math.max(0, MAX_PLAN - call("HLEN", scope)) + 1, -1 do
+        new[at] = nil
+    end
+    write_plan(scope, new)
     -- Most runs use the machines of the run before, and the memory need not be written each time.
     if #new > 0 or call("PTTL", scope) < PLAN_TTL_MS - PLAN_TTL_MS / 90 then
         call("PEXPIRE", scope, PLAN_TTL_MS)
