@@ -356,6 +356,20 @@ def test_without_a_key_a_head_with_many_machines_has_as_much_patience_as_one_wit
     assert keyless.place("ServerTasks-1").is_granted
 
 
+def test_what_is_presumed_of_many_runs_with_many_machines_does_not_end_in_one_script(keyless):
+    many, told = {f"Machines-{number}" for number in range(400)}, Octopus(keyless, Clock(keyless))
+    keyless.join(RunRequest("ServerTasks-800", info=INFO), many)
+    keyless.release("ServerTasks-800")
+    for number in range(8):
+        starts(told, f"ServerTasks-{900 + number}")
+    Clock(keyless).advance(seconds(61))
+
+    keyless.script._call_due("sweep", keyless.script._arguments((0, 0)))
+
+    left = {member.rpartition(b"\0")[2] for member in keyless.client.zrange(keyless.keys.holders, 0, -1)}
+    assert 6 <= len(left) < 8
+
+
 def test_without_a_key_the_next_head_has_patience_of_its_own(keyless, told):
     clock = Clock(keyless)
     for number, waiter in ((900, "ServerTasks-1"), (901, "ServerTasks-2")):

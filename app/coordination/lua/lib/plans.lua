@@ -1,7 +1,7 @@
 -- lib/plans.lua: provisional holds: the machines that a run is presumed to use until they are known (rule 19); and runs
 -- that are expected to ask, since their process has a step of octowait.
 --
--- needs: clock, keys, bulk, runs, lines
+-- needs: clock, keys, bulk, runs, lines, work
 
 -- Lifetime of the memory of a process that does not run, ms: 90 days.
 local PLAN_TTL_MS = 7776000000
@@ -174,6 +174,7 @@ end
 -- End the provisional hold of a run, and return its machines for grant_heads. The caller saves the run.
 local function stop_presuming(run)
     local machines = run.presumed or {}
+    spend(MOVE * #machines)
     forget_families()
     let_go("provisional", run, machines)
     local delayed = {}
