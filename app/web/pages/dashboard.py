@@ -27,7 +27,7 @@ LINE_ON_DASHBOARD, WAITING_ON_DASHBOARD = 20, 15
 WHOLE_FLEET, CARDS, LINE_OF_MANY = 500, 200, 3
 
 #: Cards that are made between two turns of others: some milliseconds.
-CARDS_IN_A_TURN = 10
+CARDS_IN_A_TURN = 4
 
 _TEXTS = ("task_id", "project", "release", "environment", "note", "by")
 
