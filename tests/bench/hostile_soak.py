@@ -79,7 +79,8 @@ def soak(seconds: float, *, seed: int, is_short: bool) -> Outcome:
         exclusion = Exclusion()
         callers = [stack.enter_context(Caller(service.port, _token(name), exclusion)) for name in LIMITS]
         program = Program(ATTACKS, callers, board, random.Random(seed), TTL, is_short=is_short)
-        log_client = connect(url)
+        # Without a time-out: an answer that comes late is one that was emptied from the log.
+        log_client = connect(url, blocking=True)
         stack.callback(log_client.close)
         alone = _look_alone(honest, min(ALONE_SECONDS, seconds / 3))
         began, before = time.monotonic(), script_seconds(board.client)

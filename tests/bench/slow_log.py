@@ -73,7 +73,6 @@ def slow_log(client: Client) -> Iterator[SlowLog]:
 
     def read() -> None:
         while not is_over.wait(APART):
-            # One that is busy with a script for seconds answers nobody; its log waits.
             with suppress(redis.RedisError):
                 log.read(client)
 
