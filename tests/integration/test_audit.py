@@ -35,9 +35,14 @@ FIRST = "0" * 26
 
 
 @pytest.fixture
-def board(make_board):
+def has_key():
+    return True
+
+
+@pytest.fixture
+def board(make_board, has_key):
     """Everybody that there can be."""
-    board = make_board(Policy(has_key=True, max_hold=timedelta(hours=9)))
+    board = make_board(Policy(has_key=has_key, max_hold=timedelta(hours=9)))
     teller = Teller(board, Clock(board))
     process = {"project": {"id": "Projects-1"}, "environment": {"id": "Environments-1"}}
     board.join(RunRequest(HOLDER), {A})
@@ -109,6 +114,9 @@ BROKEN = {
     "observed run without its hold": (take("holders", C.lower(), "observed", SEEN), [Flaw("not_held", SEEN, (C,))]),
     "presumed run without its hold": (
         take("holders", D.lower(), "provisional", STARTED), [Flaw("not_held", STARTED, (D,))],
+    ),
+    "presumption of nobody": (
+        add("holders", A.lower(), "provisional", STRANGER), [Flaw("holder_without_run", STRANGER, (A,))],
     ),
     "place of nobody": (add("lines", A.lower(), FIRST, STRANGER), [Flaw("stray_place", STRANGER, (A,))]),
     "place of one that holds": (add("lines", D.lower(), FIRST, HOLDER), [Flaw("stray_place", HOLDER, (D,))]),
@@ -243,6 +251,7 @@ def test_what_is_broken_is_said_and_put_right(board, audit, everything, name):
 
 
 # A waiter without an order breaks off what its own step asks, and nothing else.
+@pytest.mark.parametrize("has_key", [True, False])
 @pytest.mark.parametrize("name", sorted(BROKEN.keys() - {"waiter without an order"}))
 def test_what_is_broken_breaks_no_script_off(board, name):
     """Without an API key nobody puts it right but people."""
@@ -258,6 +267,11 @@ def test_what_is_broken_breaks_no_script_off(board, name):
         board.poll(task)
     board.join(RunRequest("ServerTasks-60", on_behalf_of=SEEN), {A, C})
     board.release(SEEN, cause="forced")
+    process = {"project": {"id": "Projects-1"}, "environment": {"id": "Environments-1"}}
+    board.join(RunRequest("ServerTasks-70", info=process), {A})
+    assert Teller(board, Clock(board)).tells(Effect.STARTED, "ServerTasks-71", info=process, number=71) == "unresolved"
+    for task in (STARTED, "ServerTasks-71"):
+        board.release(task, cause="forced")
     granted = [record.task_id for record in Timeline(board.client, board.keys).read(Filter(kind="granted"))]
     assert STRANGER not in granted and granted.count(HOLDER) == granted.count(ENDED) == 1
 

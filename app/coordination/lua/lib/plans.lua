@@ -124,17 +124,23 @@ local function expect_step(run, until_ms)
     end
 end
 
+-- The waiter whose place is that of *task*, or nil: a place can be nobody's (lib/grants.lua).
+local function waiter_of(task)
+    local run = task and load_run(task)
+    return run and run.state == "waiting" and run or nil
+end
+
 -- How long a machine may be presumed busy from now, ms. Without an API key nobody finds out which machines a started run
 -- uses, so provisional holds delay the head of a line by twice *hold_ms* at most, all together.
 local function hold_left_at(machine, hold_ms)
-    local task = head(machine)
-    if not task then
+    local waiter, spent = waiter_of(head(machine)), 0
+    if not waiter then
         return hold_ms
     end
-    local waiter, spent = load_run(task), 0
     for _, other in ipairs(busy_with(machine)) do
-        if other[1] == "provisional" then
-            spent = math.max(spent, NOW - math.max(load_run(other[2]).provisional_at_ms, waiter.requested_at_ms))
+        local presumed = other[1] == "provisional" and load_run(other[2])
+        if presumed and presumed.provisional_at_ms then
+            spent = math.max(spent, NOW - math.max(presumed.provisional_at_ms, waiter.requested_at_ms))
         end
     end
     return math.min(hold_ms, 2 * hold_ms - (waiter.delayed_ms or 0) - spent)
@@ -180,9 +186,9 @@ local function stop_presuming(run)
     local delayed = {}
     for _, task in ipairs(run.has_key and {} or heads_of(machines)) do
         -- Once, at however many of them it is the next one.
-        if task and not delayed[task] then
+        local waiter = task and not delayed[task] and waiter_of(task)
+        if waiter then
             delayed[task] = true
-            local waiter = load_run(task)
             local from = math.max(run.provisional_at_ms, waiter.requested_at_ms)
             waiter.delayed_ms = (waiter.delayed_ms or 0) + NOW - from
             save_run(waiter)
