@@ -125,6 +125,8 @@ class RunState:
     on_behalf_of: str | None = None
     #: The number of the family with which it shares a lease.
     family: int | None = None
+    #: Whether a child of its family has named it as the run that started it.
+    is_parent: bool = False
     #: What its children say to prove that it started them; a secret of its step.
     family_word: str | None = None
     #: The id of the execution of a step that it belongs to, where that has one.

@@ -112,6 +112,8 @@ class Model:
         )
 
     def grant_whoever_may_start(self) -> None:
+        parents = {run.get("parent") for run in self.runs.values()}
+        granted = []
         while ready := [run for run in self.waiting() if self.may_start(run)]:
             run = ready[0]
             is_to_be_collected = not run["parked"] or (run["claim"] and run["task"] == self.asking)
@@ -119,6 +121,10 @@ class Model:
             run.update(told=False, shown=self.seq, collected=False)
             self.grants.append(run["task"])
             self._tell(run)
+            granted.append(run)
+        for run in granted:
+            if run["task"] in parents:
+                self.refuse_circles(run["family"])
 
     def _tell(self, run: RunState) -> None:
         if run["parked"] and run["task"] != self.asking:

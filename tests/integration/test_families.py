@@ -267,6 +267,23 @@ def test_circle_that_closes_when_a_parent_is_observed_is_broken(board, join, oct
     assert state(board, 3) == "refused"
 
 
+@pytest.mark.parametrize("waits_first", [False, True])
+def test_circle_that_closes_when_a_parent_is_granted_is_broken(board, join, waits_first):
+    """Its child came before it, so that nobody knew for whom it would wait."""
+    join(8, {A})
+    if waits_first:
+        join(7, {B})
+    join(9, {A, B})
+    assert join(3, {A}, of=1).is_waiting
+
+    join(1, {B}, priority=1)
+    if waits_first:
+        assert state(board, 3) == "waiting"
+        board.release("ServerTasks-7")
+
+    assert [state(board, number) for number in (1, 3, 9)] == ["granted", "refused", "waiting"]
+
+
 def test_refused_parked_child_has_its_intervention_answered(board, join, octopus, clock):
     octopus.tells(Effect.STARTED, "ServerTasks-1")
     join(2, {B})

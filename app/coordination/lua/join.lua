@@ -185,8 +185,9 @@ local function family_of(task)
     elseif not ({ granted = true, observed = true, started = true, known = true })[parent.state] then
         return nil
     end
-    if not parent.family then
-        parent.family = call("HINCRBY", COUNTERS, "family", 1)
+    if not parent.family or not parent.is_parent then
+        parent.family = parent.family or call("HINCRBY", COUNTERS, "family", 1)
+        parent.is_parent = true
         save_run(parent)
         forget_families()
     end
@@ -227,6 +228,7 @@ run = {
     after = before.state ~= "new" and (before.wait_ended or before.state) or nil,
 }
 run.disowned = is_disowned
+run.is_parent = run.family and run.family == before.family and before.is_parent or nil
 forget_deadlines(run)
 call("ZREM", UNRESOLVED, run.id)
 call("ZREM", RESUMES, run.id)

@@ -55,6 +55,10 @@ local function grant(run, has_no_places)
         -- Its children, and those of the run that started it, share what it has got.
         put("children", run.family)
     end
+    if run.is_parent then
+        -- It works now, and waits for children that may wait behind those who wait for it.
+        put("circles", run.family)
+    end
 end
 
 -- Grant a run that may start; whether it did. A place of nobody, or of a run that waits no longer, starts nothing and breaks

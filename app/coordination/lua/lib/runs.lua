@@ -16,6 +16,7 @@
 -- run.rebuilt            it waited before all was lost, and was put back in line
 -- run.on_behalf_of       the task id of the run that started it (rule 10)
 -- run.family             the number of the family with which it shares a lease
+-- run.is_parent          a child of its family has named it as the run that started it
 -- run.family_word        what its children say to prove that it started them
 -- run.claim              the id of the execution of a step that it belongs to, where that has one
 -- run.owner              the name of the token of who joined it; "*" where that has no limits

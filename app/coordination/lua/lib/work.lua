@@ -73,25 +73,35 @@ local function take()
     end
 end
 
--- Do what is on the agenda, until *up_to* units of work are done in this script, and leave the rest.
+-- Do what is on the agenda, until *up_to* units of work are done in this script, and leave the rest; also what this script
+-- has no function for, since only those that end runs refuse one.
 local function work_off(up_to)
     if is_held_back then
         return
     end
     is_held_back, limit = true, up_to
+    local left = {}
+    local function leave(kind, id)
+        has_left = true
+        left[#left + 1] = SCORES[kind]
+        left[#left + 1] = kind .. "\0" .. id
+    end
     while not is_enough() do
         local kind, id = take()
         if not kind then
             break
         end
-        doing[kind](id)
+        local work_on = doing[kind]
+        if work_on then
+            work_on(id)
+        else
+            leave(kind, id)
+        end
     end
     is_held_back = false
-    local left, kind, id = {}, take()
+    local kind, id = take()
     while kind do
-        has_left = true
-        left[#left + 1] = SCORES[kind]
-        left[#left + 1] = kind .. "\0" .. id
+        leave(kind, id)
         kind, id = take()
     end
     in_bulk("ZADD", DEADLINES, left)
