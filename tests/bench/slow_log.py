@@ -55,10 +55,13 @@ class SlowLog:
     _next: int | None = None
 
     def read(self, client: Client) -> None:
+        # Where the reading is slow, its own entry would be emptied unread.
         with client.pipeline(transaction=True) as pipe:
+            pipe.config_set("slowlog-log-slower-than", -1)
             pipe.slowlog_get(MOST_ENTRIES)
             pipe.slowlog_reset()
-            entries = pipe.execute()[0]
+            pipe.config_set("slowlog-log-slower-than", THRESHOLD_US)
+            entries = pipe.execute()[1]
         for entry in reversed(entries):
             if self._next is not None:
                 self.lost += int(entry["id"]) - self._next
@@ -86,5 +89,5 @@ def slow_log(client: Client) -> Iterator[SlowLog]:
     finally:
         is_over.set()
         thread.join()
-        client.config_set("slowlog-log-slower-than", -1)
         log.read(client)
+        client.config_set("slowlog-log-slower-than", -1)

@@ -64,6 +64,9 @@ class Server:
     def __exit__(self, *_):
         pass
 
+    def config_set(self, name, value):
+        pass
+
     def slowlog_get(self, most):
         pass
 
@@ -71,7 +74,7 @@ class Server:
         pass
 
     def execute(self):
-        return [[an_entry(number, b"EVALSHA 0 1") for number in next(self._batches)], True]
+        return [True, [an_entry(number, b"EVALSHA 0 1") for number in next(self._batches)], True, True]
 
 
 def test_entries_that_fell_out_of_the_log_are_counted():
