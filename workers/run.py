@@ -13,6 +13,7 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
+from rq.utils import now
 from structlog.contextvars import bound_contextvars
 
 from app.followers.metrics import JOB
@@ -53,6 +54,8 @@ class JobWorker(SimpleWorker):
         self._context = context
         #: Whether somebody asked it to stop, rather than that it gave up.
         self.is_stopping = False
+        #: Whether it waits for a job, rather than that it has one.
+        self._is_waiting = False
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         if not isinstance(job, VettedJob) or job.known is None:
@@ -94,9 +97,35 @@ class JobWorker(SimpleWorker):
         except StoreError as error:
             log.warning("worker: what was counted is written after the next job", error=str(error))
 
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        self._is_waiting = True
+        try:
+            if self._stop_requested:
+                raise StopRequested
+            return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+        finally:
+            self._is_waiting = False
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        # Between two waits: an exception from the handler of a signal gets lost where a destructor runs.
+        if self._stop_requested and self._is_waiting:
+            raise StopRequested
+        super().heartbeat(timeout, pipeline)
+
     def request_stop(self, signum: Any, frame: Any) -> None:
-        self.is_stopping = True
-        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]  # RQ is typed in parts
+        """Stop after the job that runs, if any.
+
+        RQ's own asks Redis whether one does: from the handler of a signal, which may have come while the same thread
+        held the lock of the connections, and then waits for it forever.
+        """
+        self.is_stopping = self._stop_requested = True
+        self._shutdown_requested_date = now()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, self.request_force_stop)
+        if self._is_waiting:
+            raise StopRequested
 
 
 def run_worker(settings: Settings) -> None:

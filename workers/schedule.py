@@ -88,14 +88,15 @@ def run_scheduler(settings: Settings, *, lease: timedelta = LEASE, resolve_every
         lease: How long after the death of the one scheduler the next takes over, at most.
         resolve_every: In whole seconds.
     """
-    stop = threading.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: stop.set())
+    # Held back and asked for, rather than handled: a handler that sets what its thread waits for may find it locked.
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     services = make_services(settings)
     client, role = services.client, services.lock("scheduler", lease)
     cron = _cron(client, settings, entries(services, resolve_every=resolve_every))
     was_ours = None
-    while not stop.is_set():
+    is_ended = False
+    while not is_ended:
         try:
             if (is_ours := role.hold()) != was_ours:
                 log.info("scheduler: runs" if is_ours else "scheduler: stands by, another one runs")
@@ -109,7 +110,7 @@ def run_scheduler(settings: Settings, *, lease: timedelta = LEASE, resolve_every
         except StoreError as error:
             log.warning("scheduler: Redis does not answer, trying again", error=str(error))
             pause = 1.0
-        stop.wait(max(pause, 0.05))
+        is_ended = signal.sigtimedwait(ends, max(pause, 0.05)) is not None
     try:
         role.release()
     except StoreError as error:
