@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from app.coordination.ticks import Ticks
 from app.store.connection import Client
 from app.store.errors import StoreError
 from app.store.keys import Keys
@@ -41,8 +42,25 @@ class Sleeper:
         self._wakes.remove(self._key, self)
 
     def sleep(self, seconds: float) -> bool:
-        """Sleep until it is woken, at most *seconds*: whether it was woken. It can sleep again afterwards."""
-        return self._lock.acquire(timeout=max(0.0, seconds))
+        """Sleep until it is woken, at most *seconds*: whether it was woken. It can sleep again afterwards.
+
+        Of more than a second the last tick wakes it.
+        """
+        if seconds <= 1:
+            return self._lock.acquire(timeout=max(0.0, seconds))
+        self._sleep_until(time.monotonic() + seconds)
+        return True
+
+    def sleep_until_tick(self) -> None:
+        """Sleep until it is woken, at most until the next tick."""
+        self._sleep_until(0.0)
+
+    def _sleep_until(self, moment: float) -> None:
+        tick = self._wakes.ticks.add(self.wake, moment)
+        try:
+            self._lock.acquire()
+        finally:
+            self._wakes.ticks.remove(self.wake, tick)
 
     def wake(self) -> None:
         if self._lock.locked():
@@ -60,6 +78,7 @@ class Wakes:
         self._blocking = blocking
         #: Called with the id of each run that waits no longer, in lower case.
         self.on_wake: Callable[[str], object] | None = None
+        self.ticks = Ticks()
         self._channel = keys.wakes
         self._sleepers: dict[str, list[Sleeper]] = {}
         self._count = 0

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from app.coordination.board import Poll, StillWaits
+from app.coordination.ticks import last_tick
 from app.domain.errors import AnotherOwner
 from app.domain.status import WAIT_STATES, RunStatus
 from app.services import Services
@@ -22,7 +23,7 @@ from app.settings.values import Token
 from app.store.errors import StoreError
 from app.store.witness import seen_by_speakers
 from app.web.auth import ALLOWS, Doorkeeper, bearer
-from app.web.combined_polls import CombinedPolls
+from app.web.combined_polls import CombinedPolls, Crowd
 from app.web.errors import Problem
 from app.web.pace import Pace
 from app.web.step_headers import execution_of, step_headers
@@ -35,10 +36,6 @@ SPARE_DESCRIPTORS = 200
 
 #: The longest a request may block, seconds. Load balancers cut silent requests, often at 60.
 MOST_SECONDS = 55.0
-
-#: Seconds between the moments at which waits end that end for their time alone: those of many requests end together,
-#: and one script looks at all.
-TOGETHER_SECONDS = 0.1
 
 #: Where the view finds the problem that ended the sleep, if one did.
 PROBLEM = "octowait.problem"
@@ -92,6 +89,7 @@ class Blocking:
         self._reply = reply
         self._headers = headers
         self._pace = Pace()
+        self._crowd = Crowd()
         self._poll = CombinedPolls(services.board)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -157,9 +155,12 @@ class Blocking:
             Problem: 503; the client has hung up: a grant that nobody is there to collect must not count as collected.
             AnotherOwner: the run is not its token's.
         """
-        wakes, deadline = self._services.wakes, _together(time.monotonic() + seconds, seconds)
+        wakes, deadline = self._services.wakes, _deadline(seconds)
         wholly, briefly = replace(who, blocks=True), replace(who, blocks=True, is_brief=True)
         with wakes.sleeper(who.task_id) as sleeper:
+            if who.blocks and seconds > 1 and self._crowd.is_large():
+                # Who is in line hears of his turn meanwhile, and many look together for what a few of them cost.
+                sleeper.sleep_until_tick()
             while True:
                 left = deadline - time.monotonic()
                 goes_on = left > 0 and not wakes.is_closed
@@ -181,9 +182,11 @@ class Blocking:
             )  # fmt: skip
 
 
-def _together(deadline: float, seconds: float) -> float:
-    """The last moment up to *deadline* at which waits of more than a second end together."""
-    return deadline if seconds <= 1 else deadline - deadline % TOGETHER_SECONDS
+def _deadline(seconds: float) -> float:
+    """When a wait ends for its time alone; of more than a second, with those of others, so that one script looks at
+    all."""
+    end = time.monotonic() + seconds
+    return last_tick(end) if seconds > 1 else end
 
 
 def most_connections() -> int:
