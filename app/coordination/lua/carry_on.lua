@@ -5,5 +5,5 @@
 -- Returns {"more"} when work is left that can be done, or {"done"}: nobody is granted while the board is closed, and all lines
 -- are looked at when it opens.
 
-expire_due()
+expire_due(true)
 return { call("ZCOUNT", DEADLINES, IS_OPEN and "-inf" or 2, 2) > 0 and "more" or "done" }

@@ -2,7 +2,7 @@
 --
 -- Two times of a run, by the clock of Octopus, make the result independent of the order: its latest start and its end.
 --
--- needs: clock, keys, types, offset, runs, lines, plans, claims, ends, expiry
+-- needs: clock, keys, types, offset, runs, lines, grants, plans, claims, ends, expiry
 --
 -- ARGV[2]  what the event is known by
 -- ARGV[3]  the event, JSON: id, category, effect (started | resumed | ended | paused | queued | other), occurred_ms, sent_ms
@@ -150,8 +150,9 @@ local function started(is_resume)
     end
     call("ZREM", ENDED, lower(run.id))
     call("ZREM", RESUMES, run.id)
+    local given_back, since
     if FINISHED[run.state] then
-        stop_presuming(run)
+        given_back, since = stop_presuming(run)
         run = {
             id = run.id, run = run.run + 1, v = run.v, info = run.info, started_oct_ms = occurred,
             true_space = run.true_space, true_project = run.true_project, owner = run.owner,
@@ -168,6 +169,7 @@ local function started(is_resume)
     call("ZADD", UNRESOLVED, NOW, run.id)
     note("applied")
     presume_last(run)
+    grant_heads(given_back or {}, since)
     return "unresolved"
 end
 

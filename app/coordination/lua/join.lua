@@ -149,7 +149,8 @@ if before.state == "observed" then
         given_back[#given_back + 1] = machine
     end
 end
-for _, machine in ipairs(stop_presuming(before)) do
+local presumed, delayed_since = stop_presuming(before)
+for _, machine in ipairs(presumed) do
     given_back[#given_back + 1] = machine
 end
 
@@ -289,7 +290,7 @@ end
 if is_first then
     grant(run, true)
 end
-grant_heads(given_back)
+grant_heads(given_back, delayed_since)
 local circle = run.state == "waiting" and circle_of(run)
 if circle then
     refuse_circle(run, circle)

@@ -44,12 +44,12 @@ if plan.expects_step and not run.lingers then
     expect_step(run, (run.start_seen_at_ms or NOW) + plan.expect_ms)
 end
 if is_expected(run) and plan.expects_step then
-    local presumed = stop_presuming(run)
+    local presumed, since = stop_presuming(run)
     run.planned, run.machines = run.machines, nil
     call("ZREM", UNRESOLVED, run.id)
     save_run(run)
     record("expected", run, run.planned, nil, { until_ms = run.expected_until_ms })
-    grant_heads(presumed)
+    grant_heads(presumed, since)
     return { "expected" }
 end
 observe(run, "resolved")

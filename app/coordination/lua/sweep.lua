@@ -28,7 +28,7 @@ if ARGV[2] == "1" then
         call("HSET", COUNTERS, "oldest_writer", OLDEST_WRITER, "oldest_release", OLDEST_RELEASE)
     end
 end
-expire_due()
+expire_due(true)
 
 local old = NOW - tonumber(ARGV[3])
 for _, task in ipairs(call("ZRANGEBYSCORE", ENDED, "-inf", old, "LIMIT", 0, 100)) do

@@ -59,6 +59,16 @@ local function are_in_order(ids)
     return true
 end
 
+-- *machines*, in the order of their ids where there are many.
+local function in_order(machines)
+    if #machines > FEW and not are_in_order(lower_ids(machines)) then
+        table.sort(machines)
+        -- Another list by now.
+        lowered[machines] = nil
+    end
+    return machines
+end
+
 -- What stands in a sorted set behind each of the machines *ids*[first] to *ids*[last], which are in order: machine -> list,
 -- also of others between them; nil where *most* is less than all that. *is_first*: of each the first only, and no list.
 local function members_at(key, ids, first, last, most, is_first)

@@ -9,6 +9,7 @@ local AT_ONCE = 200
 -- came_by   task -> {from, machine, how = holder|ahead|child}, how it was reached; {} where a search began
 -- up_to     machine -> the order up to which its line was read, so that a line costs its length
 -- families  task -> family, of all waiters that have one
+-- parents   family -> true, of those whose waiting children it has come to
 -- lists     machines as WANTS has them -> the list; many runs have the same
 -- count     runs that it came to; most: of how many it may; is_cut: these were not all
 local function new_search()
@@ -16,12 +17,22 @@ local function new_search()
     for _, member in ipairs(call("ZRANGE", CHILDREN, 0, -1)) do
         families[string.sub(member, 18)] = tonumber(string.sub(member, 1, 16))
     end
-    return { came_by = {}, up_to = {}, families = families, lists = {}, count = 0, most = MAX_SEARCHED }
+    return {
+        came_by = {}, up_to = {}, families = families, parents = {}, lists = {}, count = 0, most = MAX_SEARCHED,
+    }
 end
 
--- A run, or nothing where there is only its place or hold.
+-- A run, or nothing where there is only its place.
 local function whoever(task)
     return load_run(task) or {}
+end
+
+-- The order of a waiter by its record; "" where there is none.
+local function order_in(record)
+    if type(record) == "string" then
+        return text_in(record, "order", '"(%d+)"') or ""
+    end
+    return record and record.order or ""
 end
 
 -- The machines of a waiter. *text*: those of WANTS, or false of one that joined before there was that.
@@ -52,12 +63,18 @@ end
 
 -- Add those of *reached*, {task, order or nil of a holder}, to the queue that may lead on.
 local function queue_reached(reached, queue, search)
-    local waiters = {}
+    local waiters, holders = {}, {}
     for _, one in ipairs(reached) do
         if one.order then
             waiters[#waiters + 1] = one
-        elseif whoever(one.task).family then
-            queue[#queue + 1] = { id = one.task, family = whoever(one.task).family }
+        else
+            holders[#holders + 1] = one.task
+        end
+    end
+    read_families(holders)
+    for _, task in ipairs(holders) do
+        if family_named(task) then
+            queue[#queue + 1] = { id = task, family = family_named(task) }
         end
     end
     for from = 1, #waiters, AT_ONCE do
@@ -90,11 +107,13 @@ local function reach_from(run, goal, search)
     for _, machine in ipairs(run.machines or {}) do
         local m = lower(machine)
         local before, is_familys = search.up_to[m], false
-        for _, other in ipairs(before and not run.family and {} or busy_with(m)) do
-            if run.family and whoever(other[2]).family == run.family then
+        local holders = before and not run.family and {} or tasks_at(m)
+        read_families(run.family and holders or {})
+        for _, task in ipairs(holders) do
+            if run.family and family_named(task) == run.family then
                 is_familys = true
             else
-                reach({ from = run.id, machine = machine, how = "holder" }, other[2])
+                reach({ from = run.id, machine = machine, how = "holder" }, task)
             end
         end
         if not is_familys and not (before and run.order <= before) then
@@ -106,8 +125,12 @@ local function reach_from(run, goal, search)
             search.up_to[m] = run.order
         end
     end
-    for _, child in ipairs(not run.order and waiting_children(run.family) or {}) do
-        reach({ from = run.id, how = "child" }, child, whoever(child).order or "")
+    if not run.order and not search.parents[run.family] then
+        search.parents[run.family] = true
+        local children = waiting_children(run.family)
+        for at, record in ipairs(records_of(children)) do
+            reach({ from = run.id, how = "child" }, children[at], order_in(record))
+        end
     end
     return reached
 end
@@ -162,22 +185,14 @@ local function circle_of(run, search)
     return search_from(run, search or new_search())
 end
 
--- The order of a waiter by its record: to decode it takes ten times as long, and nothing else in it is named so.
-local function order_in(raw, task)
-    return not decoded[lower(task)] and raw and string.match(raw, "\"order\":\"(%d+)\"") or whoever(task).order or ""
-end
-
 -- What a search takes to know of each waiting child of a family, those that came first before the others: {id, order,
 -- machines, family}.
 local function children_by_order(family, search)
-    local children, tasks, keys = {}, waiting_children(family), {}
-    for at, task in ipairs(tasks) do
-        keys[at] = lower(task)
-    end
-    local records, wants = values_of(RUNS, keys), values_of(WANTS, tasks)
+    local children, tasks = {}, waiting_children(family)
+    local records, wants = records_of(tasks), values_of(WANTS, tasks)
     for at, task in ipairs(tasks) do
         children[at] = {
-            id = task, family = family, order = order_in(records[at], task), machines = machines_of(task, wants[at], search),
+            id = task, family = family, order = order_in(records[at]), machines = machines_of(task, wants[at], search),
         }
     end
     spend(#children / 2)

@@ -9,7 +9,7 @@ if call("ZCOUNT", DEADLINES, "-inf", NOW) > 0 or not call("HGET", COUNTERS, "ope
     return { "due" }
 end
 
-local function expire_due()
+local function expire_due(is_own)
     -- Nothing is due.
 end
 

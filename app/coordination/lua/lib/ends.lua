@@ -13,7 +13,7 @@ end
 
 -- End the wait or the hold of a run, and grant the next waiters.
 local function finish(run, state, cause, detail)
-    local was, machines = run.state, run.machines or run.presumed or {}
+    local was, machines, delayed_since = run.state, run.machines or run.presumed or {}, nil
     local is_untold = was == "waiting" or call("ZSCORE", RESUMES, run.id)
     call("ZREM", RESUMES, run.id)
     if was == "waiting" then
@@ -27,7 +27,8 @@ local function finish(run, state, cause, detail)
             let_go("observed", run, machines)
         end
         forget_families()
-        stop_presuming(run)
+        local _, since = stop_presuming(run)
+        delayed_since = since
         forget_deadlines(run)
     end
     call("ZREM", UNRESOLVED, run.id)
@@ -58,7 +59,7 @@ local function finish(run, state, cause, detail)
     if was == "waiting" then
         wake(run)
     end
-    grant_heads(machines)
+    grant_heads(machines, delayed_since)
     if run.family and was ~= "waiting" then
         -- The children now wait for the machines that they shared with this run, behind earlier waiters.
         refuse_circles(run.family)
@@ -96,7 +97,11 @@ doing.circles = function(id)
             is_first = false
             if circle then
                 put("circles", family)
-                refuse_circle(load_run(child.id), circle)
+                if is_too_wide(load_run(child.id)) then
+                    spend(limit)
+                else
+                    refuse_circle(load_run(child.id), circle)
+                end
                 return
             end
             after = child.order
@@ -110,12 +115,12 @@ end
 
 -- End the provisional hold of a run whose machines nobody knows.
 local function drop_presumption(run, cause, detail)
-    local machines = stop_presuming(run)
+    local machines, since = stop_presuming(run)
     save_run(run)
     if #machines > 0 then
         record("dropped", run, machines, cause, detail)
     end
-    grant_heads(machines)
+    grant_heads(machines, since)
 end
 
 -- End the provisional hold of a run whose wait was over, now that its task is known not to work any more.
@@ -154,7 +159,8 @@ end
 
 -- Rule 8: make the machines of a run busy that did not ask for them.
 local function observe(run, cause)
-    local since, presumed = run.provisional_at_ms, stop_presuming(run)
+    local since = run.provisional_at_ms
+    local presumed, delayed_since = stop_presuming(run)
     spend(MOVE * #(run.machines or {}))
     register_machines(run.machines or {})
     hold("observed", run, run.machines or {})
@@ -176,7 +182,7 @@ local function observe(run, cause)
         put("children", run.family)
         put("circles", run.family)
     end
-    grant_heads(presumed)
+    grant_heads(presumed, delayed_since)
 end
 
 -- Rule 11: the intervention of a parked run has been answered. A run that was let go on before its turn, or after its turn

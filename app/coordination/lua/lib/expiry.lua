@@ -85,6 +85,12 @@ end
 -- Deadlines that a script reads at most.
 local MAX_DUE = 100
 
+-- Whether the deadline *what* of a run is left to who does nothing else.
+local function is_left_alone(what, id)
+    local run = what ~= "reservation" and not SCORES[what] and load_run(id)
+    return run and is_too_wide(run)
+end
+
 -- End what is due, and put what was left on the agenda: a share of it, and the next scripts and the sweep take the rest.
 local function end_due()
     -- The next waiter of a line may be due as well.
@@ -92,11 +98,14 @@ local function end_due()
     local due = call("ZRANGEBYSCORE", DEADLINES, "-inf", NOW, "LIMIT", 0, MAX_DUE)
     local at = 0
     while due[at + 1] and work < SHARE do
+        local member = due[at + 1]
+        local what, id = string.match(member, "^(%a+)%z(.*)$")
+        if is_left_alone(what, id) then
+            break
+        end
         at = at + 1
-        local member = due[at]
         -- A run can have two deadlines, and the first one may have ended the run.
         if call("ZSCORE", DEADLINES, member) then
-            local what, id = string.match(member, "^(%a+)%z(.*)$")
             if what == "expect" or SCORES[what] then
                 call("ZREM", DEADLINES, member)
             end
@@ -123,9 +132,10 @@ local function resume_circles()
     work_off(SHARE)
 end
 
--- Scripts begin with this, so that no decision counts on a run whose deadline has passed.
-local function expire_due()
+-- Scripts begin with this, so that no decision counts on a run whose deadline has passed. *is_own*: that is all they do.
+local function expire_due(is_own)
     look_at_types()
+    is_beside_own = not is_own
     if not call("HGET", COUNTERS, "opened_at") then
         IS_OPEN = false
         if not call("HGET", COUNTERS, "closed_at") then
@@ -138,5 +148,5 @@ local function expire_due()
         work_off(SHARE)
     end
     -- Not its own work.
-    has_left = false
+    has_left, is_beside_own = false, false
 end

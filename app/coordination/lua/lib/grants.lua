@@ -73,10 +73,12 @@ end
 
 -- Put the families that hold a machine on the agenda; none while no child waits.
 local function look_at_families(machine)
-    for _, other in ipairs(call("ZCARD", CHILDREN) > 0 and busy_with(machine) or {}) do
-        local holder = load_run(other[2])
-        if holder and holder.family then
-            put("children", holder.family)
+    local tasks = call("ZCARD", CHILDREN) > 0 and tasks_at(machine) or {}
+    spend_looks(LOOK * #tasks)
+    read_families(tasks)
+    for _, task in ipairs(tasks) do
+        if family_named(task) then
+            put("children", family_named(task))
         end
     end
 end
@@ -84,15 +86,35 @@ end
 -- Runs that were first in a line and may not start, since something changed last.
 local seen = {}
 
+-- Note that a waiter was delayed since *since*, if it still waits, by machines that were presumed busy (lib/plans.lua).
+local function note_delay(task, since)
+    local waiter = load_run(task)
+    if waiter and waiter.state == "waiting" then
+        spend(3)
+        waiter.delayed_ms = (waiter.delayed_ms or 0) + math.max(0, NOW - math.max(since, waiter.requested_at_ms))
+        save_run(waiter)
+    end
+end
+
 -- Nobody is granted while the board is closed, and all lines are looked at when it opens.
-doing.head = function(machine)
+doing.head = function(id)
+    local machine, since, delayed = string.match(id, "^(.-)%z(%d+)%z(.*)$")
+    machine = machine or id
     local task = IS_OPEN and head(machine)
     spend(1)
-    if task and not seen[task] then
+    local run = task and not seen[task] and load_run(task)
+    if run and is_too_wide(run) then
+        put("head", id)
+        spend(limit)
+        return
+    elseif run then
         seen[task] = true
         -- To decode a run takes longer than to look at a machine.
         spend(3)
-        start(load_run(task))
+        start(run)
+    end
+    if delayed then
+        note_delay(delayed, tonumber(since))
     end
     if IS_OPEN then
         look_at_families(machine)
@@ -125,24 +147,35 @@ doing.children = function(id)
                 put("children", family .. "\0" .. after)
                 return
             end
+            local run = load_run(task)
+            if run and is_too_wide(run) then
+                put("children", family .. "\0" .. after)
+                spend(limit)
+                return
+            end
             spend(3)
-            start(load_run(task))
+            start(run)
             after = task
         end
     end
 end
 
 -- Look at the heads of the lines of *machines*. One look is enough: a grant makes machines busy, so that nobody becomes
--- ready by it but its family.
-local function grant_heads(machines)
+-- ready by it but its family. *since*: from when on they were presumed busy, ms, where that counts: each head that stays
+-- one was delayed once, at however many of them it is the next one.
+local function grant_heads(machines, since)
     seen = {}
     local ids, listed = lower_ids(machines), {}
     -- Families that hold a machine are looked at as well.
-    local heads = #ids > FEW and call("ZCARD", CHILDREN) == 0 and heads_of(machines)
+    local are_heads_enough = #ids > FEW and call("ZCARD", CHILDREN) == 0
+    local heads = (are_heads_enough or since) and heads_of(machines) or {}
     for at, machine in ipairs(ids) do
-        local task = heads and heads[at]
-        if not heads or (task and not listed[task]) then
+        local task = heads[at] or nil
+        local is_new = task and not listed[task]
+        if is_new then
             listed[task] = true
+            put("head", since and table.concat({ machine, string.format("%.0f", since), task }, "\0") or machine)
+        elseif not are_heads_enough then
             put("head", machine)
         end
     end

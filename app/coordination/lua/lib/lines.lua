@@ -104,6 +104,19 @@ local function busy_with(machine, most)
     return runs
 end
 
+local RESERVATION = string.byte("reservation")
+
+-- The task ids of all runs that make a machine busy.
+local function tasks_at(machine)
+    local tasks, from, to = {}, span(machine)
+    for _, member in ipairs(call("ZRANGEBYLEX", HOLDERS, from, to)) do
+        if string.byte(member, #machine + 2) ~= RESERVATION then
+            tasks[#tasks + 1] = string.sub(member, string.find(member, "\0", #machine + 2, true) + 1)
+        end
+    end
+    return tasks
+end
+
 -- Machine -> the family that alone makes it busy, or false; of those that this script has looked at since a holder changed.
 local families_at = {}
 
@@ -124,8 +137,6 @@ local MAX_SHARERS = 20000
 -- Units that it takes to look at a holder.
 local LOOK = 0.1
 
-local RESERVATION = string.byte("reservation")
-
 -- Task id -> the number of the family with which a run shares what it holds, or false; of those that are not decoded.
 local family_of = {}
 
@@ -136,22 +147,31 @@ local function family_in(run)
     return run and not is_unproven(run) and run.family or false
 end
 
--- Look at runs that nobody in this script has decoded, which takes ten times as long. In a text of a record the quotes
--- would stand behind a backslash, and nothing else in it is named so.
+-- Look at runs that nobody in this script has decoded.
 local function read_families(tasks)
-    local new, keys = {}, {}
+    local new = {}
     for _, task in ipairs(tasks) do
         if family_of[task] == nil then
-            new[#new + 1], keys[#keys + 1] = task, lower(task)
+            new[#new + 1] = task
         end
     end
     spend(#new)
-    for at, raw in ipairs(values_of(RUNS, keys)) do
-        if raw and string.find(raw, "\"unchecked\":true", 1, true) then
+    for at, record in ipairs(records_of(new)) do
+        local family = record and number_in(record, "family") or false
+        if family and type(record) == "string" and text_in(record, "unchecked", "true") then
             load_run(new[at])
         end
-        family_of[new[at]] = raw and tonumber(string.match(raw, "\"family\":(%d+)") or nil) or false
+        family_of[new[at]] = family
     end
+end
+
+-- The number of the family of a run that `read_families` has looked at, or nil; whether or not that shares what it holds.
+local function family_named(task)
+    local run = decoded[lower(task)]
+    if run then
+        return run.family
+    end
+    return family_of[task] or nil
 end
 
 local function family_by(task)
@@ -169,12 +189,7 @@ local function family_at(machine)
     if not family then
         return false
     end
-    local tasks, from, to = {}, span(machine)
-    for _, member in ipairs(call("ZRANGEBYLEX", HOLDERS, from, to)) do
-        if string.byte(member, #machine + 2) ~= RESERVATION then
-            tasks[#tasks + 1] = string.sub(member, string.find(member, "\0", #machine + 2, true) + 1)
-        end
-    end
+    local tasks = tasks_at(machine)
     looked_at = looked_at + #tasks
     spend_looks(LOOK * #tasks)
     read_families(tasks)

@@ -20,21 +20,22 @@ local function scope_of(info)
     return PLAN .. lower(table.concat(parts, "\0"))
 end
 
--- Machines that the last runs of a process used, in any order; empty where nobody remembers. One by one they are fields of
--- a hash, so that a run with few of 10,000 machines costs few; before they were one text, which is read as well.
+-- Machines that the last runs of a process used, in the order of their ids: so many are looked at together (lib/bulk.lua).
+-- Empty where nobody remembers. One by one they are fields of a hash, so that a run with few of 10,000 machines costs few;
+-- before they were one text, which is read as well.
 local function recall_plan(info)
     local scope = scope_of(info)
     if not scope then
         return {}
     end
     if call("TYPE", scope).ok ~= "string" then
-        return unless_foreign(scope, redis.pcall("HVALS", scope)) or {}
+        return in_order(unless_foreign(scope, redis.pcall("HVALS", scope)) or {})
     end
     local machines = {}
     for machine in string.gmatch(cjson.decode(call("GET", scope)).machines, "[^,]+") do
         machines[#machines + 1] = machine
     end
-    return machines
+    return in_order(machines)
 end
 
 local function write_plan(scope, machines)
@@ -124,26 +125,80 @@ local function expect_step(run, until_ms)
     end
 end
 
--- The waiter whose place is that of *task*, or nil: a place can be nobody's (lib/grants.lua).
-local function waiter_of(task)
-    local run = task and load_run(task)
-    return run and run.state == "waiting" and run or nil
-end
-
--- How long a machine may be presumed busy from now, ms. Without an API key nobody finds out which machines a started run
--- uses, so provisional holds delay the head of a line by twice *hold_ms* at most, all together.
-local function hold_left_at(machine, hold_ms)
-    local waiter, spent = waiter_of(head(machine)), 0
-    if not waiter then
-        return hold_ms
-    end
-    for _, other in ipairs(busy_with(machine)) do
-        local presumed = other[1] == "provisional" and load_run(other[2])
-        if presumed and presumed.provisional_at_ms then
-            spent = math.max(spent, NOW - math.max(presumed.provisional_at_ms, waiter.requested_at_ms))
+-- The records of those of *heads* that wait, as `records_of` has them: task -> record, each once. A place can be nobody's
+-- (lib/grants.lua).
+local function waiters_of(heads)
+    local tasks, waiters = {}, {}
+    for at = 1, #heads do
+        local task = heads[at]
+        if task and waiters[task] == nil then
+            waiters[task] = false
+            tasks[#tasks + 1] = task
         end
     end
-    return math.min(hold_ms, 2 * hold_ms - (waiter.delayed_ms or 0) - spent)
+    for at, record in ipairs(records_of(tasks)) do
+        local state = record and (record.state or text_in(record, "state", '"(%a+)"'))
+        waiters[tasks[at]] = state == "waiting" and record
+    end
+    return waiters
+end
+
+-- Holders that are looked at for how long others were delayed, some 10 ms, and of one machine. Where there are more, those
+-- count once they have ended: until then their machines are busy for longer.
+local MAX_DELAYERS, MAX_DELAYERS_AT = 10000, 20
+
+-- A function of a machine, by its place in *machines*: since when it is presumed busy, ms, or nil.
+local function presumed_since(machines)
+    local ids, left, began = lower_ids(machines), MAX_DELAYERS, {}
+    local is_ordered, members, last = #ids > FEW and are_in_order(ids), nil, 0
+    local function holders_at(at)
+        if is_ordered and at > last then
+            local from = at
+            last = math.min(from + BULK - 1, #ids)
+            members = members_at(HOLDERS, ids, from, last, MOST_EACH * BULK)
+        end
+        if members and at <= last then
+            return members[ids[at]] or {}
+        end
+        local at_machine, from, to = {}, span(ids[at])
+        for number, member in ipairs(call("ZRANGEBYLEX", HOLDERS, from, to, "LIMIT", 0, MAX_DELAYERS_AT)) do
+            at_machine[number] = string.sub(member, #ids[at] + 2)
+        end
+        return at_machine
+    end
+    return function(at)
+        local since
+        local holders = left > 0 and holders_at(at) or {}
+        left = left - 1 - #holders
+        for _, holder in ipairs(holders) do
+            local task = string.match(holder, "^provisional%z(.*)$")
+            if task and began[task] == nil then
+                local record = records_of({ task })[1]
+                began[task] = record and number_in(record, "provisional_at_ms") or false
+            end
+            since = task and began[task] and math.min(since or NOW, began[task]) or since
+        end
+        return since
+    end
+end
+
+-- How long each of *machines* may be presumed busy from now, ms. Without an API key nobody finds out which machines a
+-- started run uses, so provisional holds delay the head of a line by twice *hold_ms* at most, all together.
+local function holds_left(machines, hold_ms)
+    local heads, since_at, left = heads_of(machines), presumed_since(machines), {}
+    local waiters = waiters_of(heads)
+    for at = 1, #machines do
+        local waiter = heads[at] and waiters[heads[at]]
+        left[at] = hold_ms
+        if waiter then
+            local since, spent = since_at(at), 0
+            if since then
+                spent = math.max(0, NOW - math.max(since, number_in(waiter, "requested_at_ms")))
+            end
+            left[at] = math.min(hold_ms, 2 * hold_ms - (number_in(waiter, "delayed_ms") or 0) - spent)
+        end
+    end
+    return left
 end
 
 -- Add *machines* to the provisional hold of a run; whether any was new. *hold_ms*: for how long; nil where an API key is
@@ -154,12 +209,12 @@ local function presume(run, machines, cause, hold_ms)
         presumed[#presumed + 1] = machine
         known[lower(machine)] = true
     end
-    for _, machine in ipairs(machines) do
-        local left_ms = hold_ms and hold_left_at(lower(machine), hold_ms) or 1
-        if left_ms > 0 and not known[lower(machine)] then
-            known[lower(machine)] = true
-            presumed[#presumed + 1], new[#new + 1] = machine, machine
-            hold_ms = hold_ms and math.min(hold_ms, left_ms)
+    local left = hold_ms and holds_left(machines, hold_ms)
+    for at, id in ipairs(lower_ids(machines)) do
+        if not known[id] and (not left or left[at] > 0) then
+            known[id] = true
+            presumed[#presumed + 1], new[#new + 1] = machines[at], machines[at]
+            hold_ms = hold_ms and math.min(hold_ms, left[at])
         end
     end
     if #new == 0 then
@@ -171,32 +226,22 @@ local function presume(run, machines, cause, hold_ms)
     if hold_ms then
         call("ZADD", DEADLINES, NOW + hold_ms, "provisional\0" .. run.id)
     end
-    run.presumed, run.provisional_at_ms = presumed, run.provisional_at_ms or NOW
+    run.presumed, run.provisional_at_ms = in_order(presumed), run.provisional_at_ms or NOW
     save_run(run)
     record("presumed", run, presumed, cause, run.family and { family = run.family } or nil)
     return true
 end
 
--- End the provisional hold of a run, and return its machines for grant_heads. The caller saves the run.
+-- End the provisional hold of a run, and return its machines for grant_heads, and since when it has delayed who is next there,
+-- where that counts. The caller saves the run.
 local function stop_presuming(run)
-    local machines = run.presumed or {}
+    local machines, since = run.presumed or {}, not run.has_key and run.provisional_at_ms or nil
     spend(MOVE * #machines)
     forget_families()
     let_go("provisional", run, machines)
-    local delayed = {}
-    for _, task in ipairs(run.has_key and {} or heads_of(machines)) do
-        -- Once, at however many of them it is the next one.
-        local waiter = task and not delayed[task] and waiter_of(task)
-        if waiter then
-            delayed[task] = true
-            local from = math.max(run.provisional_at_ms, waiter.requested_at_ms)
-            waiter.delayed_ms = (waiter.delayed_ms or 0) + NOW - from
-            save_run(waiter)
-        end
-    end
     call("ZREM", DEADLINES, "provisional\0" .. run.id)
     run.presumed, run.provisional_at_ms = nil, nil
-    return machines
+    return machines, since
 end
 
 -- Presume that a started run uses the machines of the last runs of its process.

@@ -88,10 +88,10 @@ end
 -- The record of a run as that of a holder, JSON; of one that is not there, its id.
 local function holder_record(task)
     local raw = call("HGET", RUNS, lower(task))
-    if raw and #raw > MAX_HOLDER_BYTES then
-        for _, name in ipairs({ "machines", "presumed", "planned" }) do
-            -- In a text of the record the quotes would stand behind a backslash.
-            raw = string.gsub(raw, '"' .. name .. '":%[[^%]]*%]', '"' .. name .. '":[]')
+    for _, name in ipairs({ "machines", "presumed", "planned" }) do
+        local at = raw and #raw > MAX_HOLDER_BYTES and value_at(raw, name)
+        if at and string.byte(raw, at) == string.byte("[") then
+            raw = string.sub(raw, 1, at) .. string.sub(raw, string.find(raw, "]", at, true), -1)
         end
     end
     return raw or cjson.encode({ id = task })

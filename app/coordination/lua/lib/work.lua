@@ -3,9 +3,11 @@
 -- A script makes its own change at once: one run joins, is granted or ends, on all of its machines. Who may start now, and
 -- who waits for himself now, is looked at afterwards. Such a look is right whenever it comes, and until it comes machines
 -- are free that could be busy, never the other way round; so what takes too long is left to the scripts that follow, as
--- deadlines that have always passed. Whoever leaves work calls `carry_on` until none is left.
+-- deadlines that have always passed. Whoever leaves work calls `carry_on` until none is left. A script does a share of what
+-- others have left before its own work, but nothing about a run with many machines: that takes as long as all that it may do.
 --
--- head NUL machine     whether the first of its line may start
+-- head NUL machine     whether the first of its line may start; behind a second NUL since when it was presumed busy, ms, and
+--                      behind a third one the waiter that this has delayed until it is looked at
 -- lines NUL machine    the same at all machines behind that one
 -- children NUL family  which waiting children of the family may start; behind a second NUL, of those after a task
 -- circles NUL family   which waiting children of the family wait for themselves; the same, of those after an order
@@ -49,6 +51,15 @@ local doing = {}
 -- Set while work waits for the end of others, and while it is done; set once this script has left work, of which the loader
 -- tells its caller (app/store/scripts.py); and how much may be done now.
 local is_held_back, has_left, limit = false, false, SLICE
+
+-- Set while a script that has work of its own does a share of that of others.
+local is_beside_own = false
+
+-- Whether what becomes of a run is too much for a share: it is left to who does nothing else, `carry_on` and the sweep.
+local function is_too_wide(run)
+    local most = math.max(#(run.machines or {}), #(run.presumed or {}), #(run.planned or {}))
+    return is_beside_own and MOVE * most > SHARE
+end
 
 local function is_enough()
     return work > limit + looks
