@@ -37,6 +37,10 @@ class Registry:
             raw: Any = self._client.hget(self._keys.machines, machine_id.lower())
         return str(json.loads(raw)["id"]) if raw else None
 
+    def machine_ids(self, machine_ids: Iterable[str]) -> dict[str, str]:
+        """The ids as Octopus writes them of those machines that are known, by id in lower case."""
+        return {key: str(json.loads(raw)["id"]) for key, raw in self._values(self._keys.machines, machine_ids).items()}
+
     def machines(self) -> list[Document]:
         """All machines that are known; the name of one may be."""
         with redis_errors():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from app.domain.errors import AmbiguousName, UnknownName
@@ -40,8 +40,7 @@ def id_of(services: Services, kind: str, text: str, *, create: bool = False) -> 
     matches = [thing for thing in known if (thing.id or "").lower() == text.lower()]
     matches = matches or [thing for thing in known if (thing.name or "").lower() == text.lower()]
     if len(matches) > 1:
-        ids = ", ".join(str(thing.id) for thing in matches[:LISTED])
-        raise AmbiguousName(f"{text!r} is the name of {len(matches)} {kind}s: say which by its id, {ids}")
+        raise _ambiguous(kind, text, [thing.id for thing in matches])
     if matches and matches[0].id:
         return matches[0].id
     if re.match(ID_PATTERN, text) and (create or _is_on_record(services, kind, text)):
@@ -49,13 +48,41 @@ def id_of(services: Services, kind: str, text: str, *, create: bool = False) -> 
     raise UnknownName(kind, _unknown(kind, text, known, is_named=bool(matches)))
 
 
-def joined_id_of(services: Services, machine: str) -> str:
-    """The id of a machine that a run asks for: one that nobody has used yet is as good as any.
+def joined_ids_of(services: Services, machines: Sequence[str]) -> list[str]:
+    """The ids of the machines that a run asks for: one that nobody has used yet is as good as any.
+
+    All are looked up together: a run can have ten thousand of them, and octowait can know as many.
 
     Raises:
-        AmbiguousName: several machines have that name.
+        AmbiguousName: several machines have a name that is one of *machines*.
+        StoreError: Redis could not do it.
     """
-    return machine if _is_made_by_octopus("machine", machine) else id_of(services, "machine", machine, create=True)
+    own = [machine for machine in machines if not _is_made_by_octopus("machine", machine)]
+    ids = services.registry.machine_ids(own)
+    if unknown := [machine for machine in own if machine.lower() not in ids]:
+        ids |= _ids_by_name(_known(services, "machine"), unknown)
+    return [ids.get(machine.lower(), machine) for machine in machines]
+
+
+def _ids_by_name(known: Iterable[Document], names: Iterable[str]) -> dict[str, str]:
+    """The ids of the *known* things that have one of *names*, by the name in lower case.
+
+    Raises:
+        AmbiguousName: several have it.
+    """
+    by_name: dict[str, list[str]] = {name.lower(): [] for name in names}
+    for thing in known:
+        if thing.id and thing.name and thing.name.lower() in by_name:
+            by_name[thing.name.lower()].append(thing.id)
+    for name in names:
+        if len(ids := by_name[name.lower()]) > 1:
+            raise _ambiguous("machine", name, ids)
+    return {name: ids[0] for name, ids in by_name.items() if ids}
+
+
+def _ambiguous(kind: str, name: str, ids: Sequence[str | None]) -> AmbiguousName:
+    listed = ", ".join(map(str, ids[:LISTED]))
+    return AmbiguousName(f"{name!r} is the name of {len(ids)} {kind}s: say which by its id, {listed}")
 
 
 def _known(services: Services, kind: str) -> list[Document]:

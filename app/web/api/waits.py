@@ -12,7 +12,7 @@ from app.domain.run import RunRequest, parse_parent
 from app.domain.status import WAIT_STATES, RunStatus
 from app.domain.wording import STATES
 from app.queries.pages import waiting_page
-from app.queries.references import joined_id_of
+from app.queries.references import joined_ids_of
 from app.queries.views import wait_answer, waiting_places
 from app.settings.values import Token
 from app.store.fairness import in_turns
@@ -74,8 +74,7 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
     calls = StepCalls(services, caller, step.claim)
     try:
         with joins.turn():
-            machines = [joined_id_of(services, machine) for machine in body.machines]
-            place = calls.join(run, machines)
+            place = calls.join(run, joined_ids_of(services, body.machines))
             if place.is_new and services.knows_octopus and any(m.name == m.id for m in place.machines):
                 # No step knows the names of machines.
                 services.unresolved.to_name(place.task_id, now_ms=place.now_ms)
