@@ -144,6 +144,8 @@ def test_header_of_the_library_lists_the_fields_of_the_counters():
     code = "".join(text_of(*script) for script in (*BOARD, *(("coordination", part) for _, part in PARTS)))
 
     written = set(re.findall(r'"H\w+", COUNTERS, "(\w+)"', code))
+    for counters in re.findall(r"write_counters\((.*)\)", code):
+        written |= set(re.findall(r'"(\w+)"', counters))
     words = header.partition("counters      hash    ")[2].partition("\n--   machines")[0]
     ends = (
         "_at",

@@ -216,6 +216,7 @@ local function audit_numbers(task, run)
         if given > tonumber(call("HGET", COUNTERS, name) or 0) then
             flaw("counter_behind", task, run, nil, name, function()
                 call("HSET", COUNTERS, name, string.format("%.0f", given))
+                TOKEN = name == "token" and given or TOKEN
             end)
         end
     end

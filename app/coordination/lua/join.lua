@@ -149,7 +149,7 @@ if before.state == "observed" then
         given_back[#given_back + 1] = machine
     end
 end
-local presumed, delayed_since = stop_presuming(before)
+local presumed, delayed_since = give_up_presumed(before)
 for _, machine in ipairs(presumed) do
     given_back[#given_back + 1] = machine
 end
@@ -245,31 +245,39 @@ for _, id in ipairs({ run.info.deployment_id or false, run.info.runbook_run_id o
 end
 use_quota(ask)
 register_machines(run.machines)
--- Who is next everywhere takes no places: they would go again at once.
-local is_first = may_start(run)
-if not is_first then
-    line_up(run)
-end
-if run.family then
-    call("ZADD", CHILDREN, 0, child_member(run))
-end
-if ask.max_waiting then
-    run.is_counted = true
-    call("ZADD", OWNED, 0, run.owner .. "\0" .. run.id)
-end
+run.is_counted = ask.max_waiting and true or nil
 -- Who makes up tasks takes no place of those that wait: what is not checked does not count for the task cap.
 run.unchecked = ask.has_key and ask.owner and true or nil
 if run.unchecked then
     call("ZADD", UNCHECKED, NOW, run.id)
-elseif not run.parked then
-    call("SADD", BLOCKING, run.id)
 end
 if ask.timeout_ms then
     run.timeout_at_ms = NOW + ask.timeout_ms
-    call("ZADD", DEADLINES, run.timeout_at_ms, "timeout\0" .. run.id)
 end
-show_life(run)
-save_run(run)
+
+local function begin_to_wait()
+    line_up(run)
+    if run.family then
+        call("ZADD", CHILDREN, 0, child_member(run))
+    end
+    if run.is_counted then
+        call("ZADD", OWNED, 0, run.owner .. "\0" .. run.id)
+    end
+    if not run.unchecked and not run.parked then
+        call("SADD", BLOCKING, run.id)
+    end
+    if run.timeout_at_ms then
+        call("ZADD", DEADLINES, run.timeout_at_ms, "timeout\0" .. run.id)
+    end
+    show_life(run)
+    save_run(run)
+end
+
+-- Who is next everywhere takes no place, and is written once, as granted.
+local is_first = may_start(run)
+if not is_first then
+    begin_to_wait()
+end
 record("joined", run, run.machines, run.after, {
     priority = run.priority ~= 0 and run.priority or nil,
     parked = run.parked,

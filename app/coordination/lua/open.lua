@@ -32,6 +32,7 @@ detail.lost = tonumber(call("HGET", COUNTERS, "lost") or nil)
 end_epoch()
 call("HDEL", COUNTERS, "closed_at", "closed_cause", "lost")
 call("HSET", COUNTERS, "opened_at", NOW)
+OPENED_AT = NOW
 IS_OPEN = true
 record("opened", nil, nil, ARGV[2], detail)
 put("lines", "")

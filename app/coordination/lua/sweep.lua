@@ -20,6 +20,7 @@ if ARGV[2] == "1" then
     end
     call("HSET", COUNTERS, "served_at", NOW)
     call("HSET", COUNTERS, "replicas", ARGV[4])
+    REPLICAS = tonumber(ARGV[4])
     call("ZADD", PROCESSES, NOW, ARGV[5])
     if (tonumber(META[2]) or 0) < SCHEMA then
         call("HSET", COUNTERS, "schema", SCHEMA)

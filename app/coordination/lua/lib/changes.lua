@@ -1,4 +1,5 @@
--- lib/changes.lua: the number of the last change of who waits, holds, has collected, is parked or paused, and where.
+-- lib/changes.lua: the number of the last change of who waits, holds, has collected, is parked or paused, and where; and the
+-- ids of timeline records, which are written with it.
 --
 -- Every script that changes something of that takes the next number, once, and a random word of its caller stands with
 -- it: two histories that went apart can have the same numbers, not the same words. An epoch is the time from one opening
@@ -20,6 +21,37 @@ local function begin_epoch()
     call("HSET", COUNTERS, "epoch", EPOCH)
 end
 
+-- An id for the next timeline record that is written already.
+local stamp_ahead
+
+-- Id of a timeline record, from the clock. Ids never go back, even when a fail-over brings a server whose clock is behind.
+local function later_stamp()
+    local dash = string.find(STAMP, "-", 1, true)
+    local ms, seq = tonumber(string.sub(STAMP, 1, dash - 1)), tonumber(string.sub(STAMP, dash + 1))
+    if NOW > ms then
+        STAMP = string.format("%.0f-0", NOW)
+    else
+        STAMP = string.format("%.0f-%d", ms, seq + 1)
+    end
+    return STAMP
+end
+
+-- Write counters, names and values in turn, and with them the id of the record that nearly always follows.
+local function write_counters(...)
+    stamp_ahead = stamp_ahead or later_stamp()
+    call("HSET", COUNTERS, "stamp", stamp_ahead, ...)
+end
+
+-- Id of the next timeline record.
+local function next_stamp()
+    if not stamp_ahead then
+        write_counters()
+    end
+    local stamp = stamp_ahead
+    stamp_ahead = nil
+    return stamp
+end
+
 -- Set once this script has taken its number.
 local is_numbered = false
 
@@ -31,8 +63,9 @@ local function note_change()
     if not EPOCH then
         begin_epoch()
     end
-    NUMBER, LAST_WORD = call("HINCRBY", COUNTERS, "change", 1), WORD
-    call("HSET", COUNTERS, "word", WORD)
-    call("XADD", CHANGES, "MAXLEN", "~", MAX_CHANGES, string.format("%.0f-0", NUMBER), "", WORD)
+    NUMBER, LAST_WORD = NUMBER + 1, WORD
+    local number = string.format("%.0f", NUMBER)
+    write_counters("change", number, "word", WORD)
+    call("XADD", CHANGES, "MAXLEN", "~", MAX_CHANGES, number .. "-0", "", WORD)
 end
 

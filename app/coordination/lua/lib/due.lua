@@ -5,7 +5,7 @@
 --
 -- needs: clock, keys
 
-if call("ZCOUNT", DEADLINES, "-inf", NOW) > 0 or not call("HGET", COUNTERS, "opened_at") then
+if call("ZCOUNT", DEADLINES, "-inf", NOW) > 0 or not OPENED_AT then
     return { "due" }
 end
 

@@ -14,8 +14,7 @@ end
 -- End the wait or the hold of a run, and grant the next waiters.
 local function finish(run, state, cause, detail)
     local was, machines, delayed_since = run.state, run.machines or run.presumed or {}, nil
-    local is_untold = was == "waiting" or call("ZSCORE", RESUMES, run.id)
-    call("ZREM", RESUMES, run.id)
+    local is_untold = call("ZREM", RESUMES, run.id) == 1 or was == "waiting"
     if was == "waiting" then
         stop_waiting(run)
     else
@@ -27,7 +26,7 @@ local function finish(run, state, cause, detail)
             let_go("observed", run, machines)
         end
         forget_families()
-        local _, since = stop_presuming(run)
+        local _, since = give_up_presumed(run)
         delayed_since = since
         forget_deadlines(run)
     end

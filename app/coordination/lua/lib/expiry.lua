@@ -136,7 +136,7 @@ end
 local function expire_due(is_own)
     look_at_types()
     is_beside_own = not is_own
-    if not call("HGET", COUNTERS, "opened_at") then
+    if not OPENED_AT then
         IS_OPEN = false
         if not call("HGET", COUNTERS, "closed_at") then
             close_board("empty")

@@ -1,6 +1,6 @@
 -- lib/grants.lua: grants: leases for the waiters that may start.
 --
--- needs: clock, keys, bulk, runs, lines, work
+-- needs: clock, keys, changes, bulk, runs, lines, work
 
 -- Task id (lower-case) of the run whose step asks in this script, and hears of its grant in the answer.
 local asking_task
@@ -28,9 +28,14 @@ local function queue_resume(run)
     end
 end
 
-local function grant(run, has_no_places)
+-- *is_at_once*: it has never waited, and is in nothing that is about waiters.
+local function grant(run, is_at_once)
     local order = run.order
-    stop_waiting(run, has_no_places)
+    if is_at_once then
+        spend(MOVE * #run.machines)
+    else
+        stop_waiting(run)
+    end
     run.order = order
     hold("lease", run, run.machines)
     for _, machine in ipairs(lower_ids(run.machines)) do
@@ -38,8 +43,9 @@ local function grant(run, has_no_places)
     end
     run.state, run.collected, run.told, run.copied = "granted", false, nil, nil
     -- Fencing tokens grow with every grant, also across a loss of all that was counted.
-    run.token = math.max(tonumber(call("HGET", COUNTERS, "token") or 0) + 1, NOW)
-    call("HSET", COUNTERS, "token", string.format("%.0f", run.token))
+    run.token = math.max(TOKEN + 1, NOW)
+    TOKEN = run.token
+    write_counters("token", string.format("%.0f", run.token))
     run.granted_at_ms = NOW
     expect_collection(run)
     if run.max_hold_ms then

@@ -69,8 +69,10 @@ local QUOTAS = KEYS[1] .. "quotas"
 local call = redis.call
 local lower = string.lower
 
--- All that each script reads of the counters, with one call.
-local META = call("HMGET", COUNTERS, "oldest_writer", "schema", "shift_ms", "epoch", "change", "word")
+-- All that most scripts read of the counters, with one call. Who writes one of them changes what is known of it here.
+local META = call("HMGET", COUNTERS, "oldest_writer", "schema", "shift_ms", "epoch", "change", "word", "opened_at", "stamp",
+    "token", "replicas")
+local OPENED_AT, STAMP, TOKEN, REPLICAS = META[7], META[8] or "0-0", tonumber(META[9] or 0), tonumber(META[10] or 0)
 
 do
     local refusal = refusal_by(META[1], COUNTERS)

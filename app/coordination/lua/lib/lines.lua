@@ -11,8 +11,7 @@ end
 local function collect(run)
     if not run.collected then
         run.collected, run.in_doubt = true, nil
-        call("ZREM", DEADLINES, "provisional\0" .. run.id)
-        call("ZREM", DEADLINES, "life\0" .. run.id)
+        call("ZREM", DEADLINES, "provisional\0" .. run.id, "life\0" .. run.id)
         save_run(run)
     end
 end
@@ -308,12 +307,10 @@ local function line_up(run)
     note_wants(run)
 end
 
--- Take a run out of all that is about waiters; and of its lines, if it is in them.
-local function stop_waiting(run, has_no_places)
+-- Take a run out of its lines, and of all that is about waiters.
+local function stop_waiting(run)
     spend(MOVE * #run.machines)
-    if not has_no_places then
-        leave_lines(run)
-    end
+    leave_lines(run)
     call("SREM", BLOCKING, run.id)
     if run.family then
         call("ZREM", CHILDREN, child_member(run))

@@ -46,11 +46,26 @@ local function write_plan(scope, machines)
     in_bulk("HSET", scope, fields)
 end
 
+-- Whether a memory has all of a few machines (lower-case ids), and need not be written to live on.
+local function is_remembered(scope, ids)
+    local names = #ids <= FEW and redis.pcall("HMGET", scope, unpack(ids))
+    if not names or names.err then
+        return false
+    end
+    for at = 1, #ids do
+        if not names[at] then
+            return false
+        end
+    end
+    return call("PTTL", scope) >= PLAN_TTL_MS - PLAN_TTL_MS / 90
+end
+
 -- Remember the machines of a run. Only a full deployment as Octopus lists it takes machines out of the memory, others add
 -- to it: a claim or a run with chosen machines may name fewer than there are, and the runbooks of a project share one.
 local function learn_plan(run, machines, is_full)
     local scope = scope_of(run.info)
-    if not scope then
+    if not scope or (not is_full and is_remembered(scope, lower_ids(machines))) then
+        -- Most runs use the machines of the run before.
         return
     end
     local kind = call("TYPE", scope).ok
@@ -87,7 +102,6 @@ local function learn_plan(run, machines, is_full)
         new[at] = nil
     end
     write_plan(scope, new)
-    -- Most runs use the machines of the run before, and the memory need not be written each time.
     if #new > 0 or call("PTTL", scope) < PLAN_TTL_MS - PLAN_TTL_MS / 90 then
         call("PEXPIRE", scope, PLAN_TTL_MS)
     end
@@ -233,15 +247,22 @@ local function presume(run, machines, cause, hold_ms)
 end
 
 -- End the provisional hold of a run, and return its machines for grant_heads, and since when it has delayed who is next there,
--- where that counts. The caller saves the run.
-local function stop_presuming(run)
+-- where that counts. The caller saves the run, and takes out its deadline.
+local function give_up_presumed(run)
     local machines, since = run.presumed or {}, not run.has_key and run.provisional_at_ms or nil
-    spend(MOVE * #machines)
-    forget_families()
-    let_go("provisional", run, machines)
-    call("ZREM", DEADLINES, "provisional\0" .. run.id)
+    if #machines > 0 then
+        spend(MOVE * #machines)
+        forget_families()
+        let_go("provisional", run, machines)
+    end
     run.presumed, run.provisional_at_ms = nil, nil
     return machines, since
+end
+
+-- The same, and take out its deadline.
+local function stop_presuming(run)
+    call("ZREM", DEADLINES, "provisional\0" .. run.id)
+    return give_up_presumed(run)
 end
 
 -- Presume that a started run uses the machines of the last runs of its process.

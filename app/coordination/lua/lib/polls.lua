@@ -40,12 +40,17 @@ do
             show_life(run)
             return answer
         end
-        look_at_types()
         if is_doubtful(run) then
+            look_at_types()
             withdraw(run)
-        else
-            show_life(run, claim, who == "poll")
+            return view("run", run)
         end
-        return view("run", run)
+        -- Here as well all is read before the first change, which is that of RESUMES where that is changed at all; the
+        -- stream of the changes alone is only written.
+        call("XLEN", CHANGES)
+        local answer = view("run", run)
+        show_life(run, claim, who == "poll")
+        answer[2] = texts[lower(run.id)]
+        return answer
     end
 end

@@ -70,7 +70,7 @@
 -- run.after              the state in which it was before it joined again
 -- run.wait_ended         the state in which its wait ended, before it was seen to work on
 --
--- needs: clock, keys, changes, bulk
+-- needs: keys, changes, bulk
 
 -- Task id (lower-case) -> the run, or false: each is decoded once a script, and all of the script has that one table.
 local decoded = {}
@@ -182,22 +182,6 @@ local function let_go(kind, run, machines)
     in_bulk("ZREM", HOLDERS, members_of(machines, "\0" .. kind .. "\0" .. run.id))
 end
 
--- Id of the next timeline record, from the clock. Ids never go back, even when a fail-over brings a server whose clock is
--- behind.
-local function next_stamp()
-    local last = call("HGET", COUNTERS, "stamp") or "0-0"
-    local dash = string.find(last, "-", 1, true)
-    local ms, seq = tonumber(string.sub(last, 1, dash - 1)), tonumber(string.sub(last, dash + 1))
-    local stamp
-    if NOW > ms then
-        stamp = string.format("%.0f-0", NOW)
-    else
-        stamp = string.format("%.0f-%d", ms, seq + 1)
-    end
-    call("HSET", COUNTERS, "stamp", stamp)
-    return stamp
-end
-
 local function id_of(info, what)
     local thing = info and info[what]
     return type(thing) == "table" and type(thing.id) == "string" and thing.id ~= "" and thing.id or nil
@@ -218,7 +202,10 @@ end
 -- *before*: the id of a record before, for which there is no other entry, or "".
 local function add_to_index(name, stamp, before)
     local key = INDEX .. name
-    unless_foreign(key, redis.pcall("XADD", key, stamp, "", before))
+    local answer = redis.pcall("XADD", key, stamp, "", before)
+    if type(answer) == "table" then
+        unless_foreign(key, answer)
+    end
 end
 
 -- Id of a record whose machines are to have one entry in their indexes for it and the next record.
@@ -238,26 +225,27 @@ local function index_machines(machines, stamp)
     stamp_before = nil
 end
 
+local function add_field(fields, name, value)
+    if value and value ~= "" then
+        fields[#fields + 1] = name
+        fields[#fields + 1] = value
+    end
+end
+
 -- Rule 16: the record of a change, in the same step as the change. *detail* is a table or nil. *is_followed*: the next
 -- record is that of another change of the run on the same machines.
 local function record(kind, run, machines, cause, detail, is_followed)
     note_change()
     local fields = { "kind", kind }
-    local function add(name, value)
-        if value and value ~= "" then
-            fields[#fields + 1] = name
-            fields[#fields + 1] = value
-        end
-    end
-    add("task", run and run.id)
-    add("run", run and run.run)
-    add("machines", machines and table.concat(machines, ","))
+    add_field(fields, "task", run and run.id)
+    add_field(fields, "run", run and run.run)
+    add_field(fields, "machines", machines and table.concat(machines, ","))
     local project = id_of(run and run.info, "project")
-    add("project", project)
+    add_field(fields, "project", project)
     local environment = id_of(run and run.info, "environment")
-    add("environment", environment)
-    add("cause", cause)
-    add("detail", detail and next(detail) and cjson.encode(detail))
+    add_field(fields, "environment", environment)
+    add_field(fields, "cause", cause)
+    add_field(fields, "detail", detail and next(detail) and cjson.encode(detail))
     local stamp = next_stamp()
     call("XADD", TIMELINE, stamp, unpack(fields))
     if run then
@@ -291,7 +279,7 @@ end
 
 -- Whether nobody may be told of the grant of a run yet: too few replicas have it.
 local function is_uncopied(run)
-    return run.state == "granted" and not run.copied and tonumber(call("HGET", COUNTERS, "replicas") or 0) > 0
+    return run.state == "granted" and not run.copied and REPLICAS > 0
 end
 
 -- Wake the clients that wait for a run: the list wakes one that blocks on Redis, the channel a web process that blocks for

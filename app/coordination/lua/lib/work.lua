@@ -65,20 +65,28 @@ local function is_enough()
     return work > limit + looks
 end
 
+-- How many are on the agenda.
+local waiting_work = 0
+
 local function put(kind, id)
     local member = kind .. "\0" .. id
     if not is_on_agenda[member] then
         is_on_agenda[member] = true
         table.insert(agenda[kind], id)
+        waiting_work = waiting_work + 1
     end
 end
 
 local function take()
+    if waiting_work == 0 then
+        return nil
+    end
     for _, kind in ipairs(KINDS) do
         local id = agenda[kind][done_up_to[kind] + 1]
         if id then
             done_up_to[kind] = done_up_to[kind] + 1
             is_on_agenda[kind .. "\0" .. id] = nil
+            waiting_work = waiting_work - 1
             return kind, id
         end
     end

@@ -1,0 +1,61 @@
+"""What the calls of an ordinary wait have Redis carry out: each command is time in which nobody else is answered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from app.domain.run import RunRequest
+from tests.integration.test_bounded import CountedScripts, own_board, own_url  # noqa: F401
+from tests.open_board import OpenBoard
+
+INFO = {
+    "project": {"id": "Projects-7"},
+    "environment": {"id": "Environments-2"},
+    "deployment_id": "Deployments-1",
+    "space_id": "Spaces-1",
+}
+
+#: Commands of one script at most, for a run with one machine whose step has a claim or has none; 24 of those that write
+#: look at the types of all keys.
+MOST = {
+    "join": {"granted": (66, 68), "waits": (60, 61)},
+    "poll": {"waits": (10, 10), "hears": (12, 13), "collects": (8, 14), "goes on": (8, 10)},
+    "release": {"hands over": (64, 67), "leaves it free": (44, 47)},
+}
+
+
+@pytest.mark.parametrize("claims", [False, True], ids=["without a claim", "with a claim"])
+def test_ordinary_wait_takes_few_commands(own_board: OpenBoard, claims: bool) -> None:  # noqa: F811
+    def run(number: int) -> RunRequest:
+        request = RunRequest(f"ServerTasks-{number}", info={**INFO, "deployment_id": f"Deployments-{number}"})
+        return replace(request, claim=f"{number:032}") if claims else request
+
+    before, holder, waiter = run(1), run(2), run(3)
+    # The next ones find a process that is known, and scripts that are loaded.
+    for known in (before, replace(before, task_id="ServerTasks-4")):
+        own_board.join(known, ["Machines-1"])
+        own_board.poll(known.task_id, claim=known.claim)
+        own_board.release(known.task_id, claim=known.claim)
+    own_board.script = counted = CountedScripts(own_board)
+
+    def count(what: str, name: str) -> None:
+        commands, script = counted.commands.pop()
+        assert script == name and not counted.commands
+        assert commands - 1 <= MOST[name][what][claims], what
+
+    own_board.join(holder, ["Machines-1"])
+    count("granted", "join")
+    own_board.join(waiter, ["Machines-1"])
+    count("waits", "join")
+    own_board.poll(waiter.task_id, claim=waiter.claim)
+    count("waits", "poll")
+    own_board.release(holder.task_id, claim=holder.claim)
+    count("hands over", "release")
+    for what in ("hears", "collects", "goes on"):
+        place = own_board.poll(waiter.task_id, claim=waiter.claim)
+        assert place and place.is_granted
+        count(what, "poll")
+    own_board.release(waiter.task_id, claim=waiter.claim)
+    count("leaves it free", "release")
