@@ -6,16 +6,17 @@ of a script, or of a part, names the parts that it builds on.
 Most of the library is there to end what is due, which most calls have nothing to do with. So there are two texts of a
 script that needs the part `DUE`: one with it, which is enough while nothing is due, and one with `EXPIRY` instead.
 
-Redis runs the whole text with every call, so that what a library defines takes as long as what a short script does. Two
-things make it less. Functions that nobody calls are left out. And each part is a function of its own, which hides its
-private names: for each function that it makes, Lua looks for the variables that this one uses from outside among all
-that are open around it, one after the other, so that the time grows with the square of a library's size.
+Redis runs the whole text with every call, so that what a library defines takes as long as what a short script does.
+Three things make it less. Functions that nobody calls are left out. Each part is a function of its own, which hides its
+private names. And what a part shares with those behind it are no variables but fields of a table: each variable that a
+function uses from outside is looked for, when Lua makes the function, among all that are open around it, one after the
+other.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from functools import cache
 from pathlib import Path
 
@@ -36,6 +37,21 @@ WORK = "work"
 
 #: The part with the names that nearly all others use.
 KEYS = "keys"
+
+#: The table of what parts share.
+SHARED = "L"
+
+#: What is no code: strings and comments.
+_NO_CODE = r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|--[^\n]*"
+
+#: That, a brace, or a name that is no field, with whether it is given a value.
+_TOKEN = re.compile(rf"{_NO_CODE}|[{{}}]|(?<![\w:])(?<!(?<!\.)\.)(?P<name>[A-Za-z_]\w*)(?P<assigned>(?= =(?!=)))?")
+
+#: Names of variables that a text defines for itself.
+_OWN_NAMES = re.compile(
+    r"\blocal (?!function\b)(\w+(?:, \w+)*)|\blocal function (\w+)\(([\w, ]*)|\bfunction ?[\w.]*\(([\w, ]*)|"
+    r"\bfor (\w[\w, ]*?) (?:in|=) "
+)
 
 #: A statement of the outermost level begins: with a name, or a word of the language that does not go on with one.
 _STATEMENT = re.compile(r"^(?!(?:end|else|elseif|until)\b)(?=[A-Za-z_])", re.MULTILINE)
@@ -111,11 +127,44 @@ def assembled(parts: Mapping[str, str], own: str) -> str:
     inner = _pruned({name: parts[name] for name in names[len(outer) :]}, own)
     if not inner:
         return "".join((*parts.values(), own))
-    used_behind, texts = _words(own), [own]
+    used_behind, texts, shared = _free(own), [own], set[str]()
     for text in reversed(inner):
-        texts.append(_enclosed(text, used_behind))
-        used_behind = used_behind | _words(text)
-    return "".join((*(parts[name] for name in outer), "return (function()\n", *reversed(texts), "end)()\n"))
+        enclosed, its = _enclosed(text, used_behind)
+        texts.append(enclosed)
+        shared |= its
+        used_behind = used_behind | _free(text)
+    table = f"local {SHARED} = {{ {', '.join(f'{name} = 0' for name in sorted(shared))} }}\n"
+    for text in texts:
+        if names_of_both := shared & _inner_names(text):
+            raise ValueError(
+                f"{', '.join(sorted(names_of_both))}: a part shares that, expected no other such name"
+            )
+    body = (_through_table(text, shared) for text in reversed(texts))
+    return "".join((*(parts[name] for name in outer), "return (function()\n", table, *body, "end)()\n"))
+
+
+def _through_table(text: str, names: Set[str]) -> str:
+    """*text* with each of the variables *names* as a field of `SHARED`."""
+    depth = 0
+
+    def field(token: re.Match[str]) -> str:
+        nonlocal depth
+        depth += (token[0] == "{") - (token[0] == "}")
+        is_key = depth > 0 and token["assigned"] is not None
+        return f"{SHARED}.{token[0]}" if token["name"] in names and not is_key else token[0]
+
+    return _TOKEN.sub(field, text)
+
+
+def _inner_names(text: str) -> set[str]:
+    """The names that *text* gives to variables of its own: locals, parameters, and those of loops."""
+    definitions = _OWN_NAMES.findall(re.sub(_NO_CODE, "", text))
+    return {name for groups in definitions for names in groups for name in re.findall(r"\w+", names)}
+
+
+def _free(text: str) -> set[str]:
+    """The names in *text* that others have to define."""
+    return _words(text) - _inner_names(text)
 
 
 def _pruned(parts: Mapping[str, str], own: str) -> list[str]:
@@ -145,26 +194,25 @@ def _statements(text: str) -> Iterable[str]:
 
 def _words(text: str) -> set[str]:
     """All that may be names in *text*."""
-    return set(re.findall(r"[A-Za-z_]\w*", re.sub(r"--.*|\"(?:\\.|[^\"\\\n])*\"", "", text)))
+    return set(re.findall(r"[A-Za-z_]\w*", re.sub(_NO_CODE, "", text)))
 
 
-def _enclosed(text: str, used_behind: set[str]) -> str:
-    """A part as a function that is called at once; in front of it the locals that are *used_behind* it. As it is where
-    it may end the script.
+def _enclosed(text: str, used_behind: set[str]) -> tuple[str, set[str]]:
+    """A part as a function that is called at once, but where it may end the script; and those of its locals that are
+    *used_behind* it, with all of their statements, which are no locals any more.
     """
-    if any("return" in _words(statement) for statement in _statements(text) if not _DEFINITION.match(statement)):
-        return text
-    shared: list[str] = []
+    shared: set[str] = set()
 
     def share(local: re.Match[str]) -> str:
         names = (local["function"] or local["names"]).split(", ")
         if not used_behind.intersection(names):
             return local[0]
-        shared.extend(names)
+        shared.update(names)
         if local["function"]:
             return f"function {local['function']}"
-        return f"{local['names']} =" if local["value"] else ""
+        return f"{local['names']} =" if local["value"] else f"{local['names']} = nil"
 
     inside = _LOCAL.sub(share, text)
-    declared = f"local {', '.join(shared)}\n" if shared else ""
-    return f"{declared};(function()\n{inside}end)()\n"
+    if any("return" in _words(statement) for statement in _statements(text) if not _DEFINITION.match(statement)):
+        return inside, shared
+    return f";(function()\n{inside}end)()\n", shared

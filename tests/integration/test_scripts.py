@@ -11,7 +11,7 @@ from app.store.keys import NAMES
 from app.store.script_text import APP, DUE, EXPIRY, needs, source
 from app.store.scripts import load
 from tests.conftest import opened
-from tests.lua_names import defined, used
+from tests.lua_names import defined, inner, used
 from tests.open_board import OpenBoard
 
 
@@ -203,6 +203,15 @@ def test_needs_are_the_parts_that_define_what_is_used(room, name):
     assert len(chosen) == ("expire_due" in used(text))
     assert set(needs(text)) == parts_with(room, used(text) - {"expire_due"}) | chosen
     assert len(needs(text)) == len(set(needs(text)))
+
+
+@pytest.mark.parametrize(("room", "name"), [*VERBS, *PARTS])
+def test_nothing_has_the_name_of_what_a_needed_part_defines(room, name):
+    """Else it would be taken for that, or that for it, when what is shared becomes a field of a table."""
+    text = text_of(room, name)
+
+    for part in needs(text):
+        assert not inner(text) & (defined(text_of(room, f"lib/{part}")) - {"expire_due"})
 
 
 @pytest.mark.parametrize(("room", "verb"), VERBS)

@@ -30,8 +30,8 @@ local function note_step()
     if project and ask.step == "new" then
         call("HDEL", OLD_STEPS, field)
     elseif project and ask.step == "old" and call("HLEN", OLD_STEPS) < MAX_OLD_STEPS then
-        local seen = { project = ask.info.project, space_id = ask.info.space_id, at_ms = NOW }
-        call("HSET", OLD_STEPS, field, cjson.encode(seen))
+        local note = { project = ask.info.project, space_id = ask.info.space_id, at_ms = NOW }
+        call("HSET", OLD_STEPS, field, cjson.encode(note))
     end
 end
 
@@ -171,7 +171,7 @@ local function may_name(parent)
     return parent.owner == ask.owner or (ask.families or {})[parent.owner]
 end
 
-local function family_of(task)
+local function family_to_join(task)
     if lower(task) == asking_task then
         return nil
     end
@@ -208,7 +208,7 @@ run = {
     on_behalf_of = ask.on_behalf_of,
     has_key = ask.has_key,
     hold_ms = ask.hold_ms,
-    family = (not FINISHED[before.state] and before.family) or (ask.on_behalf_of and family_of(ask.on_behalf_of)) or nil,
+    family = (not FINISHED[before.state] and before.family) or (ask.on_behalf_of and family_to_join(ask.on_behalf_of)) or nil,
     claim = ask.claim,
     owner = ask.owner or before.owner,
     credential = ask.credential,

@@ -28,11 +28,11 @@ local function whoever(task)
 end
 
 -- The order of a waiter by its record; "" where there is none.
-local function order_in(record)
-    if type(record) == "string" then
-        return text_in(record, "order", '"(%d+)"') or ""
+local function order_in(entry)
+    if type(entry) == "string" then
+        return text_in(entry, "order", '"(%d+)"') or ""
     end
-    return record and record.order or ""
+    return entry and entry.order or ""
 end
 
 -- The machines of a waiter. *text*: those of WANTS, or false of one that joined before there was that.
@@ -128,8 +128,8 @@ local function reach_from(run, goal, search)
     if not run.order and not search.parents[run.family] then
         search.parents[run.family] = true
         local children = waiting_children(run.family)
-        for at, record in ipairs(records_of(children)) do
-            reach({ from = run.id, how = "child" }, children[at], order_in(record))
+        for at, entry in ipairs(records_of(children)) do
+            reach({ from = run.id, how = "child" }, children[at], order_in(entry))
         end
     end
     return reached

@@ -187,16 +187,16 @@ end
 -- Rule 11: the intervention of a parked run has been answered. A run that was let go on before its turn, or after its turn
 -- was over, is observed.
 local function answered(run, cause, detail)
-    local is_over = FINISHED[run.state] and UNTOLD_CAUSES[run.cause] and not run.end_seen
+    local has_ended = FINISHED[run.state] and UNTOLD_CAUSES[run.cause] and not run.end_seen
     run.is_aborted = detail.result == "Abort" or nil
     if detail.result == "Proceed" and run.state == "granted" then
         -- Whoever waited for its grant has gone on.
         collect(run)
     end
     save_run(run)
-    local is_unasked = detail.result == "Proceed" and (run.state == "waiting" or is_over)
+    local is_unasked = detail.result == "Proceed" and (run.state == "waiting" or has_ended)
     call("ZREM", RESUMES, run.id)
-    if is_unasked and is_over then
+    if is_unasked and has_ended then
         call("ZREM", ENDED, lower(run.id))
     elseif is_unasked then
         stop_waiting(run)

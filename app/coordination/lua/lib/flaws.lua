@@ -74,11 +74,11 @@ local function ought_if(must, may)
 end
 
 -- What a run ought to have, or not to have, in a key beside its record. nil: both are right.
-local function audit_entry(task, run, key, is_there, ought, add, take)
+local function audit_entry(task, run, key, is_there, ought, add, take_out)
     if ought == nil or is_there == ought then
         return
     end
-    local repair = ought and add or take
+    local repair = ought and add or take_out
     flaw(ought and "no_entry" or "stray_entry", task, run, nil, key, function()
         repair()
         note_change()

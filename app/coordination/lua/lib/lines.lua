@@ -155,9 +155,9 @@ local function read_families(tasks)
         end
     end
     spend(#new)
-    for at, record in ipairs(records_of(new)) do
-        local family = record and number_in(record, "family") or false
-        if family and type(record) == "string" and text_in(record, "unchecked", "true") then
+    for at, entry in ipairs(records_of(new)) do
+        local family = entry and number_in(entry, "family") or false
+        if family and type(entry) == "string" and text_in(entry, "unchecked", "true") then
             load_run(new[at])
         end
         family_of[new[at]] = family

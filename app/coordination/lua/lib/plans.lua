@@ -150,9 +150,9 @@ local function waiters_of(heads)
             tasks[#tasks + 1] = task
         end
     end
-    for at, record in ipairs(records_of(tasks)) do
-        local state = record and (record.state or text_in(record, "state", '"(%a+)"'))
-        waiters[tasks[at]] = state == "waiting" and record
+    for at, entry in ipairs(records_of(tasks)) do
+        local state = entry and (entry.state or text_in(entry, "state", '"(%a+)"'))
+        waiters[tasks[at]] = state == "waiting" and entry
     end
     return waiters
 end
@@ -187,8 +187,8 @@ local function presumed_since(machines)
         for _, holder in ipairs(holders) do
             local task = string.match(holder, "^provisional%z(.*)$")
             if task and began[task] == nil then
-                local record = records_of({ task })[1]
-                began[task] = record and number_in(record, "provisional_at_ms") or false
+                local entry = records_of({ task })[1]
+                began[task] = entry and number_in(entry, "provisional_at_ms") or false
             end
             since = task and began[task] and math.min(since or NOW, began[task]) or since
         end

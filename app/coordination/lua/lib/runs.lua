@@ -109,11 +109,11 @@ local function text_in(raw, name, pattern)
 end
 
 -- A number in the record of a run, which is decoded or JSON, or nil.
-local function number_in(record, name)
-    if type(record) == "table" then
-        return record[name]
+local function number_in(entry, name)
+    if type(entry) == "table" then
+        return entry[name]
     end
-    return tonumber(text_in(record, name, "%d+") or nil)
+    return tonumber(text_in(entry, name, "%d+") or nil)
 end
 
 -- The records of runs: decoded where this script has done so, else JSON; false where there is none.
