@@ -120,10 +120,16 @@ class _Stamped:
 
 @dataclass
 class Contest:
-    """Threads that take turns for a while."""
+    """Threads that take turns for a while.
+
+    Args:
+        until: By `time.perf_counter`.
+        hold: Seconds a holder keeps the lock.
+    """
 
     lock: Lock
     until: float
+    hold: float = HOLD
     released_at: float = 0.0
     asked: list[float] = field(default_factory=list)
     handoffs: list[float] = field(default_factory=list)
@@ -144,7 +150,7 @@ class Contest:
                 self.handoffs.append(granted - self.released_at)
                 if isinstance(self.lock, Octowait):
                     self.wakes.append(self.lock.blocking.woken_at - self.released_at)
-            time.sleep(HOLD)
+            time.sleep(self.hold)
             self.released_at = time.perf_counter()
             self.lock.release(held)
 

@@ -1,6 +1,7 @@
-"""Hand-offs of a lock library with many threads that wait: ``python -m tests.bench.waiting NAME URL WAITERS SECONDS``.
+"""Hand-offs of a lock library with many threads that wait.
 
-A process of its own, which ends with its threads. Prints milliseconds as JSON.
+``python -m tests.bench.waiting NAME URL WAITERS SECONDS HOLD``: a process of its own, which ends with its threads. Prints
+milliseconds as JSON.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ STACK = 512 * 1024
 START_SECONDS = 60
 
 
-def peer_hand_offs(name: str, url: str, waiters: int, seconds: float) -> list[float]:
+def peer_hand_offs(name: str, url: str, waiters: int, seconds: float, hold: float) -> list[float]:
     """Milliseconds from one thread's release to the next one's lock, with *waiters* in line, in *seconds*.
+
+    Each keeps the lock for *hold* seconds.
 
     Nothing where the library cannot have so many wait on this machine; that is said.
     """
-    command = [sys.executable, "-m", "tests.bench.waiting", name, url, str(waiters), str(seconds)]
+    command = [sys.executable, "-m", "tests.bench.waiting", name, url, *map(str, (waiters, seconds, hold))]
     try:
         took: list[float] = json.loads(subprocess.check_output(command, cwd=ROOT, timeout=START_SECONDS + seconds))
     except (subprocess.SubprocessError, ValueError) as error:
@@ -39,11 +42,11 @@ def peer_hand_offs(name: str, url: str, waiters: int, seconds: float) -> list[fl
     return took
 
 
-def main(name: str, url: str, waiters: int, seconds: float) -> list[float]:
+def main(name: str, url: str, waiters: int, seconds: float, hold: float) -> list[float]:
     threading.stack_size(STACK)
     lock = PEERS[name](url, connections=waiters + 10)
     client = connect(url)
-    game = Contest(lock, float("inf"))
+    game = Contest(lock, float("inf"), hold)
     held = lock.acquire()
     # One of them holds at any time, once this one has given it back.
     for number in range(waiters + 1):
@@ -60,6 +63,6 @@ def main(name: str, url: str, waiters: int, seconds: float) -> list[float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))), flush=True)
+    print(json.dumps(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), *map(float, sys.argv[4:]))), flush=True)
     # Its threads wait for ever.
     os._exit(0)
