@@ -136,9 +136,7 @@ def assembled(parts: Mapping[str, str], own: str) -> str:
     table = f"local {SHARED} = {{ {', '.join(f'{name} = 0' for name in sorted(shared))} }}\n"
     for text in texts:
         if names_of_both := shared & _inner_names(text):
-            raise ValueError(
-                f"{', '.join(sorted(names_of_both))}: a part shares that, expected no other such name"
-            )
+            raise ValueError(f"{', '.join(sorted(names_of_both))}: a part shares that, expected no other such name")
     body = (_through_table(text, shared) for text in reversed(texts))
     return "".join((*(parts[name] for name in outer), "return (function()\n", table, *body, "end)()\n"))
 

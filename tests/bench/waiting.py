@@ -1,7 +1,7 @@
 """Hand-offs of a lock library with many threads that wait.
 
-``python -m tests.bench.waiting NAME URL WAITERS SECONDS HOLD``: a process of its own, which ends with its threads. Prints
-milliseconds as JSON.
+``python -m tests.bench.waiting NAME URL WAITERS SECONDS HOLD``: a process of its own, which ends with its threads, and
+prints milliseconds as JSON.
 """
 
 from __future__ import annotations
