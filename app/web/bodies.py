@@ -43,8 +43,9 @@ class Bodies:
         seconds = self._seconds if "gunicorn.socket" in environ else None
         body = environ["wsgi.input"] = Body(environ["wsgi.input"], seconds)
         answer = self._inner(environ, start_response)
+        length = environ.get("CONTENT_LENGTH", "")
         # Of what is longer nothing is read: its client hears so at once, if it listens.
-        if not _is_longer(environ.get("CONTENT_LENGTH", "")):
+        if not _is_longer(length) and not body.is_read(length):
             body.read_away()
         return answer
 
@@ -71,6 +72,10 @@ class Body:
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.readline, b"")
+
+    def is_read(self, length: str) -> bool:
+        """Whether nothing can be left of it, by its ``Content-Length``."""
+        return length != "" and self._read >= int(length)
 
     def read_away(self) -> None:
         """Read what is left, up to `MOST_READ` bytes of it all; a client that does not send it gets its answer."""
