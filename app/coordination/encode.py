@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from app.domain.events import Batch, Event
+from app.domain.run import RunRequest
 
 
 def event_json(event: Event) -> str:
@@ -28,3 +30,19 @@ def event_json(event: Event) -> str:
 def batch_member(batch: Batch | None) -> str:
     """Where in its batch an event came, as ``lua/deliver.lua`` keeps it; empty if it came alone."""
     return f"{batch.id}\0{batch.total}\0{batch.number}" if batch and batch.total > 1 else ""
+
+
+def identity_fields(run: RunRequest) -> dict[str, Any]:
+    """Who asks for a run, as fields of the request that ``lua/join.lua`` takes; without those that are empty."""
+    who = run.identity
+    limits = who.limits if who and not who.is_admin else None
+    given = {
+        **({"owner": who.owner} if who and who.owner else {}),
+        "credential": run.credential,
+        "remark": run.remark,
+        "verdict": run.verdict,
+        **{name: getattr(limits, name, None) for name in ("max_waiting", "max_new_machines", "max_new_mb")},
+    }
+    sets = {name: dict.fromkeys(getattr(limits, name), True) for name in ("spaces", "projects", "families") if limits}
+    sets["parent_projects"] = dict.fromkeys(run.parent_projects, True)
+    return {name: value for name, value in {**given, **sets}.items() if value}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -24,6 +25,19 @@ MOST = {
     "poll": {"waits": (10, 10), "hears": (12, 13), "collects": (8, 14), "goes on": (8, 10)},
     "release": {"hands over": (64, 67), "leaves it free": (44, 47)},
 }
+
+
+def test_who_waits_for_a_wake_reads_only_that_the_run_waits(own_board: OpenBoard) -> None:  # noqa: F811
+    own_board.join(RunRequest("ServerTasks-1"), ["Machines-1"])
+    own_board.join(RunRequest("ServerTasks-2"), ["Machines-1"])
+    own_board.poll("ServerTasks-2")
+    own_board.script = counted = CountedScripts(own_board)
+
+    place = own_board.wait("servertasks-2", timeout=timedelta(milliseconds=30))
+
+    assert place and place.is_waiting and place.task_id == "ServerTasks-2"
+    (brief, _), (whole, _) = counted.commands
+    assert brief - 1 <= 6 < whole
 
 
 @pytest.mark.parametrize("claims", [False, True], ids=["without a claim", "with a claim"])

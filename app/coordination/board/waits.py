@@ -20,6 +20,7 @@ from app.coordination.board.base import (
 )
 from app.coordination.board.polls import Poll, StillWaits
 from app.coordination.decode import decode_run, decode_view
+from app.coordination.encode import identity_fields
 from app.domain.access.identity import Limits
 from app.domain.errors import (
     AnotherOwner,
@@ -82,7 +83,7 @@ class WaitVerbs(BoardScripts):
             **({"step": "old" if run.is_old_step else "new"} if run.is_old_step is not None else {}),
             **({"claim": run.claim, "family_word": secrets.token_hex(16)} if run.claim else {}),
             **({"rebuilt": asdict(run.rebuilt)} if run.rebuilt else {}),
-            **_identity_json(run),
+            **identity_fields(run),
             **self._cap,
             **self._presumption,
         }
@@ -176,14 +177,20 @@ class WaitVerbs(BoardScripts):
             claim: As in `poll`; then nothing is collected.
         """
         deadline = time.monotonic() + timeout.total_seconds()
-        while True:
-            place = self.poll(task_id, claim=claim, blocks=True)
-            left = deadline - time.monotonic()
-            if place is None or not place.is_waiting or left <= 0:
-                return place
-            slice_seconds = min(left, place.slice_seconds, 45.0)
+        while (left := deadline - time.monotonic()) > 0:
+            # Of a run that waits no more is read, and nothing is written where it was answered just now.
+            answer = self.script("poll", task_id, "sleep", claim or "", "")
+            if answer[0] == b"waits":
+                slice_seconds, known_as = answer[1] / 2000, str(answer[2], "utf-8")
+            else:
+                place = self._status(task_id, claim, answer)
+                place = self._answer_of(place, lambda: self._view(task_id, "block", claim))
+                if place is None or not place.is_waiting:
+                    return place
+                slice_seconds, known_as = place.slice_seconds, place.task_id
             with redis_errors():
-                self._blocking.blpop([self._keys.wake(place.task_id)], timeout=max(0.01, slice_seconds))
+                self._blocking.blpop([self._keys.wake(known_as)], timeout=max(0.01, min(left, slice_seconds, 45.0)))
+        return self.poll(task_id, claim=claim, blocks=True)
 
     def release(
         self,
@@ -258,21 +265,6 @@ class WaitVerbs(BoardScripts):
     def watched(self, *, most: int = 10_000) -> list[str]:
         """The runs that hold a machine somebody waits for; of at most *most* machines. Source: lua/watched.lua."""
         return [task.decode() for task in self.script("watched", most)[1:]]
-
-
-def _identity_json(run: RunRequest) -> dict[str, Any]:
-    who = run.identity
-    limits = who.limits if who and not who.is_admin else None
-    given = {
-        **({"owner": who.owner} if who and who.owner else {}),
-        "credential": run.credential,
-        "remark": run.remark,
-        "verdict": run.verdict,
-        **{name: getattr(limits, name, None) for name in ("max_waiting", "max_new_machines", "max_new_mb")},
-    }
-    sets = {name: dict.fromkeys(getattr(limits, name), True) for name in ("spaces", "projects", "families") if limits}
-    sets["parent_projects"] = dict.fromkeys(run.parent_projects, True)
-    return {name: value for name, value in {**given, **sets}.items() if value}
 
 
 def _quota_reached(run: RunRequest, limit: bytes, before: int, more: int, machine: bytes) -> QuotaReached:

@@ -11,9 +11,9 @@
 --
 -- ARGV[5]  owner  whose token asks, or "": of who may do everything
 --
--- Returns {"others", run JSON, now} when the run belongs to another owner, {"run", view...}, {"waits", ttl in ms} to a "sleep",
--- {"left", now} when that execution is over or another one has followed it, or {"unknown"}, also when it has not asked for a
--- place, or that was lost.
+-- Returns {"others", run JSON, now} when the run belongs to another owner, {"run", view...}, {"waits", ttl in ms, task id} to
+-- a "sleep", {"left", now} when that execution is over or another one has followed it, or {"unknown"}, also when it has not
+-- asked for a place, or that was lost.
 
 expire_due()
 return poll(ARGV[2], ARGV[3], ARGV[4], ARGV[5])

@@ -28,7 +28,7 @@ do
             if ends_at < NOW + run.ttl_ms * (1 - 1 / SHORTER) then
                 show_life(run)
             end
-            return { "waits", run.ttl_ms }
+            return { "waits", run.ttl_ms, run.id }
         end
         if who == "look" then
             return view("run", run)
