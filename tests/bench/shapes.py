@@ -6,13 +6,15 @@ All of them are what the API admits to one who has a token for steps, or what a 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 from app.domain.events import Effect, Event
 from app.domain.run import RunRequest
-from tests.bench.world import end_of, fill, new_run, new_task
+from tests.bench.world import INFO, end_of, fill, new_run, new_task
 from tests.open_board import OpenBoard
 
 #: Longer than any bench.
@@ -127,9 +129,17 @@ def many_observed(board: OpenBoard, size: int) -> Sequence[Act]:
 
 
 def _observe(board: OpenBoard) -> None:
-    task, event = new_task(), f"Events-{new_task()}"
-    now_ms = int(time.time() * 1000)
-    board.deliver(Event(event.lower(), event, "DeploymentStarted", Effect.STARTED, now_ms, task, None))
+    task = new_task()
+    _start(board, task, info={})
+    _work_on_one(board, task)
+
+
+def _start(board: OpenBoard, task: str, info: Mapping[str, Any] = INFO) -> None:
+    event, now_ms = f"Events-{new_task()}", int(time.time() * 1000)
+    board.deliver(Event(event.lower(), event, "DeploymentStarted", Effect.STARTED, now_ms, task, None, info=info))
+
+
+def _work_on_one(board: OpenBoard, task: str) -> None:
     board.observe(task, [{"id": "Machines-1", "name": "one"}], info={})
 
 
@@ -191,10 +201,28 @@ def wide_run(board: OpenBoard, size: int) -> Sequence[Act]:
             lambda: sweep_all(board)]  # fmt: skip
 
 
+def wide_child(board: OpenBoard, size: int) -> Sequence[Act]:
+    """Children want the same *size* machines, one of which their parent holds and a stranger the others."""
+    many = machine_ids(size)
+    parent, stranger = _hold(board, many[:1]), _hold(board, many[1:])
+    return [lambda: _children(board, parent, 3, many), lambda: board.release(parent), lambda: board.release(stranger),
+            lambda: sweep_all(board)]  # fmt: skip
+
+
+def large_process(board: OpenBoard, size: int) -> Sequence[Act]:
+    """Runs of a process that has used *size* machines start, without an API key; somebody waits for each machine."""
+    many, tasks = machine_ids(size), [new_task() for _ in range(3)]
+    board.release(_hold(board, many))
+    _hold(board, many)
+    fill(board, ((new_run(), [m]) for m in many), ttl=TTL)
+    return [*(partial(_start, board, task) for task in tasks), partial(_work_on_one, board, tasks[0]),
+            lambda: board.deliver(end_of(tasks[1])), lambda: sweep_all(board)]  # fmt: skip
+
+
 SHAPES = (
     Shape("30 children behind a line of 10,000", family_behind_a_line, (10_000, 1000)),
     Shape("1,000 children behind a line of 10,000", large_family, (1000, 60)),
-    Shape("30 children × 200 machines", wide_children, (30, 5)),
+    Shape("30 children × 200 machines", wide_children, (30, 30)),
     Shape("1,000 siblings start at once", siblings_start_at_once, (1000, 60)),
     Shape("release of 1,000 machines, next runs of 101", next_runs_are_wide, (1000, 100)),
     Shape("release of 5,000 machines, each with a next run", many_are_next, (5000, 1000), 100),
@@ -205,4 +233,6 @@ SHAPES = (
     Shape("100 grants of 200 machines end at once", holds_end_at_once, (100, 10)),
     Shape("opening with 5,000 waiters", opening, (5000, 1000)),
     Shape("join, poll and release with 10,000 machines", wide_run, (10_000, 1000), 100),
+    Shape("children with 10,000 machines", wide_child, (10_000, 2000), 100),
+    Shape("starts of a process with 10,000 machines, each with a next run", large_process, (10_000, 2000), 100),
 )

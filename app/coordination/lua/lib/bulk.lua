@@ -41,22 +41,40 @@ end
 -- Machines that are looked at one by one: for so few a look at all of them costs more.
 local FEW = 8
 
--- Whether sorted sets have the members of machines (lower-case ids) in the order of *ids*, each once. Lua compares texts as
--- the locale of the server has it: what numbers behind the same letters are in all of them, as Redis has them. Others count
--- as in no order.
-local function are_in_order(ids)
+-- Lua compares texts as the locale of the server has it: by their bytes, as Redis does, or as people of a language do, to
+-- whom capitals do not come before all other letters.
+local IS_BY_BYTES = "B" < "a" and "a-" < "a." and "a." < "a1" and "a_" < "ab"
+
+-- Numbers behind the same letters are in one order in all locales.
+local function has_numbers_only(ids)
     local letters = string.match(ids[1] or "", "^([%a-]*)%d+$")
-    if not letters then
-        return false
-    end
-    local pattern, last = "^" .. string.gsub(letters, "%-", "%%-") .. "%d+$", ""
+    local pattern = letters and "^" .. string.gsub(letters, "%-", "%%-") .. "%d+$"
     for _, id in ipairs(ids) do
-        if not (last < id and string.find(id, pattern)) then
+        if not (pattern and string.find(id, pattern)) then
             return false
         end
-        last = id
     end
     return true
+end
+
+-- List of ids -> whether they are in order; of those that this script has looked at.
+local orders_known = {}
+
+-- Whether sorted sets have the members of machines (lower-case ids) in the order of *ids*, each once. Those of which that
+-- is not certain count as in no order.
+local function are_in_order(ids)
+    if orders_known[ids] == nil then
+        local last = ""
+        for _, id in ipairs(ids) do
+            if not (last < id) then
+                orders_known[ids] = false
+                return false
+            end
+            last = id
+        end
+        orders_known[ids] = IS_BY_BYTES or has_numbers_only(ids)
+    end
+    return orders_known[ids]
 end
 
 -- *machines*, in the order of their ids where there are many.

@@ -2,6 +2,9 @@
 --
 -- needs: keys, bulk, runs, lines, work
 
+-- Machines after which a search of one run is the last of its script: each takes as long as some runs.
+local MAX_LOOKS = 3000
+
 -- Waiters whose machines are read at once.
 local AT_ONCE = 200
 
@@ -12,13 +15,17 @@ local AT_ONCE = 200
 -- parents   family -> true, of those whose waiting children it has come to
 -- lists     machines as WANTS has them -> the list; many runs have the same
 -- count     runs that it came to; most: of how many it may; is_cut: these were not all
+-- looks     machines that it looked at
+-- familys   family -> machine -> whether the family holds it; of those whose holders the search came to for the family
+-- done      family -> list of machines -> the order up to which its children were followed that want these
 local function new_search()
     local families = {}
     for _, member in ipairs(call("ZRANGE", CHILDREN, 0, -1)) do
         families[string.sub(member, 18)] = tonumber(string.sub(member, 1, 16))
     end
     return {
-        came_by = {}, up_to = {}, families = families, parents = {}, lists = {}, count = 0, most = MAX_SEARCHED,
+        came_by = {}, up_to = {}, families = families, parents = {}, lists = {}, count = 0, most = MAX_SEARCHED, looks = 0,
+        familys = {}, done = {},
     }
 end
 
@@ -61,6 +68,17 @@ local function is_read(machines, order, search)
     return true
 end
 
+local function of_family(of_all, family)
+    of_all[family] = of_all[family] or {}
+    return of_all[family]
+end
+
+-- Whether a sibling that wants the same machines and stands behind a waiter was followed, so that this leads nowhere new.
+local function is_followed(machines, order, family, search)
+    local up_to = of_family(search.done, family)[machines]
+    return up_to ~= nil and order <= up_to
+end
+
 -- Add those of *reached*, {task, order or nil of a holder}, to the queue that may lead on.
 local function queue_reached(reached, queue, search)
     local waiters, holders = {}, {}
@@ -85,13 +103,28 @@ local function queue_reached(reached, queue, search)
         for at, text in ipairs(call("HMGET", WANTS, unpack(fields))) do
             local one = waiters[from + at - 1]
             local machines, family = machines_of(one.task, text, search), search.families[one.task]
-            if family or not is_read(machines, one.order, search) then
+            local is_new
+            if family then
+                is_new = not is_followed(machines, one.order, family, search)
+            else
+                is_new = not is_read(machines, one.order, search)
+            end
+            if is_new then
                 queue[#queue + 1] = { id = one.task, order = one.order, machines = machines, family = family }
             end
         end
     end
     search.count = search.count + #reached
     spend(#reached)
+end
+
+-- The members of the line of a machine ahead of a run, without the machine, of those behind *before* or all.
+local function line_from(m, before, run)
+    local from, ahead = before and "[" .. m .. "\0" .. before or span(m), {}
+    for at, member in ipairs(call("ZRANGEBYLEX", LINES, from, "(" .. line_member(run, m))) do
+        ahead[at] = string.sub(member, #m + 2)
+    end
+    return ahead
 end
 
 -- The runs that a run waits for and that no search has reached, or *goal*. A holder waits for the children that it
@@ -104,10 +137,15 @@ local function reach_from(run, goal, search)
             reached[#reached + 1] = { task = task, order = order }
         end
     end
-    for _, machine in ipairs(run.machines or {}) do
-        local m = lower(machine)
-        local before, is_familys = search.up_to[m], false
-        local holders = before and not run.family and {} or tasks_at(m)
+    local ids = lower_ids(run.machines or {})
+    local holders_in, line_in = reader_of(HOLDERS, ids), reader_of(LINES, ids)
+    local familys, lookups = run.family and of_family(search.familys, run.family), 0
+    for at, m in ipairs(ids) do
+        local machine, before = run.machines[at], search.up_to[m]
+        local is_familys = run.family and familys[m] or false
+        local are_known = run.family and familys[m] ~= nil or before and not run.family
+        local holders = are_known and {} or tasks_at(m, holders_in(at))
+        lookups = lookups + (are_known and 0 or 1)
         read_families(run.family and holders or {})
         for _, task in ipairs(holders) do
             if run.family and family_named(task) == run.family then
@@ -116,14 +154,25 @@ local function reach_from(run, goal, search)
                 reach({ from = run.id, machine = machine, how = "holder" }, task)
             end
         end
+        if run.family then
+            familys[m] = is_familys
+        end
         if not is_familys and not (before and run.order <= before) then
-            local from = before and "[" .. m .. "\0" .. before or span(m)
             local way = { from = run.id, machine = machine, how = "ahead" }
-            for _, member in ipairs(call("ZRANGEBYLEX", LINES, from, "(" .. line_member(run, machine))) do
-                reach(way, string.sub(member, #m + 29), string.sub(member, #m + 2, #m + 27))
+            lookups = lookups + 1
+            for _, member in ipairs(line_in(at) or line_from(m, before, run)) do
+                local order = string.sub(member, 1, 26)
+                if order < run.order then
+                    reach(way, string.sub(member, 28), order)
+                end
             end
             search.up_to[m] = run.order
         end
+    end
+    search.looks = search.looks + lookups
+    spend(lookups)
+    if run.family and run.machines then
+        of_family(search.done, run.family)[run.machines] = run.order
     end
     if not run.order and not search.parents[run.family] then
         search.parents[run.family] = true
@@ -150,6 +199,7 @@ end
 local function search_from(run, search)
     local queue, at = { { id = run.id, order = run.order, machines = run.machines, family = run.family } }, 1
     search.came_by[run.id] = {}
+    search.lists[table.concat(run.machines, ",")] = run.machines
     while queue[at] and search.count < search.most do
         local reached = reach_from(queue[at], run.id, search)
         if search.came_by[run.id].from then
@@ -164,13 +214,21 @@ end
 
 -- Whether anybody may wait for a waiting run: somebody behind it, or its family.
 local function is_waited_for(run)
-    for _, machine in ipairs(run.machines) do
-        local _, to = span(lower(machine))
-        if call("ZRANGEBYLEX", LINES, "(" .. line_member(run, machine), to, "LIMIT", 0, 1)[1] then
+    if run.family then
+        return true
+    end
+    local ids = lower_ids(run.machines)
+    local line_in = reader_of(LINES, ids)
+    for at, m in ipairs(ids) do
+        local line, _, to = line_in(at), span(m)
+        local last = line and line[#line]
+        if line == nil and call("ZRANGEBYLEX", LINES, "(" .. line_member(run, m), to, "LIMIT", 0, 1)[1] then
+            return true
+        elseif last and string.sub(last, 1, 26) > run.order then
             return true
         end
     end
-    return run.family ~= nil
+    return false
 end
 
 -- Rule 10: the circle in which the run waits for itself, as edges, or nil. Only families close circles, since other runs

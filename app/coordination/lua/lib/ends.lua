@@ -87,7 +87,7 @@ doing.circles = function(id)
             local is_anew = search.came_by[child.id] ~= nil
             -- What is left of the lines after the first child is short, or it is searched in a script of its own.
             search.most = is_first and MAX_SEARCHED or search.count + MAX_SEARCHED / 10
-            local is_full = search.count > 1.2 * MAX_SEARCHED or (is_anew and is_enough())
+            local is_full = search.count > 1.2 * MAX_SEARCHED or search.looks > MAX_LOOKS or (is_anew and is_enough())
             local circle = (is_first or not is_full) and circle_of(child, is_anew and new_search() or search)
             if not is_first and (is_full or search.is_cut) then
                 put("circles", family .. "\0" .. after)

@@ -91,6 +91,20 @@ local function heads_of(machines)
     return heads
 end
 
+-- A function of the place of a machine in *ids*, called with growing ones: all its members in a sorted set, without the
+-- machine; nil where it is to be asked for alone, since these are few, or in no order, or have many.
+local function reader_of(key, ids)
+    local is_ordered, members, last = #ids > FEW and are_in_order(ids), nil, 0
+    return function(at)
+        if is_ordered and at > last then
+            local from = at
+            last = math.min(from + BULK - 1, #ids)
+            members = members_at(key, ids, from, last, MOST_EACH * (last - from + 1))
+        end
+        return members and (members[ids[at]] or {}) or nil
+    end
+end
+
 -- The runs that make a machine busy: {{kind, task id}, ...}; of the first *most* holders, or all.
 local function busy_with(machine, most)
     local runs, from, to = {}, span(machine)
@@ -105,12 +119,13 @@ end
 
 local RESERVATION = string.byte("reservation")
 
--- The task ids of all runs that make a machine busy.
-local function tasks_at(machine)
+-- The task ids of all runs that make a machine busy. *members*: what `reader_of` has of them, or nil.
+local function tasks_at(machine, members)
     local tasks, from, to = {}, span(machine)
-    for _, member in ipairs(call("ZRANGEBYLEX", HOLDERS, from, to)) do
-        if string.byte(member, #machine + 2) ~= RESERVATION then
-            tasks[#tasks + 1] = string.sub(member, string.find(member, "\0", #machine + 2, true) + 1)
+    local first = members and 1 or #machine + 2
+    for _, member in ipairs(members or call("ZRANGEBYLEX", HOLDERS, from, to)) do
+        if string.byte(member, first) ~= RESERVATION then
+            tasks[#tasks + 1] = string.sub(member, string.find(member, "\0", first, true) + 1)
         end
     end
     return tasks
@@ -181,14 +196,17 @@ local function family_by(task)
     return family_of[task]
 end
 
--- The number of the family that alone makes a machine busy, or false.
-local function family_at(machine)
-    local first = busy_with(machine, 1)[1]
-    local family = first and family_in(load_run(first[2]))
+-- The number of the family that alone makes a machine busy, or false. *members*: what `reader_of` has of who does, or nil.
+local function family_at(machine, members)
+    local first = members and tasks_at(machine, members)[1]
+    if not members then
+        first = (busy_with(machine, 1)[1] or {})[2]
+    end
+    local family = first and family_in(load_run(first))
     if not family then
         return false
     end
-    local tasks = tasks_at(machine)
+    local tasks = tasks_at(machine, members)
     looked_at = looked_at + #tasks
     spend_looks(LOOK * #tasks)
     read_families(tasks)
@@ -202,7 +220,7 @@ end
 
 -- Rule 10: whether the machine is busy with the run's family only. Reservations do not count: they let running work go
 -- on, and the work of a child is running work of its parent.
-local function is_shared(run, machine)
+local function is_shared(run, machine, members)
     if not run.family then
         return false
     end
@@ -213,7 +231,7 @@ local function is_shared(run, machine)
         if looked_at > MAX_SHARERS then
             return false
         end
-        families_at[machine] = family_at(machine)
+        families_at[machine] = family_at(machine, members)
     end
     return families_at[machine] == run.family
 end
@@ -247,15 +265,24 @@ local function may_have_many(run, ids, from, last)
         return true
     end
     local most = MOST_EACH * (last - from + 1)
-    local firsts, holders = members_at(LINES, ids, from, last, most, true), members_at(HOLDERS, ids, from, last, most, true)
-    if not firsts or not holders then
-        return may_have(run, ids, from, last)
+    local firsts, holders = members_at(LINES, ids, from, last, most, true), members_at(HOLDERS, ids, from, last, most)
+    spend((last - from) / (firsts and holders and 4 or 1))
+    -- Where there are many in the lines, or who hold, these are asked for at each machine.
+    local function is_next_at(m)
+        if firsts then
+            return not firsts[m] or run.order <= string.sub(firsts[m], 1, 26)
+        end
+        return is_next(run, m)
     end
-    spend((last - from) / 4)
+    local function is_free_at(m)
+        if holders then
+            return not holders[m]
+        end
+        return is_free(m)
+    end
     for at = from, last do
         local m = ids[at]
-        local is_first = not firsts[m] or run.order <= string.sub(firsts[m], 1, 26)
-        if (not is_first or holders[m]) and not is_shared(run, m) then
+        if not (is_next_at(m) and is_free_at(m)) and not is_shared(run, m, holders and (holders[m] or {})) then
             return false
         end
     end

@@ -164,17 +164,13 @@ local MAX_DELAYERS, MAX_DELAYERS_AT = 10000, 20
 -- A function of a machine, by its place in *machines*: since when it is presumed busy, ms, or nil.
 local function presumed_since(machines)
     local ids, left, began = lower_ids(machines), MAX_DELAYERS, {}
-    local is_ordered, members, last = #ids > FEW and are_in_order(ids), nil, 0
+    local read = reader_of(HOLDERS, ids)
     local function holders_at(at)
-        if is_ordered and at > last then
-            local from = at
-            last = math.min(from + BULK - 1, #ids)
-            members = members_at(HOLDERS, ids, from, last, MOST_EACH * BULK)
+        local at_machine, from, to = read(at), span(ids[at])
+        if at_machine then
+            return at_machine
         end
-        if members and at <= last then
-            return members[ids[at]] or {}
-        end
-        local at_machine, from, to = {}, span(ids[at])
+        at_machine = {}
         for number, member in ipairs(call("ZRANGEBYLEX", HOLDERS, from, to, "LIMIT", 0, MAX_DELAYERS_AT)) do
             at_machine[number] = string.sub(member, #ids[at] + 2)
         end
