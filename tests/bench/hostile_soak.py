@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from app.coordination.audit import Audit
@@ -32,7 +32,8 @@ SECTION = (
 time on 24 connections; what Octopus and operators do besides is done as they do it.
 Beside it 20 honest steps hand four machines over, and an honest connection sends `PING` to Redis every 2 ms.
 The scripts' time is that in Redis, from its log of all commands of 1 ms and more, which is read before it is full.
-*Many machines*: the timeline has a record of a run with 1,000 machines and more in the seconds of the script.""",
+*Many machines*: the timeline has a record of a run with 1,000 machines and more in the seconds of the script, or of the
+run that it is about.""",
 )
 
 #: Minutes of the soak where none are said, and seconds that honest ones are alone before it.
@@ -119,9 +120,9 @@ def _outcome(
     if log.lost:
         problems.append(f"{log.lost} entries of Redis's log were lost before they were read")
     return Outcome(
-        alone, beside, log.entries, _wide_seconds(board, log.entries), program.played, took, scripts, answers,
-        max(caller.longest_answer for caller in callers), exclusion.grants + beside.steps["grants"],
-        board.client.execute_command("LATENCY", "LATEST"), problems,
+        alone, beside, log.entries, _wide_seconds(board, log.entries), _wide_tasks(board, log.entries), program.played,
+        took, scripts, answers, max(caller.longest_answer for caller in callers),
+        exclusion.grants + beside.steps["grants"], board.client.execute_command("LATENCY", "LATEST"), problems,
     )  # fmt: skip
 
 
@@ -151,6 +152,20 @@ def _wide_seconds(board: OpenBoard, slow: Sequence[Slow]) -> set[int]:
     seconds = set()
     for at in {each.at for each in slow if each.ms > LIMIT_MS}:
         records = board.client.xrange(board.keys.timeline, at * 1000 - 500, at * 1000 + 1500)
-        if any(fields.get(b"machines", b"").count(b",") >= WIDE - 1 for _, fields in records):
+        if any(_is_wide(fields) for _, fields in records):
             seconds.add(at)
     return seconds
+
+
+def _wide_tasks(board: OpenBoard, slow: Sequence[Slow]) -> set[int]:
+    """The tasks of long scripts about which the timeline has a record with many machines."""
+    tasks = set()
+    for number in {each.number for each in slow if each.number and each.ms > LIMIT_MS}:
+        for stamp in board.client.lrange(board.keys.index("run", f"ServerTasks-{number}"), 0, -1):
+            if any(_is_wide(fields) for _, fields in board.client.xrange(board.keys.timeline, stamp, stamp)):
+                tasks.add(number)
+    return tasks
+
+
+def _is_wide(fields: Mapping[bytes, bytes]) -> bool:
+    return fields.get(b"machines", b"").count(b",") >= WIDE - 1

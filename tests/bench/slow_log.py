@@ -20,7 +20,8 @@ THRESHOLD_US = 1000
 #: Entries of the server's log, and seconds between two times that it is read and emptied.
 MOST_ENTRIES, APART = 10_000, 0.25
 
-_TASK = re.compile(r"ServerTasks-(\d+)")
+#: The number of a task; the id of an event that Octopus tells has it in front of two figures (tests/bench/caller.py).
+_TASK = re.compile(r"ServerTasks-(\d+)|\bevents-(\d+)\d\d\b")
 _MORE = re.compile(r"\((\d+) more bytes\)")
 
 
@@ -42,8 +43,9 @@ class Slow:
         verb, _, rest = words.partition(" ")
         name = script_name(rest.partition(" ")[0]) if verb.upper() == "EVALSHA" else verb.upper()
         task = _TASK.search(rest)
-        return cls(name, int(task[1]) if task else 0, int(entry["duration"]) / 1000, sum(map(int, _MORE.findall(rest))),
-                   int(entry["start_time"]))  # fmt: skip
+        number = int(task[1] or task[2]) if task else 0
+        more = sum(map(int, _MORE.findall(rest)))
+        return cls(name, number, int(entry["duration"]) / 1000, more, int(entry["start_time"]))
 
 
 @dataclass

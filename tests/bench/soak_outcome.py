@@ -24,6 +24,7 @@ class Outcome:
     """*wide*: seconds since 1970 in which the timeline has a record of a run with `WIDE` machines.
 
     Args:
+        wide_tasks: The numbers of tasks whose runs had so many, of those that long scripts are about.
         played: The names of the attacks, in order: tasks of the first one have numbers from `TASKS`.
         scripts: Seconds that scripts took in Redis.
         latency: What Redis says of its own pauses: (event, when, last ms, longest ms).
@@ -34,6 +35,7 @@ class Outcome:
     beside: Watch
     slow: Sequence[Slow]
     wide: set[int]
+    wide_tasks: set[int]
     played: Sequence[str]
     seconds: float
     scripts: float
@@ -44,7 +46,7 @@ class Outcome:
     problems: Sequence[str]
 
     def is_wide(self, slow: Slow) -> bool:
-        return slow.at in self.wide
+        return slow.at in self.wide or slow.number in self.wide_tasks
 
     def longest(self, *, is_wide: bool) -> float:
         """ms of the longest script that is about a run with many machines, or is not."""

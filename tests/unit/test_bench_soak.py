@@ -45,6 +45,8 @@ def test_slow_command_is_about_a_task_and_says_how_much_it_was_given():
     join = b'EVALSHA 0123 1 octowait:{b} 0 1764 ServerTasks-200017 {"machines":[... (169872 more bytes) 0'
 
     assert Slow.of(an_entry(1, join)) == Slow("(another)", 200_017, 2.5, 169_872, 1_764_000_000)
+    told = b'EVALSHA 0123 1 octowait:{b} 0 1764 events-20001719 {"id":... (700 more bytes) 0'
+    assert Slow.of(an_entry(1, told)).number == 200_017
     assert Slow.of(an_entry(2, b"BGREWRITEAOF")) == Slow("BGREWRITEAOF", 0, 2.5, 0, 1_764_000_000)
 
 
@@ -123,14 +125,16 @@ def test_attacks_that_have_begun_are_played_to_their_end():
 
 def an_outcome(*slow, wide=()):
     watch = Watch({"hand_offs": [2.0]}, {"p50": 0.1, "p99": 0.2, "max": 3.0})
-    return Outcome(watch, watch, slow, set(wide), ["a family", "a line"], 60, 6, Counter(), 100, 7, [], [])
+    return Outcome(watch, watch, slow, set(wide), {TASKS + 4}, ["a family", "a line"], 60, 6, Counter(), 100, 7, [], [])
 
 
 def test_longest_script_is_that_of_runs_with_few_machines_or_of_those_with_many():
     short, wide = Slow("join", TASKS + 3, 40.0, 0, 5), Slow("carry_on", 0, 80.0, 0, 7)
-    outcome = an_outcome(short, wide, wide={7})
+    of_wide_task = Slow("observe", TASKS + 4, 60.0, 0, 5)
+    outcome = an_outcome(short, wide, of_wide_task, wide={7})
 
     assert (outcome.longest(is_wide=False), outcome.longest(is_wide=True)) == (40.0, 80.0)
+    assert outcome.is_wide(of_wide_task)
 
 
 @pytest.mark.parametrize(
