@@ -18,9 +18,9 @@ end
 
 -- Have a grant that nobody has collected live on.
 local function keep_uncollected(run)
-    local life = "life\0" .. run.id
-    if not run.collected and call("ZSCORE", DEADLINES, life) then
-        call("ZADD", DEADLINES, NOW + run.ttl_ms, life)
+    if not run.collected then
+        -- Where it has one: that of a parked run lives as long as its task.
+        call("ZADD", DEADLINES, "XX", NOW + run.ttl_ms, "life\0" .. run.id)
     end
 end
 

@@ -1,8 +1,9 @@
 -- lib/types.lua: a look at the types of all keys of the board, before a script writes anything.
 --
 -- Redis takes nothing back of a script that breaks off, and one that meets a key of another type breaks off: with this it
--- does so before its first change. Each call here is the cheapest that only that type takes; together they take some 6
--- microseconds. Keys behind a prefix are looked at where they are written (lib/runs.lua, lib/plans.lua).
+-- does so before its first change. Each call here is the cheapest that only that type takes; together they take some 5
+-- microseconds. What is not there has no wrong type. Keys behind a prefix are looked at where they are written
+-- (lib/runs.lua, lib/plans.lua).
 --
 -- needs: keys
 
@@ -17,25 +18,28 @@ local function look_at_types()
     call("ZCARD", LINES)
     call("ZCARD", HOLDERS)
     call("ZCARD", DEADLINES)
-    call("HLEN", RESERVATIONS)
     call("HLEN", MACHINES)
     call("ZCARD", EVENTS)
     call("HLEN", ALIASES)
-    call("ZCARD", UNRESOLVED)
     call("ZCARD", ENDED)
     call("XLEN", TIMELINE)
     call("SCARD", BLOCKING)
-    call("ZCARD", CHILDREN)
-    call("ZCARD", RESUMES)
-    call("ZCARD", BATCHES)
     call("ZCARD", ENDED_CLAIMS)
-    call("HLEN", OLD_STEPS)
-    call("ZCARD", OWNED)
     call("XLEN", CHANGES)
     call("HLEN", EPOCHS)
-    call("ZCARD", UNCHECKED)
     call("HLEN", WANTS)
     call("ZCARD", PROCESSES)
-    call("HLEN", QUOTAS)
+    -- Of these there is none most of the time.
+    if call("EXISTS", RESERVATIONS, UNRESOLVED, CHILDREN, RESUMES, BATCHES, OLD_STEPS, OWNED, UNCHECKED, QUOTAS) > 0 then
+        call("HLEN", RESERVATIONS)
+        call("ZCARD", UNRESOLVED)
+        call("ZCARD", CHILDREN)
+        call("ZCARD", RESUMES)
+        call("ZCARD", BATCHES)
+        call("HLEN", OLD_STEPS)
+        call("ZCARD", OWNED)
+        call("ZCARD", UNCHECKED)
+        call("HLEN", QUOTAS)
+    end
 end
 
