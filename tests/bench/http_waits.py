@@ -14,6 +14,7 @@ from tests.bench.polling import polling_loops
 from tests.bench.report import Report, both
 from tests.bench.server_time import SCRIPT_COLUMNS, script_rows, script_times
 from tests.bench.waiting import PEERS, peer_hand_offs
+from tests.bench.webhook import peer
 from tests.bench.wire import Line, close_all, resp, step_http
 from tests.bench.world import board_on, directory, embedded, fill, new_namespace, new_step_run, new_task, web
 from tests.conftest import Service
@@ -24,6 +25,7 @@ SECTION = (
     """Of octowait: from the release request to the answer of the blocked `GET` of the next one in the line.
 There are two web processes; steps send claims, and confirm each grant before they go on.
 *On Redis itself* is the same gate with a waiter that blocks on Redis, and *the limit* a push that wakes one `BLPOP`.
+*A view that does nothing* is one of Flask on the same server: a request to it, and its answer.
 Of the lock libraries: from the call that releases to the return of the next one's call, in threads of one process.
 A holder keeps what it has for 10 ms in all of them.
 The polling loop asks Redis every five seconds whether it is its turn.
@@ -109,13 +111,14 @@ def run(report: Report) -> None:
                     ("the limit: RPUSH to BLPOP", blocked, _bare(board, path, blocked, samples)),
                     *((name, blocked, peer_hand_offs(name, url, blocked, seconds, SETTLE)) for name in PEERS),
                 ]
+            rows.append(("a view that does nothing", 0, _nothing(url, samples)))
             _own_time(report, board, service, samples)
             _open(report, board, service, dict(_of(rows, "octowait, blocked GET")))
         rows += [("polling loop, 5 s", *one) for one in polling_loops(path, sizes, report.pick(6, 30)).items()]
     rows.sort(key=lambda row: str(row[0]))
     report.table(
         "Release to the next one's answer, ms", ("", "blocked", "hand-offs", "p50", "p99", "max"),
-        [[name, blocked, len(took), *both(took), max(took, default=None)] for name, blocked, took in rows],
+        [[name, blocked or None, len(took), *both(took), max(took, default=None)] for name, blocked, took in rows],
     )  # fmt: skip
     _judge(report, dict(_of(rows, "octowait, blocked GET")), dict(_of(rows, PEER)))
 
@@ -174,6 +177,21 @@ def _open(report: Report, board: OpenBoard, service: Service, closed: dict[int, 
         )
         rows.append([f"{blocked:,} blocked", f"open, {RATE} a second", len(took), *both(took), max(took)])
     report.table("Closed loop and open loop, ms", ("", "loop", "hand-offs", "p50", "p99", "max"), rows)
+
+
+def _nothing(url: str, samples: int) -> list[float]:
+    """A request that does nothing, as a release is sent, and its answer."""
+    took = []
+    with peer("noop", url) as (port, _):
+        line = Line(port)
+        for _ in range(samples):
+            began = time.perf_counter()
+            line.send(step_http("DELETE", new_task(), "none"))
+            line.receive()
+            took.append(1000 * (time.perf_counter() - began))
+            time.sleep(SETTLE)
+        line.close()
+    return took
 
 
 def _bare(board: Board, path: str, blocked: int, samples: int) -> list[float]:

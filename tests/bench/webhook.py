@@ -45,7 +45,7 @@ COLUMNS = ("", "a second", "p50 ms", "p99 ms", "max ms", "CPU µs each", "octowa
 def run(report: Report) -> None:
     """Print the rates in alternating rounds, so that noise hits all the same."""
     with directory() as where, embedded(where) as url, board_on(url) as board:
-        with web(url, board.keys.namespace, where) as service, _peer("bare", url) as bare, _peer("noop", url) as noop:
+        with web(url, board.keys.namespace, where) as service, peer("bare", url) as bare, peer("noop", url) as noop:
             peers = {"octowait": (service.port, processes_of(service)), "bare": bare, "noop": noop}
             closed = _closed(report, peers)
             ours = closed["octowait"]
@@ -131,8 +131,8 @@ def _load(
 
 
 @contextmanager
-def _peer(kind: str, redis_url: str) -> Iterator[tuple[int, list[int]]]:
-    """The port and the processes of a peer that runs as long as the context."""
+def peer(kind: str, redis_url: str) -> Iterator[tuple[int, list[int]]]:
+    """The port and the processes of a peer (`tests.bench.peers`) that runs as long as the context."""
     port = free_port()
     environment = {
         **os.environ,
