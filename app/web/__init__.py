@@ -13,6 +13,7 @@ from app.web.api import admin, health, insight, machines, metrics, report, timel
 from app.web.api.joins_in_turn import JoinsInTurn
 from app.web.api.openapi import document
 from app.web.api.plain_deliveries import PlainDeliveries
+from app.web.api.plain_releases import PlainReleases
 from app.web.api.step_answers import reply_to_poll
 from app.web.auth import Doorkeeper
 from app.web.bodies import Bodies
@@ -76,7 +77,8 @@ def create_app(services: Services) -> Flask:
     deliveries = PlainDeliveries(
         app.wsgi_app, services, lambda scheme: headers_of_all(is_https=is_https or scheme == "https"),
     )  # fmt: skip
-    inside = Bodies(deliveries, seconds=settings.body_seconds)
+    releases = PlainReleases(deliveries, services, doorkeeper, headers)
+    inside = Bodies(releases, seconds=settings.body_seconds)
     inner = Blocking(inside, services, doorkeeper, reply_to_poll, headers)
     app.wsgi_app = Peers(Testimony(inner, services), settings.trusted_proxies)  # type: ignore[method-assign]
     # Once a process, when it is first asked for: it takes as long as a hundred other answers.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from flask import current_app, g, request, session
 
@@ -22,6 +23,9 @@ from app.web.sessions import PERSON
 from app.web.step_headers import execution_of
 from app.web.step_identity import Issuer
 from app.web.tokens import Tokens
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 #: Which roles may do what a role is asked for. A viewer must not poll: a poll is a sign of life of somebody else.
 ALLOWS = {"step": {"step", "admin"}, "viewer": {"viewer", "admin"}, "admin": {"admin"}}
@@ -74,6 +78,16 @@ class Doorkeeper:
             if token is None:
                 self._attempts.failed(key)
         return token
+
+    def find_step(self, environ: WSGIEnvironment) -> Token | None:
+        """The token of a request, if it may do what steps do.
+
+        Raises:
+            Problem: as `find`.
+        """
+        secret = bearer(environ.get("HTTP_AUTHORIZATION", ""))
+        token = self.find(secret, environ.get("REMOTE_ADDR", ""), execution_of(environ)) if secret else None
+        return token if token and token.role in ALLOWS["step"] else None
 
     def _former(self, secret: str, task_id: str, claim: str) -> Token | None:
         place = self._board.place(task_id) if is_id(task_id) else None

@@ -22,11 +22,11 @@ from app.services import Services
 from app.settings.values import Token
 from app.store.errors import StoreError
 from app.store.witness import seen_by_speakers
-from app.web.auth import ALLOWS, Doorkeeper, bearer
+from app.web.auth import Doorkeeper
 from app.web.combined_polls import CombinedPolls, Crowd
 from app.web.errors import Problem
 from app.web.pace import Pace
-from app.web.step_headers import execution_of, step_headers
+from app.web.step_headers import step_headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -136,14 +136,10 @@ class Blocking:
 
     def _token(self, environ: WSGIEnvironment) -> Token | None:
         """The token of who polls, if it may."""
-        secret = bearer(environ.get("HTTP_AUTHORIZATION", ""))
-        if not secret:
-            return None
         try:
-            token = self._doorkeeper.find(secret, environ.get("REMOTE_ADDR", ""), execution_of(environ))
+            return self._doorkeeper.find_step(environ)
         except Problem:
             return None
-        return token if token and token.role in ALLOWS["step"] else None
 
     def _sleep(self, who: Poll, seconds: float, connection: socket.socket | None) -> RunStatus | None:
         """Sleep while the run waits, at most *seconds*; the open request is a sign of life all the time.

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from werkzeug.wrappers import Request
 
 from app.domain.status import RunStatus
+from app.domain.wording import STATES
 from app.queries.views import step_answer
 from app.services import Services
+from app.web.api.schemas.waits import ReleaseOutcome
 from app.web.api.step_sizes import step_message, step_model
 from app.web.long_poll import Reply
 from app.web.printed import printable
@@ -45,6 +47,19 @@ def answer_to_step(
     return lines_of(f"{place.state} {number or 0}", step_message(answer), facts), TEXT
 
 
+def answer_to_release(task_id: str, outcome: str, claim: str | None, kind: str) -> tuple[str, bool]:
+    """The answer about a release to its step, and whether it is text rather than JSON; *kind*: its content type."""
+    if kind == TEXT:
+        message = f"{task_id} {STATES.get(outcome, 'held nothing')}."
+        return lines_of(f"{outcome} 0", message, {"claim": claim}), True
+    return ReleaseOutcome.model_validate({"outcome": outcome, "claim": claim}).model_dump_json() + "\n", False
+
+
+def kind_of(environ: WSGIEnvironment) -> str | None:
+    """The content type of the answer to a step script; None where somebody else asks."""
+    return _KINDS.get(environ.get("HTTP_ACCEPT", ""))
+
+
 def lines_of(first: str, message: str, facts: Mapping[str, str | None]) -> str:
     """Two lines, and where there are *facts*, whose words have no blank in them, a third one."""
     lines = [first, message]
@@ -65,7 +80,7 @@ def reply_to_poll(services: Services, place: RunStatus, environ: WSGIEnvironment
 
     A poll of the step scripts is as plain as can be: what differs, or is to be logged, is left to the view.
     """
-    kind = _KINDS.get(environ.get("HTTP_ACCEPT", ""))
+    kind = kind_of(environ)
     if kind is None or services.settings.log_level == "debug":
         return None
     step = step_headers(environ)

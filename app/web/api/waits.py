@@ -10,7 +10,6 @@ from flask import Blueprint, Response, current_app, request
 from app.domain.errors import UnknownRun
 from app.domain.run import RunRequest, parse_parent
 from app.domain.status import WAIT_STATES, RunStatus
-from app.domain.wording import STATES
 from app.queries.pages import waiting_page
 from app.queries.references import joined_ids_of
 from app.queries.views import wait_answer, waiting_places
@@ -31,7 +30,7 @@ from app.web.api.schemas.waits import (
     Waits,
     WaitsQuery,
 )
-from app.web.api.step_answers import TEXT, answer_to_step, lines_of
+from app.web.api.step_answers import JSON, TEXT, answer_to_release, answer_to_step
 from app.web.errors import Problem
 from app.web.long_poll import HAS_SLEPT, PROBLEM, TELLS_WAITING
 from app.web.request_log import name_in_log
@@ -118,7 +117,8 @@ def release(task_id: str, query: ReleaseQuery, caller: Token) -> Any:
     """
     claim = step_headers(request.environ).claim
     outcome = StepCalls(current_services(), caller, claim).release(task_id, reason=query.reason)
-    return _outcome(task_id, outcome, claim)
+    kind = TEXT if _wants_text() else JSON
+    return Response(answer_to_release(task_id, outcome, claim, kind)[0], content_type=kind)
 
 
 @api.route("GET", "/api/waits", role="viewer", query=WaitsQuery, answers={200: Waits})
@@ -178,10 +178,3 @@ def _answer(place: RunStatus, step: StepHeaders, status: int, *, is_new: bool) -
 
 def _name_in_log(place: RunStatus) -> None:
     name_in_log(task=place.task_id, machines=[machine.id for machine in place.machines])
-
-
-def _outcome(task_id: str, outcome: str, claim: str | None) -> Any:
-    if not _wants_text():
-        return {"outcome": outcome, "claim": claim}
-    text = lines_of(f"{outcome} 0", f"{task_id} {STATES.get(outcome, 'held nothing')}.", {"claim": claim})
-    return Response(text, content_type=TEXT)
