@@ -181,7 +181,7 @@ class Services:
         """
         snapshot = snapshot or self.snapshot()
         # With one command for all of them rather than one each.
-        self.estimates.kinds_of({held.task_id for m in snapshot.machines for held in m.holders if held.task_id})
+        self.estimates.kinds.of({held.task_id for m in snapshot.machines for held in m.holders if held.task_id})
         return [
             *self.store_faults(),
             *disk_faults(self.settings),

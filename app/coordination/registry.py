@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from typing import Any
 
 from app.coordination.decode import decode_run
@@ -13,6 +14,9 @@ from app.store.connection import Client
 from app.store.fairness import in_turns
 from app.store.keys import Keys
 from app.store.scripts import redis_errors
+
+#: Characters of a name that is compared with others, and names that are compared between two turns of others.
+COMPARED, COMPARED_IN_A_TURN = 100, 20
 
 
 class Registry:
@@ -41,11 +45,13 @@ class Registry:
         """The ids as Octopus writes them of those machines that are known, by id in lower case."""
         return {key: str(json.loads(raw)["id"]) for key, raw in self._values(self._keys.machines, machine_ids).items()}
 
-    def machines(self) -> list[Document]:
+    def machines(self) -> Iterator[Document]:
         """All machines that are known; the name of one may be."""
         with redis_errors():
             raws: Any = self._client.hvals(self._keys.machines)
-        return [Document(str(record["id"]), record.get("name")) for record in map(json.loads, raws)]
+        for raw in in_turns(raws):
+            record = json.loads(raw)
+            yield Document(str(record["id"]), record.get("name"))
 
     def documents(self, kind: str) -> Iterator[Document]:
         """The ``project``, ``environment`` or ``tenant`` of each run that is known, as far as that is known."""
@@ -60,3 +66,12 @@ class Registry:
         with redis_errors():
             raws: Any = self._client.hmget(key, fields) if fields else []
         return {name: raw for name, raw in zip(fields, raws, strict=True) if raw}
+
+
+def closest(text: str, names: Iterable[str], *, most: int) -> list[str]:
+    """Those of *names* that are most like *text*, the nearest first; one of more than `COMPARED` characters is none."""
+    if len(text) > COMPARED:
+        return []
+    others = (name for name in in_turns(names, COMPARED_IN_A_TURN) if len(name) <= COMPARED)
+    # It goes through them once, and keeps those that are near.
+    return get_close_matches(text, others, n=most, cutoff=0.5)

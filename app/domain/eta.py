@@ -70,20 +70,26 @@ class Kind:
         return cls(project.id if project else None, environment.id if environment else None, run.machines)
 
     @property
-    def levels(self) -> list[str]:
+    def levels(self) -> Sequence[str]:
         """The keys of its past durations, the narrowest first: runs of the same project to the same environment and
         machines, to the same environment, of the same project, on each of its machines, all.
         """
-        project, environment = (self.project_id or "").lower(), (self.environment_id or "").lower()
-        machines = sorted(name.lower() for name in self.machines)
-        keys = []
-        if project and environment:
-            names = sha1(",".join(machines).encode(), usedforsecurity=False).hexdigest()[:16]
-            keys += [f"machines:{project}:{environment}:{names}", f"environment:{project}:{environment}"]
-        if project:
-            keys.append(f"project:{project}")
-        keys += [f"machine:{name}" for name in machines[:_MOST_MACHINES]]
-        return [*keys, "all"]
+        return _levels_of(self)
+
+
+# A run is asked about at each of its machines, and it can have ten thousand.
+@lru_cache(maxsize=100)
+def _levels_of(kind: Kind) -> Sequence[str]:
+    project, environment = (kind.project_id or "").lower(), (kind.environment_id or "").lower()
+    machines = sorted(name.lower() for name in kind.machines)
+    keys = []
+    if project and environment:
+        names = sha1(",".join(machines).encode(), usedforsecurity=False).hexdigest()[:16]
+        keys += [f"machines:{project}:{environment}:{names}", f"environment:{project}:{environment}"]
+    if project:
+        keys.append(f"project:{project}")
+    keys += [f"machine:{name}" for name in machines[:_MOST_MACHINES]]
+    return (*keys, "all")
 
 
 def likely(levels: Sequence[str], history: History, *, elapsed_ms: int = 0) -> Vector | None:

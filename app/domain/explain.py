@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from heapq import nlargest
 from itertools import takewhile
 
 from app.domain.eta import Eta
@@ -28,7 +29,9 @@ def explain(place: RunStatus, look: Look, foretell: Foretell, children: Children
     machines = tuple(machine for machine in place.machines if machine.place)
     is_refused = _would_wait_for_itself(place, look, children)
     first = machines if is_refused else tuple(_first(machine, look) for machine in machines)
-    without = [(m, tuple(o for o in machines if o is not m)) for m in machines] if len(place.machines) > 1 else []
+    # Without another one than these it would wait as long.
+    longest = machines if len(machines) <= MOST_LINKS else nlargest(MOST_LINKS, machines, key=lambda m: m.place)
+    without = [(m, tuple(o for o in machines if o is not m)) for m in longest] if len(place.machines) > 1 else []
     return Explanation(
         place=place,
         chain=chain,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -64,13 +63,14 @@ def held_too_long(
 ) -> list[Fault]:
     """The runs that have held a machine beyond all before them, one fault each, those with most waiters first."""
     worst: dict[str, tuple[int, Fault]] = {}
-    for machine in machines:
+    known: dict[str, float] = {}  # One run can hold them all.
+    runs = ((m, str(held.task_id), held) for m in machines for held in m.holders if held.kind in ("lease", "observed"))
+    for machine, task, held in runs:
         waiting = len(machine.line)
-        for held in machine.holders:
-            longest = longest_before(held) if held.kind in ("lease", "observed") else math.inf
-            if is_beyond(now_ms - held.since_ms, longest) and waiting >= worst.get(held.task_id or "", (0,))[0]:
-                fault = held_beyond_all(held, machine.name, now_ms=now_ms, longest_ms=round(longest), waiting=waiting)
-                worst[held.task_id or ""] = waiting, fault
+        longest = known[task] = known.get(task) or longest_before(held)
+        if is_beyond(now_ms - held.since_ms, longest) and waiting >= worst.get(task, (0,))[0]:
+            fault = held_beyond_all(held, machine.name, now_ms=now_ms, longest_ms=round(longest), waiting=waiting)
+            worst[task] = waiting, fault
     return [fault for _, fault in sorted(worst.values(), key=lambda pair: -pair[0])]
 
 

@@ -41,13 +41,15 @@ from app.history.durations import (
     durations_of,
     prediction_field,
 )
+from app.history.kinds import Kinds
 from app.store.connection import Client
 from app.store.errors import StoreError
+from app.store.fairness import in_turns
 from app.store.keys import Keys
 from app.store.scripts import redis_errors
 
-#: Seconds after which the durations, and what a run wants, are read again.
-DURATIONS_SECONDS, KIND_SECONDS = 5.0, 60.0
+#: Seconds after which the durations are read again.
+DURATIONS_SECONDS = 5.0
 
 #: Milliseconds for which what is known of those in line is used again; an ETA is off by at most so much.
 MOMENT_MS = 5_000
@@ -55,8 +57,11 @@ MOMENT_MS = 5_000
 #: Runs in line that a process looks at in a moment (0.3 ms each). Of those beyond, only their own lines count.
 MOST_LOOKS = 400
 
-#: Entries of the caches of runs and of vectors (0.3 KB and 0.6 KB each); a full one is emptied.
-MOST_KINDS, MOST_VECTORS = 20_000, 15_000
+#: Entries of the cache of vectors (0.6 KB each), and of that of holders; a full one is emptied.
+MOST_VECTORS, MOST_RESTS = 15_000, 1_000
+
+#: Machines of one wait that are looked at between two turns of others.
+IN_A_TURN = 20
 
 
 class Estimates:
@@ -77,18 +82,19 @@ class Estimates:
         self._client = client
         self._keys = keys
         self._look = look
-        self._runs = runs
+        self.kinds = Kinds(runs)
         self._version: bytes | None = None
         self._read_at = float("-inf")
         self._raw: dict[bytes, bytes] = {}
         self._durations: dict[str, Sequence[int]] = {}
-        self._kinds: dict[str, tuple[float, Kind]] = {}
         self._means: dict[str, tuple[float, float] | None] = {}
         self._spreads: dict[Kind, Vector | None] = {}
         self._moment = 0
         self._looks = 0
         self._done: dict[str, Vector | None] = {}
         self._fronts: dict[tuple[str, str], Vector | None] = {}
+        #: Until a holder will have gone, by its task and how long it has held.
+        self._rests: dict[tuple[str, int], Vector | None] = {}
 
     def with_eta(self, place: RunStatus) -> RunStatus:
         """The place with its ETA, if there is one; that of a wait that has just begun is stored, to be checked later.
@@ -137,7 +143,7 @@ class Estimates:
         if held.task_id is None or held.paused:
             return math.inf
         self._refresh()
-        [kind] = self.kinds_of([held.task_id])
+        [kind] = self.kinds.of([held.task_id])
         return max((max(sample) for level in kind.levels if (sample := self._history(level))), default=math.inf)
 
     def accuracy(self) -> dict[str, Any]:
@@ -183,7 +189,7 @@ class Estimates:
 
     def _until_start(self, place: RunStatus) -> Vector | None:
         """Until the slowest of its lines has come to it."""
-        turns = [self._until_turn(machine, place.now_ms) for machine in place.machines]
+        turns = [self._until_turn(m, place.now_ms) for m in in_turns(place.machines, IN_A_TURN, at_first=False)]
         known = [turn for turn in turns if turn is not None]
         return the_longest(known) if len(known) == len(turns) else None
 
@@ -216,7 +222,7 @@ class Estimates:
 
     def _and_then(self, total: Vector, task: str) -> Vector | None:
         """And then as long as the run will hold its machines."""
-        [kind] = self.kinds_of([task])
+        [kind] = self.kinds.of([task])
         if kind not in self._spreads:
             if len(self._spreads) >= MOST_VECTORS:
                 self._spreads.clear()
@@ -236,9 +242,18 @@ class Estimates:
         # Nobody can tell when a person will answer, end a reservation, or when the rebuilding is done.
         if held.task_id is None or held.paused:
             return None
-        [kind] = self.kinds_of([held.task_id])
-        rest = likely(kind.levels, self._history, elapsed_ms=now_ms - held.since_ms)
-        return and_then(NOTHING, rest, draw_of(held.task_id)) if rest is not None else None
+        # A run can hold all machines of one that waits for ten thousand.
+        elapsed = (held.task_id, now_ms - held.since_ms)
+        if elapsed not in self._rests:
+            if len(self._rests) >= MOST_RESTS:
+                self._rests.clear()
+            self._rests[elapsed] = self._rest(*elapsed)
+        return self._rests[elapsed]
+
+    def _rest(self, task: str, elapsed_ms: int) -> Vector | None:
+        [kind] = self.kinds.of([task])
+        rest = likely(kind.levels, self._history, elapsed_ms=elapsed_ms)
+        return and_then(NOTHING, rest, draw_of(task)) if rest is not None else None
 
     def _mean(self, level: str) -> tuple[float, float] | None:
         """Mean and deviation of the durations of a level, for runs that are not named one by one."""
@@ -263,24 +278,8 @@ class Estimates:
             if version != self._version:
                 raw: Any = self._client.hgetall(self._keys.named(DURATIONS))
                 self._version, self._raw, self._durations = version, raw, {}
-                self._means.clear()
-                self._spreads.clear()
-                self._done.clear()
-                self._fronts.clear()
-
-    def kinds_of(self, tasks: Iterable[str]) -> list[Kind]:
-        """The kinds of these runs, by which they are compared with earlier ones."""
-        task_ids = list(tasks)
-        now = time.monotonic()
-        missing = [t for t in task_ids if t not in self._kinds or now - self._kinds[t][0] > KIND_SECONDS]
-        if missing:
-            if len(self._kinds) >= MOST_KINDS:
-                self._kinds.clear()
-                missing = task_ids
-            runs = self._runs(missing)
-            for task in missing:
-                self._kinds[task] = (now, Kind.of(runs.get(task.lower())))
-        return [self._kinds[task][1] for task in task_ids]
+                for cache in (self._means, self._spreads, self._done, self._fronts, self._rests):
+                    cache.clear()
 
     def _keep(self, place: RunStatus) -> None:
         """Store the first prediction of a wait for the learner, up to `MOST_PREDICTIONS`."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 
+from app.coordination.registry import closest
 from app.domain.errors import AmbiguousName, UnknownName
 from app.domain.ids import ID_PATTERN
 from app.domain.records import Filter
@@ -60,7 +60,7 @@ def joined_ids_of(services: Services, machines: Sequence[str]) -> list[str]:
     own = [machine for machine in machines if not _is_made_by_octopus("machine", machine)]
     ids = services.registry.machine_ids(own)
     if unknown := [machine for machine in own if machine.lower() not in ids]:
-        ids |= _ids_by_name(_known(services, "machine"), unknown)
+        ids |= _ids_by_name(services.registry.machines(), unknown)
     return [ids.get(machine.lower(), machine) for machine in machines]
 
 
@@ -115,11 +115,16 @@ def _is_on_record(services: Services, kind: str, text: str) -> bool:
 def _unknown(kind: str, text: str, known: list[Document], *, is_named: bool) -> str:
     if is_named:
         return f"of the {kind} {text!r} only the name is known here, not the id"
-    labels = {label.lower(): thing for thing in known for label in (thing.id, thing.name) if label}
-    close = [labels[label] for label in get_close_matches(text.lower(), labels, n=2 * NEAREST, cutoff=0.5)]
-    nearest = list(dict.fromkeys(_label(thing) for thing in close))[:NEAREST]
+    nearest = _nearest(text.lower(), known)
     hint = f"; the nearest: {', '.join(nearest)}" if nearest else ""
     return f"{text[:100]!r} is no {kind} that octowait knows, neither by id nor by name{hint}"
+
+
+def _nearest(text: str, known: list[Document]) -> list[str]:
+    """What those of *known* are called that are called most like *text*, in lower case."""
+    labels = {label.lower(): thing for thing in known for label in (thing.id, thing.name) if label}
+    close = [labels[label] for label in closest(text, labels, most=2 * NEAREST)]
+    return list(dict.fromkeys(_label(thing) for thing in close))[:NEAREST]
 
 
 def _label(thing: Document) -> str:

@@ -15,12 +15,15 @@ A_MOMENT = 1e-6
 AT_ONCE = 500
 
 
-def in_turns(items: Iterable[_Item], every: int = AT_ONCE) -> Iterator[_Item]:
+def in_turns(items: Iterable[_Item], every: int = AT_ONCE, *, at_first: bool = True) -> Iterator[_Item]:
     """The *items*; whoever else has something to do in this process does it once in *every* of them.
 
     Reading from a socket does the same by itself.
+
+    Args:
+        at_first: Also before the first of them; without, few items cost nothing.
     """
     for number, item in enumerate(items):
-        if number % every == 0:
+        if number % every == 0 and (number or at_first):
             time.sleep(A_MOMENT)
         yield item

@@ -1,9 +1,12 @@
 """The machines that a run asks for, by id or by name: all of them are looked up together, however many there are."""
 
+import json
+
 import pytest
 
-from app.domain.errors import AmbiguousName
-from app.queries.references import joined_ids_of
+from app.coordination.registry import COMPARED, COMPARED_IN_A_TURN
+from app.domain.errors import AmbiguousName, UnknownName
+from app.queries.references import id_of, joined_ids_of
 from tests.conftest import services_on
 
 MACHINES = {"Machines-5": "web-05", "own-1": "db", "Machines-7": "Same", "Machines-8": "same", "Machines-9": "own-1"}
@@ -44,3 +47,32 @@ def test_looking_up_many_takes_as_many_commands_as_looking_up_one(services, aske
     commands = services.client.info("stats")["total_commands_processed"] - before
 
     assert commands <= 3
+
+
+def test_an_unknown_name_is_compared_with_others_in_turns(services, monkeypatch):
+    turns = []
+    monkeypatch.setattr("app.store.fairness.time.sleep", turns.append)
+    names = {f"Machines-{n}": {"id": f"Machines-{n}", "name": f"web-{n}"} for n in range(1000, 1500)}
+    services.client.hset(services.keys.machines, mapping={i.lower(): json.dumps(named) for i, named in names.items()})
+
+    with pytest.raises(UnknownName, match="the nearest: web-1345 "):
+        id_of(services, "machine", "web-12345")
+    assert len(turns) >= 2 * len(names) // COMPARED_IN_A_TURN
+
+
+def test_a_name_that_is_too_long_to_be_meant_is_compared_with_none(services, monkeypatch):
+    monkeypatch.delattr("app.coordination.registry.get_close_matches")
+
+    with pytest.raises(UnknownName, match="is no machine that octowait knows, neither by id nor by name$"):
+        id_of(services, "machine", "web " * COMPARED)
+
+
+def test_all_machines_are_read_in_turns(services, monkeypatch):
+    turns = []
+    monkeypatch.setattr("app.store.fairness.time.sleep", turns.append)
+    names = {f"machines-{n}": json.dumps({"id": f"Machines-{n}"}) for n in range(1000, 3000)}
+    services.client.hset(services.keys.machines, mapping=names)
+
+    joined_ids_of(services, ["new-01"])
+
+    assert len(turns) >= 4

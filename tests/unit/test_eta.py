@@ -1,6 +1,7 @@
 import math
 import random
 from array import array
+from hashlib import sha1
 from statistics import fmean
 
 import pytest
@@ -34,8 +35,8 @@ def test_levels_are_the_narrowest_first_and_know_no_letter_case():
         "machines", "environment", "project", "machine", "machine", "all",
     ]  # fmt: skip
     assert levels == Kind("PROJECTS-1", "environments-2", ("machines-7", "MACHINES-8")).levels
-    assert levels[3:5] == ["machine:machines-7", "machine:machines-8"]
-    assert Kind(None, None, ("Machines-7",)).levels == ["machine:machines-7", "all"]
+    assert levels[3:5] == ("machine:machines-7", "machine:machines-8")
+    assert Kind(None, None, ("Machines-7",)).levels == ("machine:machines-7", "all")
 
 
 @pytest.mark.parametrize(
@@ -125,3 +126,12 @@ def test_accuracy_counts_what_came_true():
     assert (found["share_within_p50"], found["share_within_p90"]) == (0.5, 0.75)
     assert found["mean_error_ms"] == 75
     assert accuracy({})["share_within_p50"] is None
+
+
+def test_the_levels_of_a_wide_run_are_found_once(monkeypatch):
+    digests = []
+    monkeypatch.setattr("app.domain.eta.sha1", lambda *args, **how: digests.append(args) or sha1(*args, **how))
+    wide = Kind("Projects-1", "Environments-2", tuple(f"Wide-{n}" for n in range(10_000)))
+
+    assert [wide.levels for _ in range(50)][0] == wide.levels
+    assert len(digests) == 1

@@ -129,3 +129,13 @@ def test_without_a_machine_it_stands_as_the_others_let_it():
 
 def test_a_run_of_one_machine_has_nothing_to_drop():
     assert why(a_waiter("ServerTasks-9", a_machine(7, 1, a_holder()))).without == ()
+
+
+def test_of_many_machines_those_with_the_longest_lines_are_dropped():
+    machines = [a_machine(n, 1 + n % 100, a_holder()) for n in range(200)]
+    foretold = []
+
+    found = explain(a_waiter("ServerTasks-9", *machines), lambda _: None, foretold.append)
+
+    assert len(found.without) == len(foretold) - 1 == MOST_LINKS
+    assert min(int(other.machine.removeprefix("web-")) % 100 for other in found.without) == 90

@@ -43,6 +43,18 @@ def test_a_run_that_holds_beyond_all_before_it_is_one_fault_with_its_worst_line(
     assert "octowait force-release ServerTasks-1" in fault.do
 
 
+def test_the_past_is_asked_once_for_a_run_however_many_machines_it_holds():
+    asked_for: list[str | None] = []
+
+    def longest(held: Holder) -> float:
+        asked_for.append(held.task_id)
+        return math.inf
+
+    held_too_long([Machine(f"web-{n}", [a_holder(1, 60), a_holder(2, 60)]) for n in range(500)], NOW, longest)
+
+    assert sorted(asked_for) == ["ServerTasks-1", "ServerTasks-2"]
+
+
 @settings(deadline=None)  # What else runs here is not the matter.
 @given(
     minutes=st.floats(0, 10_000), longest=st.one_of(st.just(math.inf), st.floats(1, 10_000).map(lambda m: m * 60_000)),

@@ -82,3 +82,10 @@ def test_document_says_which_ids_are_taken(field, value, fits):
     schema = WaitRequest.model_json_schema()
 
     assert Draft202012Validator({**schema["properties"][field], "$defs": schema["$defs"]}).is_valid(value) is fits
+
+
+def test_of_ten_thousand_wrong_machines_the_first_is_told():
+    with pytest.raises(ValidationError) as refused:
+        WaitRequest.model_validate({"machines": ["Machines-7", *["a b"] * 9_999], "timeout_seconds": 0})
+
+    assert [error["loc"] for error in refused.value.errors()] == [("machines", 1), ("timeout_seconds",)]

@@ -158,7 +158,10 @@ class Line(BaseModel):
 
 class WhatIf(BaseModel):
     first: Annotated[AlternativeModel, Field(description="With the highest priority.")]
-    without: Annotated[list[AlternativeModel], Field(description="Without each of its machines.")]
+    without: Annotated[
+        list[AlternativeModel],
+        Field(description="Without each of its machines; of more than 20, those at which it stands farthest behind."),
+    ]
 
 
 class ExplainAnswer(BaseModel):
