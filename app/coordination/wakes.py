@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -64,7 +65,9 @@ class Sleeper:
 
     def wake(self) -> None:
         if self._lock.locked():
-            self._lock.release()
+            # Between the two lines another thread may do it, where there are real ones.
+            with suppress(RuntimeError):
+                self._lock.release()
 
 
 class Wakes:
