@@ -30,6 +30,32 @@ local function place_in(line, run)
     return 0, {}
 end
 
+-- How many members of a sorted set stand at each of the machines *ids*, which are in order, by one look: {count, ...}; nil
+-- where there are too many for that. *order*: of a line, none behind it.
+local function counts_at(key, ids, order)
+    local place_of_id, counts, most = {}, {}, MOST_EACH * #ids
+    for at, m in ipairs(ids) do
+        place_of_id[m], counts[at] = at, 0
+    end
+    local sub, from, to = string.sub, "[" .. ids[1] .. "\0", "(" .. ids[#ids] .. "\1"
+    local members = call("ZRANGEBYLEX", key, from, to, "LIMIT", 0, most + 1)
+    if #members > most then
+        return nil
+    end
+    -- The machine of the last member, with the NUL behind it.
+    local machine, nul, at = "", 0, nil
+    for _, member in ipairs(members) do
+        if nul == 0 or sub(member, 1, nul) ~= machine then
+            nul = string.find(member, "\0", 1, true)
+            machine, at = sub(member, 1, nul), place_of_id[sub(member, 1, nul - 1)]
+        end
+        if at and not (order and sub(member, nul + 1, nul + 26) > order) then
+            counts[at] = counts[at] + 1
+        end
+    end
+    return counts
+end
+
 -- Of the many machines of a run the one where its wait is longest, and the first that somebody else makes busy, if one
 -- is.
 local function notable(run, machines)
@@ -51,15 +77,14 @@ local function notable(run, machines)
             note(machines[from], 1 - own, false)
         elseif not (is_alone and held and worst_rank >= 3 - 2 * own) then
             local ids = lower_ids({ unpack(machines, from, last) })
-            local lines = not is_alone and members_at(LINES, ids, 1, count, MOST_EACH * count)
-            local holders = not is_idle and members_at(HOLDERS, ids, 1, count, MOST_EACH * count)
+            local places, holders = not is_alone and counts_at(LINES, ids, run.order), not is_idle and counts_at(HOLDERS, ids)
             for at, m in ipairs(ids) do
                 local place, busy = 1 - own, 0
                 if not is_alone then
-                    place = lines and place_in(lines[m], run) or place_of(run, m)
+                    place = places and places[at] or place_of(run, m)
                 end
                 if not is_idle then
-                    busy = holders and #(holders[m] or {}) or call("ZLEXCOUNT", HOLDERS, span(m))
+                    busy = holders and holders[at] or call("ZLEXCOUNT", HOLDERS, span(m))
                 end
                 note(machines[from + at - 1], place, busy > own)
             end
