@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -153,6 +154,26 @@ def test_family_of_many_that_hold_is_searched_for_its_children_once(keyless: Ope
 
     assert keyless.place("ServerTasks-351").is_waiting
     assert max(scripts.commands) < (150, "")
+
+
+def test_overlaps_with_many_machines_name_some_and_count_the_others(keyless: OpenBoard) -> None:
+    octopus, machines = Octopus(keyless, Clock(keyless)), [{"id": machine, "name": "web"} for machine in MANY]
+    for number in range(1, 7):
+        octopus.runs(f"ServerTasks-{number}", machines)
+    octopus.tells(Effect.STARTED, "ServerTasks-7")
+    scripts = counted(keyless)
+
+    keyless.observe("ServerTasks-7", machines, info={})
+
+    # Each machine is asked for alone, since it has many holders, and has an entry in its index for the own record; and
+    # for those about the others, all together.
+    assert max(scripts.commands)[0] <= 3.2 * len(MANY)
+    records = keyless.client.xrevrange(keyless.keys.timeline, count=6)
+    named = [fields[b"machines"].count(b",") + 1 for _, fields in reversed(records)]
+    details = [json.loads(fields[b"detail"]) for _, fields in reversed(records)]
+    assert [detail["with"] for detail in details] == [f"ServerTasks-{number}" for number in range(1, 7)]
+    assert named[0] > 800 and sum(named) <= 1000 + len(named)
+    assert {count + detail.get("more", 0) for count, detail in zip(named, details, strict=True)} == {named[0]}
 
 
 # What others have left, beside one's own

@@ -1,6 +1,6 @@
 -- observe.lua: make the machines of a started run busy, now that a worker knows them (rule 8).
 --
--- needs: clock, keys, runs, grants, plans, ends, expiry
+-- needs: clock, keys, bulk, runs, grants, plans, ends, expiry
 --
 -- ARGV[2]  task id
 -- ARGV[3]  machines, JSON: [{id, name}, ...]; without a name where it is not known
@@ -24,12 +24,14 @@ for name, value in pairs(cjson.decode(ARGV[4])) do
 end
 run.true_space, run.true_project = run.info.space_id, id_of(run.info, "project") or run.true_project
 run.machines = {}
+local names = {}
 for _, machine in ipairs(cjson.decode(ARGV[3])) do
     table.insert(run.machines, machine.id)
     if machine.name then
-        call("HSET", MACHINES, lower(machine.id), cjson.encode(machine))
+        names[#names + 1], names[#names + 2] = lower(machine.id), cjson.encode(machine)
     end
 end
+in_bulk("HSET", MACHINES, names)
 if #run.machines == 0 then
     run.machines = nil
 end

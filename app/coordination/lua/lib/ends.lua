@@ -1,6 +1,6 @@
 -- lib/ends.lua: the ends of waits and holds, and runs that are observed because they work without a lease.
 --
--- needs: clock, keys, runs, lines, work, circles, grants, plans, claims
+-- needs: clock, keys, bulk, runs, lines, work, circles, grants, plans, claims
 
 -- Causes of ends after which the Octopus task of a parked run is still paused for its intervention, to be answered.
 local UNTOLD_CAUSES = { timeout = true, forced = true, task_cap = true, circle = true, max_hold = true }
@@ -133,11 +133,22 @@ end
 -- Other runs at work of which an observed run leaves a record at most: each has one of its own besides.
 local MAX_OVERLAPS = 20
 
+-- Machines that these records name, all together, before each names one only and how many more there are; and holders of
+-- its machines that are looked at for them, beside one of each.
+local MAX_OVERLAP_MACHINES, MAX_OVERLAP_LOOKS = 1000, 5000
+
 -- Rule 8: record the other runs at work on the run's machines, except for those that are about to ask.
 local function record_overlaps(run, cause)
-    local others, order = {}, {}
-    for _, machine in ipairs(run.machines or {}) do
-        for _, other in ipairs(busy_with(lower(machine), MAX_OVERLAPS + 1)) do
+    local others, order, ids, count = {}, {}, lower_ids(run.machines or {}), 0
+    local holders_in = reader_of(HOLDERS, ids)
+    for at, id in ipairs(ids) do
+        local machine, members = run.machines[at], holders_in(at)
+        local holders = members and runs_in(members) or busy_with(id, MAX_OVERLAPS + 1)
+        count = count + #holders
+        if count > MAX_OVERLAP_LOOKS + #ids then
+            break
+        end
+        for _, other in ipairs(holders) do
             local task = other[2]
             local is_counted = others[task] or #order < MAX_OVERLAPS
             local there = task ~= run.id and other[1] ~= "provisional" and is_counted and load_run(task)
@@ -151,8 +162,12 @@ local function record_overlaps(run, cause)
         end
         spend(1)
     end
+    local left = MAX_OVERLAP_MACHINES
     for _, task in ipairs(order) do
-        record("overlapped", run, others[task], cause, { with = task })
+        local named = { unpack(others[task], 1, math.max(1, math.min(#others[task], left))) }
+        local more = #others[task] - #named
+        left = left - #named
+        record("overlapped", run, named, cause, { with = task, more = more > 0 and more or nil })
     end
 end
 

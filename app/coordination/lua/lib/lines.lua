@@ -105,16 +105,25 @@ local function reader_of(key, ids)
     end
 end
 
--- The runs that make a machine busy: {{kind, task id}, ...}; of the first *most* holders, or all.
-local function busy_with(machine, most)
-    local runs, from, to = {}, span(machine)
-    for _, member in ipairs(call("ZRANGEBYLEX", HOLDERS, from, to, "LIMIT", 0, most or -1)) do
-        local kind, task = string.match(string.sub(member, #machine + 2), "^(%a+)%z(.*)$")
+-- The runs among those who make a machine busy, as `reader_of` has them: {{kind, task id}, ...}.
+local function runs_in(members)
+    local runs = {}
+    for _, member in ipairs(members) do
+        local kind, task = string.match(member, "^(%a+)%z(.*)$")
         if kind ~= "reservation" then
             runs[#runs + 1] = { kind, task }
         end
     end
     return runs
+end
+
+-- The runs that make a machine busy: {{kind, task id}, ...}; of the first *most* holders, or all.
+local function busy_with(machine, most)
+    local members, from, to = {}, span(machine)
+    for at, member in ipairs(call("ZRANGEBYLEX", HOLDERS, from, to, "LIMIT", 0, most or -1)) do
+        members[at] = string.sub(member, #machine + 2)
+    end
+    return runs_in(members)
 end
 
 local RESERVATION = string.byte("reservation")
