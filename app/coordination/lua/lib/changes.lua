@@ -21,19 +21,22 @@ local function begin_epoch()
     call("HSET", COUNTERS, "epoch", EPOCH)
 end
 
--- An id for the next timeline record that is written already.
-local stamp_ahead
+-- The last id of a timeline record that was given, once this script has read it; and one for the next record that is written
+-- already.
+local stamp_ms, stamp_seq, stamp_ahead
 
 -- Id of a timeline record, from the clock. Ids never go back, even when a fail-over brings a server whose clock is behind.
 local function later_stamp()
-    local dash = string.find(STAMP, "-", 1, true)
-    local ms, seq = tonumber(string.sub(STAMP, 1, dash - 1)), tonumber(string.sub(STAMP, dash + 1))
-    if NOW > ms then
-        STAMP = string.format("%.0f-0", NOW)
-    else
-        STAMP = string.format("%.0f-%d", ms, seq + 1)
+    if not stamp_ms then
+        local dash = string.find(STAMP, "-", 1, true)
+        stamp_ms, stamp_seq = tonumber(string.sub(STAMP, 1, dash - 1)), tonumber(string.sub(STAMP, dash + 1))
     end
-    return STAMP
+    if NOW > stamp_ms then
+        stamp_ms, stamp_seq = NOW, 0
+    else
+        stamp_seq = stamp_seq + 1
+    end
+    return string.format("%.0f-%d", stamp_ms, stamp_seq)
 end
 
 -- Write counters, names and values in turn, and with them the id of the record that nearly always follows.

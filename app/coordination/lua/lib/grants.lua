@@ -79,7 +79,10 @@ end
 
 -- Put the families that hold a machine on the agenda; none while no child waits.
 local function look_at_families(machine)
-    local tasks = call("ZCARD", CHILDREN) > 0 and tasks_at(machine) or {}
+    if call("ZCARD", CHILDREN) == 0 then
+        return
+    end
+    local tasks = tasks_at(machine)
     spend_looks(LOOK * #tasks)
     read_families(tasks)
     for _, task in ipairs(tasks) do

@@ -116,7 +116,8 @@ end
 
 local function remember_step(run, has_step)
     local key = step_key(run.info)
-    if key then
+    -- Where it is forgotten that there is one, it is as if it were remembered: that need not be written to live on.
+    if key and not (has_step and redis.pcall("GET", key) == "1") then
         call("SET", key, has_step and 1 or 0, "PX", PLAN_TTL_MS)
     end
 end
