@@ -131,9 +131,10 @@ end
 -- started. A child waits for strangers only where its family holds, whoever is ahead there.
 local function reach_from(run, goal, search)
     local reached = {}
-    local function reach(way, task, order)
-        if task == goal or not search.came_by[task] then
-            search.came_by[task] = way
+    local came_by = search.came_by
+    local function reach(how, machine, task, order)
+        if task == goal or not came_by[task] then
+            came_by[task] = { from = run.id, machine = machine, how = how }
             reached[#reached + 1] = { task = task, order = order }
         end
     end
@@ -151,19 +152,18 @@ local function reach_from(run, goal, search)
             if run.family and family_named(task) == run.family then
                 is_familys = true
             else
-                reach({ from = run.id, machine = machine, how = "holder" }, task)
+                reach("holder", machine, task)
             end
         end
         if run.family then
             familys[m] = is_familys
         end
         if not is_familys and not (before and run.order <= before) then
-            local way = { from = run.id, machine = machine, how = "ahead" }
             lookups = lookups + 1
             for _, member in ipairs(line_in(at) or line_from(m, before, run)) do
                 local order = string.sub(member, 1, 26)
                 if order < run.order then
-                    reach(way, string.sub(member, 28), order)
+                    reach("ahead", machine, string.sub(member, 28), order)
                 end
             end
             search.up_to[m] = run.order
@@ -178,7 +178,7 @@ local function reach_from(run, goal, search)
         search.parents[run.family] = true
         local children = waiting_children(run.family)
         for at, entry in ipairs(records_of(children)) do
-            reach({ from = run.id, how = "child" }, children[at], order_in(entry))
+            reach("child", nil, children[at], order_in(entry))
         end
     end
     return reached

@@ -172,11 +172,16 @@ end
 
 -- Look at runs that nobody in this script has decoded.
 local function read_families(tasks)
-    local new = {}
+    local new
     for _, task in ipairs(tasks) do
         if family_of[task] == nil then
+            new = new or {}
             new[#new + 1] = task
         end
+    end
+    -- The machines of a run often have the same holders.
+    if not new then
+        return
     end
     spend(#new)
     for at, entry in ipairs(records_of(new)) do
@@ -207,15 +212,17 @@ end
 
 -- The number of the family that alone makes a machine busy, or false. *members*: what `reader_of` has of who does, or nil.
 local function family_at(machine, members)
-    local first = members and tasks_at(machine, members)[1]
-    if not members then
+    local tasks, first = members and tasks_at(machine, members), nil
+    if tasks then
+        first = tasks[1]
+    else
         first = (busy_with(machine, 1)[1] or {})[2]
     end
     local family = first and family_in(load_run(first))
     if not family then
         return false
     end
-    local tasks = tasks_at(machine, members)
+    tasks = tasks or tasks_at(machine)
     looked_at = looked_at + #tasks
     spend_looks(LOOK * #tasks)
     read_families(tasks)
