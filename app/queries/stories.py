@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from app.domain.analysis.attribution import Stretch
+from app.domain.analysis.fronts import Stretch
 from app.domain.analysis.narrative import story
 from app.domain.analysis.replay import Wait
 from app.domain.wording import Names

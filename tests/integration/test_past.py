@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.coordination.snapshot import take
-from app.domain.analysis.attribution import Reason
+from app.domain.analysis.fronts import Reason
 from app.domain.analysis.ledger import By, Ledger
 from app.domain.analysis.replay import Hold, Replay, Wait
 from app.domain.errors import GateError

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.domain.analysis.attribution import Reason
+from app.domain.analysis.fronts import Reason
 from app.domain.analysis.replay import Wait
 
 

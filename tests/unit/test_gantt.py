@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.analysis.attribution import Reason, Stretch
+from app.domain.analysis.fronts import Reason, Stretch
 from app.domain.analysis.intervals import Span
 from app.domain.analysis.replay import Wait
 from app.domain.wording import Names

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.domain.analysis.attribution import Reason, Stretch
+from app.domain.analysis.fronts import Reason, Stretch
 from app.domain.analysis.ledger import By, Ledger, week_of
 from app.domain.analysis.replay import Hold, Wait
 

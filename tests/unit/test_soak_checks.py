@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.analysis.attribution import Reason, Stretch
+from app.domain.analysis.fronts import Reason, Stretch
 from app.domain.analysis.replay import Wait
 from app.domain.records import Record
 from tests.simulator import busy_check, loss_check

@@ -1,4 +1,4 @@
-from app.domain.analysis.attribution import Reason, Stretch
+from app.domain.analysis.fronts import Reason, Stretch
 from app.domain.analysis.narrative import MOST_TOLD, listed, story
 from app.domain.analysis.replay import Wait
 from app.domain.wording import Names

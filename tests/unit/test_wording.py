@@ -5,7 +5,7 @@ import re
 import pytest
 
 from app.domain import wording
-from app.domain.analysis.attribution import Reason, Stretch
+from app.domain.analysis.fronts import Reason, Stretch
 from app.domain.analysis.replay import Wait
 from app.domain.run import State
 from app.domain.status import WAIT_STATES

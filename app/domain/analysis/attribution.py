@@ -14,72 +14,12 @@ It looks at the past only, so it says the same of a wait that goes on and of one
 from __future__ import annotations
 
 import heapq
+import itertools
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from enum import StrEnum
-from typing import NamedTuple
+from operator import itemgetter
 
-
-class Reason(StrEnum):
-    """Why a run does not start."""
-
-    HOLDER = "holder"  #: a lease or an observed run makes a machine busy
-    AHEAD = "ahead"  #: the machines are free, and somebody who stands before it waits for another one
-    RESERVATION = "reservation"  #: an operator keeps a machine
-    REBUILDING = "rebuilding"  #: the board is closed
-    NOBODY = "nobody"  #: not on record
-
-
-# A ledger makes a million of the tuples below; a frozen dataclass takes four times as long to make.
-class Blocker(NamedTuple):
-    """Who stands in the way at one machine.
-
-    Args:
-        rank: Smaller goes first: since when it holds, or priority (negated) and arrival of one who is ahead.
-        note: Of a reservation: what for, and who says so.
-    """
-
-    reason: Reason
-    task_id: str | None
-    project_id: str | None
-    environment_id: str | None
-    rank: tuple[int, int]
-    family: int | None = None
-    note: str | None = None
-
-
-class Stretch(NamedTuple):
-    """A part of a wait with one blocker; *to_ms* is exclusive, and the next one begins there.
-
-    Args:
-        machine_id: Of the machines where the blocker stands in the way, the first of the wait's.
-        also: The others of these.
-    """
-
-    from_ms: int
-    to_ms: int
-    reason: Reason
-    machine_id: str | None = None
-    task_id: str | None = None
-    project_id: str | None = None
-    environment_id: str | None = None
-    note: str | None = None
-    also: tuple[str, ...] = ()
-
-
-class LineHead(NamedTuple):
-    """What the waiters of a machine see: its holders, the longest first, and the first in line.
-
-    Args:
-        first: Whom a run without a family waits for here, unless that is itself.
-    """
-
-    holders: tuple[Blocker, ...]
-    head: Blocker | None
-    first: Blocker | None
-
-
-EMPTY = LineHead((), None, None)
+from app.domain.analysis.fronts import EMPTY, Fronts, LineHead, Reason, Stretch, ahead_of, holder_of, stretch_of
 
 
 class LineHeads:
@@ -152,7 +92,8 @@ def stretches(
     last: Stretch | None = None
     for part in parts:
         if last and last.task_id == part.task_id and last.reason is part.reason and last.machine_id == part.machine_id:
-            also = last.also if last.also == part.also else tuple(dict.fromkeys((*last.also, *part.also)))
+            is_same = last.also is part.also or last.also == part.also
+            also = last.also if is_same else tuple(dict.fromkeys((*last.also, *part.also)))
             last = merged[-1] = last._replace(to_ms=part.to_ms, note=part.note, also=also)
         else:
             merged.append(last := part)
@@ -166,74 +107,25 @@ def _of_one(
         blocker = front.first
         if family is not None or (blocker and blocker.task_id == task_id):
             blocker = holder_of(front, task_id, family) or ahead_of(front, task_id, family)
-        yield _stretch(begin, end, machine, blocker)
+        yield stretch_of(begin, end, machine, blocker)
 
 
 def _of_many(
     task_id: str, family: int | None, machines: Sequence[tuple[str, LineHeads]], span: tuple[int, int]
 ) -> Iterator[Stretch]:
-    turns = heapq.merge(*([t for t in past.times if span[0] < t < span[1]] for _, past in machines))
+    pasts = [past for _, past in machines]
+    changes = heapq.merge(*([(t, n) for t in past.times if span[0] < t < span[1]] for n, past in enumerate(pasts)))
+    seen = Fronts(task_id, family, [machine for machine, _ in machines])
+    for number, past in enumerate(pasts):
+        seen.put(number, past.at(span[0]))
     begin = span[0]
-    for end in (*turns, span[1]):
-        if end > begin:
-            fronts = [(machine, past.at(begin)) for machine, past in machines]
-            machine, blocker = _worst(task_id, family, fronts)
-            part = _stretch(begin, end, machine, blocker)
-            yield part._replace(also=_also(machine, blocker, fronts)) if blocker and blocker.task_id else part
-            begin = end
-
-
-def _worst(task_id: str, family: int | None, fronts: list[tuple[str, LineHead]]) -> tuple[str | None, Blocker | None]:
-    for find in (holder_of, ahead_of):
-        blockers = [(machine, blocker) for machine, front in fronts if (blocker := find(front, task_id, family))]
-        if blockers:
-            return min(blockers, key=lambda pair: pair[1].rank)
-    return None, None
-
-
-def _also(machine: str | None, blocker: Blocker, fronts: list[tuple[str, LineHead]]) -> tuple[str, ...]:
-    """The machines besides *machine* at which the same run stands in the way in the same manner."""
-    is_holder, task = blocker.reason is Reason.HOLDER, blocker.task_id
-    return tuple(
-        other
-        for other, front in fronts
-        if other != machine
-        and (
-            any(held.task_id == task for held in front.holders)
-            if is_holder
-            else front.head is not None and front.head.task_id == task
-        )
-    )
-
-
-def _stretch(begin: int, end: int, machine: str | None, blocker: Blocker | None) -> Stretch:
-    if blocker is None:
-        return Stretch(begin, end, Reason.NOBODY)
-    reason, task_id, project_id, environment_id, _, _, note = blocker
-    return Stretch(begin, end, reason, machine, task_id, project_id, environment_id, note)
-
-
-def holder_of(front: LineHead, task_id: str, family: int | None) -> Blocker | None:
-    """Who makes the machine busy for this run, the longest of them, or None."""
-    holders = front.holders
-    if not holders:
-        return None
-    if family is not None:
-        busy = [blocker for blocker in holders if blocker.reason is Reason.HOLDER]
-        others = [blocker for blocker in busy if blocker.family != family]
-        if busy and not others:
-            return None
-        holders = tuple(others) or holders
-    return next((blocker for blocker in holders if blocker.task_id != task_id), None)
-
-
-def ahead_of(front: LineHead, task_id: str, family: int | None) -> Blocker | None:
-    """The first in line before this run at a machine that does not make it wait otherwise, or None."""
-    head = front.head
-    if head is None or head.task_id == task_id:
-        return None
-    # A child need not stand in line where its family holds.
-    return None if front.holders and family is not None else head
+    for end, changed in itertools.groupby(changes, key=itemgetter(0)):
+        yield seen.stretch(begin, end)
+        for _, number in changed:
+            seen.put(number, pasts[number].at(end))
+        begin = end
+    if begin < span[1]:
+        yield seen.stretch(begin, span[1])
 
 
 def _closed_or(part: Stretch, closures: Sequence[tuple[int, int | None]]) -> Iterator[Stretch]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.domain.analysis.attribution import EMPTY, Blocker, LineHead, LineHeads, Reason
+from app.domain.analysis.attribution import LineHeads
+from app.domain.analysis.fronts import EMPTY, Blocker, LineHead, Reason
 from app.domain.records import RecordLike
 
 

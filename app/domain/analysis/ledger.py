@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 
-from app.domain.analysis.attribution import Stretch
+from app.domain.analysis.fronts import Stretch
 from app.domain.analysis.replay import Hold, Wait
 from app.domain.eta import quantile
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from app.domain.analysis.attribution import Stretch
+from app.domain.analysis.fronts import Stretch
 from app.domain.analysis.replay import Wait
 from app.domain.durations import format_duration
 from app.domain.phrases import several

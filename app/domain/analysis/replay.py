@@ -10,8 +10,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from app.domain.analysis.attribution import Blocker, Reason, Stretch, stretches
+from app.domain.analysis.attribution import stretches
 from app.domain.analysis.board_state import ActiveRun, BoardState
+from app.domain.analysis.fronts import Blocker, Reason, Stretch
 from app.domain.records import RecordLike
 
 #: Kinds that change nothing on the board; a replay may leave them out.

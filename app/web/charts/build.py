@@ -8,7 +8,7 @@ from typing import Any
 from flask import url_for
 from markupsafe import Markup
 
-from app.domain.analysis.attribution import Stretch
+from app.domain.analysis.fronts import Stretch
 from app.domain.analysis.intervals import Interval
 from app.domain.analysis.replay import Wait
 from app.domain.wording import Names, blocker

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from app.domain.analysis.attribution import Reason, Stretch
+from app.domain.analysis.fronts import Reason, Stretch
 from app.domain.analysis.intervals import Span
 from app.domain.analysis.replay import Wait
 from app.domain.durations import format_duration, format_moment
