@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -18,6 +18,9 @@ from app.store.scripts import redis_errors
 #: Characters of a name that is compared with others, and names that are compared between two turns of others.
 COMPARED, COMPARED_IN_A_TURN = 100, 20
 
+#: Records that are decoded between two turns of others.
+DECODED_IN_A_TURN = 200
+
 
 class Registry:
     """Reads runs and machines. All methods raise `StoreError`."""
@@ -28,11 +31,12 @@ class Registry:
 
     def runs(self, task_ids: Iterable[str]) -> dict[str, RunState]:
         """The runs of those ids that are known, by task id in lower case."""
-        return {task: decode_run(raw) for task, raw in self._values(self._keys.runs, task_ids).items()}
+        return {task: decode_run(raw) for task, raw in _in_turns(self._values(self._keys.runs, task_ids))}
 
     def machine_names(self, machine_ids: Iterable[str]) -> dict[str, str]:
         """The names of those machines that are known, else their ids, by id in lower case."""
-        records = {key: json.loads(raw) for key, raw in self._values(self._keys.machines, machine_ids).items()}
+        raws = self._values(self._keys.machines, machine_ids)
+        records = {key: json.loads(raw) for key, raw in _in_turns(raws)}
         return {machine: record.get("name") or record["id"] for machine, record in records.items()}
 
     def machine(self, machine_id: str) -> str | None:
@@ -43,7 +47,8 @@ class Registry:
 
     def machine_ids(self, machine_ids: Iterable[str]) -> dict[str, str]:
         """The ids as Octopus writes them of those machines that are known, by id in lower case."""
-        return {key: str(json.loads(raw)["id"]) for key, raw in self._values(self._keys.machines, machine_ids).items()}
+        raws = self._values(self._keys.machines, machine_ids)
+        return {key: str(json.loads(raw)["id"]) for key, raw in _in_turns(raws)}
 
     def machines(self) -> Iterator[Document]:
         """All machines that are known; the name of one may be."""
@@ -66,6 +71,11 @@ class Registry:
         with redis_errors():
             raws: Any = self._client.hmget(key, fields) if fields else []
         return {name: raw for name, raw in zip(fields, raws, strict=True) if raw}
+
+
+def _in_turns(raws: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """Those records; whoever else has something to do does it between hundreds of them."""
+    return in_turns(raws.items(), DECODED_IN_A_TURN, at_first=False)
 
 
 def closest(text: str, names: Iterable[str], *, most: int) -> list[str]:

@@ -39,6 +39,13 @@ _TURNS = frozenset({"joined", "granted", "observed", "left", "expired", "timed_o
 #: Other machines whose records are read for one. Of a wait for more, some stretches say that nobody is known.
 MOST_OTHERS = 20
 
+#: Machines of a wait whose records are looked up machine by machine, with three questions each; of one for more, all
+#: records of that time are read, of which one question brings hundreds.
+MOST_INDEXES = 200
+
+#: Waits that go on, whose stretches are found between two turns of others.
+WAITS_IN_A_TURN = 10
+
 _WHOLE_BOARD = frozenset({"closed", "opened"})
 
 #: No millisecond has a record of a larger number.
@@ -85,7 +92,7 @@ class Past:
             ended = replay.apply(change)
             if ended and change.at_ms >= from_ms:
                 yield ended
-        yield from replay.waiting(to_ms)
+        yield from in_turns(replay.waiting(to_ms), WAITS_IN_A_TURN)
 
     def now_ms(self) -> int:
         """The time of the board."""
@@ -110,17 +117,17 @@ class Past:
         """The wait that began with that record."""
         at = self.checkpoint(begin.at_ms)
         replay = Replay(at.state, from_ms=begin.at_ms)
-        for change in self._around(begin, replay, at.id, to_ms):
+        for change in in_turns(self._around(begin, replay, at.id, to_ms)):
             ended = replay.apply(change)
             if isinstance(ended, Wait) and _is_of(ended, begin):
                 return ended
         return next((wait for wait in replay.waiting(to_ms) if _is_of(wait, begin)), None)
 
-    def _around(self, begin: RecordLike, replay: Replay, after: str, to_ms: int) -> list[RecordLike]:
+    def _around(self, begin: RecordLike, replay: Replay, after: str, to_ms: int) -> Iterable[RecordLike]:
         """The records that matter to a wait: of its machines, and of the whole board."""
-        if "family" in begin.detail:
+        if "family" in begin.detail or len(begin.machines) > MOST_INDEXES:
             # Who is of its family is told by records of any machine: of a child's child, or of its parent's other one.
-            return list(self.changes(after=after, to_ms=to_ms))
+            return self.changes(after=after, to_ms=to_ms)
         records = self._records([Filter(machine_id=machine) for machine in begin.machines], after, to_ms)
         return self._with_decisive(records, {machine.lower() for machine in begin.machines}, replay, after, to_ms)
 

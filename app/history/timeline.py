@@ -22,6 +22,9 @@ CHUNK = 500
 #: Records that one page looks at before it answers with what it has and a cursor, however few match.
 MOST_SCANNED = 20_000
 
+#: Machines that the records of one page name, before it answers in the same way.
+MOST_MACHINES = 100_000
+
 #: Looking up a record by its id costs as much as reading so many that follow each other.
 DENSE = 4
 
@@ -69,17 +72,19 @@ class Timeline:
     def page(self, selection: Filter, *, limit: int, after: str | None = None) -> tuple[list[Record], str | None]:
         """At most *limit* records, and where to go on, or None when these were the last.
 
-        A page of a filter that hardly ever matches can be short, or empty, and still have a next one.
+        A page of a filter that hardly ever matches can be short, or empty, and still have a next one; and so can one of
+        runs for thousands of machines.
         """
         page: list[Record] = []
-        scanned = 0
+        scanned = machines = 0
         for stamp, entry in self._scan(selection, after, first_chunk=min(limit + 1, CHUNK)):
-            if len(page) == limit or scanned == MOST_SCANNED:
+            if len(page) == limit or scanned == MOST_SCANNED or machines > MOST_MACHINES:
                 return page, after
             scanned += 1
             after = stamp
             if entry is not None:
                 page.append(entry.record)
+                machines += len(page[-1].machines)
         return page, None
 
     def newest(self, selection: Filter, *, limit: int) -> list[Record]:

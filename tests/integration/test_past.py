@@ -19,9 +19,10 @@ from app.domain.events import Effect, Event
 from app.domain.records import Filter
 from app.domain.run import RunRequest
 from app.followers.learner import Learner
-from app.history.intervals import Past
+from app.history.intervals import WAITS_IN_A_TURN, Past
 from app.history.timeline import Timeline
 from app.store.connection import connect
+from tests.bench.world import calls_of
 from tests.conftest import Clock, opened
 from tests.open_board import OpenBoard, estimates_on
 
@@ -493,3 +494,38 @@ def test_kinds_that_are_kept_are_bounded(deployments, board, monkeypatch):
     kept = board.client.hkeys(board.keys.named("past:durations"))
     assert len(kept) == 9
     assert b"all" in kept and b"project:projects-11" in kept and b"project:projects-0" not in kept
+
+
+def test_a_wait_for_very_many_machines_is_told_the_same_at_the_cost_of_its_time(board, clock, monkeypatch):
+    machines = [f"Machines-{n}" for n in range(12)]
+    for number, wish in enumerate([machines[:3], machines[2:5], machines, machines[4:]]):
+        board.join(RunRequest(f"ServerTasks-{number}"), wish)
+        clock.advance(timedelta(seconds=1))
+    for number in (0, 1):
+        board.release(f"ServerTasks-{number}")
+        clock.advance(timedelta(seconds=1))
+    past = Past(board.client, board.keys)
+
+    def waits():
+        before = calls_of(board.client, "xrange")
+        told = past.waits_of("ServerTasks-2", now_ms=clock.now_ms)
+        return told, calls_of(board.client, "xrange") - before
+
+    by_machine, many = waits()
+    monkeypatch.setattr("app.history.intervals.MOST_INDEXES", 5)
+    by_time, few = waits()
+
+    assert by_time == by_machine and len(by_machine[0].stretches) > 1
+    assert few <= 3 < len(machines) < many
+
+
+def test_what_is_replayed_gives_turns(board, clock, monkeypatch):
+    turns = []
+    monkeypatch.setattr("app.store.fairness.time.sleep", turns.append)
+    for number in range(2 * WAITS_IN_A_TURN):
+        board.join(RunRequest(f"ServerTasks-{number}"), ["Machines-1"])
+    clock.advance(timedelta(seconds=1))
+
+    list(Past(board.client, board.keys).intervals(from_ms=0, to_ms=clock.now_ms))
+
+    assert len(turns) >= 2

@@ -1,11 +1,13 @@
 """The snapshot that readers share: it is as good as one of their own, and costs what has changed."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from app.coordination.snapshot import SharedSnapshot, take
 from app.coordination.snapshot import shared as module
+from app.coordination.snapshot.copy import IN_A_TURN, ROWS_IN_A_TURN
 from app.domain.run import TaskEnd
 from tests.bench.world import calls_of
 from tests.integration.snapshots import assert_same
@@ -157,3 +159,26 @@ def test_what_nobody_reads_is_given_up(board, shared, a_run, monkeypatch):
 
     assert "hgetall" in commands(board, shared.now)
     assert calls_of(board.client, "hgetall")
+
+
+def test_reading_the_whole_board_gives_turns(board, shared, monkeypatch):
+    turns = []
+    monkeypatch.setattr("app.store.fairness.time.sleep", turns.append)
+    count = 3 * ROWS_IN_A_TURN
+    board.client.hset(
+        board.keys.machines, mapping={f"machines-{n}": json.dumps({"id": f"Machines-{n}"}) for n in range(count)}
+    )
+    shared.now()
+
+    # Rows are made, and taken; then machines are made of them and sorted.
+    assert len(turns) >= 3 + 2 + count // IN_A_TURN
+
+
+def test_where_very_many_machines_changed_the_whole_board_is_read(board, shared, a_run, monkeypatch):
+    monkeypatch.setattr(module, "MOST_MACHINES", HOLDERS // 2)
+    a_fleet(board, a_run)
+    shared.now()
+    board.join(a_run(), {f"Machines-{n}" for n in range(HOLDERS)})
+
+    assert "zrangebylex" not in commands(board, shared.now)
+    assert_same(shared.now(), take(board.client, board.keys, offset_ms=board.script.offset_ms))

@@ -204,3 +204,15 @@ def test_following_wakes_with_the_next_record(history, board, timeline, redis_ur
 
     blocking.close()
     assert told(records) == [("released", "ServerTasks-2")]
+
+
+def test_a_page_of_runs_for_very_many_machines_is_short_and_goes_on(history, timeline, monkeypatch):
+    monkeypatch.setattr("app.history.timeline.MOST_MACHINES", 2)
+    everything = list(timeline.read(Filter()))
+    pages, cursor = [], None
+    while not pages or cursor:
+        page, cursor = timeline.page(Filter(), limit=100, after=cursor)
+        pages.append(page)
+
+    assert [record for page in pages for record in page] == everything
+    assert all(sum(len(record.machines) for record in page[:-1]) <= 2 for page in pages) and len(pages) > 1

@@ -64,3 +64,10 @@ def test_run_has_a_label_that_ends_where_its_environment_does():
 
 def test_a_list_reads_like_one():
     assert [listed(items) for items in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_a_story_names_the_first_of_ten_thousand_machines():
+    told = story(a_wait()._replace(machines=tuple(f"Machines-{n}" for n in range(10_000))), NAMES)
+
+    assert told[0].startswith("It asked for Machines-0, Machines-1, ")
+    assert told[0].endswith(", Machines-19 and 9980 more at 1970-01-01 00:00:00 UTC.")

@@ -19,6 +19,9 @@ from app.store.fairness import in_turns
 #: Runs that are decoded, or machines that are put together, between two turns of others: about a millisecond.
 IN_A_TURN = 50
 
+#: Machines whose rows are taken between two turns of others.
+ROWS_IN_A_TURN = 500
+
 
 @dataclass(frozen=True)
 class MachineRow:
@@ -74,7 +77,7 @@ class BoardCopy:
     def put(self, rows: Mapping[str, MachineRow]) -> None:
         """Take the rows of these machines for what is true now."""
         tasks: set[str] = set()
-        for machine, row in rows.items():
+        for machine, row in in_turns(rows.items(), ROWS_IN_A_TURN, at_first=False):
             before = self._rows.get(machine)
             if before:
                 self._count(machine, before, -1)

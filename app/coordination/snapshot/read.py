@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from app.coordination.snapshot.copy import BoardCopy, MachineRow
+from app.coordination.snapshot.copy import ROWS_IN_A_TURN, BoardCopy, MachineRow
 from app.coordination.snapshot.moment import Moment
 from app.coordination.snapshot.values import Counts, Snapshot
 from app.store.connection import Client
+from app.store.fairness import in_turns
 from app.store.keys import Keys
 from app.store.scripts import redis_errors
 
@@ -143,7 +144,7 @@ def read_all(
             machine.decode(): MachineRow.of(
                 record, holders_at.get(machine, ()), lines_at.get(machine, ()), reservations.get(machine)
             )
-            for machine, record in records.items()
+            for machine, record in in_turns(records.items(), ROWS_IN_A_TURN)
         }
         copy.put(rows)
         copy.put_runs(runs_of(client, keys, copy.unknown_runs()))

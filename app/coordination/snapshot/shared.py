@@ -26,6 +26,9 @@ IDLE_SECONDS = 60.0
 #: Records of changes that are followed one by one; of more the whole board is read.
 MOST_CHANGES = 300
 
+#: Machines that are read one by one, with two commands each in one transaction; where more changed, the whole board is.
+MOST_MACHINES = 1_000
+
 #: How often changes that came while their machines were read are followed before the snapshot is answered.
 MOST_ROUNDS = 5
 
@@ -112,7 +115,7 @@ class SharedSnapshot:
             if changes is None or moment.closed_since_ms or snapshot.closed_since_ms:
                 return None
             changed = self._touched(copy, changes, moment)
-            if changed is None:
+            if changed is None or len(changed) > MOST_MACHINES:
                 return None
             changed |= copy.unsettled if not touched else set()
             if not changed:

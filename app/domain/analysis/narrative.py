@@ -11,7 +11,7 @@ from app.domain.durations import format_duration
 from app.domain.phrases import several
 from app.domain.wording import Names, blocker
 
-#: Stretches that a story tells one by one, the longest ones.
+#: Stretches that a story tells one by one, the longest ones; and machines that it names, the first ones.
 MOST_TOLD = 20
 
 
@@ -27,7 +27,9 @@ def listed(items: Sequence[str]) -> str:
 
 def story(wait: Wait, names: Names) -> list[str]:
     """The narrative of a wait from its request to its end, a sentence for each event."""
-    machines = listed([names.machine(machine) for machine in wait.machines])
+    more = len(wait.machines) - MOST_TOLD
+    first = [names.machine(machine) for machine in wait.machines[:MOST_TOLD]]
+    machines = listed([*first, f"{more} more"] if more > 0 else first)
     sentences = [f"It asked for {machines} at {at(wait.from_ms)}."]
     parts = sorted(sorted(wait.stretches, key=_length, reverse=True)[:MOST_TOLD], key=lambda part: part.from_ms)
     sentences += [f"For {format_duration(_length(part))} {blocker(part, names)}." for part in parts]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint
 
-from app.coordination.snapshot import Snapshot
+from app.coordination.snapshot import Machine, Snapshot
 from app.domain.errors import UnknownRun
 from app.queries.machines import MachineWithRuns, last_runs
 from app.queries.pages import machines_page
@@ -17,6 +18,7 @@ from app.settings.values import Token
 from app.store.fairness import in_turns
 from app.web.api.routing import Api, current_services
 from app.web.api.schemas.machines import (
+    InLine,
     MachineDetail,
     MachineModel,
     Machines,
@@ -30,8 +32,8 @@ from app.web.errors import Problem
 
 api = Api(Blueprint("machines", __name__))
 
-#: Machines that are put into an answer between two turns of others.
-IN_A_TURN = 20
+#: Machines, and waiters of one machine, that are put into an answer between two turns of others.
+IN_A_TURN, WAITERS_IN_A_TURN = 20, 200
 
 NOTHING_OF_THE_BOARD: dict[str, Any] = {"unresolved": (), "unseen": (), "faults": (), "old_steps": ()}
 
@@ -47,14 +49,34 @@ def machines(query: MachinesQuery, caller: Token) -> Any:
     page, next_cursor = machines_page(snapshot, limit=query.limit, cursor=query.cursor)
     return {
         "now_ms": snapshot.now_ms,
-        # In turns, for one of them can have a line of thousands.
-        "machines": [MachineModel.model_validate(each, from_attributes=True) for each in in_turns(page, IN_A_TURN)],
+        "machines": [_model_of(machine) for machine in in_turns(page, IN_A_TURN)],
         "machines_count": len(snapshot.machines),
         "next_cursor": next_cursor,
         "closed_since_ms": snapshot.closed_since_ms,
         "octopus_unreachable": services.reach.unreachable(),
         **(NOTHING_OF_THE_BOARD if query.cursor else _of_the_board(services, snapshot)),
     }
+
+
+@dataclass(frozen=True)
+class _WithLine:
+    """A machine whose line is in its shape already; all else is the machine's."""
+
+    machine: Machine | MachineWithRuns
+    line: list[InLine]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.machine, name)
+
+
+def _model_of(machine: Machine) -> MachineModel:
+    return MachineModel.model_validate(_WithLine(machine, _line_of(machine)), from_attributes=True)
+
+
+def _line_of(machine: Machine) -> list[InLine]:
+    """Its line, which can have thousands in it, shaped in turns."""
+    line = in_turns(machine.line, WAITERS_IN_A_TURN, at_first=False)
+    return [InLine.model_validate(waiter, from_attributes=True) for waiter in line]
 
 
 def _of_the_board(services: Services, snapshot: Snapshot) -> dict[str, Any]:
@@ -76,7 +98,8 @@ def machine(machine_id: str, caller: Token) -> Any:
     state = snapshot.machine(known_id)
     if state is None:
         raise Problem(404, "unknown_machine", f"{machine_id[:100]} is unknown: no run asked for it lately")
-    return MachineWithRuns(state, last_runs(services, state, snapshot.now_ms))
+    runs = last_runs(services, state, snapshot.now_ms)
+    return _WithLine(MachineWithRuns(state, runs), _line_of(state))
 
 
 @api.route("PUT", "/api/machines/{machine_id}/reservation", role="admin", body=ReservationRequest,

@@ -34,6 +34,9 @@ DEFAULT_RANGE_MS = 86_400_000
 #: Records that a report lists, the first; charts and ledger count all of them.
 MOST_RECORDS = 20_000
 
+#: Machines of a record that are named.
+MOST_NAMED = 20
+
 #: Machines that are drawn, those where most was waited; the ledger counts all of them.
 MOST_CHARTS = 100
 
@@ -154,11 +157,12 @@ def _records(services: Services, selection: Filter) -> Iterator[Mapping[str, Any
     left: Iterator[Record] = itertools.islice(services.timeline.read(selection), MOST_RECORDS)
     while some := list(itertools.islice(left, 500)):
         names = names_of(services, tasks=[record.task_id for record in some if record.task_id],
-            machines={machine for record in some for machine in record.machines},
+            machines={machine for record in some for machine in record.machines[:MOST_NAMED]},
         )  # fmt: skip
         for record in some:
             yield {
                 **record.__dict__,
                 "label": names.run(record.task_id) if record.task_id else "",
-                "at": [names.machine(machine) for machine in record.machines],
+                "at": [names.machine(machine) for machine in record.machines[:MOST_NAMED]],
+                "more": max(0, len(record.machines) - MOST_NAMED),
             }

@@ -22,6 +22,9 @@ from app.web.auth import require
 from app.web.errors import Problem
 from app.web.request_log import name_in_log
 
+#: Fields of a body or a query: more than any has.
+MOST_FIELDS = 100
+
 PARAMETER = re.compile(r"\{(\w+)\}")
 
 View = Callable[..., Any]
@@ -155,6 +158,9 @@ def _parsed_body(model: type[BaseModel]) -> BaseModel:
 
 
 def _parsed(model: type[BaseModel], document: object, where: str) -> BaseModel:
+    if isinstance(document, dict) and len(document) > MOST_FIELDS:
+        # An error is made for each that nobody knows, which takes longer than to read them.
+        raise Problem(422, "invalid", f"{where}: expected at most {MOST_FIELDS} fields, got {len(document)}", errors=[])
     try:
         return model.model_validate(document)
     except ValidationError as error:

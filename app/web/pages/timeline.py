@@ -21,6 +21,9 @@ from app.web.pages.ranges import Range
 #: Records of a page.
 PAGE = 100
 
+#: Machines of a record that are named.
+MOST_NAMED = 20
+
 #: The first look back is this long, ms; each further one is longer by the factor.
 FIRST_LOOK_MS, FACTOR = 60_000, 8
 
@@ -41,7 +44,7 @@ def timeline() -> Any:
     before_id = before if _STAMP.match(before) else None
     records, older = _page_of(services, history_filter, kind, time_range, before_id)
     names = names_of(services, tasks=[r.task_id for r in records if r.task_id],
-        machines={machine for record in records for machine in record.machines},
+        machines={machine for record in records for machine in record.machines[:MOST_NAMED]},
     )  # fmt: skip
     return render_template(
         "_timeline.html" if "fragment" in request.args else "timeline.html",

@@ -1,0 +1,86 @@
+"""Whoever asks for much, or sends much, keeps nobody else waiting: counted in turns of others and in what is made."""
+
+import json
+
+import pytest
+
+from app.web import MOST_OF_A_FORM, create_app
+from app.web.api.routing import MOST_FIELDS
+from tests.conftest import TOKENS, WEBHOOK_SECRET, services_on
+
+
+@pytest.fixture
+def services(board, redis_url):
+    tokens = ",".join(f"{role}:test:{token}" for role, token in TOKENS.items())
+    return services_on(board, redis_url, webhook_secret=WEBHOOK_SECRET, tokens=tokens)
+
+
+@pytest.fixture
+def client(services):
+    return create_app(services).test_client()
+
+
+@pytest.fixture
+def turns(monkeypatch):
+    """The turns that others had."""
+    slept = []
+    monkeypatch.setattr("app.store.fairness.time.sleep", slept.append)
+    return slept
+
+
+def of(role):
+    return {"Authorization": f"Bearer {TOKENS[role]}"}
+
+
+@pytest.mark.parametrize("path", ["/api/machines", "/api/machines/Machines-1"])
+def test_a_long_line_is_answered_in_turns(board, a_run, client, turns, path, monkeypatch):
+    def turns_of(every):
+        monkeypatch.setattr("app.web.api.machines.WAITERS_IN_A_TURN", every)
+        turns.clear()
+        answer = client.get(path, headers=of("viewer")).json
+        [machine] = answer.get("machines", [answer])
+        assert len(machine["line"]) == 101
+        return len(turns)
+
+    for _ in range(102):
+        board.join(a_run(), {"Machines-1"})
+    turns_of(1000)  # The first reads the whole board.
+
+    assert turns_of(10) - turns_of(1000) == 10
+
+
+def test_records_of_a_run_for_very_many_machines_name_the_first(board, a_run, client):
+    run = a_run()
+    board.join(run, {f"Wide-{n:05}" for n in range(1000)})
+
+    for path in ("/timeline", f"/runs/{run.task_id}", "/api/report"):
+        page = client.get(path, headers={**of("viewer"), "Accept": "text/html"}).text
+        assert "Wide-00019" in page and "and 980 more" in page
+
+
+def test_names_are_read_in_turns(board, services, turns):
+    names = {f"machines-{n}": json.dumps({"id": f"Machines-{n}", "name": f"web-{n}"}) for n in range(1000)}
+    board.client.hset(board.keys.machines, mapping=names)
+
+    assert len(services.registry.machine_names([*names])) == 1000
+    assert len(turns) == 4
+    assert services.registry.machine_names(["machines-1"]) == {"machines-1": "web-1"}
+    assert len(turns) == 4
+
+
+def test_a_form_of_a_stranger_is_read_up_to_a_note(client):
+    fields = "&".join(f"a{n}=b" for n in range(MOST_OF_A_FORM // 5))
+
+    assert client.post("/sign-in", data=fields, content_type="application/x-www-form-urlencoded").status_code == 413
+    note = "\N{SNOWMAN}" * 1000
+    assert client.post("/sign-in", data={"token": "wrong", "note": note}).status_code == 403
+
+
+def test_a_body_of_very_many_fields_is_refused_before_each_is(client, monkeypatch):
+    monkeypatch.delattr("pydantic.BaseModel.model_validate")
+    body = {f"field{n}": 1 for n in range(MOST_FIELDS + 1)}
+
+    answer = client.put("/api/waits/ServerTasks-1", json=body, headers=of("step"))
+
+    assert (answer.status_code, answer.json["code"]) == (422, "invalid")
+    assert answer.json["detail"] == "body: expected at most 100 fields, got 101"
