@@ -16,6 +16,9 @@ from app.domain.neutral import visible
 #: Tells more about what is being done here, for a line of the log; asked only when one is written.
 about: ContextVar[Callable[[], Mapping[str, Any]]] = ContextVar("about")
 
+#: Machines that a line names: a run can have ten thousand of them.
+MOST_MACHINES = 20
+
 #: What stands where a secret stood.
 REDACTED = "[redacted]"
 
@@ -61,7 +64,9 @@ def configure_logs(log_format: str, *, level: str = "info", secrets: Collection[
 
 def _with_facts(logger: Any, name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     tell = about.get(None)
-    return {**tell(), **event} if tell else event
+    facts = {**tell(), **event} if tell else event
+    machines = facts.get("machines")
+    return {**facts, "machines": machines[:MOST_MACHINES]} if isinstance(machines, (list, tuple)) else facts
 
 
 def _visible_values(logger: Any, name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -20,9 +20,6 @@ log = structlog.get_logger()
 #: An id that a proxy gave the request, and that can be written anywhere.
 _GIVEN = re.compile(r"^[A-Za-z0-9._-]{1,64}\Z")
 
-#: Machines of a request that each of its lines names.
-_MOST = 20
-
 
 def install(app: Flask, *, is_verbose: bool) -> None:
     """Let every line that is written in a request of *app* name it; if *is_verbose*, write one for each."""
@@ -58,10 +55,7 @@ def _facts() -> dict[str, Any]:
         facts["task"] = str(arguments["task_id"])[:100]
     if "machine_id" in arguments:
         facts["machines"] = [str(arguments["machine_id"])[:100]]
-    facts |= g.get("log_facts", {})
-    if "machines" in facts:
-        facts["machines"] = facts["machines"][:_MOST]
-    return facts
+    return facts | g.get("log_facts", {})
 
 
 def _request_id() -> str:

@@ -47,6 +47,22 @@ other.warning("from %s", "elsewhere")
     assert ours["timestamp"].endswith("Z")
 
 
+def test_a_line_names_some_of_ten_thousand_machines_whoever_writes_it():
+    lines = said("""
+from app.logs import about
+configure_logs("json")
+machines = [f"Machines-{n}" for n in range(10_000)]
+log.info("given", machines=machines)
+structlog.contextvars.bind_contextvars(machines=machines)
+log.info("bound")
+structlog.contextvars.clear_contextvars()
+about.set(lambda: {"machines": machines})
+log.info("found out")
+""").splitlines()
+
+    assert [len(json.loads(line)["machines"]) for line in lines] == [20, 20, 20]
+
+
 def test_what_is_less_than_the_level_is_not_said():
     text = said("""
 configure_logs("json", level="warning")
