@@ -20,7 +20,7 @@ from app.history.archive.files import Archive
 from app.history.timeline import Timeline
 from app.store.clock import read_now_ms
 from app.store.connection import Client
-from app.store.fairness import in_turns
+from app.store.fairness import in_turns, in_turns_by_size
 from app.store.keys import Keys
 from app.store.scripts import redis_errors
 
@@ -45,6 +45,9 @@ MOST_INDEXES = 200
 
 #: Waits that go on, whose stretches are found between two turns of others.
 WAITS_IN_A_TURN = 10
+
+#: Machines of records that are replayed between two turns of others: about a millisecond for a thousand.
+MACHINES_IN_A_TURN = 5_000
 
 _WHOLE_BOARD = frozenset({"closed", "opened"})
 
@@ -117,7 +120,7 @@ class Past:
         """The wait that began with that record."""
         at = self.checkpoint(begin.at_ms)
         replay = Replay(at.state, from_ms=begin.at_ms)
-        for change in in_turns(self._around(begin, replay, at.id, to_ms)):
+        for change in _in_turns(self._around(begin, replay, at.id, to_ms)):
             ended = replay.apply(change)
             if isinstance(ended, Wait) and _is_of(ended, begin):
                 return ended
@@ -145,7 +148,7 @@ class Past:
         others = _others(own, replay, records.values())
         records |= self._records([Filter(machine_id=other) for other in others], at.id, to_ms)
         changes = self._with_decisive(records, {own, *others}, replay, at.id, to_ms)
-        return [interval for interval in intervals_of(in_turns(changes), replay, to_ms) if _is_at(interval, own)]
+        return [interval for interval in intervals_of(_in_turns(changes), replay, to_ms) if _is_at(interval, own)]
 
     def of_all(self, *, from_ms: int, to_ms: int) -> Iterator[Interval]:
         """The same of all machines; it costs the records of the whole board in that time, and reads on as it goes."""
@@ -217,6 +220,10 @@ class Past:
         for change in self._timeline.changes(Filter(to_ms=to_ms), after=after):
             if change.kind not in WITHOUT_EFFECT if only is None else change.kind in only:
                 yield change
+
+
+def _in_turns(changes: Iterable[RecordLike]) -> Iterator[RecordLike]:
+    return in_turns_by_size(in_turns(changes), lambda change: len(change.machines), MACHINES_IN_A_TURN)
 
 
 def _is_of(wait: Wait, begin: RecordLike) -> bool:

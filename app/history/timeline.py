@@ -13,6 +13,7 @@ from app.domain.records import Filter, Order, Record, RecordLike, order_of
 from app.history.archive.files import ARCHIVED, Archive
 from app.history.records import Entry, Stored
 from app.store.connection import Client
+from app.store.fairness import in_turns_by_size
 from app.store.keys import Keys
 from app.store.scripts import load, redis_errors
 
@@ -24,6 +25,9 @@ MOST_SCANNED = 20_000
 
 #: Machines that the records of one page name, before it answers in the same way.
 MOST_MACHINES = 100_000
+
+#: Bytes of the ids of machines that are read between two turns of others: those of one run for thousands of them.
+BYTES_IN_A_TURN = 50_000
 
 #: Looking up a record by its id costs as much as reading so many that follow each other.
 DENSE = 4
@@ -176,7 +180,7 @@ class Timeline:
             entries = self._chunk(source, selection, at, size)
             if self._archived_until() > at:
                 continue  # What was read may have been trimmed before; it is in the files now.
-            for stamp, stored in entries:
+            for stamp, stored in in_turns_by_size(entries, _size_of, BYTES_IN_A_TURN):
                 yield stamp, stored if stored and (has_all or selection.accepts(stored)) else None
             if len(entries) < size:
                 return
@@ -229,6 +233,10 @@ def _stamps(entries: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> list[byte
     Source: ``index_machines`` of lua/lib/runs.lua.
     """
     return [stamp for own, fields in entries for stamp in (fields.get(b""), own) if stamp]
+
+
+def _size_of(entry: tuple[str, Stored | None]) -> int:
+    return entry[1].size if entry[1] else 0
 
 
 def _stored(stamp: bytes, fields: list[bytes]) -> Stored:

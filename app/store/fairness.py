@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
@@ -27,3 +27,14 @@ def in_turns(items: Iterable[_Item], every: int = AT_ONCE, *, at_first: bool = T
         if number % every == 0 and (number or at_first):
             time.sleep(A_MOMENT)
         yield item
+
+
+def in_turns_by_size(items: Iterable[_Item], size: Callable[[_Item], int], most: int) -> Iterator[_Item]:
+    """The *items*; others have their turn behind each *most* of their sizes: few can be as much as thousands."""
+    passed = 0
+    for item in items:
+        yield item
+        passed += size(item)
+        if passed >= most:
+            passed = 0
+            time.sleep(A_MOMENT)

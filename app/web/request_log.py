@@ -55,7 +55,8 @@ def _facts() -> dict[str, Any]:
         facts["task"] = str(arguments["task_id"])[:100]
     if "machine_id" in arguments:
         facts["machines"] = [str(arguments["machine_id"])[:100]]
-    return facts | g.get("log_facts", {})
+    facts |= g.get("log_facts", {})
+    return facts
 
 
 def _request_id() -> str:

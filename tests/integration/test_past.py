@@ -529,3 +529,22 @@ def test_what_is_replayed_gives_turns(board, clock, monkeypatch):
     list(Past(board.client, board.keys).intervals(from_ms=0, to_ms=clock.now_ms))
 
     assert len(turns) >= 2
+
+
+def test_each_record_of_a_run_for_very_many_machines_gives_a_turn(board, clock, monkeypatch):
+    turns = []
+    monkeypatch.setattr("app.store.fairness.time.sleep", turns.append)
+    monkeypatch.setattr("app.history.timeline.BYTES_IN_A_TURN", 500)
+    wide = [f"Machines-{n}" for n in range(100)]
+    for number in range(10):
+        board.join(RunRequest(f"ServerTasks-{number}"), wide)
+    begun = len(turns)
+
+    assert len(list(Timeline(board.client, board.keys).changes(Filter()))) >= 10
+    assert len(turns) - begun == 11  # Of the ten who asked, and of the first, who was granted.
+
+    monkeypatch.setattr("app.history.intervals.MACHINES_IN_A_TURN", 100)
+    monkeypatch.setattr("app.history.timeline.BYTES_IN_A_TURN", 10**9)
+    begun = len(turns)
+    [wait] = Past(board.client, board.keys).waits_of("ServerTasks-9", now_ms=clock.now_ms + 1)
+    assert wait.outcome == "waiting" and len(turns) - begun >= 11

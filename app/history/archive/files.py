@@ -27,13 +27,16 @@ from app.domain.records import Filter, Order, order_of
 from app.history.archive.hash_chain import ChainEnd, body_of, seal
 from app.history.records import Entry, Written
 from app.store.errors import ArchiveError
-from app.store.fairness import in_turns
+from app.store.fairness import in_turns, in_turns_by_size
 
 log = structlog.get_logger()
 
 #: Of records that cannot be wanted, one in so many counts for `app.history.timeline.MOST_SCANNED`: most of the
 #: work on them is left out.
 SKIPPED = 10
+
+#: Characters of records that are read between two turns of others: as many as 500 ordinary ones have, at least.
+LETTERS_IN_A_TURN = 200_000
 
 #: A directory that changed less than this ago may change again without another time of change, seconds.
 _UNSETTLED = 2.0
@@ -161,7 +164,7 @@ class Archive:
     def _reading(self, day: str) -> Iterator[Iterator[str]]:
         try:
             with opened(self.path(day)) as file:
-                yield in_turns(file)
+                yield in_turns_by_size(in_turns(file), len, LETTERS_IN_A_TURN)
         except DAMAGED as error:
             log.error("archive: a file is damaged; 'octowait timeline verify' says more", day=day, error=str(error))
 
