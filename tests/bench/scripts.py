@@ -62,7 +62,7 @@ _PREFACE = f"""## Lua scripts
 `make bench ARGS="scripts --write"`
 
 Each script behind the parts that it needs, as all of them are written, and as it is loaded: each part as a function of
-its own, without what the script does not use.
+its own, what they share in a table, without what the script does not use.
 A load is a `SCRIPT LOAD` by a server that does not know the script.
 A call is an `EVALSHA` without the way to Redis, in a namespace with a line of {WAITERS}; a join is granted at once.
 The least of some rounds, in which both forms take turns: whatever else the machine does only adds."""
