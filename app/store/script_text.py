@@ -157,7 +157,7 @@ def _through_table(text: str, names: Set[str]) -> str:
 def _inner_names(text: str) -> set[str]:
     """The names that *text* gives to variables of its own: locals, parameters, and those of loops."""
     definitions = _OWN_NAMES.findall(re.sub(_NO_CODE, "", text))
-    return {name for groups in definitions for names in groups for name in re.findall(r"\w+", names)}
+    return set(re.findall(r"\w+", " ".join(" ".join(groups) for groups in definitions)))
 
 
 def _free(text: str) -> set[str]:
