@@ -83,7 +83,7 @@ local function look_at_families(machine)
         return
     end
     local tasks = tasks_at(machine)
-    spend_looks(LOOK * #tasks)
+    spend(LOOK * #tasks)
     read_families(tasks)
     for _, task in ipairs(tasks) do
         if family_named(task) then
