@@ -84,3 +84,31 @@ def test_a_body_of_very_many_fields_is_refused_before_each_is(client, monkeypatc
 
     assert (answer.status_code, answer.json["code"]) == (422, "invalid")
     assert answer.json["detail"] == "body: expected at most 100 fields, got 101"
+
+
+def test_choices_of_a_large_fleet_are_gathered_in_turns(board, client, turns, monkeypatch):
+    fleet = {f"machines-{n}": json.dumps({"id": f"Machines-{n}", "name": f"web-{n}"}) for n in range(1500)}
+    board.client.hset(board.keys.machines, mapping=fleet)
+    client.get("/", headers=of("viewer"))
+
+    def turns_of(path):
+        turns.clear()
+        assert client.get(path, headers=of("viewer")).status_code == 200
+        return len(turns)
+
+    # The live part alone has no choices.
+    assert turns_of("/") - turns_of("/?fragment=1") == 3
+
+
+def test_a_report_of_many_machines_is_made_in_turns(board, a_run, client, turns, monkeypatch):
+    def turns_of(most):
+        monkeypatch.setattr("app.web.api.report.TRACKED_IN_A_TURN", most)
+        turns.clear()
+        assert client.get("/api/report", headers=of("viewer")).text.endswith("</html>")
+        return len(turns)
+
+    for _ in range(5):
+        board.join(a_run(), {f"Machines-{n}" for n in range(100)})
+
+    # Four wait; of the first there is a wait without length, and a hold.
+    assert turns_of(100) - turns_of(10**6) == 6

@@ -20,6 +20,7 @@ from app.queries.names import names_of
 from app.queries.references import ids_of
 from app.services import Services
 from app.settings.values import Token
+from app.store.fairness import in_turns, in_turns_by_size
 from app.web.api.routing import Api, current_services
 from app.web.api.schemas.fields import Input, Ms, Reference
 from app.web.charts.build import drawn, machines_in, tasks_in
@@ -39,6 +40,9 @@ MOST_NAMED = 20
 
 #: Machines that are drawn, those where most was waited; the ledger counts all of them.
 MOST_CHARTS = 100
+
+#: Machines of intervals that are put on tracks between two turns of others.
+TRACKED_IN_A_TURN = 1_000
 
 #: Pieces of the template that are sent at once.
 BUFFERED = 200
@@ -133,7 +137,7 @@ def _tracks(services: Services, window: Window, machine_id: str | None, project_
     tracks: dict[str, Track] = {}
     is_wanted: set[str] = set()
     closures = []
-    for one in intervals:
+    for one in in_turns_by_size(intervals, lambda one: 1 + len(one.machines), TRACKED_IN_A_TURN):
         if not one.machines:
             closures.append(one)
         for machine in one.machines:
@@ -142,7 +146,7 @@ def _tracks(services: Services, window: Window, machine_id: str | None, project_
                 tracks.setdefault(key, Track(window, machine)).add(one)
                 if not project_id or (one.project_id or "").lower() == project_id.lower():
                     is_wanted.add(key)
-    for track, closure in itertools.product(tracks.values(), closures):
+    for track, closure in in_turns(itertools.product(tracks.values(), closures)):
         track.add(closure)
     return {key: track for key, track in tracks.items() if key in is_wanted}
 

@@ -214,7 +214,7 @@ def _blocker(place: RunStatus) -> dict[str, Any]:
 
 def _choices(snapshot: Snapshot, card_filter: DashboardFilter) -> dict[str, list[str]]:
     """The environments and projects of all runs that hold or wait, and the ones that are asked for."""
-    names = [machine.names for machine in snapshot.machines]
+    names = [machine.names for machine in in_turns(snapshot.machines)]
     environments = {card_filter.environment}.union(*(environments for environments, _ in names))
     projects = {card_filter.project}.union(*(projects for _, projects in names))
     return {"environment": sorted(filter(None, environments)), "project": sorted(filter(None, projects))}
