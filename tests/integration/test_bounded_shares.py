@@ -10,7 +10,7 @@ import pytest
 
 from app.coordination.board import Policy
 from app.domain.events import Effect
-from app.domain.run import RunRequest
+from app.domain.run import RunRequest, State
 from app.store.connection import connect
 from app.store.embedded import EmbeddedServer
 from tests.conftest import Clock
@@ -154,6 +154,25 @@ def test_family_of_many_that_hold_is_searched_for_its_children_once(keyless: Ope
 
     assert keyless.place("ServerTasks-351").is_waiting
     assert max(scripts.commands) < (150, "")
+
+
+@pytest.mark.parametrize("has_stranger", [False, True])
+def test_line_of_siblings_that_want_the_same_is_read_at_one_machine(keyless: OpenBoard, has_stranger: bool) -> None:
+    many, parent = MANY[:30], "ServerTasks-1"
+    keyless.join(RunRequest(parent), ["Machines-other"])
+    keyless.join(RunRequest("ServerTasks-2"), many)
+    for number in range(100, 120):
+        keyless.join(RunRequest(f"ServerTasks-{number}", on_behalf_of=parent), many)
+    if has_stranger:
+        # It waits for the parent, and whoever comes now stands behind it at the last machine.
+        keyless.join(RunRequest("ServerTasks-3"), [many[-1], "Machines-other"])
+    keyless.client.config_resetstat()
+
+    place = keyless.join(RunRequest("ServerTasks-4", on_behalf_of=parent), many)
+
+    assert (place.state, place.is_waiting) == (State.REFUSED if has_stranger else State.WAITING, not has_stranger)
+    # Who holds each and, for the view, who is ahead there; one line for the search, and that of the stranger.
+    assert keyless.client.info("commandstats")["cmdstat_zrangebylex"]["calls"] < 2.5 * len(many)
 
 
 def test_overlaps_with_many_machines_name_some_and_count_the_others(keyless: OpenBoard) -> None:

@@ -127,6 +127,37 @@ local function line_from(m, before, run)
     return ahead
 end
 
+-- How many of those in a line want just what a run wants: they stand at all its machines.
+local function count_alike(run, line)
+    local text, tasks, count = table.concat(run.machines, ","), {}, 0
+    for at, member in ipairs(line) do
+        tasks[at] = string.sub(member, 28)
+    end
+    for _, other in ipairs(values_of(WANTS, tasks)) do
+        count = count + (other == text and 1 or 0)
+    end
+    return count
+end
+
+-- A function that reads the lines of a run's machines ahead of it. Where a long line was read, and as many are ahead at another
+-- machine as want the same there as the run, they are the same ones: nothing is read.
+local function reader_of_lines(run, ids)
+    local read, alike = reader_of(LINES, ids), nil
+    return function(at, before)
+        local line, m = read(at), ids[at]
+        if line or before or #ids <= FEW then
+            return line or line_from(m, before, run)
+        end
+        local from = span(m)
+        if alike and call("ZLEXCOUNT", LINES, from, "(" .. line_member(run, m)) == alike then
+            return {}
+        end
+        line = line_from(m, nil, run)
+        alike = alike or count_alike(run, line)
+        return line
+    end
+end
+
 -- The runs that a run waits for and that no search has reached, or *goal*. A holder waits for the children that it
 -- started. A child waits for strangers only where its family holds, whoever is ahead there.
 local function reach_from(run, goal, search)
@@ -139,7 +170,7 @@ local function reach_from(run, goal, search)
         end
     end
     local ids = lower_ids(run.machines or {})
-    local holders_in, line_in = reader_of(HOLDERS, ids), reader_of(LINES, ids)
+    local holders_in, line_in = reader_of(HOLDERS, ids), reader_of_lines(run, ids)
     local familys, lookups = run.family and of_family(search.familys, run.family), 0
     for at, m in ipairs(ids) do
         local machine, before = run.machines[at], search.up_to[m]
@@ -160,7 +191,7 @@ local function reach_from(run, goal, search)
         end
         if not is_familys and not (before and run.order <= before) then
             lookups = lookups + 1
-            for _, member in ipairs(line_in(at) or line_from(m, before, run)) do
+            for _, member in ipairs(line_in(at, before)) do
                 local order = string.sub(member, 1, 26)
                 if order < run.order then
                     reach("ahead", machine, string.sub(member, 28), order)
