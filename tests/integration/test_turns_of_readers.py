@@ -49,6 +49,18 @@ def test_a_long_line_is_answered_in_turns(board, a_run, client, turns, path, mon
     assert turns_of(10) - turns_of(1000) == 10
 
 
+def test_page_of_a_run_that_waits_for_very_many_machines_names_the_first_and_says_how_many_more(board, a_run, client):
+    machines, run = {f"Wide-{n:05}" for n in range(1000)}, a_run()
+    board.join(a_run(), machines)
+    board.join(run, machines)
+
+    page = client.get(f"/runs/{run.task_id}", headers=of("viewer")).text
+
+    assert ">Wide-00019<" in page and ">Wide-00020<" not in page
+    # In the sentence about it, in the list of who is in its way, and among its facts.
+    assert page.count("980 more machines") == 3
+
+
 def test_records_of_a_run_for_very_many_machines_name_the_first(board, a_run, client):
     run = a_run()
     board.join(run, {f"Wide-{n:05}" for n in range(1000)})
