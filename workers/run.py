@@ -117,8 +117,8 @@ class JobWorker(SimpleWorker):
     def request_stop(self, signum: Any, frame: Any) -> None:
         """Stop after the job that runs, if any.
 
-        RQ's own asks Redis whether one does: from the handler of a signal, which may have come while the same thread
-        held the lock of the connections, and then waits for it forever.
+        Where one does, RQ's own writes so into Redis: from the handler of a signal, which may have come while the same
+        thread held the lock of the connections, and then waits for it forever.
         """
         self.is_stopping = self._stop_requested = True
         self._shutdown_requested_date = now()

@@ -29,7 +29,7 @@ def explain(place: RunStatus, look: Look, foretell: Foretell, children: Children
     machines = tuple(machine for machine in place.machines if machine.place)
     is_refused = _would_wait_for_itself(place, look, children)
     first = machines if is_refused else tuple(_first(machine, look) for machine in machines)
-    # Without another one than these it would wait as long.
+    # Each is foretold by itself: of many those at which it stands farthest behind, which are the likeliest to matter.
     longest = machines if len(machines) <= MOST_LINKS else nlargest(MOST_LINKS, machines, key=lambda m: m.place)
     without = [(m, tuple(o for o in machines if o is not m)) for m in longest] if len(place.machines) > 1 else []
     return Explanation(

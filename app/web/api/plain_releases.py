@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from app.domain.errors import AnotherOwner
 from app.services import Services
 from app.store.errors import StoreError
-from app.web.api.step_answers import answer_to_release, kind_of
+from app.web.api.step_answers import TEXT, answer_to_release, kind_of
 from app.web.auth import Doorkeeper
 from app.web.errors import Problem
 from app.web.printed import printable
@@ -63,5 +63,5 @@ class PlainReleases:
             outcome = self._services.board.release(path[1], by=token.name, claim=claim, owner=token.identity.owner)
         except (Problem, StoreError, AnotherOwner):
             return None
-        text, is_text = answer_to_release(path[1], outcome, claim, kind)
-        return kind, printable(text.encode(), is_text=is_text)
+        answer = answer_to_release(path[1], outcome, claim, kind)
+        return kind, printable(answer.encode(), is_text=kind == TEXT)

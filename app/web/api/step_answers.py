@@ -47,12 +47,13 @@ def answer_to_step(
     return lines_of(f"{place.state} {number or 0}", step_message(answer), facts), TEXT
 
 
-def answer_to_release(task_id: str, outcome: str, claim: str | None, kind: str) -> tuple[str, bool]:
-    """The answer about a release to its step, and whether it is text rather than JSON; *kind*: its content type."""
+def answer_to_release(task_id: str, outcome: str, claim: str | None, kind: str) -> str:
+    """The answer about a release to its step; *kind*: its content type."""
     if kind == TEXT:
         message = f"{task_id} {STATES.get(outcome, 'held nothing')}."
-        return lines_of(f"{outcome} 0", message, {"claim": claim}), True
-    return ReleaseOutcome.model_validate({"outcome": outcome, "claim": claim}).model_dump_json() + "\n", False
+        return lines_of(f"{outcome} 0", message, {"claim": claim})
+    answer = ReleaseOutcome.model_validate({"outcome": outcome, "claim": claim})
+    return answer.model_dump_json(ensure_ascii=True) + "\n"
 
 
 def kind_of(environ: WSGIEnvironment) -> str | None:

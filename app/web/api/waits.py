@@ -118,7 +118,7 @@ def release(task_id: str, query: ReleaseQuery, caller: Token) -> Any:
     claim = step_headers(request.environ).claim
     outcome = StepCalls(current_services(), caller, claim).release(task_id, reason=query.reason)
     kind = TEXT if _wants_text() else JSON
-    return Response(answer_to_release(task_id, outcome, claim, kind)[0], content_type=kind)
+    return Response(answer_to_release(task_id, outcome, claim, kind), content_type=kind)
 
 
 @api.route("GET", "/api/waits", role="viewer", query=WaitsQuery, answers={200: Waits})
