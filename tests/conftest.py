@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 
 from app.coordination.board import Policy
 from app.domain.run import RunRequest
@@ -109,9 +110,37 @@ def opened(board: OpenBoard) -> OpenBoard:
     return board
 
 
+@pytest.fixture(scope="module")
+def own_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of its own: what others have Redis do would be counted as well."""
+    server = EmbeddedServer(tmp_path_factory.mktemp("own"))
+    yield server.acquire()
+    server.release()
+
+
+@pytest.fixture
+def own_board(own_url: str, namespace: str) -> Iterator[OpenBoard]:
+    client = connect(own_url)
+    board = OpenBoard(client, namespace=namespace)
+    board.open("test")
+    yield board
+    client.close()
+
+
 def services_on(board: OpenBoard, redis_url: str, **settings: Any) -> Services:
     """The services of a process whose board is *board*, with the clock of that."""
     return make_services(Settings(redis_url=redis_url, namespace=board.keys.namespace, **settings), board=board)
+
+
+def app_client_on(board: OpenBoard, redis_url: str, *, more_tokens: str = "", **settings: Any) -> FlaskClient:
+    """A client of the application in this process, with the token of a step."""
+    from app.web import create_app
+
+    tokens = ",".join(f"{role}:test:{token}" for role, token in TOKENS.items()) + more_tokens
+    services = services_on(board, redis_url, webhook_secret=WEBHOOK_SECRET, tokens=tokens, **settings)
+    client = create_app(services).test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {TOKENS['step']}"
+    return client
 
 
 class Clock:

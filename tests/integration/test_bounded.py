@@ -9,7 +9,6 @@ import pytest
 
 from app.domain.run import RunRequest
 from app.store.connection import connect
-from app.store.embedded import EmbeddedServer
 from app.store.scripts import Scripts
 from tests.bench.shapes import SHAPES, Shape, wide_child, wide_run
 from tests.integration.octopus_tells import Octopus
@@ -37,23 +36,6 @@ class CountedScripts(Scripts):
 
     def _count(self) -> int:
         return sum(each["calls"] for each in self._board.client.info("commandstats").values())
-
-
-@pytest.fixture(scope="module")
-def own_url(tmp_path_factory):
-    """Others on the same server would be counted as well."""
-    server = EmbeddedServer(tmp_path_factory.mktemp("bounded"))
-    yield server.acquire()
-    server.release()
-
-
-@pytest.fixture
-def own_board(own_url, namespace):
-    client = connect(own_url)
-    board = OpenBoard(client, namespace=namespace)
-    board.open("test")
-    yield board
-    client.close()
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)

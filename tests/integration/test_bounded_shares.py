@@ -12,7 +12,6 @@ from app.coordination.board import Policy
 from app.domain.events import Effect
 from app.domain.run import RunRequest, State
 from app.store.connection import connect
-from app.store.embedded import EmbeddedServer
 from tests.conftest import Clock
 from tests.integration.octopus_tells import Octopus
 from tests.integration.test_bounded import MOST_COMMANDS_A_MACHINE, CountedScripts
@@ -48,14 +47,6 @@ end }, { __index = json })
         answer = super()._execute(name, arguments, with_expiry=with_expiry)
         self.decoded.append((int(self._client.getdel(self._prefix + "decoded") or 0), name))
         return answer
-
-
-@pytest.fixture(scope="module")
-def own_url(tmp_path_factory):
-    """Others on the same server would be counted as well."""
-    server = EmbeddedServer(tmp_path_factory.mktemp("shares"))
-    yield server.acquire()
-    server.release()
 
 
 @pytest.fixture

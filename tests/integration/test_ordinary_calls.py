@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from app.domain.run import RunRequest
-from tests.integration.test_bounded import CountedScripts, own_board, own_url  # noqa: F401
+from tests.integration.test_bounded import CountedScripts
 from tests.open_board import OpenBoard
 
 INFO = {
@@ -27,7 +27,7 @@ MOST = {
 }
 
 
-def test_who_waits_for_a_wake_reads_only_that_the_run_waits(own_board: OpenBoard) -> None:  # noqa: F811
+def test_who_waits_for_a_wake_reads_only_that_the_run_waits(own_board: OpenBoard) -> None:
     own_board.join(RunRequest("ServerTasks-1"), ["Machines-1"])
     own_board.join(RunRequest("ServerTasks-2"), ["Machines-1"])
     own_board.poll("ServerTasks-2")
@@ -41,7 +41,7 @@ def test_who_waits_for_a_wake_reads_only_that_the_run_waits(own_board: OpenBoard
 
 
 @pytest.mark.parametrize("claims", [False, True], ids=["without a claim", "with a claim"])
-def test_ordinary_wait_takes_few_commands(own_board: OpenBoard, claims: bool) -> None:  # noqa: F811
+def test_ordinary_wait_takes_few_commands(own_board: OpenBoard, claims: bool) -> None:
     def run(number: int) -> RunRequest:
         request = RunRequest(f"ServerTasks-{number}", info={**INFO, "deployment_id": f"Deployments-{number}"})
         return replace(request, claim=f"{number:032}") if claims else request

@@ -4,6 +4,7 @@ import re
 import time
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import gevent
 import pytest
@@ -13,10 +14,9 @@ from app.coordination.board import Poll
 from app.domain.access.identity import Identity
 from app.domain.errors import AnotherOwner
 from app.store.errors import StoreError
-from app.web import create_app
 from app.web.combined_polls import MOST_POLLS, CombinedPolls
 from tests.bench.world import calls_of
-from tests.conftest import TOKENS, WEBHOOK_SECRET, services_on
+from tests.conftest import TOKENS, app_client_on
 
 #: The same to the view, and nothing that is answered in front of it.
 PLAIN, OTHER = "0.05", "5e-2"
@@ -31,14 +31,7 @@ SCRIPTS = {
 
 @pytest.fixture
 def make_client(board, redis_url):
-    def make(**settings):
-        tokens = ",".join(f"{role}:test:{token}" for role, token in TOKENS.items())
-        services = services_on(board, redis_url, webhook_secret=WEBHOOK_SECRET, tokens=tokens, **settings)
-        client = create_app(services).test_client()
-        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {TOKENS['step']}"
-        return client
-
-    return make
+    return partial(app_client_on, board, redis_url)
 
 
 @pytest.fixture

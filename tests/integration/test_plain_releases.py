@@ -3,8 +3,7 @@
 import pytest
 from flask import request
 
-from app.web import create_app
-from tests.conftest import TOKENS, WEBHOOK_SECRET, services_on
+from tests.conftest import TOKENS, app_client_on
 
 CLAIM = "c" * 32
 
@@ -22,11 +21,9 @@ SCRIPTS = {
 @pytest.fixture
 def make_client(board, redis_url):
     def make(**settings):
-        tokens = ",".join(f"{role}:test:{token}" for role, token in TOKENS.items())
-        tokens += f",step:other:{OTHER};projects=Projects-9"
-        services = services_on(board, redis_url, webhook_secret=WEBHOOK_SECRET, tokens=tokens, **settings)
-        client = create_app(services).test_client()
-        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {TOKENS['step']}"
+        client = app_client_on(
+            board, redis_url, more_tokens=f",step:other:{OTHER};projects=Projects-9", **settings
+        )  # fmt: skip
         client.viewed = []
         client.application.before_request(lambda: client.viewed.append(request.path))
         return client
