@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -33,6 +32,7 @@ from app.store.errors import StoreUnreachable
 from app.store.keys import listed
 from tests import serving
 from tests.open_board import OpenBoard
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 
@@ -257,12 +257,6 @@ def a_delivery(category: str = "DeploymentStarted", **event: Any) -> dict[str, A
             "Event": an_event(category, **event),
         },
     }  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Service:

@@ -17,8 +17,9 @@ from tests.bench.report import Report, median
 from tests.bench.server_time import SCRIPT_COLUMNS, script_rows, script_times
 from tests.bench.wire import Line, http
 from tests.bench.world import board_on, cpu_seconds, directory, embedded, group_of, processes_of, web
-from tests.conftest import ROOT, eventually, free_port
+from tests.conftest import ROOT, eventually
 from tests.open_board import OpenBoard
+from tests.ports import free_port
 
 SECTION = (
     "Webhooks and cycles (P6)",

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.chaos.store import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+
+from tests.ports import free_port
 
 #: What octowait can run on here.
 STORES = ("valkey", "redis")
@@ -39,12 +40,6 @@ def binary(kind: str) -> str:
     if not found:
         raise NoStore("there is no redis-server here; on Debian: apt-get install redis-server")
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)

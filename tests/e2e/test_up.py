@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from app.store.embedded import EmbeddedServer
-from tests.conftest import ROOT, eventually, free_port
+from tests.conftest import ROOT, eventually
+from tests.ports import free_port
 
 
 class Up:

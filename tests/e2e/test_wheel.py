@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from app.cli.up import PROCESSES
-from tests.conftest import ROOT, eventually, free_port
+from tests.conftest import ROOT, eventually
+from tests.ports import free_port
 
 BUILD = """
 import sys

@@ -16,8 +16,9 @@ import yaml
 
 from app.settings import PREFIX, Settings, load_settings
 from app.store.rehearsal import refusals
-from tests.chaos.store import binary, free_port
+from tests.chaos.store import binary
 from tests.conftest import ROOT, eventually
+from tests.ports import free_port
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]

@@ -8,8 +8,9 @@ import pytest
 import redis
 
 from app.store.connection import connect
-from tests.chaos.store import Store, binary, free_port
+from tests.chaos.store import Store, binary
 from tests.conftest import eventually
+from tests.ports import free_port
 
 SERVICE, MOST = "octowait", 3
 
