@@ -1,6 +1,7 @@
 """The Lua scripts, called by their SHA-1.
 
-A script with the part `WORK` leaves what takes too long, in Redis, and says so; `Scripts` has it carried on at once.
+A script with the part `WORK` leaves what takes too long, in Redis, and says so; `Scripts` has it carried on at once:
+before the caller goes on, or, where many are answered, beside them.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from app.store.wrong_types import fixed_keys, named_wrong_type
 #: How often a script is called whose caller expects another time than it finds, until it is called without any.
 TRIES = 3
 
-#: Shares of left work that one call does at most: the sweep does the others.
-MOST_SHARES = 2000
+#: Shares of left work that one call does at most, some 10 ms each: the sweep does the others.
+MOST_SHARES = 200
 
 
 def load(client: Client, room: str, verb: str) -> Script:
@@ -80,6 +81,8 @@ class Scripts:
         self.offset_ms = offset_ms
         #: Called before each script.
         self.before: Callable[[], None] | None = None
+        #: Called after a script that left work, its own or that of others, before its caller has the answer.
+        self.on_left: Callable[[], object] = self.carry_on
 
     def command(self, connection: Any, name: str, *args: str | int) -> tuple[str | int, ...]:
         """The call of a script as a command for *connection*, whose server knows the script from now on.
@@ -115,12 +118,12 @@ class Scripts:
         refuse_newer(*ask("HMGET", self._counters, *FIELDS))
 
     def _accepted(self, answer: Sequence[Any]) -> Sequence[Any]:
-        """The script's own part of an answer, once what it has left is done."""
+        """The script's own part of an answer, once somebody knows of what it has left."""
         own = self.read(answer)
         if any(answer[4:]):
             # What was asked is done, whatever comes now; and others find what is left in Redis.
             with suppress(StoreError):
-                self._carry_on()
+                self.on_left()
         return own
 
     def _timely_answer(self, name: str, args: Sequence[str | int]) -> Sequence[Any]:
@@ -134,11 +137,12 @@ class Scripts:
         # Redis is so far away that no call comes in time; its clock was looked at just now.
         return self._call_due(name, self._arguments(args))
 
-    def _carry_on(self) -> None:
-        """Do what a script has left, in shares, so that others get their turn."""
+    def carry_on(self) -> bool:
+        """Do what scripts have left, in shares, so that others get their turn; whether there may be more."""
         for _ in range(MOST_SHARES):
-            if self.read(self._call_due("carry_on", self._arguments(())))[0] == b"done":
-                break
+            if self.read(self._execute("carry_on", self._arguments(()), with_expiry=True))[0] == b"done":
+                return False
+        return True
 
     def _compare_clocks(self) -> None:
         """Undo a jump of the server's clock before any script acts on it. Source: lua/shift.lua."""

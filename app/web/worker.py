@@ -24,6 +24,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from app.services import Services
 from app.store.errors import StoreError
+from app.store.scripts import Scripts
 from app.web.answers import Answer
 from app.web.refusals import RefusalLog
 
@@ -174,14 +175,20 @@ class Worker(GeventWorker):  # type: ignore[misc]
             # Who blocks on Redis itself hears of a grant when somebody has had it copied.
             services.wakes.on_wake = lambda task_id: gevent.spawn(_copy, services, task_id)
         gevent.spawn(services.wakes.listen)
-        sweeping = gevent.spawn(_sweep, services, self.wsgi.extensions["octowait.refusals"])
+        # Whoever asks is answered first: what a run with many machines has left may take many seconds.
+        left = Event()
+        services.board.script.on_left = left.set
+        background = [
+            gevent.spawn(_carry_on, services.board.script, left),
+            gevent.spawn(_sweep, services, self.wsgi.extensions["octowait.refusals"]),
+        ]
         self._stop_event = Event()
         servers = [self._listen(each) for each in self.sockets]
         while self.alive:
             self.notify()
             self._stop_event.wait(ALIVE_SECONDS)
         self._leave(servers, services)
-        sweeping.kill()
+        gevent.killall(background)
         with suppress(StoreError):
             services.board.leave()
 
@@ -235,6 +242,16 @@ def _copy(services: Services, task_id: str) -> None:
         services.board.look(task_id)
     except StoreError as error:
         log.warning("a grant was not copied: its step asks again", task=task_id, error=str(error))
+
+
+def _carry_on(scripts: Scripts, left: Event) -> None:
+    """Do what scripts have *left*, each time that it is set; what this breaks off is done by the sweep."""
+    while True:
+        left.wait()
+        left.clear()
+        with suppress(StoreError):
+            while scripts.carry_on():
+                pass
 
 
 def _sweep(services: Services, refusal_log: RefusalLog) -> None:

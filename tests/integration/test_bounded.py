@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import gevent
 import pytest
+from gevent.event import Event
 
 from app.domain.run import RunRequest
+from app.store import scripts as scripts_module
 from app.store.connection import connect
 from app.store.scripts import Scripts
+from app.web.worker import _carry_on
 from tests.bench.shapes import SHAPES, Shape, wide_child, wide_run
 from tests.integration.octopus_tells import Octopus
 from tests.lua_names import with_values
@@ -104,8 +109,8 @@ def test_what_a_release_leaves_is_done_when_it_returns(board: OpenBoard) -> None
 
 def test_what_is_left_by_one_who_dies_is_done_by_others(board: OpenBoard) -> None:
     class Dying(Scripts):
-        def _carry_on(self) -> None:
-            pass
+        def carry_on(self) -> bool:
+            return True
 
     machines, living = [f"Machines-{n}" for n in range(2000)], board.script
     board.join(RunRequest("ServerTasks-0"), machines)
@@ -120,6 +125,46 @@ def test_what_is_left_by_one_who_dies_is_done_by_others(board: OpenBoard) -> Non
         pass
 
     assert board.client.zcard(board.keys.lines) == 0
+
+
+def leave_much_work(board: OpenBoard) -> Callable[[], object]:
+    """What has a script leave work: it ends a run that holds many machines, each with a line."""
+    machines = [f"Machines-{number}" for number in range(2000)]
+    board.join(RunRequest("ServerTasks-0"), machines)
+    for number, machine in enumerate(machines):
+        board.join(RunRequest(f"ServerTasks-{number + 1}"), [machine], ttl=timedelta(hours=1))
+    return lambda: board.release("ServerTasks-0")
+
+
+def test_web_process_answers_before_what_is_left_is_done(own_board: OpenBoard) -> None:
+    release = leave_much_work(own_board)
+    own_board.script = counted = CountedScripts(own_board)
+    left = Event()
+    counted.on_left = left.set
+    carrying = gevent.spawn(_carry_on, counted, left)
+    gevent.sleep(0)
+
+    release()
+    own_board.look("ServerTasks-0")
+
+    names = [name for _, name in counted.commands]
+    assert "carry_on" not in names and own_board.client.zcard(own_board.keys.lines) > 0
+    while not carrying.dead and own_board.client.zcount(own_board.keys.deadlines, "-inf", 2):
+        gevent.sleep(0)
+    carrying.kill()
+    assert own_board.client.zcard(own_board.keys.lines) == 0
+    assert "sweep" not in [name for _, name in counted.commands]
+
+
+def test_caller_does_a_part_of_what_is_left_and_the_sweep_the_others(own_board: OpenBoard, monkeypatch: Any) -> None:
+    monkeypatch.setattr(scripts_module, "MOST_SHARES", 1)
+    release = leave_much_work(own_board)
+    own_board.script = counted = CountedScripts(own_board)
+
+    release()
+
+    assert [name for _, name in counted.commands].count("carry_on") == 1
+    assert own_board.client.zcard(own_board.keys.lines) > 0
 
 
 def test_waiter_that_is_over_by_now_is_not_granted_however_much_else_is(board: OpenBoard, clock: Any) -> None:

@@ -210,8 +210,8 @@ def test_script_does_nothing_about_many_machines_for_others_beside_its_own(keyle
 
 def test_grant_of_many_machines_that_was_left_is_left_again_by_who_has_work_of_its_own(keyless: OpenBoard) -> None:
     class Dying(CountedScripts):
-        def _carry_on(self) -> None:
-            pass
+        def carry_on(self) -> bool:
+            return True
 
     keyless.join(RunRequest("ServerTasks-1"), MANY)
     keyless.join(RunRequest("ServerTasks-10"), MANY)
