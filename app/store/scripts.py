@@ -27,7 +27,7 @@ from app.store.wrong_types import fixed_keys, named_wrong_type
 TRIES = 3
 
 #: Shares of left work that one call does at most, some 10 ms each: the sweep does the others.
-MOST_SHARES = 200
+MOST_SHARES = 20
 
 
 def load(client: Client, room: str, verb: str) -> Script:
