@@ -13,7 +13,7 @@ def news_of(place: RunStatus) -> str:
     It stays the same while only time passes, and while only what is expected changes.
     """
     facts: list[object] = [str(place.state), place.reason]
-    if place.is_waiting and not place.is_being_copied and place.machines:
+    if place.is_waiting and not place.is_being_told and place.machines:
         worst, held = in_the_way(place)
         holder = held.holders[0] if held else None
         facts += [worst.id, worst.place, place.machines_count, held and held.id, worst.ahead[:1]]

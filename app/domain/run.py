@@ -83,7 +83,7 @@ class Rebuilt:
 class Refusal:
     """Why a run may not wait: it closes a circle, or *blocking* waiters take task slots of *cap* less *reserve*."""
 
-    #: The waits of the circle, as `app.domain.status.circle_words` reads them.
+    #: The waits of the circle, as `app.domain.wording.circle_words` reads them.
     circle: tuple[Mapping[str, str], ...] = ()
     blocking: int | None = None
     cap: int | None = None
@@ -171,6 +171,8 @@ class RunState:
     granted_at_ms: int | None = None
     #: The fencing token of its grant.
     token: int | None = None
+    #: The number of the change in which it was granted.
+    granted_change: int | None = None
     #: Enough replicas have the grant, so that it may be told; where none need it, nobody looks.
     copied: bool = False
     #: Its step has heard of the grant.

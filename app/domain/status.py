@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -12,7 +11,7 @@ from app.domain.phrases import clause, sentence
 from app.domain.run import RunState, State
 from app.domain.run_info import RunInfo
 from app.domain.shortening import shortened
-from app.domain.wording import ENDS, REJOINED, STATES, closed_words, holding
+from app.domain.wording import ENDS, REJOINED, STATES, circle_words, closed_words, holding
 
 #: Machines that a message names one by one.
 MOST_NAMES = 20
@@ -133,18 +132,27 @@ class RunStatus(Described):
         return self.state is State.WAITING
 
     @property
-    def is_being_copied(self) -> bool:
-        """Whether it waits for nothing but the copying of its grant to replicas of Redis."""
+    def is_being_told(self) -> bool:
+        """Whether it has its grant, of which its step is not told yet."""
         return self.is_waiting and self.run.token is not None
 
     @property
     def slice_seconds(self) -> float:
         """How long whoever waits for its grant may sleep until he shows life or has that copied again."""
-        return COPY_SECONDS if self.is_being_copied else self.run.ttl_ms / 2000
+        return COPY_SECONDS if self.is_being_told else self.run.ttl_ms / 2000
 
     def while_copied(self) -> RunStatus:
         """What its step is told as long as its grant is not copied: that it waits."""
         return replace(self, run=replace(self.run, state=State.WAITING))
+
+    def as_confirmed(self) -> RunStatus:
+        """What its step is told when it asks whether its grant is confirmed: that it waits, where that is not so.
+
+        Whoever reads here that it is granted begins, and a grant that is not confirmed is taken back.
+        """
+        if not self.is_granted or self.run.collected or self.run.parked:
+            return self
+        return replace(self, run=replace(self.run, state=State.WAITING, told=True))
 
     @property
     def is_to_resolve(self) -> bool:
@@ -197,18 +205,6 @@ class RunStatus(Described):
         return _message(self)
 
 
-def circle_words(circle: Sequence[Mapping[str, str]]) -> str:
-    """``ServerTasks-3 waits for Machines-2, held by ServerTasks-2, which waits for its child ServerTasks-3``."""
-    text = circle[0]["from"]
-    for number, edge in enumerate(circle):
-        text += ", which waits for " if number else " waits for "
-        if edge["how"] == "child":
-            text += f"its child {edge['to']}"
-        else:
-            text += f"{edge['machine']}, {'held by' if edge['how'] == 'holder' else 'behind'} {edge['to']}"
-    return text
-
-
 def _closed(place: RunStatus) -> str | None:
     """Why a waiter's board is closed; None where it is open."""
     holders = (held for machine in place.machines for held in machine.holders if place.is_waiting)
@@ -218,9 +214,11 @@ def _closed(place: RunStatus) -> str | None:
 def _reason(place: RunStatus) -> str | None:
     if _closed(place):
         return f"{_closed(place)}, and nobody is granted until it is known what runs where"
-    if place.is_being_copied:
-        return "its grant is being copied to the replicas of Redis, which octowait does not tell of before"
     run = place.run
+    if place.is_being_told and run.told:
+        return "its turn has come, of which its next call hears"
+    if place.is_being_told:
+        return "its grant is being copied to the replicas of Redis, which octowait does not tell of before"
     if place.is_waiting and run.rebuilt and not run.rebuilt.has_terms:
         return (
             "octowait lost its memory, and with it this wait's time-out, its priority and whom it runs for: if one of "
@@ -247,7 +245,7 @@ def _reason(place: RunStatus) -> str | None:
 def _message(place: RunStatus) -> str:
     if place.is_waiting and not place.machines:
         return f"Waiting for a place in the line: {sentence(place.run.reason or '')}"
-    if place.is_being_copied:
+    if place.is_being_told:
         return f"Waiting: {place.reason}."
     if place.state is State.WAITING:
         eta = f" {place.eta_ms.message}" if place.eta_ms else ""

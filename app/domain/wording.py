@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.domain.analysis.fronts import Reason, Stretch
@@ -188,3 +188,15 @@ def blocker(part: Stretch, names: Names) -> str:
 def closed_words(cause: str | None) -> str:
     """Why nobody is granted, by the cause of the closing."""
     return CLOSED.get(cause or "", CLOSED["empty"])
+
+
+def circle_words(circle: Sequence[Mapping[str, str]]) -> str:
+    """``ServerTasks-3 waits for Machines-2, held by ServerTasks-2, which waits for its child ServerTasks-3``."""
+    text = circle[0]["from"]
+    for number, edge in enumerate(circle):
+        text += ", which waits for " if number else " waits for "
+        if edge["how"] == "child":
+            text += f"its child {edge['to']}"
+        else:
+            text += f"{edge['machine']}, {'held by' if edge['how'] == 'holder' else 'behind'} {edge['to']}"
+    return text

@@ -101,7 +101,7 @@ class Estimates:
 
         Never fails: an ETA is not worth a failed poll.
         """
-        if not place.is_waiting or place.is_being_copied:
+        if not place.is_waiting or place.is_being_told:
             return place
         try:
             foretold = replace(place, eta_ms=self.eta(place))

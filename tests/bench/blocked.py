@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from app.coordination.board import Board
-from tests.bench.wire import Line, http, resp, step_http
+from tests.bench.wire import Line, http, resp, seen_in, step_http
 from tests.bench.world import calls_of
 from tests.conftest import Service, eventually
 
@@ -19,20 +19,31 @@ def get(task: str, token: str) -> bytes:
     return http("GET", f"/api/waits/{task}?block_seconds=55", token)
 
 
-def get_with_claim(task: str, token: str) -> bytes:
-    """The call with which a step blocks."""
-    return step_http("GET", task, token, "?block_seconds=50")
+def get_with_claim(task: str, token: str, seen: str) -> bytes:
+    """The call with which a step blocks, that repeats what it has *seen*."""
+    return step_http("GET", task, token, "?block_seconds=50", seen=seen)
+
+
+def look(service: Service, task: str) -> str:
+    """What the step of a task sees that looks at it now."""
+    line = Line(service.port)
+    try:
+        line.send(step_http("GET", task, service.tokens["step"], "?look=1"))
+        return seen_in(line.receive())
+    finally:
+        line.close()
 
 
 def block_http(board: Board, service: Service, tasks: Sequence[str]) -> list[Line]:
     """A connection for each of *tasks* on which its step blocks; each has a claim."""
     lines: list[Line] = []
+    seen = look(service, tasks[0])
     for at in range(0, len(tasks), BATCH):
         batch = tasks[at : at + BATCH]
         before = calls_of(board.client, "zscore")
         for task in batch:
             line = Line(service.port)
-            line.send(get_with_claim(task, service.tokens["step"]))
+            line.send(get_with_claim(task, service.tokens["step"], seen))
             lines.append(line)
         # Before it sleeps each has Redis look once at how long its run lives.
         wanted = before + len(batch)

@@ -15,7 +15,7 @@ from tests.bench.report import Report, both
 from tests.bench.server_time import SCRIPT_COLUMNS, script_rows, script_times
 from tests.bench.waiting import PEERS, peer_hand_offs
 from tests.bench.webhook import peer
-from tests.bench.wire import Line, close_all, resp, step_http
+from tests.bench.wire import Line, close_all, resp, seen_in, step_http
 from tests.bench.world import board_on, directory, embedded, fill, new_namespace, new_step_run, new_task, web
 from tests.conftest import Service
 from tests.open_board import OpenBoard
@@ -51,13 +51,13 @@ class Chain:
     """A line in which the granted one confirms, releases next, and a new one blocks: the number stays.
 
     Args:
-        ask: What a waiter sends to block for a task.
+        ask: What a waiter sends to block for a task, with what it has seen.
         open_lines: Opens a connection for each task and blocks on it.
     """
 
     def __init__(
         self, board: Board, service: Service, blocked: int,
-        ask: Callable[[str], bytes], open_lines: Callable[[list[str]], list[Line]],
+        ask: Callable[[str, str], bytes], open_lines: Callable[[list[str]], list[Line]],
     ) -> None:  # fmt: skip
         self._board, self._service, self._ask = board, service, ask
         self._machine = f"Machines-{new_namespace()}"
@@ -67,6 +67,7 @@ class Chain:
         self._line = deque(zip(tasks, open_lines(tasks), strict=True))
         # Not before: one that is silent for 15 s is closed by the server.
         self._control = Line(service.port)
+        self._seen = ""
 
     def hand_off(self) -> float:
         """Milliseconds from the release to the next one's answer."""
@@ -74,12 +75,12 @@ class Chain:
         task, line = self._line.popleft()
         began = time.perf_counter()
         self._control.send(step_http("DELETE", self._holder, token))
-        line.receive()
+        self._seen = seen_in(line.receive()) or self._seen
         took = time.perf_counter() - began
         self._control.receive()
         # The second call of a step, which collects the grant.
-        self._control.send(step_http("GET", task, token, "?block_seconds=0"))
-        self._control.receive()
+        self._control.send(step_http("GET", task, token, "?block_seconds=0", seen=self._seen))
+        self._seen = seen_in(self._control.receive()) or self._seen
         self._holder = task
         self._block_again(line)
         return 1000 * took
@@ -87,7 +88,7 @@ class Chain:
     def _block_again(self, line: Line) -> None:
         run = new_step_run()
         self._board.join(run, [self._machine], ttl=TTL)
-        line.send(self._ask(run.task_id))
+        line.send(self._ask(run.task_id, self._seen))
         self._line.append((run.task_id, line))
         time.sleep(SETTLE)
 
@@ -137,7 +138,8 @@ def _judge(report: Report, ours: dict[int, list[float]], peer: dict[int, list[fl
 def _over_http(board: Board, service: Service, blocked: int, samples: int) -> list[float]:
     chain = Chain(
         board, service, blocked,
-        lambda task: get_with_claim(task, service.tokens["step"]), lambda tasks: block_http(board, service, tasks),
+        lambda task, seen: get_with_claim(task, service.tokens["step"], seen),
+        lambda tasks: block_http(board, service, tasks),
     )  # fmt: skip
     return _measured(chain, samples)
 
@@ -145,7 +147,7 @@ def _over_http(board: Board, service: Service, blocked: int, samples: int) -> li
 def _over_redis(board: Board, service: Service, path: str, blocked: int, samples: int) -> list[float]:
     chain = Chain(
         board, service, blocked,
-        lambda task: resp("BLPOP", board.keys.wake(task), 0),
+        lambda task, _: resp("BLPOP", board.keys.wake(task), 0),
         lambda tasks: block_redis(board, path, [board.keys.wake(task) for task in tasks]),
     )  # fmt: skip
     return _measured(chain, samples)

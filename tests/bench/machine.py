@@ -14,7 +14,10 @@ from tests.conftest import ROOT
 
 def machine_line() -> str:
     """A sentence for a section of the measurements."""
-    return f"{today()}, {os.cpu_count()} cores, {_processor()}, {versions()}, everything on loopback."
+    return (
+        f"{today()}, {os.cpu_count()} cores, {_processor()}, {versions()}, everything on loopback; a synced write "
+        f"takes {1000 * _synced_write():.2f} ms."
+    )
 
 
 def versions() -> str:
@@ -44,6 +47,23 @@ def _processor() -> str:
     except OSError:
         names = []
     return " ".join(names[0].split()) if names else platform.machine()
+
+
+#: Writes of which the median counts.
+WRITES = 101
+
+
+@cache
+def _synced_write() -> float:
+    """Seconds that a small write takes which is synced, where the benches have Redis keep its file."""
+    took = []
+    with directory() as where, open(where / "file", "ab", buffering=0) as file:
+        for _ in range(WRITES):
+            began = time.perf_counter()
+            file.write(b"." * 300)
+            os.fdatasync(file.fileno())
+            took.append(time.perf_counter() - began)
+    return sorted(took)[WRITES // 2]
 
 
 @cache

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from tests.bench.blocked import block_http
-from tests.bench.wire import Line, close_all, step_http
+from tests.bench.wire import Line, close_all, seen_in, step_http
 from tests.bench.world import fill, new_namespace, new_step_run
 from tests.conftest import Service
 from tests.open_board import OpenBoard
@@ -85,7 +85,7 @@ class OpenLoop:
         self._selector.unregister(line.socket)
         line.close()
         queue.holder = task
-        queue.confirmations.send(step_http("GET", task, self._token, "?block_seconds=0"))
+        queue.confirmations.send(step_http("GET", task, self._token, "?block_seconds=0", seen=seen_in(answer)))
 
     def _confirm(self, queue: Queue) -> None:
         if queue.confirmations.take() is not None:

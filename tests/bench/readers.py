@@ -78,7 +78,8 @@ def run(report: Report) -> None:
 def _hand_offs(board: Board, service: Service, readers: Sequence[subprocess.Popen[str]], samples: int) -> list[float]:
     chain = Chain(
         board, service, BLOCKED,
-        lambda task: get_with_claim(task, service.tokens["step"]), lambda tasks: block_http(board, service, tasks),
+        lambda task, seen: get_with_claim(task, service.tokens["step"], seen),
+        lambda tasks: block_http(board, service, tasks),
     )  # fmt: skip
     try:
         took = [chain.hand_off() for _ in range(5)][:0]

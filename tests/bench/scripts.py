@@ -139,7 +139,7 @@ def _batch(board: OpenBoard, text: str, calls: Sequence[Sequence[str]]) -> float
 
 def _polls(board: OpenBoard) -> list[list[str]]:
     """Of the last one in the line."""
-    return [[_line(board)[-1], "poll", "", ""]] * BATCH
+    return [[_line(board)[-1], "poll", "", "", ""]] * BATCH
 
 
 def _notes(board: OpenBoard) -> list[list[str]]:

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tests.bench.wire import Line, step_http
+from tests.bench.wire import Line, seen_in, step_http
 from tests.bench.world import INFO
 from tests.conftest import TOKENS
 
@@ -79,8 +79,7 @@ class Waiter:
         head, _, body = answer.partition(b"\r\n\r\n")
         status = head.split(b" ", 2)[1].decode()
         state = body.split(b" ", 1)[0].decode() if status[0] == "2" else status
-        if b" seen " in body:
-            self._seen = body.rpartition(b" seen ")[2].split(b" ", 1)[0].decode()
+        self._seen = seen_in(body) or self._seen
         took = 1000 * (time.perf_counter() - self._sent_at)
         call, self.call = self.call, ""
         self._crowd.note(call, state, took)

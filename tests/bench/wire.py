@@ -87,6 +87,12 @@ def step_http(method: str, task: str, token: str, query: str = "", body: str = "
     return http(method, f"/api/waits/{task}{query}", token, body, **headers)
 
 
+def seen_in(answer: bytes) -> str:
+    """What an answer in text tells a step to repeat; empty where it tells nothing."""
+    _, _, rest = answer.rpartition(b" seen ")
+    return rest.split(b" ", 1)[0].strip().decode() if b" seen " in answer else ""
+
+
 def claim_of(task: str) -> str:
     """The id of the one execution of the step of a task."""
     return f"claim-of-{task}"

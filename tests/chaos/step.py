@@ -17,8 +17,8 @@ PAUSES = (0.05, 1.0)
 LOST_PLACE = ("expired", "unknown")
 
 
-#: What a claim is said with.
-CLAIM_HEADER = "X-Octowait-Claim"
+#: What a claim is said with, and what its step has seen.
+CLAIM_HEADER, SEEN_HEADER = "X-Octowait-Claim", "X-Octowait-Seen"
 
 
 class Rejected(Exception):
@@ -95,6 +95,7 @@ class Step(Client):
         self._caller = caller
         self._dice = dice
         self._block = block
+        self._seen = ""
         self._headers = f"{CLAIM_HEADER}: {task}-{turn}-{'of-this-step':->16}\r\n" if has_claim else ""
 
     async def wait(self, **ask: Any) -> str:
@@ -145,7 +146,7 @@ class Step(Client):
         self.note(Kind.ASKED, verb=verb, word="claim" if self._headers else "")
         path = f"/api/waits/{self.task}{query}"
         try:
-            answer = await self._caller.call(method, path, body, seconds=seconds, headers=self._headers)
+            answer = await self._caller.call(method, path, body, seconds=seconds, headers=self._headers + self._seen)
         except Broken as error:
             self.note(Kind.BROKEN, verb=verb, word=str(error))
             raise
@@ -158,6 +159,8 @@ class Step(Client):
         if method == "DELETE":
             self.note(Kind.TOLD, verb=verb, word=found["outcome"])
             return str(found["outcome"])
+        if self._headers and found.get("seen"):
+            self._seen = f"{SEEN_HEADER}: {found['seen']}\r\n"
         machines = tuple(machine["id"] for machine in found["machines"])
         word, token = str(found["state"]), found["fencing_token"]
         if word == "granted" and self._headers and verb != "confirm":

@@ -178,7 +178,8 @@ class Model:
 
     # What is asked of the board
 
-    def poll(self, task: str, claim: str | None = None, blocks: bool = False) -> str:
+    def poll(self, task: str, claim: str | None = None, blocks: bool = False, *, is_seeing: bool = False) -> str:
+        """*is_seeing*: its step says that it has seen all that has happened."""
         run = self.runs.get(task)
         if claim and (run is None or run["claim"] != claim):
             return "left" if (task, claim) in self.over else "unknown"
@@ -188,7 +189,10 @@ class Model:
             pass
         elif run["state"] == "waiting" and not run["parked"]:
             run.update(life=self.now + TTL, shown=self.seq)
-        elif run["state"] == "granted" and claim and not (run["told"] and not blocks):
+        elif run["state"] == "granted" and claim and not ((run["told"] or is_seeing) and not blocks):
+            is_lively = run["life"] and run["life"] == self.now + TTL
+            if is_seeing and is_lively and not run["collected"] and not run["parked"]:
+                return "granted"
             if run["life"]:
                 run.update(life=self.now + TTL, shown=self.seq)
             run["told"] = True

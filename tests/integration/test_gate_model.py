@@ -26,6 +26,7 @@ from app.domain.events import Effect, Event
 from app.domain.run import RunRequest
 from app.store.connection import connect
 from app.store.scripts import Scripts
+from app.store.witness import speaking_for
 from tests.conftest import Clock, opened
 from tests.integration.gate_model import TTL, Model
 from tests.integration.snapshots import assert_same
@@ -94,18 +95,23 @@ class Gate(RuleBasedStateMachine):
         return sorted(task for task, run in self.model.runs.items() if not states or run["state"] in states)
 
     @precondition(lambda self: self.known("waiting", "granted"))
-    @rule(data=st.data(), blocks=st.booleans())
-    def poll(self, data, blocks):
+    @rule(data=st.data(), blocks=st.booleans(), is_seeing=st.booleans())
+    def poll(self, data, blocks, is_seeing):
         task = data.draw(st.sampled_from(self.known("waiting", "granted")))
         claim = data.draw(st.sampled_from([None, self.model.runs[task]["claim"]]))
-        self.next_call().poll(task, claim, blocks)
-        self.board.poll(task, claim=claim, blocks=blocks)
+        self.next_call().poll(task, claim, blocks, is_seeing=is_seeing)
+        self.ask(task, claim, blocks, is_seeing)
 
-    @rule(task=tasks, claim=claims, blocks=st.booleans())
-    def poll_late(self, task, claim, blocks):
-        expected = self.next_call().poll(task, claim, blocks)
-        place = self.board.poll(task, claim=claim, blocks=blocks)
+    @rule(task=tasks, claim=claims, blocks=st.booleans(), is_seeing=st.booleans())
+    def poll_late(self, task, claim, blocks, is_seeing):
+        expected = self.next_call().poll(task, claim, blocks, is_seeing=is_seeing)
+        place = self.ask(task, claim, blocks, is_seeing)
         assert (str(place.state) if place else "unknown") == expected
+
+    def ask(self, task, claim, blocks, is_seeing):
+        seen = self.board.script.witness.latest
+        with speaking_for(*([seen] if is_seeing and seen else [])):
+            return self.board.poll(task, claim=claim, blocks=blocks)
 
     @precondition(known)
     @rule(data=st.data(), claim=claims)

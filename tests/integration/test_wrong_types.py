@@ -67,9 +67,9 @@ def replaced(board, key):
 
 def calls_of(board, verb):
     """The arguments of calls that reach the changes of a script; of most any will do, since they look first."""
-    polls = [[task, "poll", claim, ""] for task, claim in (
+    polls = [[task, "poll", claim, "", seen] for task, claim in (
         ("ServerTasks-1", ""), ("ServerTasks-2", "a" * 32), ("ServerTasks-3", ""), ("ServerTasks-4", "b" * 32),
-    )]  # fmt: skip
+    ) for seen in ("", "1000000")]  # fmt: skip
     if verb == "poll":
         yield from polls
     elif verb == "poll_many":

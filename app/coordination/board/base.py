@@ -10,6 +10,7 @@ from typing import Any
 
 from app.coordination.audit import Audit
 from app.coordination.board.clock_offset import ClockOffset
+from app.coordination.board.polls import newest_number
 from app.coordination.decode import decode_run, decode_view
 from app.domain.errors import AnotherOwner
 from app.domain.run import RunState, State
@@ -20,7 +21,7 @@ from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.replication import Copier, Replicas
 from app.store.scripts import Scripts, redis_errors
-from app.store.witness import Witness
+from app.store.witness import Witness, seen_by_speakers
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ class BoardScripts:
     def _view(
         self, task_id: str, who: str, claim: str | None = None, owner: str | None = None
     ) -> RunStatus | None:  # fmt: skip
-        return self._status(task_id, claim, self.script("poll", task_id, who, claim or "", owner or ""))
+        seen = newest_number(seen_by_speakers())
+        return self._status(task_id, claim, self.script("poll", task_id, who, claim or "", owner or "", seen))
 
     def _status(self, task_id: str, claim: str | None, answer: Sequence[Any]) -> RunStatus | None:
         """The status of a run as ``lua/poll.lua`` answers it."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.store.witness import Seen
+
+
+def newest_number(seen: Sequence[Seen]) -> str:
+    """The number of the latest change of those, as ``lua/poll.lua`` takes it; empty where there is none."""
+    return str(max(each.number for each in seen)) if seen else ""
 
 
 @dataclass(frozen=True)
@@ -31,9 +37,9 @@ class Poll:
         return "block" if self.blocks else "poll"
 
     @property
-    def arguments(self) -> tuple[str, str, str, str]:
+    def arguments(self) -> tuple[str, str, str, str, str]:
         """What ``lua/poll.lua`` is given."""
-        return self.task_id, self.who, self.claim or "", self.owner or ""
+        return self.task_id, self.who, self.claim or "", self.owner or "", newest_number(self.seen)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ from app.domain.errors import (
 )
 from app.domain.ids import checked_id, distinct_ids
 from app.domain.run import MAX_PRIORITY, RunRequest, State, TaskEnd
-from app.domain.status import RunStatus, circle_words
+from app.domain.status import RunStatus
+from app.domain.wording import circle_words
 from app.store.errors import StoreError
 from app.store.scripts import redis_errors
 from app.store.witness import speaking_for
@@ -179,7 +180,7 @@ class WaitVerbs(BoardScripts):
         deadline = time.monotonic() + timeout.total_seconds()
         while (left := deadline - time.monotonic()) > 0:
             # Of a run that waits no more is read, and nothing is written where it was answered just now.
-            answer = self.script("poll", task_id, "sleep", claim or "", "")
+            answer = self.script("poll", task_id, "sleep", claim or "", "", "")
             if answer[0] == b"waits":
                 slice_seconds, known_as = answer[1] / 2000, str(answer[2], "utf-8")
             else:

@@ -10,10 +10,11 @@
 --                 execution was told of the grant.
 --
 -- ARGV[5]  owner  whose token asks, or "": of who may do everything
+-- ARGV[6]  seen  the number of the latest change that its step says it has seen, or "" where it says none
 --
 -- Returns {"others", run JSON, now} when the run belongs to another owner, {"run", view...}, {"waits", ttl in ms, task id} to
 -- a "sleep", {"left", now} when that execution is over or another one has followed it, or {"unknown"}, also when it has not
 -- asked for a place, or that was lost.
 
 expire_due()
-return poll(ARGV[2], ARGV[3], ARGV[4], ARGV[5])
+return poll(ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])

@@ -2,7 +2,7 @@
 --
 -- needs: due, runs, polls
 --
--- ARGV[2]  polls  of each the arguments that poll.lua has, JSON: {{task id, who asks, claim, owner}, ...}
+-- ARGV[2]  polls  of each the arguments that poll.lua has, JSON: {{task id, who asks, claim, owner, seen}, ...}
 --
 -- Returns {"polled", answer...}: for each poll, in order, what poll.lua returns. There are fewer of them where the runs have
 -- very many machines: the others are to be asked for again. So are those behind a poll that broke off, whose answer is

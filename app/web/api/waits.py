@@ -91,8 +91,8 @@ def poll(task_id: str, query: PollQuery, caller: Token) -> Any:
     """The present state, or the state as soon as it is no longer waiting.
 
     Every call is a sign of life of the run, but with `look`. Without a claim (header X-Octowait-Claim) an answer
-    `granted` collects the grant. With one only a call without `block_seconds` does, and only once an answer has told of
-    the grant.
+    `granted` collects the grant. With one only a call without `block_seconds` does, once an answer has told of the
+    grant: it is answered `granted` where the grant is collected, and `waiting` before.
     """
     # It has slept in `Blocking` already, in front of Flask.
     if problem := request.environ.get(PROBLEM):
@@ -105,6 +105,8 @@ def poll(task_id: str, query: PollQuery, caller: Token) -> Any:
         place = StepCalls(services, caller, step.claim).poll(task_id, blocks=blocks)
     if place is None or place.state not in WAIT_STATES:
         raise Problem(404, "unknown_run", f"{task_id[:100]} has not asked to wait: expected a PUT first")
+    if step.claim and not query.look and not query.block_seconds:
+        place = place.as_confirmed()
     request.environ[TELLS_WAITING] = place.is_waiting and not query.look
     return _answer(place, step, 200, is_new=query.look or step.is_new)
 

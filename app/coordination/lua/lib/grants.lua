@@ -46,7 +46,8 @@ local function grant(run, is_at_once)
     run.token = math.max(TOKEN + 1, NOW)
     TOKEN = run.token
     write_counters("token", string.format("%.0f", run.token))
-    run.granted_at_ms = NOW
+    note_change()
+    run.granted_at_ms, run.granted_change = NOW, NUMBER
     expect_collection(run)
     if run.max_hold_ms then
         call("ZADD", DEADLINES, NOW + run.max_hold_ms, "hold\0" .. run.id)

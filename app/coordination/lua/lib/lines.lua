@@ -25,9 +25,10 @@ local function keep_uncollected(run)
 end
 
 -- Note that the execution of a step, which has an id, hears of the grant of its run. It collects that by asking again
--- after it was told: what it sent before may be carried out when it has given up.
+-- after it was told: what it sent before may be carried out when it has given up. That it was told is noted here, or it
+-- says so itself, by a change that it has seen (lib/polls.lua); *may_collect*: so it asks.
 local function tell(run, may_collect)
-    if run.told and may_collect then
+    if may_collect then
         -- The step of a parked run goes on by itself, and an abandoned task is at work again.
         call("ZREM", RESUMES, run.id)
         call("ZREM", DEADLINES, "grace\0" .. run.id)
@@ -42,7 +43,7 @@ local function tell(run, may_collect)
 end
 
 -- Note a sign of life of a run's step. That of a parked run sends none: it waits as long as its task (rule 11).
--- *claim*: the id of the execution of the step, if it has one; *may_collect*: whether it is there to read the answer.
+-- *claim*: the id of the execution of the step, if it has one; *may_collect*: it asks after it was told.
 local function show_life(run, claim, may_collect)
     if run.state == "waiting" and not run.parked then
         call("ZADD", DEADLINES, NOW + run.ttl_ms, "life\0" .. run.id)

@@ -10,8 +10,21 @@ do
     -- it is answered has nothing written.
     local SHORTER = 64
 
+    -- Whether nothing needs to be written about the life of a run.
+    local function is_lively(run)
+        local ends_at = tonumber(call("ZSCORE", DEADLINES, "life\0" .. run.id) or 0)
+        return ends_at >= NOW + run.ttl_ms * (1 - 1 / SHORTER)
+    end
+
+    -- Whether a step that repeats what it has seen need not be noted to have been told of its grant: it says so itself when
+    -- it asks again, and nobody waits for the answer until a write is synced.
+    local function is_told_by_reading(run, who)
+        return run.state == "granted" and who ~= "poll" and not run.collected and not run.parked and not is_uncopied(run)
+            and is_lively(run)
+    end
+
     -- The answer about the run of *task*, as poll.lua lists them. *who* asks: "poll", "block", "sleep" or "look".
-    function poll(task, who, claim, owner)
+    function poll(task, who, claim, owner, seen)
         local run = load_run(task)
         claim = who ~= "look" and claim ~= "" and claim
         if claim and not (run and run.claim == claim) and is_over(task, claim) then
@@ -24,8 +37,7 @@ do
             return { "others", cjson.encode(run), NOW }
         end
         if who == "sleep" and run.state == "waiting" then
-            local ends_at = tonumber(call("ZSCORE", DEADLINES, "life\0" .. run.id) or 0)
-            if ends_at < NOW + run.ttl_ms * (1 - 1 / SHORTER) then
+            if not is_lively(run) then
                 show_life(run)
             end
             return { "waits", run.ttl_ms, run.id }
@@ -45,11 +57,15 @@ do
             withdraw(run)
             return view("run", run)
         end
+        seen = claim and tonumber(seen)
+        if seen and is_told_by_reading(run, who) then
+            return view("run", run)
+        end
         -- Here as well all is read before the first change, which is that of RESUMES where that is changed at all; the
         -- stream of the changes alone is only written.
         call("XLEN", CHANGES)
         local answer = view("run", run)
-        show_life(run, claim, who == "poll")
+        show_life(run, claim, who == "poll" and (run.told or (seen and run.granted_change and seen >= run.granted_change)))
         answer[2] = texts[lower(run.id)]
         return answer
     end

@@ -25,7 +25,7 @@ local function withdraw(run)
     end
     record("released", run, run.machines, "withdrawn", { held_ms = NOW - run.granted_at_ms, token = run.token })
     run.state, run.token, run.granted_at_ms, run.told, run.collected = "waiting", nil, nil, nil, nil
-    run.copied, run.in_doubt = nil, nil
+    run.granted_change, run.copied, run.in_doubt = nil, nil, nil
     show_life(run)
     save_run(run)
     record("joined", run, run.machines, "released", {
