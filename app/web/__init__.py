@@ -13,7 +13,7 @@ from app.web.api import admin, health, insight, machines, metrics, report, timel
 from app.web.api.joins_in_turn import JoinsInTurn
 from app.web.api.openapi import document
 from app.web.api.plain_deliveries import PlainDeliveries
-from app.web.api.plain_releases import PlainReleases
+from app.web.api.plain_waits import PlainWaits
 from app.web.api.step_answers import reply_to_poll
 from app.web.auth import Doorkeeper
 from app.web.bodies import Bodies
@@ -72,7 +72,7 @@ def create_app(services: Services) -> Flask:
     doorkeeper = app.extensions["octowait.doorkeeper"] = Doorkeeper(
         tokens, services.attempts, services.board, Issuer.of(app, settings)
     )
-    app.extensions["octowait.joins"] = JoinsInTurn()
+    joins = app.extensions["octowait.joins"] = JoinsInTurn()
     is_https = settings.base_url.startswith("https://")
 
     def headers(scheme: str) -> dict[str, str]:
@@ -81,8 +81,8 @@ def create_app(services: Services) -> Flask:
     deliveries = PlainDeliveries(
         app.wsgi_app, services, lambda scheme: headers_of_all(is_https=is_https or scheme == "https"),
     )  # fmt: skip
-    releases = PlainReleases(deliveries, services, doorkeeper, headers)
-    inside = Bodies(releases, seconds=settings.body_seconds)
+    plain_waits = PlainWaits(deliveries, services, doorkeeper, tokens, joins, headers)
+    inside = Bodies(plain_waits, seconds=settings.body_seconds)
     inner = Blocking(inside, services, doorkeeper, reply_to_poll, headers)
     app.wsgi_app = Peers(Testimony(inner, services), settings.trusted_proxies)  # type: ignore[method-assign]
     # Once a process, when it is first asked for: it takes as long as a hundred other answers.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from flask import current_app, g, request, session
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 #: Which roles may do what a role is asked for. A viewer must not poll: a poll is a sign of life of somebody else.
 ALLOWS = {"step": {"step", "admin"}, "viewer": {"viewer", "admin"}, "admin": {"admin"}}
+
+#: Where a request has its token, or the problem with it, once somebody has looked for it.
+_LOOKED_FOR = "octowait.token"
 
 
 class TooManyAttempts(Problem):
@@ -85,9 +88,30 @@ class Doorkeeper:
         Raises:
             Problem: as `find`.
         """
-        secret = bearer(environ.get("HTTP_AUTHORIZATION", ""))
-        token = self.find(secret, environ.get("REMOTE_ADDR", ""), execution_of(environ)) if secret else None
+        token = self.find_bearer(environ)
         return token if token and token.role in ALLOWS["step"] else None
+
+    def find_bearer(self, environ: WSGIEnvironment) -> Token | None:
+        """The token in the header of a request, looked for once whoever asks: a wrong one is one attempt.
+
+        Raises:
+            Problem: as `find`.
+        """
+        if _LOOKED_FOR not in environ:
+            environ[_LOOKED_FOR] = self._looked_for(environ)
+        token, problem = environ[_LOOKED_FOR]
+        if problem:
+            raise problem
+        return cast("Token | None", token)
+
+    def _looked_for(self, environ: WSGIEnvironment) -> tuple[Token | None, Problem | None]:
+        secret = bearer(environ.get("HTTP_AUTHORIZATION", ""))
+        if not secret:
+            return None, None
+        try:
+            return self.find(secret, environ.get("REMOTE_ADDR", ""), execution_of(environ)), None
+        except Problem as problem:
+            return None, problem
 
     def _former(self, secret: str, task_id: str, claim: str) -> Token | None:
         place = self._board.place(task_id) if is_id(task_id) else None
@@ -153,11 +177,8 @@ def require(role: str) -> Token:
 def _bearer_token() -> Token | None:
     if "bearer_token" not in g:
         doorkeeper: Doorkeeper = current_app.extensions["octowait.doorkeeper"]
-        secret = bearer(request.headers.get("Authorization", ""))
         g.bearer_token = None
-        if secret:
-            execution = execution_of(request.environ)
-            g.bearer_token = doorkeeper.find(secret, request.remote_addr or "", execution)
+        g.bearer_token = doorkeeper.find_bearer(request.environ)
     token: Token | None = g.bearer_token
     return token
 

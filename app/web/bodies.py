@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from typing import IO, TYPE_CHECKING
 
 import gevent
@@ -53,6 +54,34 @@ class Bodies:
 def _is_longer(length: str) -> bool:
     """Whether a ``Content-Length`` is more than `MOST_READ`; gunicorn has seen to it that it is a number."""
     return len(length) > 9 or int(length or 0) > MOST_READ
+
+
+def read_again(environ: WSGIEnvironment, most: int) -> bytes | None:
+    """The body of a request, which whoever stands inside can read again, or is to hear how it broke off.
+
+    Returns:
+        None where it broke off, or has no known length of 1 to *most* bytes and was not read.
+    """
+    length = environ.get("CONTENT_LENGTH", "")
+    if not 0 < len(length) < 10 or not 0 < int(length) <= most:
+        return None
+    try:
+        body: bytes = environ["wsgi.input"].read(int(length))
+    except (Problem, ParseException, OSError) as error:
+        environ["wsgi.input"] = _Broken(error)
+        return None
+    environ["wsgi.input"] = BytesIO(body)
+    return body
+
+
+class _Broken:
+    """A body that broke off, for whoever reads it next."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def read(self, size: int = -1) -> bytes:
+        raise self._error
 
 
 class Body:

@@ -37,7 +37,7 @@ SPARE_DESCRIPTORS = 200
 #: The longest a request may block, seconds. Load balancers cut silent requests, often at 60.
 MOST_SECONDS = 55.0
 
-#: Where the view finds the problem that ended the sleep, if one did.
+#: Where the view finds the problem, or another error, in which the call ended in front of it, if it did.
 PROBLEM = "octowait.problem"
 
 #: Where the view says that it told the run that it waits.

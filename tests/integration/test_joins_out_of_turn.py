@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from app.web import create_app
@@ -10,10 +12,11 @@ from tests.conftest import TOKENS, WEBHOOK_SECRET, services_on
 
 
 @pytest.fixture
-def join(board, redis_url):
+def join(board, redis_url, monkeypatch):
+    monkeypatch.setattr("app.web.JoinsInTurn", partial(JoinsInTurn, most=1, longest=0.01))
     tokens = ",".join(f"{role}:test:{token}" for role, token in TOKENS.items())
     app = create_app(services_on(board, redis_url, webhook_secret=WEBHOOK_SECRET, tokens=tokens))
-    app.extensions["octowait.joins"] = joins = JoinsInTurn(most=1, longest=0.01)
+    joins = app.extensions["octowait.joins"]
     client = app.test_client()
 
     def join(**headers):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
-from flask import current_app, g
+from flask import g
 
 from app.domain.access.identity import Identity, Verdict, signed_parts, verdict_on
 from app.domain.errors import AnotherOwner, HoldsOthers, QuotaReached, TooManyWaiting
@@ -36,20 +36,17 @@ class StepCalls:
 
     Args:
         claim: The id of the execution of the step, if it has one.
+        tokens: All that are valid.
     """
 
     services: Services
     token: Token
     claim: str | None
+    tokens: Tokens
 
     @property
     def identity(self) -> Identity:
         return self.token.identity
-
-    @property
-    def _tokens(self) -> Tokens:
-        tokens: Tokens = current_app.extensions["octowait.tokens"]
-        return tokens
 
     def join(self, request: RunRequest, machines: Sequence[str]) -> RunStatus:
         """As `Board.join`, within the limits of the token; a status that waits without a place where there is none now.
@@ -57,9 +54,7 @@ class StepCalls:
         Raises:
             GateError: as `Board.join`, of a run of its own.
         """
-        info = RunInfo.from_json(request.info)
-        project_id = info.project.id if info.project else None
-        if objection := self.identity.objection(info.space_id, project_id):
+        if objection := self._objection_to(request):
             return self._refused(request.task_id, objection)
         request = self._within_limits(request)
         try:
@@ -75,6 +70,17 @@ class StepCalls:
             return self._refused(request.task_id, str(error))
         except AnotherOwner as error:
             return self._join_anothers(error, request, machines)
+
+    def join_plainly(self, request: RunRequest, machines: Sequence[str]) -> RunStatus | None:
+        """As `join`, of a run for which nothing is lowered, refused or checked; None, and nothing was done, of others.
+
+        Raises:
+            GateError: it did not join, and `join` may have more to say.
+        """
+        is_lowered = self.identity.lowered(request.priority) < request.priority
+        if is_lowered or request.on_behalf_of or self._objection_to(request):
+            return None
+        return self.services.board.join(self._within_limits(request), machines)
 
     def poll(self, task_id: str, *, blocks: bool) -> RunStatus | None:
         """As `Board.poll`; None also where the step has to ask for a place first."""
@@ -103,6 +109,10 @@ class StepCalls:
             self._note_refusal(task_id, self._objection(error.run))
             return "nothing"
 
+    def _objection_to(self, request: RunRequest) -> str | None:
+        info = RunInfo.from_json(request.info)
+        return self.identity.objection(info.space_id, info.project.id if info.project else None)
+
     def _within_limits(self, request: RunRequest) -> RunRequest:
         lowered, remark = self.identity.lowered(request.priority), None
         if lowered < request.priority:
@@ -122,7 +132,7 @@ class StepCalls:
 
     def _parent_projects(self) -> frozenset[str]:
         """The projects whose runs may be its parents where nobody knows their owner, as after a loss of Redis."""
-        limits, tokens = self.identity.limits, self._tokens
+        limits, tokens = self.identity.limits, self.tokens
         families = (token.limits for name in limits.families for token in tokens.named(name))
         return limits.projects.union(*(other.projects for other in families if other))
 
@@ -166,7 +176,7 @@ class StepCalls:
         signed = signed_parts(name, self.services.settings.step_oidc_subject_keys)
         if signed:
             return [Identity(name, signed=tuple(sorted(signed.items())))]
-        return [token.identity for token in self._tokens.named(name)]
+        return [token.identity for token in self.tokens.named(name)]
 
     def _objection(self, run: RunState) -> str:
         return f"it belongs to the token {run.owner or 'of its project'}, and the token {self.token.name} asks"

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from io import BytesIO
 from typing import TYPE_CHECKING
-
-from gunicorn.http.errors import ParseException
 
 from app.domain.events import parse_delivery
 from app.services import Services
 from app.web.api.webhook import answer_to_delivery
 from app.web.auth import is_webhook_secret
-from app.web.errors import Problem
+from app.web.bodies import read_again
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -43,14 +40,9 @@ class PlainDeliveries:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not self._is_plain(environ):
             return self._inner(environ, start_response)
-        try:
-            body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
-        except (Problem, ParseException, OSError) as error:
-            environ["wsgi.input"] = _Broken(error)
-            return self._inner(environ, start_response)
-        answer = self._applied(body)
+        body = read_again(environ, self._most)
+        answer = self._applied(body) if body else None
         if answer is None:
-            environ["wsgi.input"] = BytesIO(body)
             return self._inner(environ, start_response)
         headers = {"Content-Type": "application/json", "Content-Length": str(len(answer))}
         start_response("202 ACCEPTED", list({**headers, **self._headers(environ["wsgi.url_scheme"])}.items()))
@@ -58,7 +50,7 @@ class PlainDeliveries:
 
     def _is_plain(self, environ: WSGIEnvironment) -> bool:
         """Whether it is a delivery as Octopus sends it, by somebody who knows the secret."""
-        secret, length = self._services.settings.webhook_secret, environ.get("CONTENT_LENGTH", "")
+        secret = self._services.settings.webhook_secret
         return bool(
             environ["PATH_INFO"] == PATH
             and environ["REQUEST_METHOD"] == "POST"
@@ -66,8 +58,6 @@ class PlainDeliveries:
             and environ.get("CONTENT_TYPE", "").startswith("application/json")
             and secret
             and is_webhook_secret(environ.get(self._secret_key), secret.get_secret_value())
-            and 0 < len(length) < 10
-            and 0 < int(length) <= self._most
         )
 
     def _applied(self, body: bytes) -> bytes | None:
@@ -77,13 +67,3 @@ class PlainDeliveries:
             return answer_to_delivery(self._services, event.id, outcome)
         except Exception:  # It fails inside as well, where that is logged and answered.
             return None
-
-
-class _Broken:
-    """A body that broke off, for whoever reads it next."""
-
-    def __init__(self, error: Exception) -> None:
-        self._error = error
-
-    def read(self, size: int = -1) -> bytes:
-        raise self._error

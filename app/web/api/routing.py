@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Blueprint, Response, current_app, request
 from gunicorn.http.errors import ParseException
@@ -28,6 +28,8 @@ MOST_FIELDS = 100
 PARAMETER = re.compile(r"\{(\w+)\}")
 
 View = Callable[..., Any]
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def _checked(operation: Operation, view: View) -> View:
         if operation.query:
             arguments["query"] = _parsed(operation.query, dict(request.args), "query")
         if operation.body:
-            body = arguments["body"] = _parsed_body(operation.body)
+            body = arguments["body"] = parsed_body(operation.body, read_body())
             if machines := getattr(body, "machines", None):
                 name_in_log(machines=machines)
         return _answer(operation, view(**arguments))
@@ -148,8 +150,12 @@ def read_body() -> bytes:
     return body
 
 
-def _parsed_body(model: type[BaseModel]) -> BaseModel:
-    body = read_body()
+def parsed_body(model: type[_Model], body: bytes) -> _Model:
+    """What a *body* of JSON says.
+
+    Raises:
+        Problem: 400, it is no JSON; 422, it is not as the model has it.
+    """
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -157,7 +163,7 @@ def _parsed_body(model: type[BaseModel]) -> BaseModel:
     return _parsed(model, document, "body")
 
 
-def _parsed(model: type[BaseModel], document: object, where: str) -> BaseModel:
+def _parsed(model: type[_Model], document: object, where: str) -> _Model:
     if isinstance(document, dict) and len(document) > MOST_FIELDS:
         # An error is made for each that nobody knows, which takes longer than to read them.
         raise Problem(422, "invalid", f"{where}: expected at most {MOST_FIELDS} fields, got {len(document)}", errors=[])

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 
 from app.domain.errors import UnknownRun
-from app.domain.run import RunRequest, parse_parent
 from app.domain.status import WAIT_STATES, RunStatus
 from app.queries.pages import waiting_page
 from app.queries.references import joined_ids_of
 from app.queries.views import wait_answer, waiting_places
 from app.settings.values import Token
 from app.store.fairness import in_turns
+from app.web.api.joining import have_named, request_of
 from app.web.api.joins_in_turn import JoinsInTurn, NoTurnYet
 from app.web.api.owning import StepCalls
 from app.web.api.routing import Api, current_services
@@ -51,32 +50,14 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
     With a claim (header X-Octowait-Claim) the answer collects no grant. A new claim takes the place of the one before,
     whose requests are answered with `left` from then on, as are those of a claim that is over.
     """
-    step = step_headers(request.environ)
-    parent, word = parse_parent(body.on_behalf_of) if body.on_behalf_of else (None, None)
-    info = body.model_dump(
-        exclude={"machines", "priority", "timeout_seconds", "parked", "on_behalf_of"}, exclude_none=True,
-        exclude_defaults=True,
-    )  # fmt: skip
-    run = RunRequest(
-        task_id=task_id,
-        info=info | ({"on_behalf_of": parent} if parent else {}),
-        priority=body.priority,
-        timeout=timedelta(seconds=body.timeout_seconds) if body.timeout_seconds else None,
-        parked=body.parked,
-        on_behalf_of=parent,
-        parent_word=word,
-        claim=step.claim,
-        is_old_step=step.version is None,
-    )
-    services = current_services()
+    step, services = step_headers(request.environ), current_services()
     joins: JoinsInTurn = current_app.extensions["octowait.joins"]
-    calls = StepCalls(services, caller, step.claim)
+    calls = _calls(caller, step)
     try:
+        _raise_problem()
         with joins.turn():
-            place = calls.join(run, joined_ids_of(services, body.machines))
-            if place.is_new and services.knows_octopus and any(m.name == m.id for m in place.machines):
-                # No step knows the names of machines.
-                services.unresolved.to_name(place.task_id, now_ms=place.now_ms)
+            place = calls.join(request_of(task_id, body, step), joined_ids_of(services, body.machines))
+            have_named(services, place)
             return _answer(place, step, 201 if place.is_new else 200, is_new=step.is_new)
     except NoTurnYet as problem:
         if step.is_new:
@@ -95,14 +76,13 @@ def poll(task_id: str, query: PollQuery, caller: Token) -> Any:
     grant: it is answered `granted` where the grant is collected, and `waiting` before.
     """
     # It has slept in `Blocking` already, in front of Flask.
-    if problem := request.environ.get(PROBLEM):
-        raise problem
+    _raise_problem()
     step, services = step_headers(request.environ), current_services()
     if query.look:
         place = services.board.look(task_id)
     else:
         blocks = query.block_seconds > 0 or request.environ.get(HAS_SLEPT, False)
-        place = StepCalls(services, caller, step.claim).poll(task_id, blocks=blocks)
+        place = _calls(caller, step).poll(task_id, blocks=blocks)
     if place is None or place.state not in WAIT_STATES:
         raise Problem(404, "unknown_run", f"{task_id[:100]} has not asked to wait: expected a PUT first")
     if step.claim and not query.look and not query.block_seconds:
@@ -117,10 +97,11 @@ def release(task_id: str, query: ReleaseQuery, caller: Token) -> Any:
 
     With a claim (header X-Octowait-Claim) only its own run ends, and requests of that claim change nothing any more.
     """
-    claim = step_headers(request.environ).claim
-    outcome = StepCalls(current_services(), caller, claim).release(task_id, reason=query.reason)
+    _raise_problem()
+    step = step_headers(request.environ)
+    outcome = _calls(caller, step).release(task_id, reason=query.reason)
     kind = TEXT if _wants_text() else JSON
-    return Response(answer_to_release(task_id, outcome, claim, kind), content_type=kind)
+    return Response(answer_to_release(task_id, outcome, step.claim, kind), content_type=kind)
 
 
 @api.route("GET", "/api/waits", role="viewer", query=WaitsQuery, answers={200: Waits})
@@ -163,6 +144,16 @@ def prioritize(task_id: str, body: Prioritize, caller: Token) -> Any:
     place = current_services().board.prioritize(task_id, body.priority, by=caller.name, reason=body.reason)
     _name_in_log(place)
     return wait_answer(current_services(), place)
+
+
+def _raise_problem() -> None:
+    """Raise that in which the call has ended in front of Flask, if it has: it is not carried out again."""
+    if problem := request.environ.get(PROBLEM):
+        raise problem
+
+
+def _calls(caller: Token, step: StepHeaders) -> StepCalls:
+    return StepCalls(current_services(), caller, step.claim, current_app.extensions["octowait.tokens"])
 
 
 def _wants_text() -> bool:
