@@ -139,6 +139,8 @@ class PlainWaits:
         place = self._services.board.poll(call.task_id, claim=call.step.claim, owner=owner)
         if place is None or place.state not in WAIT_STATES:
             return None
+        if call.step.claim:
+            place = place.as_confirmed()
         environ[TELLS_WAITING] = place.is_waiting
         reply = self._reply(place, call)
         return ("200 OK", reply) if reply else None
