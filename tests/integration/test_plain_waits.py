@@ -102,7 +102,7 @@ BEGINNINGS = {each.__name__: each for each in (unknown, granted, waiting, told, 
 #: What differs from one time to the next.
 CHANGES = re.compile(r'\b\d+ s\b|\b\d{13}\b|(?<=_ms":) *\d+|\b(family|seen) \S+|"(family|seen)": *"\S+"')
 
-COUNTED = ("token", "order", "family_word")
+COUNTED = ("token", "granted_change", "order", "family_word")
 
 
 def left_behind(board):
