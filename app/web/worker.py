@@ -180,7 +180,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         services.board.script.on_left = left.set
         background = [
             gevent.spawn(_carry_on, services.board.script, left),
-            gevent.spawn(_sweep, services, self.wsgi.extensions["octowait.refusals"]),
+            gevent.spawn(_sweep, services, self.wsgi.extensions["octowait.refusals"], left),
         ]
         self._stop_event = Event()
         servers = [self._listen(each) for each in self.sockets]
@@ -245,7 +245,7 @@ def _copy(services: Services, task_id: str) -> None:
 
 
 def _carry_on(scripts: Scripts, left: Event) -> None:
-    """Do what scripts have *left*, each time that it is set; what this breaks off is done by the sweep."""
+    """Do what scripts have *left* and what is due, each time that it is set; the sweep sets it again after an error."""
     while True:
         left.wait()
         left.clear()
@@ -254,7 +254,8 @@ def _carry_on(scripts: Scripts, left: Event) -> None:
                 pass
 
 
-def _sweep(services: Services, refusal_log: RefusalLog) -> None:
+def _sweep(services: Services, refusal_log: RefusalLog, left: Event) -> None:
+    """Sweep every second; *left* is set where there is more to do, so that only one greenlet of a process does it."""
     while True:
         try:
             swept = services.board.sweep(serving=True)
@@ -263,8 +264,8 @@ def _sweep(services: Services, refusal_log: RefusalLog) -> None:
             services.metric_buffer.flush(blocked=len(services.wakes))
             services.shared_snapshot.forget_if_idle()
             refusal_log.say_if_due()
-            more = swept.more
+            if swept.more:
+                left.set()
         except StoreError as error:
             log.warning("sweep failed, trying again", error=str(error))
-            more = False
-        gevent.sleep(0 if more else SWEEP_SECONDS)
+        gevent.sleep(SWEEP_SECONDS)

@@ -16,6 +16,7 @@ from app.store.connection import connect
 from app.store.scripts import Scripts
 from app.web.worker import _carry_on
 from tests.bench.shapes import SHAPES, Shape, wide_child, wide_run
+from tests.conftest import Clock
 from tests.integration.octopus_tells import Octopus
 from tests.lua_names import with_values
 from tests.open_board import OpenBoard
@@ -154,6 +155,25 @@ def test_web_process_answers_before_what_is_left_is_done(own_board: OpenBoard) -
     carrying.kill()
     assert own_board.client.zcard(own_board.keys.lines) == 0
     assert "sweep" not in [name for _, name in counted.commands]
+
+
+def test_web_process_does_what_is_due_as_well(own_board: OpenBoard) -> None:
+    clock, left = Clock(own_board), Event()
+    own_board.join(RunRequest("ServerTasks-0"), ["Machines-1"])
+    for number in range(1, 1001):
+        own_board.join(RunRequest(f"ServerTasks-{number}"), ["Machines-1"], ttl=timedelta(minutes=1))
+    own_board.client.hset(own_board.keys.counters, "served_at", clock.now_ms + 90_000)
+    clock.advance(timedelta(seconds=90))
+    carrying = gevent.spawn(_carry_on, own_board.script, left)
+    own_board.script.on_left = left.set
+    assert own_board.sweep().more
+    assert own_board.client.zcard(own_board.keys.lines) > 0
+
+    left.set()
+    gevent.sleep(0)
+
+    assert own_board.client.zcard(own_board.keys.lines) == 0
+    carrying.kill()
 
 
 def test_caller_does_a_part_of_what_is_left_and_the_sweep_the_others(own_board: OpenBoard, monkeypatch: Any) -> None:

@@ -2,8 +2,9 @@
 --
 -- needs: keys, due, lines
 --
--- Returns {"more"} when work is left that can be done, or {"done"}: nobody is granted while the board is closed, and all lines
--- are looked at when it opens.
+-- Returns {"more"} when there is more to do, or {"done"}: while the board is closed nobody is granted and nothing ends, and all
+-- lines are looked at when it opens; only circles are searched.
 
 expire_due(true)
-return { call("ZCOUNT", DEADLINES, IS_OPEN and "-inf" or 2, 2) > 0 and "more" or "done" }
+local first, last = IS_OPEN and "-inf" or 2, IS_OPEN and NOW or 2
+return { call("ZCOUNT", DEADLINES, first, last) > 0 and "more" or "done" }
