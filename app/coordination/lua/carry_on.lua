@@ -1,6 +1,6 @@
 -- carry_on.lua: do a share of the work that was left, and of what is due (rule 23).
 --
--- needs: keys, due, lines
+-- needs: clock, keys, due, lines
 --
 -- Returns {"more"} when there is more to do, or {"done"}: while the board is closed nobody is granted and nothing ends, and all
 -- lines are looked at when it opens; only circles are searched.
