@@ -16,8 +16,9 @@ end
 local function values_of(key, fields)
     local values = {}
     for from = 1, #fields, BULK do
-        for _, value in ipairs(call("HMGET", key, unpack(fields, from, math.min(from + BULK - 1, #fields)))) do
-            values[#values + 1] = value
+        local some = call("HMGET", key, unpack(fields, from, math.min(from + BULK - 1, #fields)))
+        for at = 1, #some do
+            values[from + at - 1] = some[at]
         end
     end
     return values
@@ -87,26 +88,68 @@ local function in_order(machines)
     return machines
 end
 
--- What stands in a sorted set behind each of the machines *ids*[first] to *ids*[last], which are in order: machine -> list,
--- also of others between them; nil where *most* is less than all that. *is_first*: of each the first only, and no list.
-local function members_at(key, ids, first, last, most, is_first)
+-- The members of a sorted set at the machines *ids*[first] to *ids*[last], which are in order, and at others between them;
+-- nil where there are more than *most*.
+local function members_between(key, ids, first, last, most)
     local from, to = "[" .. ids[first] .. "\0", "(" .. ids[last] .. "\1"
-    local members, at_machine = call("ZRANGEBYLEX", key, from, to, "LIMIT", 0, most + 1), {}
-    if #members > most then
+    local members = call("ZRANGEBYLEX", key, from, to, "LIMIT", 0, most + 1)
+    return #members <= most and members or nil
+end
+
+-- What stands there behind each machine: machine -> list. Machines one after the other at which the same stands have the
+-- same list, as most machines of a run do: who looks at one of them knows about the others.
+local function members_at(key, ids, first, last, most)
+    local members = members_between(key, ids, first, last, most)
+    if not members then
         return nil
     end
-    for _, member in ipairs(members) do
-        local nul = string.find(member, "\0", 1, true)
-        local machine = string.sub(member, 1, nul - 1)
-        local list = at_machine[machine]
-        if is_first then
-            if not list then
-                at_machine[machine] = string.sub(member, nul + 1)
-            end
-        elseif list then
-            list[#list + 1] = string.sub(member, nul + 1)
-        else
-            at_machine[machine] = { string.sub(member, nul + 1) }
+    local at_machine, find, sub = {}, string.find, string.sub
+    -- *like*: the list of the machine before, as long as this one agrees with its first *count*.
+    local machine, list, like, count = nil, nil, nil, 0
+    local function close()
+        if like and #like > count then
+            list = { unpack(like, 1, count) }
+        end
+        if machine then
+            at_machine[machine] = list
+        end
+    end
+    for at = 1, #members do
+        local member = members[at]
+        local nul = find(member, "\0", 1, true)
+        local id, tail = sub(member, 1, nul - 1), sub(member, nul + 1)
+        if id ~= machine then
+            close()
+            machine, like, count = id, list, 0
+        end
+        count = count + 1
+        if like and like[count] ~= tail then
+            list, like = { unpack(like, 1, count - 1) }, nil
+        elseif not list then
+            list = {}
+        end
+        if not like then
+            list[count] = tail
+        end
+    end
+    close()
+    return at_machine
+end
+
+-- The first that stands there behind each machine: machine -> text.
+local function firsts_at(key, ids, first, last, most)
+    local members = members_between(key, ids, first, last, most)
+    if not members then
+        return nil
+    end
+    local at_machine, find, sub, machine, nul = {}, string.find, string.sub, nil, 0
+    for at = 1, #members do
+        local member = members[at]
+        -- The machine has its NUL behind it.
+        if not machine or sub(member, 1, nul) ~= machine then
+            nul = find(member, "\0", 1, true)
+            machine = sub(member, 1, nul)
+            at_machine[sub(member, 1, nul - 1)] = sub(member, nul + 1)
         end
     end
     return at_machine

@@ -5,6 +5,9 @@
 -- Machines after which a search of one run is the last of its script: each takes as long as some runs.
 local MAX_LOOKS = 3000
 
+-- Such machines that a search of one run with few takes as long as.
+local SEARCH = 5
+
 -- Waiters whose machines are read at once.
 local AT_ONCE = 200
 
@@ -15,7 +18,7 @@ local AT_ONCE = 200
 -- parents   family -> true, of those whose waiting children it has come to
 -- lists     machines as WANTS has them -> the list; many runs have the same
 -- count     runs that it came to; most: of how many it may; is_cut: these were not all
--- looks     machines that it looked at
+-- looks     machines that it looked at, and what its searches took besides
 -- familys   family -> machine -> whether the family holds it; of those whose holders the search came to for the family
 -- done      family -> list of machines -> the order up to which its children were followed that want these
 local function new_search()
@@ -172,13 +175,10 @@ local function reach_from(run, goal, search)
     local ids = lower_ids(run.machines or {})
     local holders_in, line_in = reader_of(HOLDERS, ids), reader_of_lines(run, ids)
     local familys, lookups = run.family and of_family(search.familys, run.family), 0
-    for at, m in ipairs(ids) do
-        local machine, before = run.machines[at], search.up_to[m]
-        local is_familys = run.family and familys[m] or false
-        local are_known = run.family and familys[m] ~= nil or before and not run.family
-        local holders = are_known and {} or tasks_at(m, holders_in(at))
-        lookups = lookups + (are_known and 0 or 1)
-        read_families(run.family and holders or {})
+    -- Reach those who hold a machine; whether its family does.
+    local function reach_holders(m, machine, members)
+        local holders, is_familys = tasks_at(m, members), false
+        read_families(run.family and holders or NONE)
         for _, task in ipairs(holders) do
             if run.family and family_named(task) == run.family then
                 is_familys = true
@@ -186,16 +186,38 @@ local function reach_from(run, goal, search)
                 reach("holder", machine, task)
             end
         end
+        return is_familys
+    end
+    local function reach_line(machine, line)
+        for _, member in ipairs(line) do
+            local order = string.sub(member, 1, 26)
+            if order < run.order then
+                reach("ahead", machine, string.sub(member, 28), order)
+            end
+        end
+    end
+    -- What stands at the machine before was reached there: of most runs the same stands at all.
+    local last_members, are_last_familys, last_line
+    for at, m in ipairs(ids) do
+        local machine, before = run.machines[at], search.up_to[m]
+        local is_familys = run.family and familys[m] or false
+        if not (run.family and familys[m] ~= nil or before and not run.family) then
+            local members = holders_in(at)
+            lookups = lookups + 1
+            if not members or members ~= last_members then
+                are_last_familys, last_members = reach_holders(m, machine, members), members
+            end
+            is_familys = are_last_familys
+        end
         if run.family then
             familys[m] = is_familys
         end
         if not is_familys and not (before and run.order <= before) then
             lookups = lookups + 1
-            for _, member in ipairs(line_in(at, before)) do
-                local order = string.sub(member, 1, 26)
-                if order < run.order then
-                    reach("ahead", machine, string.sub(member, 28), order)
-                end
+            local line = line_in(at, before)
+            if line ~= last_line then
+                reach_line(machine, line)
+                last_line = line
             end
             search.up_to[m] = run.order
         end
@@ -230,6 +252,8 @@ end
 local function search_from(run, search)
     local queue, at = { { id = run.id, order = run.order, machines = run.machines, family = run.family } }, 1
     search.came_by[run.id] = {}
+    search.looks = search.looks + SEARCH
+    spend(SEARCH)
     search.lists[table.concat(run.machines, ",")] = run.machines
     while queue[at] and search.count < search.most do
         local reached = reach_from(queue[at], run.id, search)

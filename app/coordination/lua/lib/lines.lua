@@ -83,7 +83,7 @@ local function heads_of(machines)
     local is_ordered = #ids > FEW and are_in_order(ids)
     for from = 1, #ids, BULK do
         local last = math.min(from + BULK - 1, #ids)
-        local firsts = is_ordered and members_at(LINES, ids, from, last, MOST_EACH * BULK, true)
+        local firsts = is_ordered and firsts_at(LINES, ids, from, last, MOST_EACH * BULK)
         for at = from, last do
             local first = firsts and firsts[ids[at]]
             heads[at] = first and string.sub(first, 28) or not firsts and head(ids[at]) or false
@@ -92,8 +92,12 @@ local function heads_of(machines)
     return heads
 end
 
+-- What stands at a machine where nothing does.
+local NONE = {}
+
 -- A function of the place of a machine in *ids*, called with growing ones: all its members in a sorted set, without the
--- machine; nil where it is to be asked for alone, since these are few, or in no order, or have many.
+-- machine, in a list that those behind it may share (lib/bulk.lua); nil where it is to be asked for alone, since these are
+-- few, or in no order, or have many.
 local function reader_of(key, ids)
     local is_ordered, members, last = #ids > FEW and are_in_order(ids), nil, 0
     return function(at)
@@ -102,7 +106,7 @@ local function reader_of(key, ids)
             last = math.min(from + BULK - 1, #ids)
             members = members_at(key, ids, from, last, MOST_EACH * (last - from + 1))
         end
-        return members and (members[ids[at]] or {}) or nil
+        return members and (members[ids[at]] or NONE) or nil
     end
 end
 
@@ -282,25 +286,27 @@ local function may_have_many(run, ids, from, last)
         return true
     end
     local most = MOST_EACH * (last - from + 1)
-    local firsts, holders = members_at(LINES, ids, from, last, most, true), members_at(HOLDERS, ids, from, last, most)
-    spend((last - from) / (firsts and holders and 4 or 1))
-    -- Where there are many in the lines, or who hold, these are asked for at each machine.
-    local function is_next_at(m)
-        if firsts then
-            return not firsts[m] or run.order <= string.sub(firsts[m], 1, 26)
-        end
-        return is_next(run, m)
+    local holders = members_at(HOLDERS, ids, from, last, most)
+    if not holders then
+        -- Where there are many, they are asked for at each machine.
+        return may_have(run, ids, from, last)
     end
-    local function is_free_at(m)
-        if holders then
-            return not holders[m]
-        end
-        return is_free(m)
-    end
+    local firsts, shared
+    spend((last - from) / 4)
     for at = from, last do
         local m = ids[at]
-        if not (is_next_at(m) and is_free_at(m)) and not is_shared(run, m, holders and (holders[m] or {})) then
-            return false
+        local those = holders[m]
+        if those then
+            -- What they hold at the machine before, they hold here.
+            if those ~= shared and not is_shared(run, m, those) then
+                return false
+            end
+            shared = those
+        else
+            firsts = firsts or firsts_at(LINES, ids, at, last, most) or NONE
+            if firsts == NONE and not is_next(run, m) or firsts[m] and run.order > string.sub(firsts[m], 1, 26) then
+                return false
+            end
         end
     end
     return true

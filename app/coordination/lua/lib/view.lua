@@ -30,34 +30,60 @@ local function place_in(line, run)
     return 0, {}
 end
 
--- How many members of a sorted set stand at each of the machines *ids*, which are in order, by one look: {count, ...}; nil
--- where there are too many for that. *order*: of a line, none behind it.
+-- Members of lines, or holders, that a view of a run with many machines counts at most, some 5 ms.
+local MAX_COUNTED = 6000
+
+-- Up to *BULK* of the machines of a run, which are looked at together: {from, last: their places in the list, in_lines,
+-- holders: how many stand there}.
+local function slices_of(machines, is_waiting)
+    local slices = {}
+    for from = 1, #machines, BULK do
+        local last = math.min(from + BULK - 1, #machines)
+        local first, to = span(lower(machines[from])), "(" .. lower(machines[last]) .. "\1"
+        slices[#slices + 1] = {
+            from = from, last = last, in_lines = is_waiting and call("ZLEXCOUNT", LINES, first, to) or 0,
+            holders = call("ZLEXCOUNT", HOLDERS, first, to),
+        }
+    end
+    return slices
+end
+
+-- Choose the slices that are counted machine by machine: those with the longest lines first, until these are too many.
+local function choose_slices(slices)
+    local longest, left = { unpack(slices) }, MAX_COUNTED
+    table.sort(longest, function(one, other)
+        if one.in_lines ~= other.in_lines then
+            return one.in_lines > other.in_lines
+        end
+        return one.from < other.from
+    end)
+    for number, slice in ipairs(longest) do
+        left = left - slice.in_lines - slice.holders
+        slice.is_counted = left >= 0 or number == 1
+    end
+end
+
+-- How many members of a sorted set stand at each of the machines *ids*, by one look: a function of the place of a machine.
+-- *order*: of a line, none behind it.
 local function counts_at(key, ids, order)
-    local place_of_id, counts, most = {}, {}, MOST_EACH * #ids
-    for at, m in ipairs(ids) do
-        place_of_id[m], counts[at] = at, 0
-    end
-    local sub, from, to = string.sub, "[" .. ids[1] .. "\0", "(" .. ids[#ids] .. "\1"
-    local members = call("ZRANGEBYLEX", key, from, to, "LIMIT", 0, most + 1)
-    if #members > most then
-        return nil
-    end
-    -- The machine of the last member, with the NUL behind it.
-    local machine, nul, at = "", 0, nil
-    for _, member in ipairs(members) do
-        if nul == 0 or sub(member, 1, nul) ~= machine then
-            nul = string.find(member, "\0", 1, true)
-            machine, at = sub(member, 1, nul), place_of_id[sub(member, 1, nul - 1)]
+    local members_in, last, count = reader_of(key, ids), nil, 0
+    return function(at)
+        local members = members_in(at)
+        if not members then
+            local from, to = span(ids[at])
+            return call("ZLEXCOUNT", key, from, order and "(" .. ids[at] .. "\0" .. order .. "\1" or to)
+        elseif members ~= last then
+            last, count = members, #members
+            while order and count > 0 and string.sub(members[count], 1, 26) > order do
+                count = count - 1
+            end
         end
-        if at and not (order and sub(member, nul + 1, nul + 26) > order) then
-            counts[at] = counts[at] + 1
-        end
+        return count
     end
-    return counts
 end
 
 -- Of the many machines of a run the one where its wait is longest, and the first that somebody else makes busy, if one
--- is.
+-- is. Where others stand in too many lines, one machine in BULK is looked at of those with the shorter ones.
 local function notable(run, machines)
     local own, worst, held, worst_rank = run.state == "waiting" and 0 or 1, nil, nil, -1
     local function note(machine, place, is_busy)
@@ -67,26 +93,21 @@ local function notable(run, machines)
         end
         held = held or (is_busy and machine)
     end
-    -- Between those that the caller asked for in order there are hardly any others.
-    for from = 1, #machines, BULK do
-        local last = math.min(from + BULK - 1, #machines)
-        local first, to, count = span(lower(machines[from])), "(" .. lower(machines[last]) .. "\1", last - from + 1
-        local is_alone = own == 1 or call("ZLEXCOUNT", LINES, first, to) == count
-        local is_idle = call("ZLEXCOUNT", HOLDERS, first, to) == own * count
+    local slices = slices_of(machines, own == 0)
+    choose_slices(slices)
+    for _, slice in ipairs(slices) do
+        local from, last = slice.from, slice.last
+        -- Between those that the caller asked for in order there are hardly any others.
+        local is_alone = own == 1 or slice.in_lines == last - from + 1
+        local is_idle = slice.holders == own * (last - from + 1)
         if is_alone and is_idle then
             note(machines[from], 1 - own, false)
         elseif not (is_alone and held and worst_rank >= 3 - 2 * own) then
+            last = (slice.is_counted or not held and not is_idle) and last or from
             local ids = lower_ids({ unpack(machines, from, last) })
-            local places, holders = not is_alone and counts_at(LINES, ids, run.order), not is_idle and counts_at(HOLDERS, ids)
-            for at, m in ipairs(ids) do
-                local place, busy = 1 - own, 0
-                if not is_alone then
-                    place = places and places[at] or place_of(run, m)
-                end
-                if not is_idle then
-                    busy = holders and holders[at] or call("ZLEXCOUNT", HOLDERS, span(m))
-                end
-                note(machines[from + at - 1], place, busy > own)
+            local place_in_line, count_of = counts_at(LINES, ids, run.order), counts_at(HOLDERS, ids)
+            for at = 1, #ids do
+                note(machines[from + at - 1], is_alone and 1 - own or place_in_line(at), not is_idle and count_of(at) > own)
             end
         end
     end

@@ -1,0 +1,127 @@
+"""What scripts do in Lua itself is bounded (rule 23): what they read, and their calls of its strings, are counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.domain.run import RunRequest
+from app.store.scripts import Scripts
+from tests.bench.shapes import wide_child
+from tests.integration.test_bounded import CountedScripts
+from tests.lua_names import with_values
+from tests.open_board import OpenBoard
+
+#: In front of a script and behind it: counts the members that it reads, and its calls of the string library, some 0.1
+#: microseconds each and by far the most that it does.
+_BEFORE = """
+local worked, read = 0, 0
+local strings, given = string, redis
+local string, redis = setmetatable({}, { __index = strings }), setmetatable({}, { __index = given })
+for _, name in ipairs({ "sub", "find", "match", "byte", "lower", "format" }) do
+    string[name] = function(...)
+        worked = worked + 1
+        return strings[name](...)
+    end
+end
+redis.call = function(command, ...)
+    local answer = given.call(command, ...)
+    if command == "ZRANGEBYLEX" then
+        read = read + #answer
+    elseif command == "HMGET" and (...) == KEYS[1] .. "runs" then
+        for _, value in ipairs(answer) do
+            read = read + (value and 1 or 0)
+        end
+    end
+    return answer
+end
+local function whole()
+"""
+_BEHIND = """
+end
+local answer = whole()
+given.call("HSET", "worked", "strings", worked, "members", read)
+return answer
+"""
+
+
+class Worked(Scripts):
+    """Counts what each script does in Lua."""
+
+    def __init__(self, board: OpenBoard) -> None:
+        super().__init__(board.client, board.keys)
+        self.offset_ms = board.script.offset_ms
+        #: {"strings": calls of the string library, "members": members and records that were read} of each script.
+        self.work: list[tuple[str, dict[str, int]]] = []
+
+    def text(self, name: str, *, with_expiry: bool) -> str:
+        return _BEFORE + super().text(name, with_expiry=with_expiry) + _BEHIND
+
+    def _execute(self, name: str, arguments: Any, *, with_expiry: bool = False) -> Any:
+        answer = super()._execute(name, arguments, with_expiry=with_expiry)
+        counts = self._client.hgetall("worked")
+        self.work.append((name, {what.decode(): int(count) for what, count in counts.items()}))
+        return answer
+
+    def most(self, what: str) -> int:
+        return max(counts[what] for _, counts in self.work)
+
+
+def counted(board: OpenBoard) -> Worked:
+    board.script = worked = Worked(board)
+    return worked
+
+
+def test_child_with_many_machines_costs_few_looks_at_each(own_board: OpenBoard) -> None:
+    size = 2000
+    acts = wide_child(own_board, size)
+    worked = counted(own_board)
+
+    for act in acts:
+        act()
+
+    # At each machine stand the same: what follows from that is found out at one of them.
+    assert max(counts["strings"] for name, counts in worked.work if name == "join") <= 28 * size
+    assert max(counts["strings"] for name, counts in worked.work if name != "join") <= 16 * size
+
+
+@pytest.mark.parametrize("has_long_line", [False, True])
+def test_view_of_many_machines_counts_a_part_of_who_waits_there(own_board: OpenBoard, has_long_line: bool) -> None:
+    many = [f"Machines-{number}" for number in range(4000)]
+    for number in range(5):
+        own_board.join(RunRequest(f"ServerTasks-{number}"), many)
+    longest = "Machines-3456"
+    for number in range(100, 103 if has_long_line else 100):
+        own_board.join(RunRequest(f"ServerTasks-{number}"), [longest])
+    own_board.join(RunRequest("ServerTasks-200"), many)
+    worked = counted(own_board)
+
+    place = own_board.poll("ServerTasks-200")
+
+    # Who stands at each of the first two hundred, besides.
+    assert worked.most("members") <= 6000 + 5 * 200 * 2
+    assert place and max(machine.place for machine in place.machines) == (8 if has_long_line else 5)
+    assert place.machines[0].id == longest or not has_long_line
+
+
+def test_family_with_many_children_is_searched_in_shares(own_board: OpenBoard) -> None:
+    class ShortSearches(CountedScripts):
+        def text(self, name: str, *, with_expiry: bool) -> str:
+            text = super().text(name, with_expiry=with_expiry)
+            if "MAX_LOOKS" in text:
+                text = with_values(text, "MAX_LOOKS = 3000", "MAX_LOOKS = 300")
+                text = with_values(text, "MOST_BEFORE_SEARCH = 500", "MOST_BEFORE_SEARCH = 50")
+            return text
+
+    own_board.join(RunRequest("ServerTasks-1"), ["Machines-1"])
+    own_board.join(RunRequest("ServerTasks-2"), ["Machines-2"])
+    for number in range(100, 200):
+        own_board.join(RunRequest(f"ServerTasks-{number}", on_behalf_of="ServerTasks-1"), ["Machines-1", "Machines-2"])
+    own_board.script = shares = ShortSearches(own_board)
+
+    own_board.release("ServerTasks-1")
+
+    # Each of them costs as much as some machines.
+    assert [name for _, name in shares.commands] == ["release", "carry_on", "carry_on"]
+    assert max(shares.commands)[0] < 250
