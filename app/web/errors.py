@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, current_app, g, json, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.domain.errors import GateError
 from app.domain.phrases import clause
@@ -26,7 +26,7 @@ _STATUS = {
     **{f"unknown_{kind}": 404 for kind in ("machine", "project", "environment", "tenant")},
 }  # fmt: skip
 
-_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
 class Problem(Exception):
@@ -71,6 +71,9 @@ def _problem_of(error: Exception) -> Problem:
         case StoreError():
             log.error("store failed", path=request.path, error=str(error))
             return Problem(503, "store_unavailable", _with_cause(error), headers={"Retry-After": "1"})
+        case RequestEntityTooLarge():
+            most = f"{(request.max_content_length or 0) // 1024} KiB and {request.max_form_parts} fields"
+            return Problem(413, "too_large", f"expected a form of at most {most}")
         case HTTPException() if error.code and error.code >= 400:
             headers = {name: value for name, value in error.get_headers() if name == "Allow"}
             return Problem(error.code, _CODES.get(error.code, "http_error"), error.description or "", headers=headers)

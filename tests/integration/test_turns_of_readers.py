@@ -83,7 +83,10 @@ def test_names_are_read_in_turns(board, services, turns):
 def test_a_form_of_a_stranger_is_read_up_to_a_note(client):
     fields = "&".join(f"a{n}=b" for n in range(MOST_OF_A_FORM // 5))
 
-    assert client.post("/sign-in", data=fields, content_type="application/x-www-form-urlencoded").status_code == 413
+    answer = client.post("/sign-in", data=fields, content_type="application/x-www-form-urlencoded")
+
+    assert answer.status_code == 413
+    assert "a form of at most 32 KiB" in answer.text
     note = "\N{SNOWMAN}" * 1000
     assert client.post("/sign-in", data={"token": "wrong", "note": note}).status_code == 403
 
