@@ -1,11 +1,15 @@
-"""The queue behind a pool of connections: those who wait for one get it in the order in which they came."""
+"""The queue behind a pool of connections: those who wait for one get it in the order in which they came.
+
+Where they say of which group they are, it is the turn of each group after the other: one that has thousands wait keeps
+no other from its turn.
+"""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from queue import Empty, Full
 from typing import Any
@@ -40,7 +44,7 @@ class FairQueue:
         self._longest = longest
         self._now = now
         self._guard = threading.Lock()
-        self._waiting: deque[_Turn] = deque()
+        self._waiting = _Groups()
         self._moved_at = -math.inf
         #: What nobody has; the library looks at it.
         self.queue: list[Any] = []
@@ -62,7 +66,7 @@ class FairQueue:
         with self._guard:
             self.queue.append(item)
 
-    def get(self, block: bool = True, timeout: float = math.inf) -> Any:
+    def get(self, block: bool = True, timeout: float = math.inf, *, group: str = "") -> Any:
         """An item; where there is none, the one that comes when it is the caller's turn.
 
         Args:
@@ -78,7 +82,7 @@ class FairQueue:
                 return self.queue.pop()
             if not block:
                 raise Empty
-            turn = _Turn()
+            turn = _Turn(group)
             self._waiting.append(turn)
         try:
             self._await(turn, timeout)
@@ -123,9 +127,10 @@ class FairQueue:
 class _Turn:
     """Somebody who waits, on the smallest thing to sleep on, under threads and under gevent."""
 
-    __slots__ = ("_lock", "item")
+    __slots__ = ("_lock", "group", "item")
 
-    def __init__(self) -> None:
+    def __init__(self, group: str) -> None:
+        self.group = group
         self.item: Any = None
         self._lock = threading.Lock()
         self._lock.acquire()
@@ -136,3 +141,30 @@ class _Turn:
 
     def wait(self, seconds: float) -> bool:
         return self._lock.acquire(timeout=max(0.0, seconds))
+
+
+class _Groups:
+    """Those who wait: the first of one group, then of the next."""
+
+    def __init__(self) -> None:
+        self._groups: OrderedDict[str, deque[_Turn]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._groups.values()))
+
+    def append(self, turn: _Turn) -> None:
+        self._groups.setdefault(turn.group, deque()).append(turn)
+
+    def popleft(self) -> _Turn:
+        group, turns = self._groups.popitem(last=False)
+        turn = turns.popleft()
+        if turns:
+            self._groups[group] = turns
+        return turn
+
+    def remove(self, turn: _Turn) -> None:
+        """Raises: ValueError: it is not there."""
+        turns = self._groups.get(turn.group, deque())
+        turns.remove(turn)
+        if not turns:
+            del self._groups[turn.group]

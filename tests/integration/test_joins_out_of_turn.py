@@ -21,7 +21,7 @@ def join(board, redis_url, monkeypatch):
 
     def join(**headers):
         given = {"Authorization": f"Bearer {TOKENS['step']}", "Accept": "text/plain", **headers}
-        with joins.turn():
+        with joins.turn("test", 1):
             return client.put("/api/waits/ServerTasks-1", json={"machines": ["Machines-1"]}, headers=given)
 
     return join

@@ -252,7 +252,7 @@ def test_a_call_that_fails_is_made_once(client, board, monkeypatch, call, verb, 
 def test_a_join_whose_turn_does_not_come_waits_for_it_once(client, monkeypatch, headers, status):
     waited = []
 
-    def turn(self):
+    def turn(self, *_):
         waited.append(self)
         raise NoTurnYet(503, "too_many_joins", "others asked before")
 

@@ -40,6 +40,20 @@ def test_items_are_handed_out_in_the_order_in_which_they_were_asked_for():
     assert [each.item for each in waiting] == ["first", "second", "third"]
 
 
+def test_groups_have_their_turn_one_after_the_other():
+    queue, order = FairQueue(1), []
+    waiting = [Waiting(queue, group=group) for group in ("many", "many", "many", "few", "one", "few")]
+
+    for number in range(6):
+        queue.put_nowait(number)
+    for each in waiting:
+        each.join(10)
+        order.append(each.item)
+
+    assert order == [0, 3, 5, 1, 2, 4]
+    assert not queue._waiting
+
+
 def test_nobody_who_comes_in_between_takes_what_somebody_waits_for():
     queue = FairQueue(1)
     waiting = Waiting(queue)

@@ -122,7 +122,7 @@ class PlainWaits:
         if data is None:
             return None
         body = parsed_body(WaitRequest, data)
-        with self._joins.turn():
+        with self._joins.turn(call.token.name, len(body.machines)):
             machines = joined_ids_of(self._services, body.machines)
             place = self._calls(call).join_plainly(request_of(call.task_id, body, call.step), machines)
             if place is None:

@@ -55,7 +55,7 @@ def join(task_id: str, body: WaitRequest, caller: Token) -> Any:
     calls = _calls(caller, step)
     try:
         _raise_problem()
-        with joins.turn():
+        with joins.turn(caller.name, len(body.machines)):
             place = calls.join(request_of(task_id, body, step), joined_ids_of(services, body.machines))
             have_named(services, place)
             return _answer(place, step, 201 if place.is_new else 200, is_new=step.is_new)
