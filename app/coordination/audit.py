@@ -125,11 +125,12 @@ class Audit:
         with redis_errors(), self._client.pipeline(transaction=False) as pipe:
             pipe.hkeys(keys.reservations)
             pipe.hkeys(keys.wants)
+            pipe.hkeys(keys.delays)
             pipe.smembers(keys.blocking)
             for key in ("unchecked", "unresolved", "resumes"):
                 pipe.zrange(keys.named(key), 0, -1)
-            reservations, wants, blocking, unchecked, unresolved, resumes = pipe.execute()
-        for task in chain(wants, blocking, unchecked, unresolved, resumes):
+            reservations, *tasks = pipe.execute()
+        for task in chain(*tasks):
             named.run(task)
         named.machines |= {machine.decode(errors="replace") for machine in reservations}
         return named

@@ -63,6 +63,7 @@ SCRIPT_KEYS = (
     Key("wants", "hash", _SCRIPTS, "entries go when the wait ends", "waiter -> its machines"),
     Key("processes", "zset", _SCRIPTS, "entries go in a roll call", "who serves -> ms it spoke last"),
     Key("quotas", "hash", _SCRIPTS, "two days after a limited join", "what owners with limits have added this day"),
+    Key("delays", "hash", _SCRIPTS, "entries go when the wait ends", "waiter -> how long what is presumed delayed it"),
 )  # fmt: skip
 
 #: The jobs of `app.jobs`, each with a round.

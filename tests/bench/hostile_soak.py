@@ -51,7 +51,7 @@ TTL, OVER = 120, 200
 PAUSE_MS = 20
 
 #: Keys in which nothing is left when nobody waits or holds.
-EMPTY = ("lines", "holders", "deadlines", "children", "wants", "blocking", "owned", "resumes", "unresolved")
+EMPTY = ("lines", "holders", "deadlines", "children", "wants", "delays", "blocking", "owned", "resumes", "unresolved")
 
 
 def run(report: Report) -> None:

@@ -15,7 +15,7 @@ TIMELINE = "octowait:{%s}:timeline"
 
 #: Keys that must be gone when nobody waits, holds or is reserved.
 LIVE = ("lines", "holders", "deadlines", "reservations", "unresolved", "blocking", "children", "wants",
-        "resumes")  # fmt: skip
+        "delays", "resumes")  # fmt: skip
 
 
 #: Milliseconds before a clock is set back in which the last record was written, to whose time the next ones are bound.

@@ -138,6 +138,9 @@ BROKEN = {
     "wants without waiting": (
         lambda board: board.client.hset(board.keys.wants, HOLDER, A), [Flaw("stray_entry", HOLDER, what="wants")],
     ),
+    "delayed without waiting": (
+        lambda board: board.client.hset(board.keys.delays, HOLDER, "9 9"), [Flaw("stray_entry", HOLDER, what="delays")],
+    ),
     "wants nothing": (lambda board: board.client.hdel(board.keys.wants, WAITER),
                       [Flaw("no_entry", WAITER, what="wants")]),
     "wants something else": (lambda board: board.client.hset(board.keys.wants, WAITER, C),

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from app.domain.run import RunRequest
 from app.store.scripts import Scripts
-from tests.bench.shapes import wide_child
+from tests.bench.shapes import large_process, wide_child
 from tests.integration.test_bounded import CountedScripts
 from tests.lua_names import with_values
 from tests.open_board import OpenBoard
 
-#: In front of a script and behind it: counts the members that it reads, and its calls of the string library, some 0.1
-#: microseconds each and by far the most that it does.
+#: In front of a script and behind it: counts the members and records that it reads, and its calls of the string
+#: library, some 0.1 microseconds each and by far the most that it does.
 _BEFORE = """
-local worked, read = 0, 0
+local worked, members, records = 0, 0, 0
 local strings, given = string, redis
 local string, redis = setmetatable({}, { __index = strings }), setmetatable({}, { __index = given })
 for _, name in ipairs({ "sub", "find", "match", "byte", "lower", "format" }) do
@@ -28,10 +29,10 @@ end
 redis.call = function(command, ...)
     local answer = given.call(command, ...)
     if command == "ZRANGEBYLEX" then
-        read = read + #answer
+        members = members + #answer
     elseif command == "HMGET" and (...) == KEYS[1] .. "runs" then
         for _, value in ipairs(answer) do
-            read = read + (value and 1 or 0)
+            records = records + (value and 1 or 0)
         end
     end
     return answer
@@ -41,7 +42,7 @@ local function whole()
 _BEHIND = """
 end
 local answer = whole()
-given.call("HSET", "worked", "strings", worked, "members", read)
+given.call("HSET", "worked", "strings", worked, "members", members, "records", records)
 return answer
 """
 
@@ -52,7 +53,7 @@ class Worked(Scripts):
     def __init__(self, board: OpenBoard) -> None:
         super().__init__(board.client, board.keys)
         self.offset_ms = board.script.offset_ms
-        #: {"strings": calls of the string library, "members": members and records that were read} of each script.
+        #: {"strings": calls of the string library, "members", "records": how many were read} of each script.
         self.work: list[tuple[str, dict[str, int]]] = []
 
     def text(self, name: str, *, with_expiry: bool) -> str:
@@ -125,3 +126,24 @@ def test_family_with_many_children_is_searched_in_shares(own_board: OpenBoard) -
     # Each of them costs as much as some machines.
     assert [name for _, name in shares.commands] == ["release", "carry_on", "carry_on"]
     assert max(shares.commands)[0] < 250
+
+
+def test_start_reads_no_records_of_who_waits_for_what_it_is_presumed_to_use(own_board: OpenBoard) -> None:
+    size = 2000
+    *starts, observe, _, _ = large_process(own_board, size)
+    worked = counted(own_board)
+
+    starts[0]()
+    # Each of them was delayed for as long as one may be before, and is delayed by the first start.
+    hold_ms = own_board.policy.provisional // timedelta(milliseconds=1)
+    own_board.client.hset(
+        own_board.keys.delays,
+        mapping={
+            task.decode(): f"{hold_ms} {own_board.now_ms()}" for task in own_board.client.hkeys(own_board.keys.wants)
+        },
+    )
+    starts[1]()
+    observe()
+
+    assert own_board.client.zcard(own_board.keys.holders) > 2 * size
+    assert worked.most("records") < 50

@@ -150,6 +150,8 @@ local function audit_entries(task, run, members)
     local is_wrong = is_waiting and wants ~= table.concat(run.machines, ",")
     audit_entry(task, run, "wants", wants ~= false and not is_wrong, is_waiting,
         function() note_wants(run) end, function() call("HDEL", WANTS, task) end)
+    audit_entry(task, run, "delays", call("HEXISTS", DELAYS, task) == 1, ought_if(false, is_waiting),
+        nil, function() call("HDEL", DELAYS, task) end)
     local child = is_waiting and run.family and child_member(run)
     if child then
         zset_entry(task, run, "children", CHILDREN, child, true)

@@ -322,6 +322,27 @@ def test_without_a_key_one_head_is_delayed_at_most_twice_the_time_in_all(keyless
     assert 60 < waited <= 120
 
 
+def test_without_a_key_the_time_counts_that_goes_on(keyless, told):
+    """A presumption can last for longer than one does, where it has grown: what it delays by then counts at once."""
+    clock = Clock(keyless)
+    starts(told, "ServerTasks-900")
+    clock.advance(seconds(5))
+    keyless.join(RunRequest("ServerTasks-1", parked=True), {"Machines-7"})
+    clock.advance(seconds(45))
+    keyless.presume("ServerTasks-900", ["Machines-8"])
+    clock.advance(seconds(50))
+
+    starts(told, "ServerTasks-901")
+
+    clock.advance(seconds(24))
+    keyless.sweep()
+    assert keyless.place("ServerTasks-1").is_waiting
+    clock.advance(seconds(2))
+    keyless.sweep()
+    assert keyless.place("ServerTasks-1").is_granted
+    assert not keyless.client.exists(keyless.keys.delays)
+
+
 def test_memory_of_as_many_machines_as_a_run_may_have_is_kept_and_gets_no_more(board, octopus):
     """Whoever names machines that there are not has none forgotten that a process uses."""
     board.script = Changed(board, {"MAX_PLAN = 10000": "MAX_PLAN = 3"})

@@ -102,6 +102,7 @@ local function note_delay(task, since)
     if waiter and waiter.state == "waiting" then
         spend(3)
         waiter.delayed_ms = (waiter.delayed_ms or 0) + math.max(0, NOW - math.max(since, waiter.requested_at_ms))
+        call("HSET", DELAYS, task, string.format("%.0f %.0f", waiter.delayed_ms, waiter.requested_at_ms))
         save_run(waiter)
     end
 end

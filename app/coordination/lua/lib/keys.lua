@@ -47,6 +47,8 @@
 --   processes     zset    process that serves -> ms it spoke last; 0 in a roll call until it speaks
 --   quotas        hash    day: the number of the day that all else is of; machines NUL owner -> new ones that its runs have
 --                         named, bytes NUL owner -> what they have added (lib/quotas.lua)
+--   delays        hash    task id of each waiter that was delayed by machines presumed busy -> for how many ms it was, a
+--                         blank, and when it asked to wait; its record is too long to be read for each of many machines
 
 -- needs: clock, schema
 
@@ -64,7 +66,7 @@ local ENDED_CLAIMS, OLD_STEPS, OWNED, CHANGES =
     KEYS[1] .. "ended_claims", KEYS[1] .. "old_steps", KEYS[1] .. "owned", KEYS[1] .. "changes"
 local EPOCHS, UNCHECKED, WANTS, PROCESSES =
     KEYS[1] .. "epochs", KEYS[1] .. "unchecked", KEYS[1] .. "wants", KEYS[1] .. "processes"
-local QUOTAS = KEYS[1] .. "quotas"
+local QUOTAS, DELAYS = KEYS[1] .. "quotas", KEYS[1] .. "delays"
 
 local call = redis.call
 local lower = string.lower

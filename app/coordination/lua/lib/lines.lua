@@ -368,6 +368,9 @@ local function stop_waiting(run)
     if run.is_counted then
         call("ZREM", OWNED, run.owner .. "\0" .. run.id)
     end
+    if run.delayed_ms then
+        call("HDEL", DELAYS, run.id)
+    end
     forget_deadlines(run)
     run.order = nil
 end

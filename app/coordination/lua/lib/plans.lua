@@ -140,22 +140,40 @@ local function expect_step(run, until_ms)
     end
 end
 
--- The records of those of *heads* that wait, as `records_of` has them: task -> record, each once. A place can be nobody's
--- (lib/grants.lua).
-local function waiters_of(heads)
-    local tasks, waiters = {}, {}
-    for at = 1, #heads do
+-- Waiter -> {for how long it was delayed, ms, when it asked to wait}, of those of *heads* that were.
+local function delays_of(heads)
+    local tasks, delays = {}, {}
+    for at = 1, call("HLEN", DELAYS) > 0 and #heads or 0 do
         local task = heads[at]
-        if task and waiters[task] == nil then
-            waiters[task] = false
+        if task and delays[task] == nil then
+            delays[task] = false
             tasks[#tasks + 1] = task
         end
     end
-    for at, entry in ipairs(records_of(tasks)) do
-        local state = entry and (entry.state or text_in(entry, "state", '"(%a+)"'))
-        waiters[tasks[at]] = state == "waiting" and entry
+    for at, text in ipairs(values_of(DELAYS, tasks)) do
+        local ms, asked_at = string.match(text or "", "^(%d+) (%d+)$")
+        delays[tasks[at]] = ms and { tonumber(ms), tonumber(asked_at) } or false
     end
-    return waiters
+    return delays
+end
+
+-- Waiters that no delay was noted of whose records are read at most, for when they asked to wait.
+local MAX_WAITERS_READ = 1000
+
+-- A function of a waiter: when it asked to wait, ms; nil of one that waits no longer, since a place can be nobody's
+-- (lib/grants.lua), or where too many were read.
+local function reader_of_waits()
+    local left, times = MAX_WAITERS_READ, {}
+    return function(task)
+        if times[task] == nil and left > 0 then
+            left = left - 1
+            spend(1)
+            local entry = records_of({ task })[1]
+            local state = entry and (entry.state or text_in(entry, "state", '"(%a+)"'))
+            times[task] = state == "waiting" and number_in(entry, "requested_at_ms") or false
+        end
+        return times[task] or nil
+    end
 end
 
 -- Holders that are looked at for how long others were delayed, some 10 ms, and of one machine. Where there are more, those
@@ -167,20 +185,14 @@ local function presumed_since(machines)
     local ids, left, began = lower_ids(machines), MAX_DELAYERS, {}
     local read = reader_of(HOLDERS, ids)
     local function holders_at(at)
-        local at_machine, from, to = read(at), span(ids[at])
-        if at_machine then
-            return at_machine
-        end
-        at_machine = {}
+        local at_machine, from, to = {}, span(ids[at])
         for number, member in ipairs(call("ZRANGEBYLEX", HOLDERS, from, to, "LIMIT", 0, MAX_DELAYERS_AT)) do
             at_machine[number] = string.sub(member, #ids[at] + 2)
         end
         return at_machine
     end
-    return function(at)
+    local function first_of(holders)
         local since
-        local holders = left > 0 and holders_at(at) or {}
-        left = left - 1 - #holders
         for _, holder in ipairs(holders) do
             local task = string.match(holder, "^provisional%z(.*)$")
             if task and began[task] == nil then
@@ -191,22 +203,38 @@ local function presumed_since(machines)
         end
         return since
     end
+    local last, since
+    return function(at)
+        if left <= 0 then
+            return nil
+        end
+        local holders = read(at)
+        if not holders or holders ~= last then
+            last, holders = holders, holders or holders_at(at)
+            left = left - 1 - #holders
+            since = first_of(holders)
+        end
+        return since
+    end
 end
 
 -- How long each of *machines* may be presumed busy from now, ms. Without an API key nobody finds out which machines a
 -- started run uses, so provisional holds delay the head of a line by twice *hold_ms* at most, all together.
 local function holds_left(machines, hold_ms)
     local heads, since_at, left = heads_of(machines), presumed_since(machines), {}
-    local waiters = waiters_of(heads)
+    local delays, asked_at = delays_of(heads), reader_of_waits()
     for at = 1, #machines do
-        local waiter = heads[at] and waiters[heads[at]]
+        local task, spent = heads[at], 0
         left[at] = hold_ms
-        if waiter then
-            local since, spent = since_at(at), 0
-            if since then
-                spent = math.max(0, NOW - math.max(since, number_in(waiter, "requested_at_ms")))
-            end
-            left[at] = math.min(hold_ms, 2 * hold_ms - (number_in(waiter, "delayed_ms") or 0) - spent)
+        local since = task and since_at(at)
+        local delay = task and delays[task]
+        local delayed = delay and delay[1] or 0
+        -- It has delayed nobody for longer than it lasts: most of the time that is enough to know.
+        if since and delayed + NOW - since > hold_ms then
+            spent = math.max(0, NOW - math.max(since, delay and delay[2] or asked_at(task) or NOW))
+        end
+        if task then
+            left[at] = math.min(hold_ms, 2 * hold_ms - delayed - spent)
         end
     end
     return left

@@ -30,7 +30,7 @@ local function look_at_types()
     call("HLEN", WANTS)
     call("ZCARD", PROCESSES)
     -- Of these there is none most of the time.
-    if call("EXISTS", RESERVATIONS, UNRESOLVED, CHILDREN, RESUMES, BATCHES, OLD_STEPS, OWNED, UNCHECKED, QUOTAS) > 0 then
+    if call("EXISTS", RESERVATIONS, UNRESOLVED, CHILDREN, RESUMES, BATCHES, OLD_STEPS, OWNED, UNCHECKED, QUOTAS, DELAYS) > 0 then
         call("HLEN", RESERVATIONS)
         call("ZCARD", UNRESOLVED)
         call("ZCARD", CHILDREN)
@@ -40,6 +40,7 @@ local function look_at_types()
         call("ZCARD", OWNED)
         call("ZCARD", UNCHECKED)
         call("HLEN", QUOTAS)
+        call("HLEN", DELAYS)
     end
 end
 
