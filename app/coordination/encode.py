@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
+from json import JSONEncoder
 from typing import Any
 
 from app.domain.events import Batch, Event
 from app.domain.run import RunRequest
 
+#: A value as JSON without blanks; ``json.dumps`` makes an encoder for each.
+compact_json = JSONEncoder(separators=(",", ":")).encode
+
 
 def event_json(event: Event) -> str:
     """The event as ``lua/deliver.lua`` takes it: no nulls, since Lua has none."""
-    return json.dumps(
+    return compact_json(
         {
             "id": event.id or event.key,
             "category": event.category,
@@ -22,8 +25,7 @@ def event_json(event: Event) -> str:
             **({"deployment": event.deployment_id} if event.deployment_id else {}),
             **({"outcome": event.outcome} if event.outcome else {}),
             **({"sent_ms": event.sent_ms} if event.sent_ms is not None else {}),
-        },
-        separators=(",", ":"),
+        }
     )
 
 

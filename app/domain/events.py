@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -112,11 +112,16 @@ def parse_delivery(body: bytes) -> Event:
         raise Unreadable("no Payload.Event object")
     sent = [milliseconds(time) for time in (outer.get("Timestamp"), inner.get("BatchProcessingDate"))]
     sent_ms = max((moment for moment in sent if moment is not None), default=None)
-    return replace(parse_event(event, server=_text(inner.get("ServerUri"))), batch=_batch(inner), sent_ms=sent_ms)
+    return parse_event(event, server=_text(inner.get("ServerUri")), batch=_batch(inner), sent_ms=sent_ms)
 
 
-def parse_event(event: Mapping[str, Any], *, server: str | None = None) -> Event:
+def parse_event(
+    event: Mapping[str, Any], *, server: str | None = None, batch: Batch | None = None, sent_ms: int | None = None
+) -> Event:  # fmt: skip
     """The event in an event resource, as subscriptions carry it and ``GET /events`` returns it.
+
+    Args:
+        server: The address of Octopus; *batch* and *sent_ms* are those of the webhook that brings it.
 
     Raises:
         Unreadable: it has no category, or it is about a run and says not when it occurred.
@@ -158,15 +163,20 @@ def parse_event(event: Mapping[str, Any], *, server: str | None = None) -> Event
         deployment_id=deployment_id,
         outcome=outcome,
         info=info,
+        batch=batch,
+        sent_ms=sent_ms,
     )
+
+
+_BATCH_ID, _COUNT = re.compile(r"[A-Za-z0-9_-]{1,64}"), re.compile(r"[0-9]{1,6}")
 
 
 def _batch(payload: Mapping[str, Any]) -> Batch | None:
     """Where in its batch a delivery came; None where that is not said. The counters are numbers or numeric texts."""
     batch_id, number, total = (payload.get(k) for k in ("BatchId", "EventNumberInBatch", "TotalEventsInBatch"))
-    if not isinstance(batch_id, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", batch_id):
+    if not isinstance(batch_id, str) or not _BATCH_ID.fullmatch(batch_id):
         return None
-    if not all(re.fullmatch(r"[0-9]{1,6}", str(count)) for count in (number, total)):
+    if not _COUNT.fullmatch(str(number)) or not _COUNT.fullmatch(str(total)):
         return None
     return Batch(batch_id.lower(), int(str(number)), int(str(total)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
@@ -41,7 +42,7 @@ class Token:
     #: Of one that stands in no list: what it is good for.
     grants: Identity | None = None
 
-    @property
+    @cached_property
     def identity(self) -> Identity:
         """Whose the runs are that are joined with it."""
         if self.grants:

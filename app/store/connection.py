@@ -49,6 +49,13 @@ class Pool(redis.BlockingConnectionPool):
         self.pool.put_back(connection)
         return self.get_connection()
 
+    def give_back(self, connection: Any) -> None:
+        """As `release`, without what the library measures."""
+        if connection.pid != self.pid or self._in_maintenance or connection.should_reconnect():
+            self.release(connection)  # type: ignore[no-untyped-call]
+        else:
+            self.pool.put_nowait(connection)
+
 
 def connect(
     url: str, *, blocking: bool = False, max_connections: int = MAX_CONNECTIONS,

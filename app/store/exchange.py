@@ -21,7 +21,9 @@ class Exchange:
     """Sends commands that may be sent again, and reads their answers."""
 
     def __init__(self, client: Client) -> None:
-        self._pool = client.connection_pool
+        pool = client.connection_pool
+        self._take = pool.take if isinstance(pool, Pool) else pool.get_connection
+        self._give_back = pool.give_back if isinstance(pool, Pool) else pool.release
 
     def __call__(self, commands: Sequence[Command]) -> list[Any]:
         """The answer to each of *commands*, in order, with one way to Redis for all; an error of one is its answer.
@@ -29,7 +31,7 @@ class Exchange:
         Raises:
             redis.RedisError: no answer, after as many tries as the client makes.
         """
-        connection: Any = self._pool.take() if isinstance(self._pool, Pool) else self._pool.get_connection()
+        connection: Any = self._take()
         try:
             answers: list[Any] = connection.retry.call_with_retry(
                 lambda: _answers(connection, commands), lambda _: connection.disconnect()
@@ -43,7 +45,7 @@ class Exchange:
             connection.is_settled = True
             return answers
         finally:
-            self._pool.release(connection)
+            self._give_back(connection)
 
 
 def _answers(connection: Any, commands: Sequence[Command]) -> list[Any]:

@@ -94,6 +94,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self._silent.add(client)
         request = None
         try:
+            # A client that takes nothing of what it is sent, or goes without a word, does not keep its connection.
+            client.settimeout(SILENT_SECONDS)
             name, parser = listener.getsockname(), RequestParser(self.cfg, client, addr)
             while True:
                 request = None
@@ -118,8 +120,6 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         self._silent.discard(sock)
         self._under_way.add(req)
-        # A client that takes nothing of what it is sent, or goes without a word, does not keep its connection.
-        sock.settimeout(SILENT_SECONDS)
         try:
             self._answer(listener_name, req, sock, addr)
         except TimeoutError as error:

@@ -69,7 +69,7 @@ class Cycles:
         if at in self._held:
             return step_http("DELETE", self._held.pop(at), TOKENS["step"])
         self._held[at] = task = f"ServerTasks-{number}"
-        body = json.dumps({"machines": [f"Machines-{self._first}-{at}"], **INFO})
+        body = json.dumps({"machines": [f"Machines-{self._first + at}"], **INFO})
         return step_http("PUT", task, TOKENS["step"], body=body)
 
 

@@ -88,6 +88,14 @@ def test_settled_connection_is_not_looked_at_before_a_call(exchange, connection)
     assert exchange([echo("mine")]) == [b"mine"]
 
 
+def test_connection_of_the_process_before_a_fork_is_not_lent_again(client, exchange, connection):
+    number = exchange([("CLIENT", "ID")])[0]
+    connection.pid = -1
+
+    assert exchange([echo("mine")]) == [b"mine"]
+    assert exchange([("CLIENT", "ID")])[0] != number
+
+
 def test_those_who_wait_for_a_connection_get_it_while_others_give_it_back(redis_url):
     # Each keeps the one connection for a while, and the last waits for longer than the time in which none comes back.
     with connect(redis_url, max_connections=1) as client:

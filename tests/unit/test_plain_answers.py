@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from gunicorn.config import Config
@@ -81,6 +83,19 @@ def test_head_and_body_go_out_together(cfg):
     headers = [("Content-Length", "4")]
 
     assert sent(Answer, cfg, a_request(cfg), "200 OK", headers, [b"done"])[2] == 1
+
+
+def test_answer_says_the_second_in_which_it_goes_out(cfg, monkeypatch):
+    headers, dates = [("Content-Length", "4")], []
+    for seconds in (784111777.2, 784111777.9, 784111778.1):
+        monkeypatch.setattr("app.web.answers.time", SimpleNamespace(time=partial(float, seconds)))
+        wire = Wire()
+        answer = Answer(a_request(cfg), wire, cfg)
+        answer.start_response("200 OK", headers)
+        answer.write(b"done")
+        dates += re.findall(rb"Date: ([^\r]+)\r\n", wire.pieces[0])
+
+    assert dates == [b"Sun, 06 Nov 1994 08:49:37 GMT"] * 2 + [b"Sun, 06 Nov 1994 08:49:38 GMT"]
 
 
 def worker_of(cfg, application):

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from app.coordination.board.base import BoardScripts, compact_json, milliseconds
+from app.coordination.board.base import BoardScripts, milliseconds
+from app.coordination.encode import compact_json
 from app.domain.durations import format_moment
 from app.domain.errors import InThePast
 from app.domain.ids import checked_id

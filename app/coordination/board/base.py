@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +11,7 @@ from app.coordination.audit import Audit
 from app.coordination.board.clock_offset import ClockOffset
 from app.coordination.board.polls import newest_number
 from app.coordination.decode import decode_run, decode_view
+from app.coordination.encode import compact_json
 from app.domain.errors import AnotherOwner
 from app.domain.run import RunState, State
 from app.domain.status import RunStatus
@@ -175,7 +175,3 @@ def version_of(seen: RunStatus | None) -> str:
 
 def milliseconds(duration: timedelta) -> int:
     return duration // timedelta(milliseconds=1)
-
-
-def compact_json(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from app.coordination.board.base import BoardScripts, compact_json, milliseconds, version_of
-from app.coordination.encode import batch_member, event_json
+from app.coordination.board.base import BoardScripts, milliseconds, version_of
+from app.coordination.encode import batch_member, compact_json, event_json
 from app.domain.events import Event
 from app.domain.ids import distinct_ids
 from app.domain.status import RunStatus

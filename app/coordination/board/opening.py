@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from app.coordination.board.admission import AdmissionVerbs, Swept
-from app.coordination.board.base import compact_json
 from app.coordination.decode import decode_run
+from app.coordination.encode import compact_json
 from app.domain.run import RunState, State
 from app.store.scripts import redis_errors
 

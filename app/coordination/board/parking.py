@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from app.coordination.board.base import BoardScripts, compact_json, milliseconds, version_of
+from app.coordination.board.base import BoardScripts, milliseconds, version_of
+from app.coordination.encode import compact_json
 from app.domain.status import RunStatus
 
 

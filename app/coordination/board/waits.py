@@ -12,7 +12,6 @@ from typing import Any
 
 from app.coordination.board.base import (
     BoardScripts,
-    compact_json,
     milliseconds,
     refuse_others,
     status_of_the_over,
@@ -20,7 +19,7 @@ from app.coordination.board.base import (
 )
 from app.coordination.board.polls import Poll, StillWaits
 from app.coordination.decode import decode_run, decode_view
-from app.coordination.encode import identity_fields
+from app.coordination.encode import compact_json, identity_fields
 from app.domain.access.identity import Limits
 from app.domain.errors import (
     AnotherOwner,
