@@ -167,6 +167,8 @@ class RunState:
     asked_at_ms: int = 0
     #: When its wait ends for its own time-out.
     timeout_at_ms: int | None = None
+    #: For how long machines that were presumed busy have delayed it.
+    delayed_ms: int = 0
     #: When it was granted.
     granted_at_ms: int | None = None
     #: The fencing token of its grant.

@@ -37,6 +37,7 @@
 -- run.requested_at_ms    when it asked to wait
 -- run.asked_at_ms        when it asked last
 -- run.timeout_at_ms      when its wait ends for its own time-out
+-- run.delayed_ms         for how long machines that were presumed busy have delayed it
 -- run.granted_at_ms      when it was granted
 -- run.token              the fencing token of its grant
 -- run.granted_change     the number of the change in which it was granted: who has seen that or a later one was told
