@@ -19,8 +19,8 @@ do
     -- Whether a step that repeats what it has seen need not be noted to have been told of its grant: it says so itself when
     -- it asks again, and nobody waits for the answer until a write is synced.
     local function is_told_by_reading(run, who)
-        return run.state == "granted" and who ~= "poll" and not run.collected and not run.parked and not is_uncopied(run)
-            and is_lively(run)
+        return run.granted_change and run.state == "granted" and who ~= "poll" and not run.collected and not run.parked
+            and not is_uncopied(run) and is_lively(run)
     end
 
     -- The answer about the run of *task*, as poll.lua lists them. *who* asks: "poll", "block", "sleep" or "look".
