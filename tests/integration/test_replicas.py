@@ -227,7 +227,9 @@ def test_nobody_waits_for_replicas_where_none_are_needed(redis_url, namespace):
     board.sweep(serving=True)
 
     assert board.join(RunRequest("ServerTasks-1"), {A}).run.collected
-    assert board.has_copies() and wakes(board, 1) == [b"granted"]
+    board.join(RunRequest("ServerTasks-2"), {A})
+    board.release("ServerTasks-1")
+    assert board.has_copies() and wakes(board, 2) == [b"granted"]
     client.close()
 
 

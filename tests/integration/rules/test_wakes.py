@@ -49,6 +49,19 @@ def test_grant_is_published(board, a_run):
         assert subscription.get_message(timeout=5)["data"] == waiter.task_id.lower().encode()
 
 
+def test_nobody_is_woken_for_a_run_that_never_waited(board, a_run):
+    run = a_run()
+    with board.client.pubsub(ignore_subscribe_messages=True) as subscription:
+        subscription.subscribe(board.keys.wakes)
+        subscription.get_message(timeout=5)
+
+        assert board.join(run, {"Machines-7"}).is_granted
+        board.client.publish(board.keys.wakes, "the next")
+
+        assert subscription.get_message(timeout=5)["data"] == b"the next"
+    assert not board.client.exists(board.keys.wake(run.task_id))
+
+
 def test_old_wake_does_not_wake_who_joins_again(board, a_run):
     holder, waiter = a_run(), a_run()
     board.join(holder, {"Machines-7"})

@@ -56,7 +56,10 @@ local function grant(run, is_at_once)
     record("granted", run, run.machines, nil, {
         token = run.token, waited_ms = math.max(0, NOW - run.requested_at_ms), family = run.family,
     })
-    wake(run)
+    if not is_at_once or is_uncopied(run) then
+        -- Of one that never waited nobody sleeps, and whoever asked for it has it in his answer.
+        wake(run)
+    end
     queue_resume(run)
     if run.family then
         -- Its children, and those of the run that started it, share what it has got.
