@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from typing import IO, TYPE_CHECKING
 
@@ -115,17 +114,18 @@ class Body:
             return
 
     def _counted(self, read: Callable[[], bytes]) -> bytes:
-        with self._in_time():
-            data = read()
+        data = read() if self._ends_at is None else self._in_time(read, self._ends_at)
         self._read += len(data)
         return data
 
-    @contextmanager
-    def _in_time(self) -> Iterator[None]:
-        if self._ends_at is None:
-            yield
-            return
-        problem = Problem(408, "body_too_slow", f"expected the whole body within {self._seconds:g} s "
-                          "(OCTOWAIT_BODY_SECONDS)")  # fmt: skip
-        with gevent.Timeout(max(0.001, self._ends_at - time.monotonic()), problem):
-            yield
+    def _in_time(self, read: Callable[[], bytes], ends_at: float) -> bytes:
+        timeout = gevent.Timeout.start_new(max(0.001, ends_at - time.monotonic()))
+        try:
+            return read()
+        except gevent.Timeout as error:
+            if error is not timeout:
+                raise
+            detail = f"expected the whole body within {self._seconds:g} s (OCTOWAIT_BODY_SECONDS)"
+            raise Problem(408, "body_too_slow", detail) from None
+        finally:
+            timeout.close()

@@ -110,6 +110,9 @@ class StepCalls:
             return "nothing"
 
     def _objection_to(self, request: RunRequest) -> str | None:
+        limits = self.identity.limits
+        if not limits.spaces and not limits.projects:
+            return None
         info = RunInfo.from_json(request.info)
         return self.identity.objection(info.space_id, info.project.id if info.project else None)
 
