@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from app.settings import Settings
 from tests.chaos.checker import check
-from tests.chaos.evidence import CHECKS, LATE_REQUESTS, Evidence
+from tests.chaos.evidence import CHECKS, HANDOFF_SHARE, LATE_REQUESTS, Evidence
+from tests.chaos.experiment import Setup
 from tests.chaos.history import OFFERED, Kind, Op
 from tests.chaos.records import Record
 
@@ -257,3 +259,11 @@ def test_lease_that_nobody_worked_on_is_a_zombie():
     [zombie] = check(FORGIVEN["a call whose answer was lost may have been carried out"]).zombies
 
     assert (zombie.task, zombie.seconds) == (THREE, 0.006)
+
+
+def test_wake_that_is_lost_takes_longer_than_a_hand_off_may():
+    """A poll that is not woken hears of its grant at its end, at the latest."""
+    ttl = Setup().ttl
+    settings = Settings.model_validate({"waiter_ttl_seconds": ttl})
+
+    assert HANDOFF_SHARE * ttl < 0.8 * settings.longest_block_seconds
