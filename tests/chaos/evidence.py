@@ -45,8 +45,8 @@ LIFE_SHARE = 0.65
 #: may have been under way.
 DEAD_SHARE = 0.3125
 
-#: Of the time to live, the share that a hand-off may take where nothing is disturbed: three quarters of what a poll blocks
-#: at most where that time is short, since a wake that was lost is made up for when it has blocked for so long.
+#: Of the time to live, the share that a hand-off may take where nothing is disturbed: three quarters of what a poll
+#: blocks at most where that time is short, since a wake that was lost is made up for when it has blocked for so long.
 HANDOFF_SHARE = 0.1875
 
 
