@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -36,17 +37,27 @@ FOREIGN = (
 @pytest.fixture(scope="session")
 def modules() -> Path:
     """Where the provider's package is; absent, it skips on a laptop and fails in CI."""
-    directory = ROOT / ".venv" / "provider"
-    if not (directory / "node_modules" / "oidc-provider").exists():
-        npm = shutil.which("npm")
-        directory.mkdir(parents=True, exist_ok=True)
-        command = [npm or "npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--prefix", str(directory)]
-        done = npm and subprocess.run([*command, PACKAGE], capture_output=True, text=True, timeout=110, check=False)
-        if not done or done.returncode:
-            (pytest.fail if os.environ.get("CI") else pytest.skip)(
-                f"npm cannot install {PACKAGE}: {done and done.stderr}"
-            )
+    directory, draft = ROOT / ".venv" / "provider", ROOT / ".venv" / "provider.new"
+    with open(ROOT / ".venv" / "provider.lock", "w") as lock:
+        # Another process of the tests may install it as well: neither is to see half of it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / "node_modules" / "oidc-provider").exists():
+            for each in (directory, draft):
+                shutil.rmtree(each, ignore_errors=True)
+            _install(draft)
+            draft.rename(directory)
     return directory
+
+
+def _install(directory: Path) -> None:
+    npm = shutil.which("npm")
+    directory.mkdir(parents=True)
+    command = [npm or "npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--prefix", str(directory)]
+    done = npm and subprocess.run([*command, PACKAGE], capture_output=True, text=True, timeout=110, check=False)
+    if not done or done.returncode:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            f"npm cannot install {PACKAGE}: {done and done.stderr}"
+        )  # fmt: skip
 
 
 @pytest.fixture
@@ -60,7 +71,9 @@ def provide(modules: Path, tmp_path: Path) -> Iterator[Callable[[str], str]]:
                 ["node", str(PROVIDER), str(modules), redirect], stdout=subprocess.PIPE, stderr=log, text=True
             ))  # fmt: skip
         assert started[-1].stdout
-        return started[-1].stdout.readline().strip()
+        address = started[-1].stdout.readline().strip()
+        assert address, (tmp_path / "provider.log").read_text()
+        return address
 
     yield start
     for process in started:
