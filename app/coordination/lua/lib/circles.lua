@@ -12,7 +12,8 @@ local SEARCH = 5
 local AT_ONCE = 200
 
 -- What a search has seen, or several of one family have:
--- came_by   task -> {from, machine, how = holder|ahead|child}, how it was reached; {} where a search began
+-- came_by   task -> {from, machine, how = holder|ahead|child}, how it was reached, one table for all that were together; {}
+--           where a search began
 -- up_to     machine -> the order up to which its line was read, so that a line costs its length
 -- families  task -> family, of all waiters that have one
 -- parents   family -> true, of those whose waiting children it has come to
@@ -166,10 +167,11 @@ end
 local function reach_from(run, goal, search)
     local reached = {}
     local came_by = search.came_by
-    local function reach(how, machine, task, order)
+    local count = 0
+    local function reach(way, task, order)
         if task == goal or not came_by[task] then
-            came_by[task] = { from = run.id, machine = machine, how = how }
-            reached[#reached + 1] = { task = task, order = order }
+            came_by[task], count = way, count + 1
+            reached[count] = { task = task, order = order }
         end
     end
     local ids = lower_ids(run.machines or {})
@@ -178,22 +180,25 @@ local function reach_from(run, goal, search)
     -- Reach those who hold a machine; whether its family does.
     local function reach_holders(m, machine, members)
         local holders, is_familys = tasks_at(m, members), false
+        local way = { from = run.id, machine = machine, how = "holder" }
         read_families(run.family and holders or NONE)
         for _, task in ipairs(holders) do
             if run.family and family_named(task) == run.family then
                 is_familys = true
             else
-                reach("holder", machine, task)
+                reach(way, task)
             end
         end
         return is_familys
     end
     local function reach_line(machine, line)
-        for _, member in ipairs(line) do
-            local order = string.sub(member, 1, 26)
-            if order < run.order then
-                reach("ahead", machine, string.sub(member, 28), order)
+        local way, own = { from = run.id, machine = machine, how = "ahead" }, run.order
+        for at = 1, #line do
+            local order = string.sub(line[at], 1, 26)
+            if not (order < own) then
+                break
             end
+            reach(way, string.sub(line[at], 28), order)
         end
     end
     -- What stands at the machine before was reached there: of most runs the same stands at all.
@@ -229,9 +234,9 @@ local function reach_from(run, goal, search)
     end
     if not run.order and not search.parents[run.family] then
         search.parents[run.family] = true
-        local children = waiting_children(run.family)
+        local children, way = waiting_children(run.family), { from = run.id, how = "child" }
         for at, entry in ipairs(records_of(children)) do
-            reach("child", nil, children[at], order_in(entry))
+            reach(way, children[at], order_in(entry))
         end
     end
     return reached
