@@ -232,7 +232,8 @@ def test_answer_has_the_record_of_a_holder_once(board: OpenBoard) -> None:
     assert [(m.id, [h.kind for h in m.holders]) for m in reserved] == [("Machines-3", ["lease", "reservation"])]
 
 
-def test_children_behind_a_line_as_long_as_a_search_are_searched_in_one_script(board: OpenBoard) -> None:
+@pytest.mark.parametrize("shared", ["Machines-1", "Machines-3"])
+def test_children_behind_a_line_as_long_as_a_search_are_searched_in_one_script(board: OpenBoard, shared: str) -> None:
     class ShortSearches(CountedScripts):
         def text(self, name: str, *, with_expiry: bool) -> str:
             text = super().text(name, with_expiry=with_expiry)
@@ -241,12 +242,12 @@ def test_children_behind_a_line_as_long_as_a_search_are_searched_in_one_script(b
             text = with_values(text, "SLICE, SHARE = 3000, 1500", "SLICE, SHARE = 40, 40")
             return with_values(text, "MAX_SEARCHED = 10000", "MAX_SEARCHED = 50")
 
-    board.join(RunRequest("ServerTasks-1"), ["Machines-1"])
+    board.join(RunRequest("ServerTasks-1"), [shared])
     board.join(RunRequest("ServerTasks-2"), ["Machines-2"])
     for n in range(55):
         board.join(RunRequest(f"ServerTasks-{100 + n}"), ["Machines-2"])
     for n in range(6):
-        board.join(RunRequest(f"ServerTasks-{200 + n}", on_behalf_of="ServerTasks-1"), ["Machines-1", "Machines-2"])
+        board.join(RunRequest(f"ServerTasks-{200 + n}", on_behalf_of="ServerTasks-1"), [shared, "Machines-2"])
     board.script = counted = ShortSearches(board)
 
     board.release("ServerTasks-1")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.run import RunRequest
+from app.domain.run import RunRequest, State
 from app.store.scripts import Scripts
 from tests.bench.shapes import large_process, wide_child
 from tests.integration.test_bounded import CountedScripts
@@ -147,3 +147,72 @@ def test_start_reads_no_records_of_who_waits_for_what_it_is_presumed_to_use(own_
 
     assert own_board.client.zcard(own_board.keys.holders) > 2 * size
     assert worked.most("records") < 50
+
+
+def test_children_that_wait_all_the_same_are_looked_at_once_and_not_at_each_machine(own_board: OpenBoard) -> None:
+    class FewSharers(Worked):
+        def text(self, name: str, *, with_expiry: bool) -> str:
+            text = super().text(name, with_expiry=with_expiry)
+            if "MAX_SHARERS" in text:
+                text = with_values(text, "MAX_SHARERS = 20000", "MAX_SHARERS = 500")
+                text = with_values(text, "SLICE, SHARE = 3000, 1500", "SLICE, SHARE = 60, 60")
+            return text
+
+    many = [f"Machines-{number}" for number in range(200)]
+    own_board.join(RunRequest("ServerTasks-1"), ["Machines-other"])
+    own_board.join(RunRequest("ServerTasks-2"), many)
+    for number in range(100, 106):
+        own_board.join(RunRequest(f"ServerTasks-{number}", on_behalf_of="ServerTasks-1"), many)
+    own_board.script = worked = FewSharers(own_board)
+
+    own_board.release("ServerTasks-2")
+    while own_board.sweep().more:
+        pass
+
+    waiting = [task for task in own_board.client.hkeys(own_board.keys.wants)]
+    assert 0 < len(waiting) < 6
+    # Each of the six is looked at some times, not at each of two hundred machines.
+    assert sum(counts["strings"] for _, counts in worked.work) < 6 * 4 * 10 * len(many)
+
+
+def wide_circle(board: OpenBoard, many: list[str]) -> RunRequest:
+    """A child that, once it has joined, waits for its parent."""
+    board.join(RunRequest("ServerTasks-1"), ["Machines-other"])
+    board.join(RunRequest("ServerTasks-2"), many)
+    board.join(RunRequest("ServerTasks-3"), [many[-1], "Machines-other"])
+    return RunRequest("ServerTasks-4", on_behalf_of="ServerTasks-1")
+
+
+def test_child_with_many_machines_is_searched_for_a_circle_in_the_next_script(own_board: OpenBoard) -> None:
+    many = [f"Machines-{number}" for number in range(400)]
+    child = wide_circle(own_board, many)
+    own_board.script = scripts = CountedScripts(own_board)
+
+    place = own_board.join(child, many)
+
+    names = [name for _, name in scripts.commands]
+    assert names[0] == "join" and {*names[1:]} == {"carry_on"}
+    assert place.is_waiting
+    left = own_board.poll(child.task_id)
+    assert left and left.state is State.REFUSED and left.run.cause == "circle"
+
+
+def test_search_for_a_circle_ends_at_its_most_also_at_the_lines_of_one_run(own_board: OpenBoard) -> None:
+    class ShortSearches(Worked):
+        def text(self, name: str, *, with_expiry: bool) -> str:
+            text = super().text(name, with_expiry=with_expiry)
+            return with_values(text, "MAX_SEARCHED = 10000", "MAX_SEARCHED = 50") if "MAX_SEARCHED" in text else text
+
+    many = [f"Machines-{number}" for number in range(400)]
+    own_board.join(RunRequest("ServerTasks-1"), ["Machines-other"])
+    own_board.join(RunRequest("ServerTasks-2"), many)
+    for number, machine in enumerate(many):
+        own_board.join(RunRequest(f"ServerTasks-{100 + number}"), [machine])
+    own_board.script = worked = ShortSearches(own_board)
+
+    place = own_board.join(RunRequest("ServerTasks-4", on_behalf_of="ServerTasks-1"), many)
+
+    assert place.is_waiting
+    assert [name for name, _ in worked.work] == ["join", "carry_on"]
+    # Most of that is to read who holds its machines and stands in their lines.
+    assert worked.work[-1][1]["strings"] < 12 * len(many)

@@ -1,6 +1,6 @@
 -- join.lua: put a run into the lines of all its machines and grant it when it is first in each and all are free.
 --
--- needs: clock, keys, runs, lines, circles, grants, plans, claims, ends, expiry, withdraw, quotas, view
+-- needs: clock, keys, runs, lines, work, circles, grants, plans, claims, ends, expiry, withdraw, quotas, view
 --
 -- ARGV[2]  task id
 -- ARGV[3]  the request, JSON: machines, info, priority, ttl_ms, timeout_ms, max_hold_ms, parked, on_behalf_of, cap, reserve,
@@ -299,7 +299,14 @@ if is_first then
     grant(run, true)
 end
 grant_heads(given_back, delayed_since)
-local circle = run.state == "waiting" and circle_of(run)
+local circle = nil
+if run.state == "waiting" and run.family and MOVE * #run.machines > SHARE then
+    -- To join was enough for one script: a child is searched with its family, from itself on.
+    put("circles", string.format("%.0f", run.family) .. "\0" .. string.sub(run.order, 1, -2))
+    work_off(0)
+elseif run.state == "waiting" then
+    circle = circle_of(run)
+end
 if circle then
     refuse_circle(run, circle)
 elseif run.state == "waiting" and not run.parked and ask.cap and blocking_others(run) >= ask.cap - ask.reserve - 1 then

@@ -204,6 +204,11 @@ local function reach_from(run, goal, search)
     -- What stands at the machine before was reached there: of most runs the same stands at all.
     local last_members, are_last_familys, last_line
     for at, m in ipairs(ids) do
+        if search.count + count > search.most + MAX_SEARCHED / 5 then
+            -- No more of them are visited than that, but those behind one line as long as a search may be.
+            search.is_cut = true
+            break
+        end
         local machine, before = run.machines[at], search.up_to[m]
         local is_familys = run.family and familys[m] or false
         if not (run.family and familys[m] ~= nil or before and not run.family) then
@@ -255,6 +260,7 @@ end
 
 -- The first circle from a waiting run to itself, or nil. What the searches before came to is not searched again.
 local function search_from(run, search)
+    search.is_cut = false
     local queue, at = { { id = run.id, order = run.order, machines = run.machines, family = run.family } }, 1
     search.came_by[run.id] = {}
     search.looks = search.looks + SEARCH
@@ -268,7 +274,7 @@ local function search_from(run, search)
         queue_reached(reached, queue, search)
         at = at + 1
     end
-    search.is_cut = queue[at] ~= nil
+    search.is_cut = search.is_cut or queue[at] ~= nil
     return nil
 end
 

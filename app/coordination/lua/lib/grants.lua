@@ -174,14 +174,29 @@ doing.children = function(id)
     end
 end
 
+-- The families with waiting children, each once.
+local function waiting_families()
+    local families, member = {}, call("ZRANGEBYLEX", CHILDREN, "-", "+", "LIMIT", 0, 1)[1]
+    while member do
+        local family = string.sub(member, 1, 16)
+        families[#families + 1] = tonumber(family)
+        member = call("ZRANGEBYLEX", CHILDREN, "(" .. family .. "\1", "+", "LIMIT", 0, 1)[1]
+    end
+    return families
+end
+
 -- Look at the heads of the lines of *machines*. One look is enough: a grant makes machines busy, so that nobody becomes
 -- ready by it but its family. *since*: from when on they were presumed busy, ms, where that counts: each head that stays
 -- one was delayed once, at however many of them it is the next one.
 local function grant_heads(machines, since)
     seen = {}
     local ids, listed = lower_ids(machines), {}
-    -- Families that hold a machine are looked at as well.
-    local are_heads_enough = #ids > FEW and call("ZCARD", CHILDREN) == 0
+    -- Families that hold a machine are looked at as well: of many machines all that there are, each once, where they have no
+    -- more waiting children than that.
+    local are_heads_enough = #ids > FEW and call("ZCARD", CHILDREN) <= #ids
+    for _, family in ipairs(are_heads_enough and waiting_families() or {}) do
+        put("children", family)
+    end
     local heads = (are_heads_enough or since) and heads_of(machines) or {}
     for at, machine in ipairs(ids) do
         local task = heads[at] or nil
