@@ -216,3 +216,16 @@ def test_search_for_a_circle_ends_at_its_most_also_at_the_lines_of_one_run(own_b
     assert [name for name, _ in worked.work] == ["join", "carry_on"]
     # Most of that is to read who holds its machines and stands in their lines.
     assert worked.work[-1][1]["strings"] < 12 * len(many)
+
+
+def test_long_lines_of_many_machines_are_not_read_to_find_out_that_they_are_long(own_board: OpenBoard) -> None:
+    many = [f"Machines-{number}" for number in range(1000)]
+    for number in range(9):
+        own_board.join(RunRequest(f"ServerTasks-{number}"), many)
+    worked = counted(own_board)
+
+    own_board.release("ServerTasks-0")
+
+    assert own_board.look("ServerTasks-1").state is State.GRANTED
+    # The first of each line, which is asked for alone.
+    assert max(counts["members"] for name, counts in worked.work if name == "release") <= 1.2 * len(many)
