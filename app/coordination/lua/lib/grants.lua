@@ -198,12 +198,13 @@ local function grant_heads(machines, since)
         put("children", family)
     end
     local heads = (are_heads_enough or since) and heads_of(machines) or {}
+    local delayed = since and "\0" .. string.format("%.0f", since) .. "\0"
     for at, machine in ipairs(ids) do
         local task = heads[at] or nil
         local is_new = task and not listed[task]
         if is_new then
             listed[task] = true
-            put("head", since and table.concat({ machine, string.format("%.0f", since), task }, "\0") or machine)
+            put("head", delayed and machine .. delayed .. task or machine)
         elseif not are_heads_enough then
             put("head", machine)
         end
