@@ -27,7 +27,7 @@ from tests.conftest import TOKENS
 from tests.open_board import OpenBoard
 
 SECTION = (
-    "Hostile shapes for ten minutes (P13)",
+    "Hostile shapes, minute after minute (P13)",
     """One caller with two tokens of steps brings about each hostile shape over HTTP, in an order of chance, three at a
 time on 24 connections; what Octopus and operators do besides is done as they do it.
 Beside it 20 honest steps hand four machines over, and an honest connection sends `PING` to Redis every 2 ms.

@@ -44,9 +44,11 @@ def run_bench(report: Report, name: str, load: Loader, *, seconds: float) -> lis
 
 
 def _write(report: Report, name: str, title: str, text: str, *, load: float) -> None:
+    command = [name, *([f"--minutes {report.minutes:g}"] if report.minutes else []),
+               *([f"--seed {report.seed}"] if report.seed is not None else []), "--write"]  # fmt: skip
     parts = [
         f"## {title}",
-        f'`make bench ARGS="{name} --write"`',
+        f'`make bench ARGS="{" ".join(command)}"`',
         f"{machine_line()}\nLoad before it {load:.1f}.\n{text}",
     ]
     for table in report.tables:
