@@ -561,7 +561,8 @@ def poll():
     keep_apart()
     block = max(1, block_seconds())
     if woken(block):
-        block = 0
+        # Not 0, which asks whether the grant is confirmed: nobody was told of it yet.
+        block = 1
     return ask("GET", f"?block_seconds={block}", limit=block + CALL_SECONDS)
 
 

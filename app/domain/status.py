@@ -150,7 +150,7 @@ class RunStatus(Described):
 
         Whoever reads here that it is granted begins, and a grant that is not confirmed is taken back.
         """
-        if not self.is_granted or self.run.collected or self.run.parked:
+        if not self.is_granted or self.run.collected:
             return self
         return replace(self, run=replace(self.run, state=State.WAITING, told=True))
 

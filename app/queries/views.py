@@ -74,13 +74,13 @@ def step_answer(services: Services, place: RunStatus, *, claim: str | None, base
     run = place.run
     return wait_answer(
         services, place, claim=run.claim, family=run.family_word if claim and claim == run.claim else None,
-        details=f"{base_url.rstrip('/')}/runs/{quote(run.id)}", seen=_seen_word(services),
+        details=f"{base_url.rstrip('/')}/runs/{quote(run.id)}", seen=_seen_word(services, place),
     )  # fmt: skip
 
 
-def _seen_word(services: Services) -> str | None:
+def _seen_word(services: Services, place: RunStatus) -> str | None:
     seen = services.board.script.witness.latest
-    return services.seal.word(seen) if services.seal and seen else None
+    return services.seal.word(seen, place.is_granted) if services.seal and seen else None
 
 
 def message_of(services: Services, place: RunStatus) -> str:

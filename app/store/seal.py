@@ -28,9 +28,14 @@ class Seal:
         self.word = lru_cache(maxsize=16)(self._word)
         self._genuine: OrderedDict[str, Seen] = OrderedDict()
 
-    def _word(self, seen: Seen) -> str:
-        """What the step is told: one word of printable ASCII, some 70 characters."""
-        text = f"{seen.epoch}.{seen.number}.{seen.word}"
+    def _word(self, seen: Seen, is_told: bool = False) -> str:
+        """What the step is told: one word of printable ASCII, some 70 characters.
+
+        Args:
+            is_told: In an answer "granted". Others can say a later change than they are about: another request sees it
+                while they are made.
+        """
+        text = f"{seen.epoch}.{'t' if is_told else ''}{seen.number}.{seen.word}"
         return f"{text}.{self._signature(text)}"
 
     def read(self, word: str) -> Seen | None:
@@ -38,11 +43,11 @@ class Seal:
         if word in self._genuine:
             return self._genuine[word]
         text, _, signature = word.rpartition(".")
-        parts = re.fullmatch(r"([\w-]{1,60})\.(\d{1,15})\.([0-9a-f]{1,16})", text, re.ASCII)
+        parts = re.fullmatch(r"([\w-]{1,60})\.(t?)(\d{1,15})\.([0-9a-f]{1,16})", text, re.ASCII)
         if not parts or not hmac.compare_digest(signature.encode(), self._signature(text).encode()):
             return None
         # Words that anybody makes up are not remembered: they would drive out the genuine ones.
-        seen = self._genuine[word] = Seen(parts[1], int(parts[2]), parts[3])
+        seen = self._genuine[word] = Seen(parts[1], int(parts[3]), parts[4], is_told=bool(parts[2]))
         if len(self._genuine) > MOST_GENUINE:
             self._genuine.popitem(last=False)
         return seen

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -21,6 +21,8 @@ class Seen:
     epoch: str
     number: int
     word: str
+    #: An answer that was "granted" has said it: a step that repeats it was told of its grant.
+    is_told: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.epoch} {self.number} {self.word}"

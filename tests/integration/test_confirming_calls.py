@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from app.domain.run import RunRequest
 from tests.conftest import app_client_on
 
 CLAIM = "c" * 32
@@ -29,8 +30,8 @@ def waiter(board, a_run):
 class Step:
     """Calls as the scripts make them: it repeats what it was told last, to whichever host."""
 
-    def __init__(self, task, accept):
-        self._task, self._accept, self._seen = task, accept, ""
+    def __init__(self, task, accept, seen=""):
+        self._task, self._accept, self._seen = task, accept, seen
 
     def ask(self, client, query):
         headers = {"Accept": self._accept, "X-Octowait-Version": "2", "X-Octowait-Claim": CLAIM}
@@ -130,3 +131,43 @@ def test_answer_says_that_the_next_call_hears_of_the_grant(board, redis_url, wai
     assert answer.text.splitlines()[:2] == [
         "waiting 0", "Waiting: its turn has come, of which its next call hears."
     ]  # fmt: skip
+
+
+def test_parked_run_whose_grant_is_not_confirmed_is_told_to_wait(board, redis_url):
+    client = app_client_on(board, redis_url, **KEY)
+    board.join(RunRequest("ServerTasks-1", claim=CLAIM, parked=True), {"Machines-1"})
+    board.close(by="ann")
+    board.poll("ServerTasks-1", claim=CLAIM, blocks=True)
+    board.open("operator", by="ann")
+    assert board.place("ServerTasks-1").is_granted
+
+    assert Step("ServerTasks-1", "text/plain").confirms(client) == "waiting"
+    assert not board.place("ServerTasks-1").run.collected
+
+
+def test_one_who_asks_before_he_was_told_is_woken_again(board, waiter):
+    """A step that blocks on Redis has used its wake for the call that tells of its grant."""
+    board.release("ServerTasks-90")
+    assert board.client.lpop(board.keys.wake(waiter)) == b"granted"
+
+    assert not board.poll(waiter, claim=CLAIM).run.collected
+
+    assert board.client.lpop(board.keys.wake(waiter)) == b"granted"
+    assert board.poll(waiter, claim=CLAIM).run.collected
+    assert not board.client.exists(board.keys.wake(waiter))
+
+
+def test_later_change_in_an_answer_of_before_the_grant_confirms_nothing(board, redis_url, a_run, monkeypatch):
+    """Another request of the process sees it while the answer is made."""
+    run = replace(a_run(), claim=CLAIM)
+    board.join(replace(run, task_id="ServerTasks-90", claim=None), {"Machines-1"})
+    client = app_client_on(board, redis_url, **KEY)
+    monkeypatch.setattr("app.web.api.plain_waits.have_named", lambda *_: board.release("ServerTasks-90"))
+    headers = {"Accept": "application/json", "X-Octowait-Version": "2", "X-Octowait-Claim": CLAIM}
+    answer = client.put(f"/api/waits/{run.task_id}", json={"machines": ["Machines-1"]}, headers=headers)
+    assert answer.json["state"] == "waiting" and board.place(run.task_id).is_granted
+
+    step = Step(run.task_id, "application/json", seen=answer.json["seen"])
+    # By another process: this one would let it wait for a second.
+    assert step.confirms(app_client_on(board, redis_url, **KEY)) == "waiting"
+    assert not board.place(run.task_id).run.collected

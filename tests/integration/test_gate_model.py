@@ -3,6 +3,7 @@
 import os
 import uuid
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -110,7 +111,7 @@ class Gate(RuleBasedStateMachine):
 
     def ask(self, task, claim, blocks, is_seeing):
         seen = self.board.script.witness.latest
-        with speaking_for(*([seen] if is_seeing and seen else [])):
+        with speaking_for(*([replace(seen, is_told=True)] if is_seeing and seen else [])):
             return self.board.poll(task, claim=claim, blocks=blocks)
 
     @precondition(known)

@@ -450,6 +450,18 @@ def test_word_that_is_none_of_ours_says_nothing(forged):
     assert seal.read(word) and seal.read(forged(word)) is None and seal.read(forged(word)) is None
 
 
+@pytest.mark.parametrize("is_told", [False, True])
+def test_word_says_whether_its_step_was_told_of_a_grant(is_told):
+    seal = Seal(KEY, "default")
+    word = seal.word(Seen("1-a", 123_456, "a"), is_told)
+
+    seen = seal.read(word)
+    other = word.replace(".t123456.", ".123456.") if is_told else word.replace(".123456.", ".t123456.")
+
+    assert (seen, seen.is_told) == (Seen("1-a", 123_456, "a"), is_told)
+    assert seal.read(other) is None
+
+
 def test_signature_of_a_word_that_many_repeat_is_computed_once():
     class Counting(Seal):
         signatures = 0

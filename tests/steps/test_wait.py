@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -509,7 +510,23 @@ def test_blocks_on_the_wake_key_of_redis(script: Script, offline: Steps, redis_u
     store.rpush(WAKE_KEY, "granted")
 
     assert step.ends() == 0, step.output
-    assert script.asked[1][:2] == ("GET", "block_seconds=0")
+    assert script.asked[1][:2] == ("GET", "block_seconds=1")
+    store.close()
+
+
+@pytest.mark.parametrize("language", ["python"])
+def test_hand_off_by_redis_takes_no_longer_than_one_by_http(service: Any, steps: Steps, redis_url: str) -> None:
+    hold(service)
+    step = steps.start("wait", "ServerTasks-1", {"Octowait.RedisUrl": redis_url})
+    step.says("place 1")
+    store = redis.Redis.from_url(redis_url)
+    eventually(lambda: store.info("clients")["blocked_clients"] == 1)
+
+    began = time.monotonic()
+    give_back(service)
+
+    assert step.ends() == 0, step.output
+    assert time.monotonic() - began < 10, "it blocks for 25 s where it has to ask twice"
     store.close()
 
 

@@ -9,8 +9,11 @@ from app.store.witness import Seen
 
 
 def newest_number(seen: Sequence[Seen]) -> str:
-    """The number of the latest change of those, as ``lua/poll.lua`` takes it; empty where there is none."""
-    return str(max(each.number for each in seen)) if seen else ""
+    """As ``lua/poll.lua`` takes it: the number of the latest change that an answer "granted" has told of.
+
+    Zero where there was no such answer, and empty where its step says nothing.
+    """
+    return str(max(each.number if each.is_told else 0 for each in seen)) if seen else ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@
 --                 execution was told of the grant.
 --
 -- ARGV[5]  owner  whose token asks, or "": of who may do everything
--- ARGV[6]  seen  the number of the latest change that its step says it has seen, or "" where it says none
+-- ARGV[6]  seen  the number of the latest change that its step says an answer "granted" has told it, 0 where there was no such
+--                answer, or "" where it repeats nothing
 --
 -- Returns {"others", run JSON, now} when the run belongs to another owner, {"run", view...}, {"waits", ttl in ms, task id} to
 -- a "sleep", {"left", now} when that execution is over or another one has followed it, or {"unknown"}, also when it has not

@@ -1,6 +1,7 @@
 """A step that repeats what it has seen is told of its grant without a write: that it was told it says itself."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -24,8 +25,8 @@ def waiter(board):
 
 
 def seen_by(board):
-    """What a step has seen that was answered just now."""
-    return board.script.witness.latest
+    """What a step has seen that was answered just now, and told of a grant."""
+    return replace(board.script.witness.latest, is_told=True)
 
 
 def blocks(board, task, seen):
@@ -75,6 +76,13 @@ def test_call_from_before_the_grant_confirms_nothing(board, clock, waiter):
     clock.advance(TTL + seconds(1))
 
     assert board.place(waiter).state == "expired"
+
+
+def test_change_that_no_answer_of_a_grant_has_told_confirms_nothing(board, waiter):
+    """An answer "waiting" can say a later change than it is about: another request sees that while it is made."""
+    board.release("ServerTasks-9")
+
+    assert not confirms(board, waiter, board.script.witness.latest).run.collected
 
 
 def test_call_from_before_a_second_grant_confirms_nothing(board, waiter):

@@ -66,6 +66,10 @@ do
         call("XLEN", CHANGES)
         local answer = view("run", run)
         show_life(run, claim, who == "poll" and (run.told or (seen and run.granted_change and seen >= run.granted_change)))
+        if who == "poll" and claim and run.state == "granted" and not run.collected and not is_uncopied(run) then
+            -- It is answered that it waits, and asks again once it is woken: one that blocks on Redis has used its wake.
+            wake(run)
+        end
         answer[2] = texts[lower(run.id)]
         return answer
     end
