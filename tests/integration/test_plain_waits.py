@@ -263,6 +263,17 @@ def test_a_join_whose_turn_does_not_come_waits_for_it_once(client, monkeypatch, 
     assert "others asked before" in answer.text
 
 
+@pytest.mark.parametrize("more", [{}, {"on_behalf_of": "ServerTasks-90"}])
+def test_a_join_has_one_turn_wherever_it_is_carried_out(client, monkeypatch, more):
+    waiting(client, SCRIPTS["python"])
+    turns, turn = [], JoinsInTurn.turn
+    monkeypatch.setattr(JoinsInTurn, "turn", lambda self, *asked: turns.append(asked) or turn(self, *asked))
+
+    answer = join(client, SCRIPTS["python"], task="ServerTasks-8", **more)
+
+    assert (answer.status_code, len(turns)) == (201, 1)
+
+
 def test_a_plain_call_that_redis_cannot_do_is_an_error_of_the_view(client, board):
     board.client.set(board.keys.runs, "no hash")
 

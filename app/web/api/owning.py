@@ -71,15 +71,17 @@ class StepCalls:
         except AnotherOwner as error:
             return self._join_anothers(error, request, machines)
 
-    def join_plainly(self, request: RunRequest, machines: Sequence[str]) -> RunStatus | None:
-        """As `join`, of a run for which nothing is lowered, refused or checked; None, and nothing was done, of others.
+    def is_plain(self, request: RunRequest) -> bool:
+        """Whether nothing is lowered, refused or checked for a run that asks for a place."""
+        is_lowered = self.identity.lowered(request.priority) < request.priority
+        return not (is_lowered or request.on_behalf_of or self._objection_to(request))
+
+    def join_plainly(self, request: RunRequest, machines: Sequence[str]) -> RunStatus:
+        """As `join`, of a run that `is_plain`.
 
         Raises:
             GateError: it did not join, and `join` may have more to say.
         """
-        is_lowered = self.identity.lowered(request.priority) < request.priority
-        if is_lowered or request.on_behalf_of or self._objection_to(request):
-            return None
         return self.services.board.join(self._within_limits(request), machines)
 
     def poll(self, task_id: str, *, blocks: bool) -> RunStatus | None:

@@ -121,12 +121,13 @@ class PlainWaits:
         data = read_again(environ, self._most)
         if data is None:
             return None
-        body = parsed_body(WaitRequest, data)
+        body, calls = parsed_body(WaitRequest, data), self._calls(call)
+        request = request_of(call.task_id, body, call.step)
+        # The view would wait for a turn as well.
+        if not calls.is_plain(request):
+            return None
         with self._joins.turn(call.token.name, len(body.machines)):
-            machines = joined_ids_of(self._services, body.machines)
-            place = self._calls(call).join_plainly(request_of(call.task_id, body, call.step), machines)
-            if place is None:
-                return None
+            place = calls.join_plainly(request, joined_ids_of(self._services, body.machines))
             have_named(self._services, place)
             reply = self._reply(place, call)
         return ("201 CREATED" if place.is_new else "200 OK", reply) if reply else None
