@@ -12,7 +12,6 @@ import structlog
 
 from app.coordination.ticks import Ticks
 from app.store.connection import Client
-from app.store.errors import StoreError
 from app.store.keys import Keys
 from app.store.scripts import redis_errors
 
@@ -118,9 +117,11 @@ class Wakes:
                         else:
                             # What was published while nobody listened is lost: let everybody look.
                             self.wake_all()
-            except StoreError as error:
+            except Exception as error:
+                # Whatever it was, sleepers are to be woken again.
                 if not self.is_closed:
-                    log.warning("wakes: lost Redis, trying again", error=str(error), pause_seconds=pause)
+                    with suppress(Exception):  # Nobody reads the log, or the disk is full.
+                        log.warning("wakes: lost Redis, trying again", error=str(error), pause_seconds=pause)
                     threading.Event().wait(pause)
                     pause = min(2.0, pause * 2)
 

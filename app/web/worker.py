@@ -249,9 +249,13 @@ def _carry_on(scripts: Scripts, left: Event) -> None:
     while True:
         left.wait()
         left.clear()
-        with suppress(StoreError):
+        try:
             while scripts.carry_on():
                 pass
+        except StoreError:
+            pass
+        except Exception as error:
+            _say_in_any_case("left work broke off", error)
 
 
 def _sweep(services: Services, refusal_log: RefusalLog, left: Event) -> None:
@@ -266,6 +270,16 @@ def _sweep(services: Services, refusal_log: RefusalLog, left: Event) -> None:
             refusal_log.say_if_due()
             if swept.more:
                 left.set()
-        except StoreError as error:
-            log.warning("sweep failed, trying again", error=str(error))
+        except Exception as error:
+            # Without a sweep nobody expires, and others take that for an outage of octowait.
+            _say_in_any_case("sweep failed, trying again", error)
         gevent.sleep(SWEEP_SECONDS)
+
+
+def _say_in_any_case(event: str, error: Exception) -> None:
+    """Log it if that can be: where nobody reads the log, or the disk is full, the work goes on."""
+    with suppress(Exception):
+        if isinstance(error, StoreError):
+            log.warning(event, error=str(error))
+        else:
+            log.error(event, exc_info=error)

@@ -176,6 +176,17 @@ def test_web_process_does_what_is_due_as_well(own_board: OpenBoard) -> None:
     carrying.kill()
 
 
+@pytest.mark.parametrize("what", ["timeout", "hold", "provisional", "expect", "grace", "life"])
+def test_deadline_that_ends_nothing_is_gone_when_it_has_passed(own_board: OpenBoard, what: str) -> None:
+    own_board.join(RunRequest("ServerTasks-1"), ["Machines-1"])
+    own_board.join(RunRequest("ServerTasks-2"), ["Machines-1"])
+    own_board.client.zadd(own_board.keys.deadlines, {f"{what}\0ServerTasks-{number}": 1000 for number in (1, 2)})
+
+    assert not own_board.script.carry_on()
+
+    assert own_board.client.zcount(own_board.keys.deadlines, "-inf", 1000) == 0
+
+
 def test_caller_does_a_part_of_what_is_left_and_the_sweep_the_others(own_board: OpenBoard, monkeypatch: Any) -> None:
     monkeypatch.setattr(scripts_module, "MOST_SHARES", 1)
     release = leave_much_work(own_board)

@@ -63,8 +63,13 @@ local function expire(what, id)
     elseif what == "expect" and run.state == "observed" then
         remember_step(run, false)
         record_overlaps(run, "silent")
-    elseif what == "life" and not may_have_been_kept_away(run) and not stays_in_doubt(run) then
-        finish(run, "expired", run.state == "granted" and "uncollected" or "silence")
+    elseif what == "life" then
+        if not may_have_been_kept_away(run) and not stays_in_doubt(run) then
+            finish(run, "expired", run.state == "granted" and "uncollected" or "silence")
+        end
+    else
+        -- Its time has passed with nothing to end: it would come again and again.
+        call("ZREM", DEADLINES, what .. "\0" .. id)
     end
 end
 
