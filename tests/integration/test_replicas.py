@@ -78,10 +78,10 @@ def board_on(namespace: str) -> Iterator[Callable[..., OpenBoard]]:
     """A board that wants one replica to have each grant, on a store."""
     clients = []
 
-    def make(store: Store, *, with_files: bool = True) -> OpenBoard:
+    def make(store: Store, *, with_files: bool = True, timeout_ms: int = SOON) -> OpenBoard:
         clients.extend([connect(store.url), connect(store.url, blocking=True), connect(store.url, max_connections=1)])
         client, blocking, own = clients[-3:]
-        replicas = Replicas(own, 1, with_files=with_files, timeout_ms=SOON)
+        replicas = Replicas(own, 1, with_files=with_files, timeout_ms=timeout_ms)
         board = OpenBoard(
             client, namespace=namespace, policy=Policy(replicas=1), blocking=blocking, replicas=replicas
         )  # fmt: skip
@@ -111,7 +111,8 @@ def due(board: OpenBoard) -> list[str]:
     return list(TrackedRuns(board.client, board.keys).due_resumes(Clock(board).now_ms))
 
 
-def test_grant_that_a_replica_has_is_told_at_once(board):
+def test_grant_that_a_replica_has_is_told_at_once(pair, board_on):
+    board = board_on(pair.primary, timeout_ms=10_000)
     place = board.join(RunRequest("ServerTasks-1"), {A})
 
     assert place.is_granted and place.is_new and place.run.collected
