@@ -68,7 +68,8 @@ def test_ordinary_wait_takes_few_commands(own_board: OpenBoard, claims: bool) ->
     own_board.release(holder.task_id, claim=holder.claim)
     count("hands over", "release")
     for what in ("hears", "collects", "goes on"):
-        place = own_board.poll(waiter.task_id, claim=waiter.claim)
+        # A step with a claim blocks until it hears.
+        place = own_board.poll(waiter.task_id, claim=waiter.claim, blocks=claims and what == "hears")
         assert place and place.is_granted
         count(what, "poll")
     own_board.release(waiter.task_id, claim=waiter.claim)
