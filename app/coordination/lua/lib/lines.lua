@@ -26,7 +26,7 @@ end
 
 -- Note that the execution of a step, which has an id, hears of the grant of its run. It collects that by asking again
 -- after it was told: what it sent before may be carried out when it has given up. That it was told is noted here, or it
--- says so itself, by a change that it has seen (lib/polls.lua); *may_collect*: so it asks.
+-- says so itself, by the change that an answer "granted" told it (lib/polls.lua); *may_collect*: so it asks.
 local function tell(run, may_collect)
     if may_collect then
         -- The step of a parked run goes on by itself, and an abandoned task is at work again.

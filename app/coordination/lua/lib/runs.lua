@@ -40,7 +40,8 @@
 -- run.delayed_ms         for how long machines that were presumed busy have delayed it
 -- run.granted_at_ms      when it was granted
 -- run.token              the fencing token of its grant
--- run.granted_change     the number of the change in which it was granted: who has seen that or a later one was told
+-- run.granted_change     the number of the change in which it was granted: its step was told, where an answer "granted" has
+--                        told it of that change or a later one
 -- run.copied             enough replicas have the grant, so that it may be told; where none need it, nobody looks
 -- run.collected          its step has heard of the grant
 -- run.in_doubt           its step has not come for the grant in its time; that stays until Octopus has said what the task does
