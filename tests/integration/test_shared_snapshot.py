@@ -59,6 +59,27 @@ def test_a_change_is_read_at_its_machines_only(board, shared, a_run):
     assert_same(shared.now(), take(board.client, board.keys))
 
 
+def test_the_machines_are_counted_once_while_nothing_changes(board, shared, a_run):
+    holders = a_fleet(board, a_run)
+    tally = shared.now().tally
+
+    assert shared.now().tally is tally
+
+    board.release(board.join(a_run(), {"Machines-free"}).task_id)
+    changed = shared.now()
+    assert changed.tally == replace(tally, idle=1)
+    board.release(holders[0].task_id)
+    assert shared.now().tally.longest_wait == min(
+        (run.requested_at_ms, run.task_id) for run in waiters_of(shared.now())
+    )
+    assert changed.tally.longest_wait != shared.now().tally.longest_wait
+
+
+def waiters_of(snapshot):
+    """All who wait in the lines of *snapshot*."""
+    return [waiter for machine in snapshot.machines for waiter in machine.line]
+
+
 def test_readers_at_the_same_time_share_one_reading(board, shared, a_run):
     a_run_waits = board.join(a_run(), {"Machines-1"})
     first = shared.now()

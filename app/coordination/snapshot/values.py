@@ -10,6 +10,7 @@ from functools import cached_property
 from app.domain.run import RunState
 from app.domain.run_info import RunInfo
 from app.domain.status import Described, Holder
+from app.store.fairness import in_turns
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,9 @@ class Machine:
         return {family for family, runs in families.items() if runs > 1}
 
     @cached_property
-    def longest_waiting(self) -> Waiter | None:
-        """The one in its line that asked first."""
-        return min(self.line, key=lambda waiter: waiter.requested_at_ms, default=None)
+    def longest_wait(self) -> tuple[int, str] | None:
+        """Since when (ms) the one in its line waits that asked first, and its task id."""
+        return min(((waiter.requested_at_ms, waiter.task_id) for waiter in self.line), default=None)
 
     @cached_property
     def waiters(self) -> Mapping[str, Waiter]:
@@ -93,6 +94,23 @@ class Machine:
         runs: list[Described] = [*self.holders, *self.line]
         environments = {run.environment for run in runs if run.environment}
         return frozenset(environments), frozenset(run.project for run in runs if run.project)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many machines are in each state.
+
+    Args:
+        idle: Those that nobody holds and nobody wants.
+        in_demand: Those that nobody holds and somebody waits for.
+        longest_wait: Since when (ms) the run waits that asked first, and its task id.
+    """
+
+    busy: int
+    reserved: int
+    idle: int
+    in_demand: int
+    longest_wait: tuple[int, str] | None
 
 
 @dataclass(frozen=True)
@@ -119,6 +137,20 @@ class Snapshot:
     def waiting(self) -> tuple[str, ...]:
         """Waiting runs by priority, then time of request."""
         return tuple(sorted(self.orders, key=self.orders.__getitem__))
+
+    @cached_property
+    def tally(self) -> Tally:
+        """The machines, counted."""
+        statuses: Counter[str] = Counter()
+        longest: tuple[int, str] | None = None
+        in_demand = 0
+        for machine in in_turns(self.machines, at_first=False):
+            statuses[machine.status] += 1
+            wait = machine.longest_wait
+            if wait:
+                in_demand += machine.status == "idle"
+                longest = min(longest or wait, wait)
+        return Tally(statuses["busy"], statuses["reserved"], statuses["idle"] - in_demand, in_demand, longest)
 
     @cached_property
     def _by_id(self) -> Mapping[str, Machine]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flask import render_template, request, url_for
 
-from app.coordination.snapshot import Machine, Snapshot, Waiter
+from app.coordination.snapshot import Machine, Snapshot
 from app.domain.status import Described, RunStatus, in_the_way
 from app.domain.wording import closed_words
 from app.queries.etas import eta_of
@@ -167,22 +166,14 @@ def _machines_of(snapshot: Snapshot, page: tuple[CardPage, Sequence[Machine]] | 
 
 def _summary(snapshot: Snapshot) -> dict[str, Any]:
     """What the top of the dashboard counts."""
-    statuses: Counter[str] = Counter()
-    longest: Waiter | None = None
-    in_demand = 0
-    for machine in in_turns(snapshot.machines):
-        statuses[machine.status] += 1
-        in_demand += machine.status == "idle" and bool(machine.line)
-        waiter = machine.longest_waiting
-        if waiter and (longest is None or waiter.requested_at_ms < longest.requested_at_ms):
-            longest = waiter
+    tally = snapshot.tally
     return {
-        "busy": statuses["busy"],
-        "reserved": statuses["reserved"],
-        "idle": statuses["idle"] - in_demand,
-        "in_demand": in_demand,
+        "busy": tally.busy,
+        "reserved": tally.reserved,
+        "idle": tally.idle,
+        "in_demand": tally.in_demand,
         "waiting": len(snapshot.waiting),
-        "longest": longest and {"task_id": longest.task_id, "since_ms": longest.requested_at_ms},
+        "longest": tally.longest_wait and dict(zip(("since_ms", "task_id"), tally.longest_wait, strict=True)),
         "unresolved": snapshot.unresolved,
     }
 
