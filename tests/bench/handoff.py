@@ -24,7 +24,8 @@ SECTION = (
     """Threads of one process take turns; each asks again at once, and a holder keeps the lock for a millisecond.
 A hand-off is the time from the call that releases to the return of the next one's call that waits: a closed loop.
 Octowait grants two machines or none, in order, and writes its timeline; each write is synced (`appendfsync always`).
-*Share off by* is how far beyond one turn a thread's number of turns is from the mean, at most.""",
+*Share off by* is how far beyond one turn a thread's number of turns is from the mean, at most, of the turns since each
+thread has had its first one: while threads are still being started, those that run already have more.""",
 )
 
 #: Seconds a holder keeps the lock, so that the others are blocked when it gives it back.
@@ -124,17 +125,23 @@ class Contest:
 
     Args:
         until: By `time.perf_counter`.
+        players: Threads that there are.
         hold: Seconds a holder keeps the lock.
     """
 
     lock: Lock
+    players: int
     until: float
     hold: float = HOLD
     released_at: float = 0.0
     asked: list[float] = field(default_factory=list)
     handoffs: list[float] = field(default_factory=list)
     wakes: list[float] = field(default_factory=list)
+    begun: set[int] = field(default_factory=set)
+    #: Of each thread, since all have begun.
     turns: dict[int, int] = field(default_factory=dict)
+    #: Turns of all threads.
+    count: int = 0
 
     def play(self, number: int) -> None:
         """One thread. Only the holder writes, so the lists need no lock of their own."""
@@ -143,9 +150,12 @@ class Contest:
             held = self.lock.acquire()
             granted = time.perf_counter()
             # Until all threads have begun and are connected, they did not ask in the order of their clocks.
-            if number in self.turns:
+            if number in self.begun:
                 self.asked.append(asked)
-            self.turns[number] = self.turns.get(number, 0) + 1
+            self.begun.add(number)
+            if len(self.begun) == self.players:
+                self.turns[number] = self.turns.get(number, 0) + 1
+            self.count += 1
             if asked < self.released_at:
                 self.handoffs.append(granted - self.released_at)
                 if isinstance(self.lock, Octowait):
@@ -163,14 +173,19 @@ class Contest:
         return overtaking / max(1, len(self.asked))
 
     def unfairness(self) -> float:
-        """How far beyond one turn a thread's number of turns is from the mean, at most, as a share of the mean."""
-        mean = sum(self.turns.values()) / len(self.turns)
-        return max(0.0, *(abs(turns - mean) - 1 for turns in self.turns.values())) / mean
+        """How far beyond one turn a thread's number of turns is from the mean, at most, as a share of the mean.
+
+        nan where not all have begun.
+        """
+        if not self.turns:
+            return float("nan")
+        mean = sum(self.turns.values()) / self.players
+        return max(0.0, *(abs(self.turns.get(number, 0) - mean) - 1 for number in self.begun)) / mean
 
 
 def contest(lock: Lock, waiters: int, seconds: float) -> Contest:
     """One thread holds, *waiters* wait, each asks again at once."""
-    game = Contest(lock, time.perf_counter() + seconds)
+    game = Contest(lock, waiters + 1, time.perf_counter() + seconds)
     threads = [threading.Thread(target=game.play, args=(n,), daemon=True) for n in range(waiters + 1)]
     for thread in threads:
         thread.start()
@@ -225,7 +240,7 @@ def _contended(report: Report, client: redis.Redis, locks: list[Lock], waiters: 
         handoffs = [1000 * value for game in played for value in game.handoffs]
         figures[name] = p50, p99 = both(handoffs)
         disorder = max(game.out_of_order() for game in played)
-        turns = sum(sum(game.turns.values()) for game in played)
+        turns = sum(game.count for game in played)
         unfair = max(game.unfairness() for game in played)
         rows.append([name, len(handoffs), p50, p99, 100 * disorder, 100 * unfair, trips[name] / turns])
     ours, peer = games["octowait"], figures["python-redis-lock"]

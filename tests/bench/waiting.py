@@ -46,7 +46,7 @@ def main(name: str, url: str, waiters: int, seconds: float, hold: float) -> list
     threading.stack_size(STACK)
     lock = PEERS[name](url, connections=waiters + 10)
     client = connect(url)
-    game = Contest(lock, float("inf"), hold)
+    game = Contest(lock, waiters + 1, float("inf"), hold)
     held = lock.acquire()
     # One of them holds at any time, once this one has given it back.
     for number in range(waiters + 1):
