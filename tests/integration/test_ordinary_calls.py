@@ -26,6 +26,9 @@ MOST = {
     "release": {"hands over": (56, 59), "leaves it free": (36, 39)},
 }
 
+#: Commands of a release that hands four machines over to one run, for which a third one waits.
+MOST_FOR_FOUR = 68
+
 
 def test_who_waits_for_a_wake_reads_only_that_the_run_waits(own_board: OpenBoard) -> None:
     own_board.join(RunRequest("ServerTasks-1"), ["Machines-1"])
@@ -74,3 +77,16 @@ def test_ordinary_wait_takes_few_commands(own_board: OpenBoard, claims: bool) ->
         count(what, "poll")
     own_board.release(waiter.task_id, claim=waiter.claim)
     count("leaves it free", "release")
+
+
+def test_hand_over_of_several_machines_looks_at_the_next_run_once(own_board: OpenBoard) -> None:
+    machines = [f"Machines-{number}" for number in range(1, 5)]
+    for number in range(3):
+        own_board.join(RunRequest(f"ServerTasks-{number}", info=INFO), machines)
+    own_board.script = counted = CountedScripts(own_board)
+
+    own_board.release("ServerTasks-0")
+
+    # Who stands behind the one that has just got them all is not looked at: the machines are busy with it.
+    assert len(counted.commands) == 1
+    assert counted.commands[0][0] - 1 <= MOST_FOR_FOUR

@@ -38,8 +38,9 @@ local function grant(run, is_at_once)
     end
     run.order = order
     hold("lease", run, run.machines)
+    local family = run.family and (not is_unproven(run) and run.family or false) or ALONE
     for _, machine in ipairs(lower_ids(run.machines)) do
-        families_at[machine] = not is_unproven(run) and run.family or false
+        families_at[machine] = family
     end
     run.state, run.collected, run.told, run.copied = "granted", false, nil, nil
     -- Fencing tokens grow with every grant, also across a loss of all that was counted.
@@ -114,8 +115,11 @@ end
 doing.head = function(id)
     local machine, since, delayed = string.match(id, "^(.-)%z(%d+)%z(.*)$")
     machine = machine or id
-    local task = IS_OPEN and head(machine)
     spend(1)
+    if not delayed and families_at[machine] == ALONE then
+        return
+    end
+    local task = IS_OPEN and head(machine)
     local run = task and not seen[task] and load_run(task)
     if run and is_too_wide(run) then
         put("head", id)

@@ -145,7 +145,11 @@ local function tasks_at(machine, members)
     return tasks
 end
 
--- Machine -> the family that alone makes it busy, or false; of those that this script has looked at since a holder changed.
+-- Where a run without a family has been granted in this script: nobody shares with it, whoever is first in line.
+local ALONE = "alone"
+
+-- Machine -> the family that alone makes it busy, ALONE, or false; of those that this script has looked at since a holder
+-- changed.
 local families_at = {}
 
 local function forget_families()
