@@ -29,6 +29,7 @@ TARGET_BENCHES = {
 #: ``SECTION`` where it has a section in the measurements: its title and a text.
 NAMES = (
     *TARGET_BENCHES,
+    "storms",
     "steps",
     "steps_conditions",
     "scale",

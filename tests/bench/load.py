@@ -31,8 +31,11 @@ EVENT, TASK = "Events-00000000", "ServerTasks-00000000"
 
 
 def template(category: str) -> bytes:
-    """A whole request; the numbers in it have a fixed width and are replaced."""
-    related = ["Deployments-00000000", "Projects-7", "Releases-90", "Environments-2", "Channels-9", TASK]
+    """A whole request; the numbers in it have a fixed width and are replaced.
+
+    Of another project than the steps of the bench: what is known of their machines would be presumed of it as well.
+    """
+    related = ["Deployments-00000000", "Projects-8", "Releases-90", "Environments-3", "Channels-9", TASK]
     delivery = a_delivery(category, Id=EVENT, related=related, task=None)
     delivery["Payload"]["Event"]["MessageHtml"] = ""
     padding = SIZE - len(json.dumps(delivery))
