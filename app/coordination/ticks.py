@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -26,27 +25,23 @@ def last_tick(moment: float) -> float:
     return tick_of(moment) * TICK_SECONDS
 
 
-def _start_thread(run: Callable[[], object]) -> None:
-    threading.Thread(target=run, name="ticks", daemon=True).start()
-
-
 class Ticks:
-    """Wakes those who sleep until a tick, all of them together, in a thread of its own while there are any.
+    """Wakes those who sleep until a tick, all of them together, beside its caller while there are any.
 
     A time-out for each of ten thousand would cost as much as all else about their sleep, and wake them one by one.
+    For the greenlets of one thread: none of them is interrupted in here.
 
     Args:
-        now: Seconds by a clock that never goes back.
-        sleep: Sleeps so many seconds.
         start: Runs something beside its caller.
+        sleep: Sleeps so many seconds.
+        now: Seconds by a clock that never goes back.
     """
 
     def __init__(
-        self, now: Callable[[], float] = time.monotonic, sleep: Callable[[float], object] = time.sleep,
-        start: Callable[[Callable[[], object]], object] = _start_thread,
+        self, start: Callable[[Callable[[], object]], object], sleep: Callable[[float], object],
+        now: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        self._now, self._sleep, self._start = now, sleep, start
-        self._guard = threading.Lock()
+        self._start, self._sleep, self._now = start, sleep, now
         self._wakes: dict[int, set[Wake]] = {}
         self._last = 0
 
@@ -55,20 +50,18 @@ class Ticks:
 
     def add(self, wake: Wake, moment: float) -> int:
         """Have *wake* called at the last tick up to *moment*, or at the next one; the number of the tick."""
-        with self._guard:
-            current = tick_of(self._now())
-            if not self._wakes:
-                self._last = current
-                self._start(self._run)
-            tick = max(tick_of(moment), current + 1)
-            self._wakes.setdefault(tick, set()).add(wake)
+        current = tick_of(self._now())
+        if not self._wakes:
+            self._last = current
+            self._start(self._run)
+        tick = max(tick_of(moment), current + 1)
+        self._wakes.setdefault(tick, set()).add(wake)
         return tick
 
     def remove(self, wake: Wake, tick: int) -> None:
         """Have it not called, if it has not been."""
-        with self._guard:
-            if wakes := self._wakes.get(tick):
-                wakes.discard(wake)
+        if wakes := self._wakes.get(tick):
+            wakes.discard(wake)
 
     def _run(self) -> None:
         is_over = False
@@ -81,8 +74,7 @@ class Ticks:
 
     def _take(self) -> tuple[list[Wake], bool]:
         """Who is due, and whether nobody else is there."""
-        with self._guard:
-            current = tick_of(self._now())
-            due = [wake for tick in range(self._last + 1, current + 1) for wake in self._wakes.pop(tick, ())]
-            self._last = current
-            return due, not self._wakes
+        current = tick_of(self._now())
+        due = [wake for tick in range(self._last + 1, current + 1) for wake in self._wakes.pop(tick, ())]
+        self._last = current
+        return due, not self._wakes

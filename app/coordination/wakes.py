@@ -6,11 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
-from app.coordination.ticks import Ticks
 from app.store.connection import Client
 from app.store.keys import Keys
 from app.store.scripts import redis_errors
@@ -21,52 +20,10 @@ log = structlog.get_logger()
 LET_GO_AT_ONCE, LET_GO_PAUSE, MOST_LET_GO_SECONDS = 50, 0.005, 2.0
 
 
-class Sleeper:
-    """One blocked request. A lock is the smallest thing to sleep on, under threads and under gevent; there can be ten
-    thousand of these, so it is its own context manager rather than a generator's.
-    """
+class Sleeper(Protocol):
+    """Who is to be woken: one blocked request."""
 
-    __slots__ = ("_key", "_lock", "_wakes")
-
-    def __init__(self, wakes: Wakes, key: str) -> None:
-        self._wakes = wakes
-        self._key = key
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def __enter__(self) -> Sleeper:
-        self._wakes.add(self._key, self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._wakes.remove(self._key, self)
-
-    def sleep(self, seconds: float) -> bool:
-        """Sleep until it is woken, at most *seconds*: whether it was woken. It can sleep again afterwards.
-
-        Of more than a second the last tick wakes it.
-        """
-        if seconds <= 1:
-            return self._lock.acquire(timeout=max(0.0, seconds))
-        self._sleep_until(time.monotonic() + seconds)
-        return True
-
-    def sleep_until_tick(self) -> None:
-        """Sleep until it is woken, at most until the next tick."""
-        self._sleep_until(0.0)
-
-    def _sleep_until(self, moment: float) -> None:
-        tick = self._wakes.ticks.add(self.wake, moment)
-        try:
-            self._lock.acquire()
-        finally:
-            self._wakes.ticks.remove(self.wake, tick)
-
-    def wake(self) -> None:
-        if self._lock.locked():
-            # Between the two lines another thread may do it, where there are real ones.
-            with suppress(RuntimeError):
-                self._lock.release()
+    def wake(self) -> None: ...
 
 
 class Wakes:
@@ -80,7 +37,6 @@ class Wakes:
         self._blocking = blocking
         #: Called with the id of each run that waits no longer, in lower case.
         self.on_wake: Callable[[str], object] | None = None
-        self.ticks = Ticks()
         self._channel = keys.wakes
         self._sleepers: dict[str, list[Sleeper]] = {}
         self._count = 0
@@ -89,11 +45,8 @@ class Wakes:
     def __len__(self) -> int:
         return self._count
 
-    def sleeper(self, task_id: str) -> Sleeper:
-        """A sleeper that hears of *task_id* once it is entered; enter before you look at the run, or miss a wake."""
-        return Sleeper(self, task_id.lower())
-
     def add(self, key: str, sleeper: Sleeper) -> None:
+        """Have *sleeper* woken for the run of that task id, in lower case; who looks at it before may miss a wake."""
         self._sleepers.setdefault(key, []).append(sleeper)
         self._count += 1
 

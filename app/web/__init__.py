@@ -17,9 +17,9 @@ from app.web.api.plain_waits import PlainWaits
 from app.web.api.step_answers import reply_to_poll
 from app.web.auth import Doorkeeper
 from app.web.bodies import Bodies
-from app.web.long_poll import Blocking
 from app.web.pages.site import blueprint as pages
 from app.web.peers import Peers
+from app.web.polls.long_poll import Blocking
 from app.web.sessions import ServerSessions
 from app.web.step_identity import Issuer
 from app.web.testimony import Testimony

@@ -16,7 +16,7 @@ from gunicorn.glogging import Logger as GunicornLog
 
 from app.services import make_services
 from app.settings import Settings
-from app.web.long_poll import most_connections
+from app.web.polls.long_poll import most_connections
 from app.web.worker import Worker
 
 log = structlog.get_logger()

@@ -24,14 +24,10 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from app.services import Services
 from app.store.errors import StoreError
-from app.store.scripts import Scripts
+from app.web import background
 from app.web.answers import Answer
-from app.web.refusals import RefusalLog
 
 log = structlog.get_logger()
-
-#: Seconds between two sweeps of one process: a dead waiter blocks others for at most its TTL plus this.
-SWEEP_SECONDS = 1.0
 
 #: Seconds that a client may take for a part of an answer before its connection ends.
 SILENT_SECONDS = 60.0
@@ -173,14 +169,14 @@ class Worker(GeventWorker):  # type: ignore[misc]
         services.has_missed.set()
         if services.settings.redis_replicas:
             # Who blocks on Redis itself hears of a grant when somebody has had it copied.
-            services.wakes.on_wake = lambda task_id: gevent.spawn(_copy, services, task_id)
+            services.wakes.on_wake = lambda task_id: gevent.spawn(background.copy, services, task_id)
         gevent.spawn(services.wakes.listen)
         # Whoever asks is answered first: what a run with many machines has left may take many seconds.
         left = Event()
         services.board.script.on_left = left.set
-        background = [
-            gevent.spawn(_carry_on, services.board.script, left),
-            gevent.spawn(_sweep, services, self.wsgi.extensions["octowait.refusals"], left),
+        others = [
+            gevent.spawn(background.carry_on, services.board.script, left),
+            gevent.spawn(background.sweep, services, self.wsgi.extensions["octowait.refusals"], left),
         ]
         self._stop_event = Event()
         servers = [self._listen(each) for each in self.sockets]
@@ -188,7 +184,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             self.notify()
             self._stop_event.wait(ALIVE_SECONDS)
         self._leave(servers, services)
-        gevent.killall(background)
+        gevent.killall(others)
         with suppress(StoreError):
             services.board.leave()
 
@@ -235,51 +231,3 @@ class Worker(GeventWorker):  # type: ignore[misc]
         with suppress(OSError):  # BlockingIOError: there is nobody else.
             while True:
                 gevent.spawn(self.handle, _Address(listener.getsockname()), *listener.accept())
-
-
-def _copy(services: Services, task_id: str) -> None:
-    try:
-        services.board.look(task_id)
-    except StoreError as error:
-        log.warning("a grant was not copied: its step asks again", task=task_id, error=str(error))
-
-
-def _carry_on(scripts: Scripts, left: Event) -> None:
-    """Do what scripts have *left* and what is due, each time that it is set; the sweep sets it again after an error."""
-    while True:
-        left.wait()
-        left.clear()
-        try:
-            while scripts.carry_on():
-                pass
-        except StoreError:
-            pass
-        except Exception as error:
-            _say_in_any_case("left work broke off", error)
-
-
-def _sweep(services: Services, refusal_log: RefusalLog, left: Event) -> None:
-    """Sweep every second; *left* is set where there is more to do, so that only one greenlet of a process does it."""
-    while True:
-        try:
-            swept = services.board.sweep(serving=True)
-            services.react_to_sweep(swept)
-            services.board.script.witness.keep()
-            services.metric_buffer.flush(blocked=len(services.wakes))
-            services.shared_snapshot.forget_if_idle()
-            refusal_log.say_if_due()
-            if swept.more:
-                left.set()
-        except Exception as error:
-            # Without a sweep nobody expires, and others take that for an outage of octowait.
-            _say_in_any_case("sweep failed, trying again", error)
-        gevent.sleep(SWEEP_SECONDS)
-
-
-def _say_in_any_case(event: str, error: Exception) -> None:
-    """Log it if that can be: where nobody reads the log, or the disk is full, the work goes on."""
-    with suppress(Exception):
-        if isinstance(error, StoreError):
-            log.warning(event, error=str(error))
-        else:
-            log.error(event, exc_info=error)

@@ -7,7 +7,7 @@ import pytest
 from gevent.event import Event
 
 from app.coordination.wakes import Wakes
-from app.web import create_app, worker
+from app.web import background, create_app
 from tests.conftest import TOKENS, WEBHOOK_SECRET, services_on
 
 
@@ -30,11 +30,11 @@ def turns(condition):
 
 
 def test_sweep_goes_on_where_its_failure_cannot_be_logged(app, board, monkeypatch):
-    monkeypatch.setattr(worker, "log", BrokenLog())
-    monkeypatch.setattr(worker, "SWEEP_SECONDS", 0)
+    monkeypatch.setattr(background, "log", BrokenLog())
+    monkeypatch.setattr(background, "SWEEP_SECONDS", 0)
     board.client.delete(board.keys.deadlines)
     board.client.set(board.keys.deadlines, "no zset")
-    sweeping = gevent.spawn(worker._sweep, app.extensions["octowait"], app.extensions["octowait.refusals"], Event())
+    sweeping = gevent.spawn(background.sweep, app.extensions["octowait"], app.extensions["octowait.refusals"], Event())
     for _ in range(10):
         gevent.sleep(0)
 
@@ -47,7 +47,7 @@ def test_sweep_goes_on_where_its_failure_cannot_be_logged(app, board, monkeypatc
 
 @pytest.mark.parametrize("error", [BrokenPipeError("log"), KeyError("unforeseen")])
 def test_left_work_goes_on_after_any_failure(monkeypatch, error):
-    monkeypatch.setattr(worker, "log", BrokenLog())
+    monkeypatch.setattr(background, "log", BrokenLog())
     calls, left = [], Event()
 
     def carry_on():
@@ -56,7 +56,7 @@ def test_left_work_goes_on_after_any_failure(monkeypatch, error):
             raise error
         return False
 
-    carrying = gevent.spawn(worker._carry_on, SimpleNamespace(carry_on=carry_on), left)
+    carrying = gevent.spawn(background.carry_on, SimpleNamespace(carry_on=carry_on), left)
     for count in (1, 2):
         left.set()
         assert turns(lambda count=count: len(calls) == count)

@@ -14,7 +14,7 @@ from app.domain.run import RunRequest
 from app.store import scripts as scripts_module
 from app.store.connection import connect
 from app.store.scripts import Scripts
-from app.web.worker import _carry_on
+from app.web.background import carry_on
 from tests.bench.shapes import SHAPES, Shape, wide_child, wide_run
 from tests.conftest import Clock
 from tests.integration.octopus_tells import Octopus
@@ -142,7 +142,7 @@ def test_web_process_answers_before_what_is_left_is_done(own_board: OpenBoard) -
     own_board.script = counted = CountedScripts(own_board)
     left = Event()
     counted.on_left = left.set
-    carrying = gevent.spawn(_carry_on, counted, left)
+    carrying = gevent.spawn(carry_on, counted, left)
     gevent.sleep(0)
 
     release()
@@ -164,7 +164,7 @@ def test_web_process_does_what_is_due_as_well(own_board: OpenBoard) -> None:
         own_board.join(RunRequest(f"ServerTasks-{number}"), ["Machines-1"], ttl=timedelta(minutes=1))
     own_board.client.hset(own_board.keys.counters, "served_at", clock.now_ms + 90_000)
     clock.advance(timedelta(seconds=90))
-    carrying = gevent.spawn(_carry_on, own_board.script, left)
+    carrying = gevent.spawn(carry_on, own_board.script, left)
     own_board.script.on_left = left.set
     assert own_board.sweep().more
     assert own_board.client.zcard(own_board.keys.lines) > 0

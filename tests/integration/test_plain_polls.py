@@ -11,10 +11,10 @@ import pytest
 from flask import request
 
 from app.coordination.board import Poll
+from app.coordination.wakes import Wakes
 from app.domain.access.identity import Identity
 from app.domain.errors import AnotherOwner
-from app.store.errors import StoreError
-from app.web.combined_polls import MOST_POLLS, CombinedPolls
+from app.web.polls.blocked import MOST_POLLS, BlockedPolls
 from tests.bench.world import calls_of
 from tests.conftest import TOKENS, app_client_on
 
@@ -167,9 +167,9 @@ def test_polls_that_come_together_go_together(board, a_run):
     for run in runs:
         board.join(run, {"Machines-1"})
     counting = CountingBoard(board)
-    combined = CombinedPolls(counting)
+    blocked = BlockedPolls(counting, Wakes(board.client, board.keys))
 
-    answers = gevent.joinall([gevent.spawn(combined, Poll(run.task_id)) for run in runs])
+    answers = gevent.joinall([gevent.spawn(blocked.wait, Poll(run.task_id), 0) for run in runs])
 
     assert [answer.value.task_id for answer in answers] == [run.task_id for run in runs]
     assert [answer.value.place for answer in answers] == [None, *range(1, 250)]
@@ -195,14 +195,3 @@ def test_who_asks_for_the_run_of_another_hears_so_alone(board, a_run):
     own, others = board.poll_many([Poll(run.task_id, owner="web"), Poll(run.task_id, owner="other")])
 
     assert own.is_granted and isinstance(others, AnotherOwner)
-
-
-def test_all_who_ask_hear_that_redis_is_away(board):
-    class AwayBoard:
-        def poll_many(self, polls):
-            raise StoreError("Redis does not answer")
-
-    combined = CombinedPolls(AwayBoard())
-    asking = gevent.joinall([gevent.spawn(combined, Poll(f"ServerTasks-{n}")) for n in range(3)])
-
-    assert [type(each.exception) for each in asking] == [StoreError] * 3

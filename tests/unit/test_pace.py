@@ -1,6 +1,6 @@
 """How often a run may be told that it still waits."""
 
-from app.web.pace import MOST_RUNS, Pace
+from app.web.polls.pace import MOST_RUNS, Pace
 
 
 class Clock:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.coordination.ticks import TICK_SECONDS, Ticks, last_tick, tick_of
-from app.web.combined_polls import MANY, Crowd
+from app.web.polls.crowd import MANY, Crowd
 
 SECONDS = st.floats(min_value=0, max_value=1e7)
 
@@ -15,7 +15,7 @@ class Beside:
 
     def __init__(self, now):
         self.now, self.runs = now, []
-        self.ticks = Ticks(lambda: self.now, self._sleep, self.runs.append)
+        self.ticks = Ticks(self.runs.append, self._sleep, lambda: self.now)
 
     def _sleep(self, seconds):
         assert 0 < seconds < 1.01 * TICK_SECONDS

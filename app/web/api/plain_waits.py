@@ -24,7 +24,7 @@ from app.web.api.step_answers import TEXT, answer_to_release, kind_of, reply_to_
 from app.web.auth import Doorkeeper
 from app.web.bodies import read_again
 from app.web.errors import Problem
-from app.web.long_poll import HAS_SLEPT, PROBLEM, TELLS_WAITING, Reply
+from app.web.polls.long_poll import HAS_SLEPT, PROBLEM, TELLS_WAITING, Reply
 from app.web.printed import printable
 from app.web.step_headers import StepHeaders, step_headers
 from app.web.tokens import Tokens

@@ -14,7 +14,7 @@ from app.queries.views import step_answer
 from app.services import Services
 from app.web.api.schemas.waits import ReleaseOutcome
 from app.web.api.step_sizes import step_message, step_model
-from app.web.long_poll import Reply
+from app.web.polls.long_poll import Reply
 from app.web.printed import printable
 from app.web.step_headers import StepHeaders, step_headers
 

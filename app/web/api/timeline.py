@@ -19,7 +19,7 @@ from app.settings.values import Token
 from app.web.api.routing import Api, current_services
 from app.web.api.schemas.timeline import RecordModel, TimelinePage, TimelineQuery
 from app.web.errors import Problem
-from app.web.long_poll import most_connections
+from app.web.polls.long_poll import most_connections
 
 api = Api(Blueprint("timeline", __name__))
 

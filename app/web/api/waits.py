@@ -31,7 +31,7 @@ from app.web.api.schemas.waits import (
 )
 from app.web.api.step_answers import JSON, TEXT, answer_to_release, answer_to_step
 from app.web.errors import Problem
-from app.web.long_poll import HAS_SLEPT, PROBLEM, TELLS_WAITING
+from app.web.polls.long_poll import HAS_SLEPT, PROBLEM, TELLS_WAITING
 from app.web.request_log import name_in_log
 from app.web.step_headers import StepHeaders, step_headers
 

@@ -20,7 +20,7 @@ from app.web.api.schemas.fields import (
     Reason,
     Release,
 )
-from app.web.long_poll import MOST_SECONDS
+from app.web.polls.long_poll import MOST_SECONDS
 
 #: Machines of one run.
 MOST_MACHINES = 10_000

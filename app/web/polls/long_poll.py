@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import re
 import resource
-import socket
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from app.coordination.board import Poll, StillWaits
-from app.coordination.ticks import last_tick
+from app.coordination.board import Poll
 from app.domain.errors import AnotherOwner
 from app.domain.status import WAIT_STATES, RunStatus
 from app.services import Services
@@ -23,9 +20,9 @@ from app.settings.values import Token
 from app.store.errors import StoreError
 from app.store.witness import seen_by_speakers
 from app.web.auth import Doorkeeper
-from app.web.combined_polls import CombinedPolls, Crowd
 from app.web.errors import Problem
-from app.web.pace import Pace
+from app.web.polls.blocked import BlockedPolls
+from app.web.polls.pace import Pace
 from app.web.step_headers import step_headers
 
 if TYPE_CHECKING:
@@ -89,8 +86,7 @@ class Blocking:
         self._reply = reply
         self._headers = headers
         self._pace = Pace()
-        self._crowd = Crowd()
-        self._poll = CombinedPolls(services.board)
+        self._blocked = BlockedPolls(services.board, services.wakes)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         task_id = _asked_about(environ)
@@ -106,7 +102,7 @@ class Blocking:
                 self._refuse_if_full()
                 claim, owner = step_headers(environ).claim, token.identity.owner
                 who = Poll(task_id, claim, bool(wish), owner, seen=seen_by_speakers())
-                place = self._sleep(who, max(seconds, early), environ.get("gunicorn.socket"))
+                place = self._blocked.wait(who, max(seconds, early), environ.get("gunicorn.socket"))
                 environ[HAS_SLEPT] = True
             except Problem as problem:
                 # Whoever did not ask to sleep is slowed down where there is room for that, and never refused.
@@ -141,34 +137,6 @@ class Blocking:
         except Problem:
             return None
 
-    def _sleep(self, who: Poll, seconds: float, connection: socket.socket | None) -> RunStatus | None:
-        """Sleep while the run waits, at most *seconds*; the open request is a sign of life all the time.
-
-        Returns:
-            The status of the run at the end; None where nobody has heard of it.
-
-        Raises:
-            Problem: 503; the client has hung up: a grant that nobody is there to collect must not count as collected.
-            AnotherOwner: the run is not its token's.
-        """
-        wakes, deadline = self._services.wakes, _deadline(seconds)
-        wholly, briefly = replace(who, blocks=True), replace(who, blocks=True, is_brief=True)
-        with wakes.sleeper(who.task_id) as sleeper:
-            if who.blocks and seconds > 1 and self._crowd.is_large():
-                # Who is in line hears of his turn meanwhile, and many look together for what a few of them cost.
-                sleeper.sleep_until_tick()
-            while True:
-                left = deadline - time.monotonic()
-                goes_on = left > 0 and not wakes.is_closed
-                place = self._poll(briefly if who.blocks and goes_on else who)
-                if not isinstance(place, StillWaits) and not (place and place.is_waiting and goes_on):
-                    return place
-                who = wholly
-                # Whoever is told to stop while he asks looks once more, for the whole answer.
-                sleeper.sleep(0 if wakes.is_closed else min(left, place.slice_seconds))
-                if _has_hung_up(connection):
-                    raise Problem(503, "hung_up", "the client hung up, so nothing was collected")
-
     def _refuse_if_full(self) -> None:
         most = most_connections()
         if len(self._services.wakes) >= most:
@@ -176,13 +144,6 @@ class Blocking:
                 503, "too_many_waiters", f"this process holds {most} blocked requests, the most its descriptors allow",
                 headers={"Retry-After": "5"},
             )  # fmt: skip
-
-
-def _deadline(seconds: float) -> float:
-    """When a wait ends for its time alone; of more than a second, with those of others, so that one script looks at
-    all."""
-    end = time.monotonic() + seconds
-    return last_tick(end) if seconds > 1 else end
 
 
 def most_connections() -> int:
@@ -213,19 +174,3 @@ def _block_seconds(query: Mapping[str, Sequence[str]]) -> float:
     except ValueError:
         return 0
     return seconds if 0 < seconds <= MOST_SECONDS else 0
-
-
-def _has_hung_up(connection: socket.socket | None) -> bool:
-    """Whether the client at the other end of *connection* has closed it; False where that cannot be seen."""
-    if connection is None:
-        return False
-    before = connection.gettimeout()
-    try:
-        connection.settimeout(0.0)
-        return connection.recv(1, socket.MSG_PEEK) == b""
-    except (BlockingIOError, InterruptedError):
-        return False
-    except OSError:
-        return True
-    finally:
-        connection.settimeout(before)
