@@ -26,6 +26,7 @@ from app.services import Services
 from app.store.errors import StoreError
 from app.web import background
 from app.web.answers import Answer
+from app.web.polls.known_heads import MOST_BYTES, Head, KnownHeads, KnownRequest, head_of, is_between, received
 
 log = structlog.get_logger()
 
@@ -72,6 +73,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self._silent: set[Any] = set()
         #: Requests that are not answered yet.
         self._under_way: set[Any] = set()
+        self._heads = KnownHeads()
 
     def init_process(self) -> None:
         # A request looks at a setting dozens of times, and each look searches for it among 150.
@@ -93,15 +95,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
             # A client that takes nothing of what it is sent, or goes without a word, does not keep its connection.
             client.settimeout(SILENT_SECONDS)
             name, parser = listener.getsockname(), RequestParser(self.cfg, client, addr)
-            while True:
-                request = None
-                # The next one has to begin, and to have its whole head, in time.
-                with self.timeout_ctx():
-                    request = next(parser, None)
-                if request is None:
-                    break
-                request.proxy_protocol_info = {}
+            while request := self._next(name, parser, client, addr):
                 self.handle_request(name, request, client, addr)
+                request = None
         except (StopIteration, NoMoreData):
             pass  # The connection is over.
         except OSError as error:
@@ -112,6 +108,28 @@ class Worker(GeventWorker):  # type: ignore[misc]
         finally:
             self._silent.discard(client)
             close(client)
+
+    def _next(self, name: Any, parser: Any, client: Any, addr: Any) -> Any:
+        """The next request of a connection; None where it is over, or its client takes too long."""
+        data = received(client) if parser.mesg is None else None
+        head, request = self._known(data, name, client, addr)
+        if request or data == b"":
+            return request
+        # The next one has to begin, and to have its whole head, in time.
+        with self.timeout_ctx():
+            if data is None and is_between(parser):
+                data = client.recv(MOST_BYTES)
+                head, request = self._known(data, name, client, addr)
+            if data != b"" and not request:
+                parser.unreader.unread(data or b"")
+                request = next(parser, None)
+                if request:
+                    request.proxy_protocol_info, request.head = {}, head
+        return request
+
+    def _known(self, data: bytes | None, name: Any, client: Any, addr: Any) -> tuple[Head | None, KnownRequest | None]:
+        head = head_of(data, name) if data else None
+        return head, self._heads.request(head, client, addr) if head else None
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         self._silent.discard(sock)
@@ -131,8 +149,13 @@ class Worker(GeventWorker):  # type: ignore[misc]
         Raises:
             StopIteration: it was the last answer of its connection.
         """
-        answer, environ = create(request, sock, addr, listener_name, self.cfg, response_class=Answer)
-        environ["wsgi.multithread"] = True
+        if isinstance(request, KnownRequest):
+            answer, environ = Answer(request, sock, self.cfg), request.environ
+        else:
+            answer, environ = create(request, sock, addr, listener_name, self.cfg, response_class=Answer)
+            environ["wsgi.multithread"] = True
+            if head := getattr(request, "head", None):
+                self._heads.learn(head, request, environ)
         if not self.alive:
             answer.force_close()
         try:
