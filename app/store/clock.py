@@ -8,13 +8,14 @@ where the two go apart, the process corrects the shift before any script acts on
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from app.store.connection import Client
+from app.store.exchange import Command, Exchange
 from app.store.keys import Keys
 
 #: Milliseconds by which the two clocks may differ without a jump; one that is only adjusted makes none so long.
@@ -82,6 +83,7 @@ class BoardClock:
 
     def __init__(self, client: Client, keys: Keys, *, boot_clock: Callable[[], int] = boot_ms) -> None:
         self._client = client
+        self._exchange = Exchange(client)
         self._keys = keys
         self._boot_ms = boot_clock
         self._last: Comparison | None = None
@@ -107,13 +109,21 @@ class BoardClock:
         """
         name = self._keys.named("clock:", boot_id() or "unknown")
         begin_ms = self._looked_at_ms = self._boot_ms()
-        with self._client.pipeline(transaction=True) as pipe:
-            pipe.time()
-            pipe.hmget(self._keys.counters, ["shift_ms", "shift_changes"])
-            pipe.get(name)
-            (seconds, micros), (shift, changes), stored = pipe.execute()
+
+        def commands() -> Sequence[Command]:
+            nonlocal begin_ms
+            # The wait for a connection tells nothing of the clocks.
+            begin_ms = self._boot_ms()
+            read = ("HMGET", self._keys.counters, "shift_ms", "shift_changes")
+            return ("MULTI",), ("TIME",), read, ("GET", name), ("EXEC",)
+
+        *_, answer = self._exchange(commands)
+        for error in [answer] if isinstance(answer, Exception) else answer:
+            if isinstance(error, Exception):
+                raise error
+        (seconds, micros), (shift, changes), stored = answer
         end_ms, shift_ms = self._boot_ms(), int(shift or 0)
-        board_ms = seconds * 1000 + micros // 1000 + shift_ms
+        board_ms = int(seconds) * 1000 + int(micros) // 1000 + shift_ms
         now = Comparison(board_ms - end_ms, board_ms - begin_ms, end_ms, int(changes or 0))
         before = self._last or (_parsed(stored) if boot_id() else None)
         # One that was corrected less often is that of an older Redis, or of an empty one.

@@ -6,7 +6,7 @@ server has closed it. Here the first is known, and the second is noticed by the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -25,16 +25,21 @@ class Exchange:
         self._take = pool.take if isinstance(pool, Pool) else pool.get_connection
         self._give_back = pool.give_back if isinstance(pool, Pool) else pool.release
 
-    def __call__(self, commands: Sequence[Command]) -> list[Any]:
+    def __call__(self, commands: Sequence[Command] | Callable[[], Sequence[Command]]) -> list[Any]:
         """The answer to each of *commands*, in order, with one way to Redis for all; an error of one is its answer.
+
+        Args:
+            commands: Or what makes them, called once, when there is a connection: where thousands ask, seconds after
+                they did.
 
         Raises:
             redis.RedisError: no answer, after as many tries as the client makes.
         """
         connection: Any = self._take()
         try:
+            due = commands() if callable(commands) else commands
             answers: list[Any] = connection.retry.call_with_retry(
-                lambda: _answers(connection, commands), lambda _: connection.disconnect()
+                lambda: _answers(connection, due), lambda _: connection.disconnect()
             )
         except BaseException:
             # Whatever has come between, such as the time-out of a job: an answer that is still on its way must never be

@@ -16,7 +16,7 @@ from redis.commands.core import Script
 from app.store.clock import BoardClock
 from app.store.connection import Client
 from app.store.errors import NewerData, StoreError, StoreUnreachable
-from app.store.exchange import Exchange
+from app.store.exchange import Command, Exchange
 from app.store.keys import Keys
 from app.store.schema import FIELDS, own_answer, refuse_newer
 from app.store.script_text import source
@@ -130,17 +130,17 @@ class Scripts:
         if self._clock.is_stale():
             self._compare_clocks()
         for _ in range(TRIES):
-            answer = self._call_due(name, self._arguments(args, expects=True))
+            answer = self._call_due(name, args, expects=True)
             if answer[0] != b"clock":
                 return answer
             self._compare_clocks()
         # Redis is so far away that no call comes in time; its clock was looked at just now.
-        return self._call_due(name, self._arguments(args))
+        return self._call_due(name, args)
 
     def carry_on(self) -> bool:
         """Do what scripts have left, in shares, so that others get their turn; whether there may be more."""
         for _ in range(MOST_SHARES):
-            if self.read(self._execute("carry_on", self._arguments(()), with_expiry=True))[0] == b"done":
+            if self.read(self._execute("carry_on", (), with_expiry=True))[0] == b"done":
                 return False
         return True
 
@@ -149,12 +149,12 @@ class Scripts:
         with redis_errors():
             jump_ms, shift_ms = self._clock.look()
             if jump_ms:
-                self.read(self._execute("shift", self._arguments((shift_ms, jump_ms))))
+                self.read(self._execute("shift", (shift_ms, jump_ms)))
                 self._clock.look()
 
-    def _call_due(self, name: str, arguments: Sequence[str | int]) -> Sequence[Any]:
-        answer = self._execute(name, arguments)
-        return answer if answer[0] != b"due" else self._execute(name, arguments, with_expiry=True)
+    def _call_due(self, name: str, args: Sequence[str | int], *, expects: bool = False) -> Sequence[Any]:
+        answer = self._execute(name, args, expects=expects)
+        return answer if answer[0] != b"due" else self._execute(name, args, expects=expects, with_expiry=True)
 
     def queue(self, pipe: Any, name: str, *args: str | int) -> None:
         """Put a call into a pipeline, of a script that does not end what is due; its answer is to be `read`."""
@@ -171,14 +171,20 @@ class Scripts:
         self.witness.see(*last_change)
         return cast(Sequence[Any], own)
 
-    def _execute(self, name: str, arguments: Sequence[str | int], *, with_expiry: bool = False) -> Sequence[Any]:
+    def _execute(
+        self, name: str, args: Sequence[str | int], *, expects: bool = False, with_expiry: bool = False
+    ) -> Sequence[Any]:  # fmt: skip
         script = self._script(name, with_expiry=with_expiry)
-        command = self._command(script.sha, arguments)
+
+        def commands() -> Sequence[Command]:
+            # Only now: the time that a call waits for its connection is none by which a clock has jumped.
+            return [self._command(script.sha, self._arguments(args, expects=expects))]
+
         with redis_errors():
-            [answer] = self._exchange([command])
+            [answer] = self._exchange(commands)
             if isinstance(answer, redis.exceptions.NoScriptError):
                 self._client.script_load(script.script)
-                [answer] = self._exchange([command])
+                [answer] = self._exchange(commands)
             if isinstance(answer, Exception):
                 raise named_wrong_type(self._client, self._fixed_keys, answer)
         return cast(Sequence[Any], answer)

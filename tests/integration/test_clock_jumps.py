@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from app.domain.run import RunRequest
 from app.history.timeline import Timeline
 from app.store.clock import BoardClock, boot_ms
 from app.store.connection import connect
+from tests.bench.world import calls_of
 from tests.chaos.store import STORES, NoStore, Store, a_clock
-from tests.conftest import opened
+from tests.conftest import eventually, opened
 from tests.open_board import OpenBoard
 
 A, B, C, D = (f"Machines-{number}" for number in range(1, 5))
@@ -46,8 +48,8 @@ class Stage:
         self.board = opened(self.process())
         self.timeline = Timeline(self.board.client, self.board.keys)
 
-    def process(self) -> OpenBoard:
-        self.clients.append(connect(self.store.url))
+    def process(self, connections: int = 50) -> OpenBoard:
+        self.clients.append(connect(self.store.url, max_connections=connections))
         board = OpenBoard(
             self.clients[-1], namespace=self.namespace, policy=Policy(max_hold=timedelta(minutes=5))
         )  # fmt: skip
@@ -197,3 +199,25 @@ def test_call_that_comes_late_changes_nothing_until_the_clocks_are_compared(peop
 
     assert "clock_jumped" not in peopled.kinds()
     assert peopled.state(1) == "released"
+
+
+@pytest.mark.parametrize("is_stale", [False, True])
+def test_wait_for_a_connection_is_no_jump(peopled, is_stale):
+    """Each call would be made again, and wait anew, for as long as many wait longer than a clock may go wrong."""
+    board = peopled.process(connections=1)
+    board.place("ServerTasks-1")
+    if is_stale:
+        board.script._clock._looked_at_ms -= 61_000
+    pool = board.client.connection_pool
+    connection = pool.take()
+    before = calls_of(peopled.board.client, "evalsha", "exec")
+    with ThreadPoolExecutor(1) as threads:
+        asking = threads.submit(board.place, "ServerTasks-1")
+        eventually(lambda: len(pool.pool._waiting) == 1)
+        peopled.pass_time(10)
+        pool.give_back(connection)
+        assert asking.result(10).state == "granted"
+
+    assert calls_of(peopled.board.client, "evalsha", "exec") - before == 1 + is_stale
+    least, most = board.script._clock._last.least_ms, board.script._clock._last.most_ms
+    assert most - least < 1_000
