@@ -8,7 +8,7 @@ import click
 
 from app import __version__
 from app.cli import doctor, history, ledger, octopus, processes, repairs, runs, status
-from app.cli.command import readable_errors
+from app.cli.command import Overview, readable_errors
 
 _COMMANDS = (
     *(processes.up, processes.serve, processes.worker, processes.scheduler),
@@ -22,7 +22,9 @@ _COMMANDS = (
 )
 
 
-@click.group(commands=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Overview, commands=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="octowait")
 def cli() -> None:
     """Make a deployment wait until every other deployment on the same machines has finished.

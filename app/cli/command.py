@@ -49,7 +49,16 @@ class Command(click.Command):
                     formatter.write(f"  {line}\n")
 
 
-class Group(Command, click.Group):
+class Overview(click.Group):
+    """Lists its commands with the whole first sentence of each."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        commands = [(name, self.commands[name]) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.get_short_help_str(limit=1000)) for name, each in commands])
+
+
+class Group(Command, Overview):
     """A command that has others under it, and does something without them too."""
 
 

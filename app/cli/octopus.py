@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from app import __version__
-from app.cli.command import REFUSED, as_json, command, fail
+from app.cli.command import REFUSED, Overview, as_json, command, fail
 from app.cli.printing import print_json, print_lines
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def octopus_of(settings: Settings) -> Iterator[OctopusClient]:
         client.close()
 
 
-@click.group("subscription")
+@click.group("subscription", cls=Overview)
 def subscription() -> None:
     """Let Octopus tell octowait what happens: one subscription in each space.
 
@@ -137,7 +137,7 @@ def _tell_outcomes(settings: Settings, outcomes: Sequence[SubscriptionOutcome], 
         sys.exit(REFUSED)
 
 
-@click.group()
+@click.group(cls=Overview)
 def templates() -> None:
     """Make step templates of Octopus from the wait, claim and release steps."""
 

@@ -10,6 +10,7 @@ from app.cli.printing import escape
 from app.domain.durations import format_duration, format_moment, format_ms
 from app.domain.phrases import several
 from app.domain.run_info import RunInfo
+from app.domain.wording import closed_words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,12 +20,13 @@ Json = Mapping[str, Any]
 
 def status_lines(machines: Json, waits: Json, deliveries: Json) -> list[str]:
     """The board in a few lines."""
-    counts = {status: 0 for status in ("busy", "reserved", "idle")}
+    counts = {status: 0 for status in ("busy", "reserved", "in_demand", "idle")}
     for machine in machines["machines"]:
-        counts[machine["status"]] += 1
+        counts["in_demand" if machine["status"] == "idle" and machine["line"] else machine["status"]] += 1
+    in_demand = f"{counts['in_demand']} free and in demand, " if counts["in_demand"] else ""
     lines = [
         f"{several(len(machines['machines']), 'machine')}: {counts['busy']} busy, {counts['reserved']} reserved, "
-        f"{counts['idle']} idle; {len(waits['waits'])} waiting"
+        f"{in_demand}{counts['idle']} idle; {len(waits['waits'])} waiting"
     ]
     reserved = [m["name"] for m in machines["machines"] if m["reservation"] and m["status"] == "busy"]
     if reserved:
@@ -41,9 +43,10 @@ def status_lines(machines: Json, waits: Json, deliveries: Json) -> list[str]:
     lines += [f"{fault['message']} {fault['do']}" for fault in machines.get("faults", [])[:10]]
     if machines["closed_since_ms"]:
         closed = format_duration(machines["now_ms"] - machines["closed_since_ms"])
+        why = machines.get("closed_why") or closed_words(None)
         lines.insert(
-            0, f"CLOSED for {closed}: Redis was empty, or an operator asked for a rebuild; nobody is granted until "
-            "Octopus has said who runs where. 'octowait rebuild --open' grants at once",
+            0, f"CLOSED for {closed}: {why}; nobody is granted until it is known what runs where. "
+            "'octowait rebuild --open' grants at once",
         )  # fmt: skip
     if silence := machines.get("octopus_unreachable"):
         lasted = format_duration(machines["now_ms"] - silence["since_ms"])

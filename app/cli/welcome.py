@@ -16,6 +16,9 @@ def welcome(settings: Settings) -> str:
     url, step = settings.base_url, tokens.get("step", "<step token>")
     place = f"in {secrets_file(settings.data_dir)}" if is_generated else "as you have set them"
     redis = "as you have set it" if settings.redis_url else f"embedded, data in {settings.data_dir / 'redis'}"
+    dashboard = dashboard_link(settings)
+    once = "open the dashboard; its link signs in once, within ten minutes"
+    ready = once if "#code=" in dashboard else "open the dashboard and sign in with a token of role viewer or admin"
     return f"""
 Join the line of a machine, as a wait step would (change the task for a second one, which has
 to wait; it leaves the line when it has not asked again for {settings.waiter_ttl_seconds} s):
@@ -34,9 +37,9 @@ Next: add the wait step to a project and point a subscription here; README.md sa
   Secrets     {place}
   Redis       {redis}
   API         {url}/docs (sign in first)
-  Dashboard   {dashboard_link(settings)}
+  Dashboard   {dashboard}
 
-octowait is ready: open the dashboard; its link signs in once, within ten minutes. Ctrl-C stops everything.
+octowait is ready: {ready}. Ctrl-C stops everything.
 """
 
 

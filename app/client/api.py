@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 class CannotReach(Exception):
-    """octowait, or Redis under it, does not answer; trying again can help."""
+    """octowait, or Redis under it, does not answer; trying again can help. *code* is that of the answer, if any."""
+
+    def __init__(self, detail: str, code: str = "") -> None:
+        super().__init__(detail)
+        self.code = code
 
 
 class Refused(Exception):
@@ -68,5 +72,5 @@ def refusal(status: int, body: bytes) -> Exception:
     except (ValueError, KeyError, TypeError):
         code, detail = "http_error", f"HTTP status {status}"
     if status in (502, 503, 504):
-        return CannotReach(detail)
+        return CannotReach(detail, code)
     return Refused(status, code, detail)

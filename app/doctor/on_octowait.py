@@ -25,6 +25,13 @@ OWN_CHECKS = ("redis_fsync", "redis_eviction", "redis_replicas")
 #: Seconds that the steps ask a poll to block.
 STEP_BLOCK_SECONDS = 50
 
+#: What to do where octowait answers and is not ready, by the code of its answer.
+NOT_READY = {
+    "no_worker": "Start 'octowait worker', or see in its log why it does not work.",
+    "rebuilding": "It opens by itself once that is known; 'octowait rebuild --open' grants at once.",
+    "store_unavailable": "Start Redis, or mend OCTOWAIT_REDIS_URL.",
+}
+
 #: Findings of one kind that are told one by one.
 MOST_TOLD = 10
 
@@ -42,7 +49,7 @@ def reachable(context: DoctorContext) -> Iterator[Finding]:
         yield error(
             "octowait_not_ready",
             f"octowait is not ready: {sentence(problem)}",
-            "Start what is missing: 'octowait worker', 'octowait scheduler', or Redis.",
+            NOT_READY.get(problem.code, "Start what is missing: 'octowait worker', 'octowait scheduler', or Redis."),
         )
     else:
         yield ok("octowait_ready", "octowait answers, Redis answers it, and a worker has been seen.")

@@ -11,7 +11,7 @@ from app.domain.phrases import clause
 #: A record of the timeline by its kind, and a row of a chart by what it shows.
 KINDS = {
     "joined": "Joined the line", "granted": "Granted", "released": "Released", "left": "Left the line",
-    "expired": "Removed from the line", "timed_out": "Timed out", "refused": "Refused", "observed": "Seen running",
+    "expired": "Expired", "timed_out": "Timed out", "refused": "Refused", "observed": "Seen running",
     "presumed": "Presumed to use", "dropped": "Presumed no longer", "expected": "About to ask",
     "claimless": "Ended without a claim", "disputed": "Disputed",
     "overlapped": "Overlapped", "ended": "Ended", "event": "Octopus event", "reserved": "Reserved",
@@ -77,8 +77,8 @@ CLOSED = {
 
 #: Said in the log when a board opens that could ask nobody.
 OPENED_UNASKED = (
-    "Redis was empty, or came back older, and there is no Octopus API key: deployments that run now are unknown, and "
-    "their machines are granted. Set OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY to change that."
+    "Redis was empty, or may have come back older, and there is no Octopus API key: deployments that run now are "
+    "unknown, and their machines are granted. Set OCTOWAIT_OCTOPUS_URL and OCTOWAIT_OCTOPUS_API_KEY to change that."
 )
 
 #: Why a claim that is over is told that it has left the line.

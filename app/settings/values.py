@@ -155,16 +155,16 @@ def checked_bind(text: str) -> str:
     return text
 
 
-def checked_url(text: str | None) -> str | None:
+def checked_url(text: str | None, example: str = "https://octopus.example.com") -> str | None:
     if text and not re.match(r"https?://[^/\s]+", text):
-        raise ValueError("expected an address such as https://octopus.example.com")
+        raise ValueError(f"expected an address such as {example}")
     return text.rstrip("/") if text else None
 
 
 def checked_public_url(text: str | None) -> str | None:
     if text and "@" in urlsplit(text).netloc:
         raise ValueError("expected an address without user and password: it is part of every link")
-    return checked_url(text)
+    return checked_url(text, example="https://octowait.example.com")
 
 
 def password_in(netloc: str) -> str:

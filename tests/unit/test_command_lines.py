@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.cli import cli
-from app.cli.command import checked_address, readable_errors
-from app.settings import BadSettings
+from app.cli.command import Overview, checked_address, readable_errors
+from app.cli.welcome import welcome
+from app.settings import BadSettings, load_settings
 
 NO_ADDRESSES = [
     "notaurl", "127.0.0.1:8080", "octowait.example.com/path", "ftp://octowait", "http://", "http://[::1",
@@ -69,3 +71,25 @@ def test_no_help_ends_in_an_override(path: str, command: click.Command) -> None:
     options = [text for p in command.params if p.name in OVERRIDES for text in p.opts]
 
     assert not [option for option in options if option in (command.epilog or "").split()]
+
+
+@pytest.mark.parametrize("group", [each for each in (cli, *cli.commands.values()) if isinstance(each, Overview)])
+def test_list_of_commands_has_whole_sentences(group: click.Group) -> None:
+    said = " ".join(CliRunner().invoke(group, ["--help"]).output.split())
+
+    for name, each in group.commands.items():
+        assert f"{name} {each.get_short_help_str(limit=1000)}" in said
+
+
+def test_welcome_speaks_of_a_link_that_signs_in_only_where_there_is_one(tmp_path: Path) -> None:
+    settings = load_settings(
+        {
+            "OCTOWAIT_TOKENS": f"step:team:{'s' * 24},admin:dana:{'a' * 24}",
+            "OCTOWAIT_WEBHOOK_SECRET": "w" * 24,
+            "OCTOWAIT_DATA_DIR": str(tmp_path),
+        }
+    )
+
+    last = welcome(settings).strip().splitlines()[-1]
+
+    assert "sign in with a token" in last and "link" not in last

@@ -26,7 +26,7 @@ def test_defaults_are_those_of_the_reference():
         ("OCTOWAIT_PAUSED_HOLDS", "perhaps", "boolean"),
         ("OCTOWAIT_BIND", "8080", "host:port"),
         ("OCTOWAIT_BIND", "localhost:99999", "host:port"),
-        ("OCTOWAIT_PUBLIC_URL", "octowait.example.com", "https://"),
+        ("OCTOWAIT_PUBLIC_URL", "octowait.example.com", "https://octowait."),
         ("OCTOWAIT_OCTOPUS_URL", "ftp://octopus.example.com", "https://"),
         ("OCTOWAIT_NAMESPACE", "a{b}", "pattern"),
         ("OCTOWAIT_WEBHOOK_HEADER", "X Secret", "pattern"),

@@ -9,6 +9,7 @@ from flask import Blueprint
 
 from app.coordination.snapshot import Machine, Snapshot
 from app.domain.errors import UnknownRun
+from app.domain.wording import closed_words
 from app.queries.machines import MachineWithRuns, last_runs
 from app.queries.pages import machines_page
 from app.queries.references import id_of
@@ -53,6 +54,7 @@ def machines(query: MachinesQuery, caller: Token) -> Any:
         "machines_count": len(snapshot.machines),
         "next_cursor": next_cursor,
         "closed_since_ms": snapshot.closed_since_ms,
+        "closed_why": closed_words(snapshot.closed_cause) if snapshot.closed_since_ms else None,
         "octopus_unreachable": services.reach.unreachable(),
         **(NOTHING_OF_THE_BOARD if query.cursor else _of_the_board(services, snapshot)),
     }

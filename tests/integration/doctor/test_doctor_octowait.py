@@ -30,6 +30,15 @@ def test_octowait_without_a_worker(case):
     assert found(on_octowait.reachable, case) == [("octowait_not_ready", ERROR)]
 
 
+def test_octowait_that_is_closed_says_when_it_opens(case, board):
+    board.close(by="dana")
+
+    (finding,) = on_octowait.reachable(case)
+
+    assert "operator has closed octowait" in finding.what
+    assert "opens by itself" in finding.do and "'octowait worker'" not in finding.do
+
+
 def test_octowait_with_a_worker(case, settings, redis_url):
     client = connect(redis_url, blocking=True)
     worker = SimpleWorker(queues_of(client, settings), connection=client)

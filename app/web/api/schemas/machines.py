@@ -107,6 +107,7 @@ class Machines(BaseModel):
         list[OldStepModel], Field(description="Projects whose step said no version of its script when it asked last.")
     ]
     closed_since_ms: Annotated[int | None, Field(description="Nobody is granted since then; null: the board is open.")]
+    closed_why: Annotated[str | None, Field(description="Why, in words.")]
     octopus_unreachable: Annotated[OctopusUnreachableModel | None, Field(description="null: Octopus answers.")]
 
 
