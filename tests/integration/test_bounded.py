@@ -34,9 +34,9 @@ class CountedScripts(Scripts):
         self._board = board
         self.commands: list[tuple[int, str]] = []
 
-    def _execute(self, name: str, arguments: Any, *, with_expiry: bool = False) -> Any:
+    def _execute(self, name: str, args: Any, **options: bool) -> Any:
         before = self._count()
-        answer = super()._execute(name, arguments, with_expiry=with_expiry)
+        answer = super()._execute(name, args, **options)
         self.commands.append((self._count() - before, name))
         return answer
 

@@ -43,8 +43,8 @@ end }, { __index = json })
 """
         return counting + super().text(name, with_expiry=with_expiry)
 
-    def _execute(self, name: str, arguments: Any, *, with_expiry: bool = False) -> Any:
-        answer = super()._execute(name, arguments, with_expiry=with_expiry)
+    def _execute(self, name: str, args: Any, **options: bool) -> Any:
+        answer = super()._execute(name, args, **options)
         self.decoded.append((int(self._client.getdel(self._prefix + "decoded") or 0), name))
         return answer
 

@@ -59,8 +59,8 @@ class Worked(Scripts):
     def text(self, name: str, *, with_expiry: bool) -> str:
         return _BEFORE + super().text(name, with_expiry=with_expiry) + _BEHIND
 
-    def _execute(self, name: str, arguments: Any, *, with_expiry: bool = False) -> Any:
-        answer = super()._execute(name, arguments, with_expiry=with_expiry)
+    def _execute(self, name: str, args: Any, **options: bool) -> Any:
+        answer = super()._execute(name, args, **options)
         counts = self._client.hgetall("worked")
         self.work.append((name, {what.decode(): int(count) for what, count in counts.items()}))
         return answer

@@ -385,7 +385,7 @@ def test_what_is_presumed_of_many_runs_with_many_machines_does_not_end_in_one_sc
         starts(told, f"ServerTasks-{900 + number}")
     Clock(keyless).advance(seconds(61))
 
-    keyless.script._call_due("sweep", keyless.script._arguments((0, 0)))
+    keyless.script._call_due("sweep", (0, 0))
 
     left = {member.rpartition(b"\0")[2] for member in keyless.client.zrange(keyless.keys.holders, 0, -1)}
     assert 6 <= len(left) < 8
