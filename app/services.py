@@ -248,9 +248,9 @@ def make_services(settings: Settings, *, board: Board | None = None) -> Services
     Raises:
         BadStoreAddress: the URL is not one of Redis.
     """
-    # Few connections whatever the number of waiters: commands share three, wakes and followers have one each.
+    # Few connections whatever the number of waiters: commands share five, wakes and followers have one each.
     greeting = Greeting()
-    client = connect(settings.redis_url, max_connections=3, greet=greeting)
+    client = connect(settings.redis_url, max_connections=5, greet=greeting)
     blocking = connect(settings.redis_url, blocking=True)
     keys, with_files = Keys(settings.namespace), settings.min_fsync != "none"
     board = board or Board(

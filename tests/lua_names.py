@@ -11,7 +11,8 @@ KEYWORDS = set(
     "and break do else elseif end false for function if in local nil not or repeat return then true until while".split()
 )
 GIVEN = set(
-    "ARGV KEYS cjson error ipairs math next pairs pcall redis string table tonumber tostring type unpack".split()
+    "ARGV KEYS _G cjson error ipairs math next pairs pcall rawget redis string table tonumber tostring type"
+    " unpack".split()
 )
 
 #: A local, several of them, or a function.

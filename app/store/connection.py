@@ -12,7 +12,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from app.store.errors import BadStoreAddress
-from app.store.fair_queue import FairQueue
+from app.store.fair_queue import DearTurns, FairQueue
 
 Client = redis.Redis
 
@@ -27,11 +27,46 @@ EXPECTED = (
 )
 
 
-class Pool(redis.BlockingConnectionPool):
+class _InTurns:
+    """A pool of connections of which those whose calls take long have one at a time (`DearTurns`).
+
+    Also for what is no script: a command waits in Redis as long as a script does, and keeps its connection meanwhile.
+    """
+
+    #: None where connections block: who waits for something keeps nobody waiting.
+    dear: DearTurns | None = None
+
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        return self._in_turn(lambda: super(_InTurns, self).get_connection(*args, **options))  # type: ignore[misc]
+
+    def release(self, connection: Any) -> None:
+        try:
+            super().release(connection)  # type: ignore[misc]
+        finally:
+            self._leave(connection)
+
+    def _in_turn(self, get: Callable[[], Any]) -> Any:
+        is_dear = self.dear is not None and self.dear.enter()
+        try:
+            connection = get()
+        except BaseException:
+            if self.dear and is_dear:
+                self.dear.leave()
+            raise
+        connection.has_dear_turn = is_dear
+        return connection
+
+    def _leave(self, connection: Any) -> None:
+        if self.dear and getattr(connection, "has_dear_turn", False):
+            connection.has_dear_turn = False
+            self.dear.leave()
+
+
+class Pool(_InTurns, redis.BlockingConnectionPool):
     """Says without asking the system of a connection that all answers on it were read: of those of `Exchange`."""
 
     def get_connection(self, *args: Any, **options: Any) -> Any:
-        connection: Any = super().get_connection(*args, **options)  # type: ignore[no-untyped-call]
+        connection: Any = super().get_connection(*args, **options)
         connection.is_settled = False
         return connection
 
@@ -42,19 +77,23 @@ class Pool(redis.BlockingConnectionPool):
             redis.ConnectionError: all are in use and none comes back, or none can be made.
         """
         self._checkpid()
+        return self._in_turn(self._settled)
+
+    def _settled(self) -> Any:
         connection = self.pool.get(timeout=self.timeout)
-        if getattr(connection, "is_settled", False):
-            connection.is_settled = False
-            return connection
-        self.pool.put_back(connection)
-        return self.get_connection()
+        if not getattr(connection, "is_settled", False):
+            self.pool.put_back(connection)
+            connection = redis.BlockingConnectionPool.get_connection(self)  # type: ignore[no-untyped-call]
+        connection.is_settled = False
+        return connection
 
     def give_back(self, connection: Any) -> None:
         """As `release`, without what the library measures."""
         if connection.pid != self.pid or self._in_maintenance or connection.should_reconnect():
-            self.release(connection)  # type: ignore[no-untyped-call]
-        else:
-            self.pool.put_nowait(connection)
+            self.release(connection)
+            return
+        self.pool.put_nowait(connection)
+        self._leave(connection)
 
 
 def connect(
@@ -88,15 +127,19 @@ def connect(
         options["socket_keepalive"] = True
     try:
         if "sentinel://" in url:
-            return _from_sentinel(url, options, max_connections, waiting)
+            client = _from_sentinel(url, options, max_connections, waiting)
+            pool: Any = client.connection_pool
+            pool.dear = None if blocking else DearTurns()
+            return client
         pool = Pool.from_url(url, max_connections=max_connections, **waiting, **options)
+        pool.dear = None if blocking else DearTurns()
         return redis.Redis.from_pool(pool)
     except ValueError as error:
         server = url.partition("?")[0].split("@")[-1]
         raise BadStoreAddress(f"{server}: expected {EXPECTED}") from error
 
 
-class _SentinelPool(SentinelConnectionPool, redis.BlockingConnectionPool):
+class _SentinelPool(_InTurns, SentinelConnectionPool, redis.BlockingConnectionPool):
     """The connections to whichever server Sentinel names, of which more at once wait for a free one.
 
     By itself the library's opens as many as are asked for.

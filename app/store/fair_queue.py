@@ -1,7 +1,7 @@
 """The queue behind a pool of connections: those who wait for one get it in the order in which they came.
 
-Where they say of which group they are, it is the turn of each group after the other: one that has thousands wait keeps
-no other from its turn.
+It is the turn of each group after the other (`app.store.fairness`): one that has thousands wait keeps no other from its
+turn. And groups whose calls take long in Redis share one turn there, so that those of others find a connection.
 """
 
 from __future__ import annotations
@@ -16,8 +16,17 @@ from typing import Any
 
 import redis
 
+from app.store.fairness import served
+
 #: The longest that anybody waits for his turn, seconds: less than a step waits for the answer to a call.
 LONGEST_TURN = 15.0
+
+#: Milliseconds of Redis from which on the calls of a group are dear, in the mean of its last ones. Most take tenths of
+#: one; those about a run of many machines, or with much that follows from them, take ten to a hundred.
+DEAR_MS = 5.0
+
+#: What the newest call counts in that mean.
+NEWEST = 0.2
 
 
 class NoTurn(redis.ConnectionError):
@@ -66,12 +75,13 @@ class FairQueue:
         with self._guard:
             self.queue.append(item)
 
-    def get(self, block: bool = True, timeout: float = math.inf, *, group: str = "") -> Any:
+    def get(self, block: bool = True, timeout: float = math.inf, *, group: str | None = None) -> Any:
         """An item; where there is none, the one that comes when it is the caller's turn.
 
         Args:
             timeout: Seconds in which no connection came back that is still one. While they do, the turn comes, and is
                 waited for.
+            group: By default the one that is served.
 
         Raises:
             Empty: there is none, and *block* is false.
@@ -82,7 +92,7 @@ class FairQueue:
                 return self.queue.pop()
             if not block:
                 raise Empty
-            turn = _Turn(group)
+            turn = _Turn(served()[0] if group is None else group)
             self._waiting.append(turn)
         try:
             self._await(turn, timeout)
@@ -122,6 +132,60 @@ class FairQueue:
             except ValueError:
                 return False
             return True
+
+
+class DearTurns:
+    """Lets the calls of groups that are dear into Redis one at a time, those of each group in turn; all others at once.
+
+    Redis does one thing after the other. So nothing is lost by it, and who calls for little finds a connection, and
+    in front of him one script that takes long, rather than as many as there are connections.
+    """
+
+    def __init__(self) -> None:
+        self._turns = FairQueue(1)
+        self._turns.put_nowait(None)
+        #: The thread or greenlet whose turn it is.
+        self._whose: int | None = None
+        #: Of each group that is not cheap, milliseconds of Redis a call.
+        self._means: dict[str, float] = {}
+
+    def is_dear(self, group: str) -> bool:
+        return self._means.get(group, 0.0) >= DEAR_MS
+
+    def enter(self) -> bool:
+        """Wait for the turn of the group that is served: whether it had to have one, and is to `leave`.
+
+        Whoever has the turn, and calls for something else before that is over, needs no other.
+
+        Raises:
+            NoTurn: it did not come.
+        """
+        group = served()[0]
+        if not self.is_dear(group) or self._whose == threading.get_ident():
+            return False
+        self._turns.get(group=group)
+        self._whose = threading.get_ident()
+        return True
+
+    def leave(self) -> None:
+        self._whose = None
+        self._turns.put_nowait(None)
+
+    def note(self, ms: float, answered: int = 1) -> None:
+        """Those who are served have kept Redis for *ms*.
+
+        Args:
+            answered: How many of the calls that went together were answered, the first ones.
+        """
+        groups = served()[: max(1, answered)]
+        each = ms / len(groups)
+        for group in set(groups):
+            before = self._means.get(group, 0.0)
+            mean = before + NEWEST * (each - before)
+            if mean >= 1:
+                self._means[group] = mean
+            elif before:
+                del self._means[group]
 
 
 class _Turn:

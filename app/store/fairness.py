@@ -1,9 +1,10 @@
-"""Fairness between requests: others are served while one reads files or computes for long."""
+"""Fairness between requests: whose they are, and that others are served while one reads files or computes for long."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
@@ -13,6 +14,23 @@ A_MOMENT = 1e-6
 
 #: Items between two turns of others: some milliseconds of reading or replaying.
 AT_ONCE = 500
+
+#: For whom Redis is called, once for each of the calls that go there together; by default for octowait itself.
+_SERVED: ContextVar[tuple[str, ...]] = ContextVar("octowait_served", default=("",))
+
+
+def serve(*groups: str) -> None:
+    """Whatever this thread or greenlet does from now on it does for *groups*: such as one token, and all who have it.
+
+    Args:
+        groups: One; or one for each of the calls that go to Redis together.
+    """
+    _SERVED.set(groups)
+
+
+def served() -> tuple[str, ...]:
+    """For whom this thread or greenlet works."""
+    return _SERVED.get()
 
 
 def in_turns(items: Iterable[_Item], every: int = AT_ONCE, *, at_first: bool = True) -> Iterator[_Item]:

@@ -32,7 +32,7 @@ WITNESS = "witness"
 #: The part in front of each script that writes keys beside those of the board.
 BESIDE = "beside"
 
-#: The part with work that a script may leave; such a script of the board says behind its answer whether it has.
+#: The part with work that a script may leave; a script of the board says behind its answer whether it has.
 WORK = "work"
 
 #: The part with the names that nearly all others use.
@@ -79,8 +79,8 @@ def source(
 
     Args:
         with_expiry: With `EXPIRY` in the place of `DUE`.
-        witnessed: With `WITNESS` before all else; then it answers {its own answer, epoch, number, word} of the last
-            change, but for {"due"} and {"newer"}.
+        witnessed: With `WITNESS` before all else; then it answers {its own answer, epoch, number, word of the last
+            change, 1 where it has left work, µs}, but for {"due"}, {"clock"} and {"newer"}.
         is_beside: With `BESIDE` before all else.
     """
     return assembled(*parts_of(room, verb, with_expiry=with_expiry, witnessed=witnessed, is_beside=is_beside))
@@ -112,8 +112,9 @@ def parts_of(
         parts[WITNESS] = read(f"lib/{WITNESS}")
     own = read(verb)
     if witnessed:
-        left = ", has_left and 1 or 0" if WORK in parts else ""
-        own = f"local function verb()\n{own}end\nreturn {{ verb(), EPOCH or '', NUMBER, LAST_WORD or ''{left} }}\n"
+        left = "has_left and 1 or 0" if WORK in parts else "0"
+        behind = f"EPOCH or '', NUMBER, LAST_WORD or '', {left}, math.floor(1e6 * (running_clock() - BEGAN))"
+        own = f"local function verb()\n{own}end\nreturn {{ verb(), {behind} }}\n"
     else:
         # With locals of its own: one function, or the main chunk, has 200 at most.
         own = f"return (function()\n{own}end)()\n"

@@ -17,6 +17,7 @@ from app.store.clock import BoardClock
 from app.store.connection import Client
 from app.store.errors import NewerData, StoreError, StoreUnreachable
 from app.store.exchange import Command, Exchange
+from app.store.fair_queue import DearTurns
 from app.store.keys import Keys
 from app.store.schema import FIELDS, own_answer, refuse_newer
 from app.store.script_text import source
@@ -28,6 +29,9 @@ TRIES = 3
 
 #: Shares of left work that one call does at most, some 10 ms each: the sweep does the others.
 MOST_SHARES = 20
+
+#: Of the answer of a script: its own part, three of the last change, whether work is left, µs.
+_PARTS = 6
 
 
 def load(client: Client, room: str, verb: str) -> Script:
@@ -73,6 +77,8 @@ class Scripts:
     ) -> None:  # fmt: skip
         self._client = client
         self._exchange = Exchange(client)
+        #: Who has to wait until others that take long are done.
+        self.dear: DearTurns = getattr(client.connection_pool, "dear", None) or DearTurns()
         self._clock = clock or BoardClock(client, keys)
         self.witness = witness or Witness()
         self._prefix = keys.prefix
@@ -120,7 +126,7 @@ class Scripts:
     def _accepted(self, answer: Sequence[Any]) -> Sequence[Any]:
         """The script's own part of an answer, once somebody knows of what it has left."""
         own = self.read(answer)
-        if any(answer[4:]):
+        if answer[4]:
             # What was asked is done, whatever comes now; and others find what is left in Redis.
             with suppress(StoreError):
                 self.on_left()
@@ -181,13 +187,19 @@ class Scripts:
             return [self._command(script.sha, self._arguments(args, expects=expects))]
 
         with redis_errors():
-            [answer] = self._exchange(commands)
+            answer = self._answer(commands)
             if isinstance(answer, redis.exceptions.NoScriptError):
                 self._client.script_load(script.script)
-                [answer] = self._exchange(commands)
+                answer = self._answer(commands)
             if isinstance(answer, Exception):
                 raise named_wrong_type(self._client, self._fixed_keys, answer)
         return cast(Sequence[Any], answer)
+
+    def _answer(self, commands: Callable[[], Sequence[Command]]) -> Any:
+        [answer] = self._exchange(commands)
+        if isinstance(answer, list) and len(answer) == _PARTS:
+            self.dear.note(answer[-1] / 1000, len(answer[0]) - 1)
+        return answer
 
     def _arguments(self, args: Sequence[str | int], *, expects: bool = False) -> list[str | int]:
         """What a script is given; *expects*: with the time that it should find, as lua/lib/clock.lua reads it."""

@@ -17,6 +17,7 @@ from app.domain.neutral import visible
 from app.settings import Settings
 from app.settings.values import STRONG, Token
 from app.store.errors import StoreError
+from app.store.fairness import serve
 from app.web.errors import Problem
 from app.web.peers import PROXY, group_of
 from app.web.sessions import PERSON
@@ -102,6 +103,8 @@ class Doorkeeper:
         token, problem = environ[_LOOKED_FOR]
         if problem:
             raise problem
+        if token:
+            serve(f"token {token.name}")
         return cast("Token | None", token)
 
     def _looked_for(self, environ: WSGIEnvironment) -> tuple[Token | None, Problem | None]:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
 from app.settings.values import Network
+from app.store.fairness import serve
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -21,13 +22,17 @@ PROXY = "octowait.proxy"
 
 
 class Peers:
-    """WSGI middleware: takes the client's address and scheme from a proxy among *trusted*, and from nobody else."""
+    """WSGI middleware: takes the client's address and scheme from a proxy among *trusted*, and from nobody else.
+
+    Until it is known whose token it has, a request is of a group with all like it: deliveries of Octopus, or others.
+    """
 
     def __init__(self, inner: WSGIApplication, trusted: Sequence[Network]) -> None:
         self._inner = inner
         self._trusted = trusted
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        serve("deliveries" if environ.get("PATH_INFO", "").startswith("/webhooks/") else "others")
         forwarded = {name: environ.pop(name, "") for name in _FORWARDED}
         if self._trusted and is_among(environ.get("REMOTE_ADDR", ""), self._trusted):
             environ[PROXY] = environ["REMOTE_ADDR"]

@@ -51,7 +51,7 @@ def bare() -> Any:
         Payload: Payload
 
     app = Flask(__name__)
-    client = connect(os.environ["OCTOWAIT_REDIS_URL"], max_connections=3)
+    client = connect(os.environ["OCTOWAIT_REDIS_URL"], max_connections=5)
     write = client.register_script(_WRITE)
 
     @app.post("/webhooks/octopus")

@@ -14,6 +14,7 @@ from app.coordination.board import Poll
 from app.coordination.wakes import Wakes
 from app.domain.access.identity import Identity
 from app.domain.errors import AnotherOwner
+from app.store.fair_queue import DearTurns
 from app.web.polls.blocked import MOST_POLLS, BlockedPolls
 from tests.bench.world import calls_of
 from tests.conftest import TOKENS, app_client_on
@@ -167,7 +168,7 @@ def test_polls_that_come_together_go_together(board, a_run):
     for run in runs:
         board.join(run, {"Machines-1"})
     counting = CountingBoard(board)
-    blocked = BlockedPolls(counting, Wakes(board.client, board.keys))
+    blocked = BlockedPolls(counting, Wakes(board.client, board.keys), DearTurns())
 
     answers = gevent.joinall([gevent.spawn(blocked.wait, Poll(run.task_id), 0) for run in runs])
 

@@ -35,7 +35,9 @@ def blocking(run):
 def scripts_run(board, polls):
     board.poll_many(polls[:1])  # Redis knows the script from now on.
     before = calls_of(board.client, "evalsha")
-    answers = board.poll_many(polls)
+    answers = []
+    while len(answers) < len(polls):
+        answers += board.poll_many(polls[len(answers) :])
     return calls_of(board.client, "evalsha") - before, answers
 
 
@@ -61,7 +63,7 @@ def test_run_with_a_broken_record_is_its_own_trouble(board, waiters):
     record = board.client.hget(board.keys.named("runs"), broken.lower())
     board.client.hset(board.keys.named("runs"), broken.lower(), "no JSON")
 
-    answers = board.poll_many([*map(blocking, waiters[:10]), *map(brief, waiters[:10])])
+    _, answers = scripts_run(board, [*map(blocking, waiters[:10]), *map(brief, waiters[:10])])
     board.client.hset(board.keys.named("runs"), broken.lower(), record)
 
     assert isinstance(answers[3], StoreError) and isinstance(answers[13], StoreError)

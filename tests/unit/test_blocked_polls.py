@@ -14,6 +14,8 @@ from app.coordination.wakes import Wakes
 from app.domain.run import RunState, State
 from app.domain.status import RunStatus
 from app.store.errors import StoreError
+from app.store.fair_queue import DearTurns
+from app.store.fairness import serve
 from app.store.keys import Keys
 from app.web.errors import Problem
 from app.web.polls.blocked import MOST_POLLS, BlockedPolls
@@ -57,8 +59,13 @@ def wakes():
 
 
 @pytest.fixture
-def polls(board, wakes):
-    return BlockedPolls(board, wakes)
+def dear():
+    return DearTurns()
+
+
+@pytest.fixture
+def polls(board, wakes, dear):
+    return BlockedPolls(board, wakes, dear)
 
 
 def wait(polls, task="ServerTasks-1", seconds=30.0, connection=None):
@@ -201,3 +208,46 @@ def test_who_is_killed_is_asked_about_no_more(board, polls, wakes):
 
     assert other.get(timeout=5) is WAITING
     assert [poll.task_id for call in board.calls[1:] for poll in call] == ["ServerTasks-2"] * 2
+
+
+def ask_for(polls, group, task):
+    """As a request of a token does it: whose answer it is."""
+    serve(group)
+    return polls.wait(Poll(task), 0) and group
+
+
+def test_polls_of_whoever_takes_long_keep_no_others_waiting(board, polls, dear):
+    """The first shows that its token is dear: the others of that token go apart, and one script answers all else."""
+    order = []
+
+    def poll_many(asked):
+        board.calls.append([poll.task_id for poll in asked])
+        first = asked[0].task_id
+        answers = [WAITING] * (1 if first.startswith("wide") else len(asked))
+        dear.note(100 if first.startswith("wide") else 0.2, len(answers))
+        for _ in range(9 if first.startswith("wide") else 1):
+            gevent.sleep(0)
+        return answers
+
+    board.poll_many = poll_many
+    asking = []
+    for number in range(6):
+        for group in ("wide", "small"):
+            asking.append(gevent.spawn(ask_for, polls, group, f"{group}-{number}"))
+            asking[-1].link(lambda each: order.append(each.value))
+    gevent.joinall(asking, raise_error=True)
+
+    assert board.calls[1] == [f"small-{number}" for number in range(6)]
+    assert order == ["wide", *["small"] * 6, *["wide"] * 5]
+    assert [call[0] for call in board.calls if call[0].startswith("wide")] == [f"wide-{number}" for number in range(6)]
+
+
+def test_nobody_is_forgotten_whom_a_script_has_not_answered(board, polls):
+    answer_all = board.poll_many
+    board.poll_many = lambda asked: answer_all(asked[:7])
+
+    asking = [gevent.spawn(ask_for, polls, "small", f"small-{number}") for number in range(40)]
+    gevent.joinall(asking, raise_error=True)
+
+    assert [each.value for each in asking] == ["small"] * 40
+    assert [poll.task_id for call in board.calls for poll in call] == [f"small-{number}" for number in range(40)]

@@ -1,3 +1,4 @@
+import contextvars
 import os
 import signal
 import threading
@@ -6,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.store.fair_queue import FairQueue, NoTurn
+from app.store.fair_queue import DearTurns, FairQueue, NoTurn
+from app.store.fairness import serve
 from tests.conftest import eventually
 
 
@@ -149,3 +151,121 @@ def test_turn_of_somebody_who_is_interrupted_is_that_of_the_next(has_come):
     if not has_come:
         queue.put_nowait("item")
     assert queue.get(block=False) == "item"
+
+
+class Calling(threading.Thread):
+    """A call of a group: its turn, a connection, and an answer of Redis that comes when the test `answer`s it."""
+
+    def __init__(self, turns, pool, group):
+        super().__init__(daemon=True)
+        self._turns, self._pool, self.group = turns, pool, group
+        self.is_in_redis, self._answered = False, threading.Event()
+        self.start()
+
+    def run(self):
+        serve(self.group)
+        is_dear = self._turns.enter()
+        connection = self._pool.get()
+        self.is_in_redis = True
+        self._answered.wait(10)
+        self.is_in_redis = False
+        self._pool.put_nowait(connection)
+        if is_dear:
+            self._turns.leave()
+
+    def answer(self):
+        self._answered.set()
+        self.join(10)
+
+
+@pytest.fixture
+def pool():
+    pool = FairQueue(3)
+    for number in range(3):
+        pool.put_nowait(number)
+    return pool
+
+
+def dear_turns(*groups):
+    turns = DearTurns()
+    for group in groups:
+        note(turns, 80, group)
+    return turns
+
+
+def note(turns, ms, *groups, **options):
+    """As who serves *groups* does it."""
+    contextvars.copy_context().run(lambda: (serve(*groups), turns.note(ms, **options)))
+
+
+def in_redis(calls):
+    return sorted(call.group for call in calls if call.is_in_redis)
+
+
+@pytest.mark.parametrize("count", [1, 12])
+@pytest.mark.parametrize("dear", [("wide",), ("wide", "wider", "widest", "")])
+def test_cheap_call_finds_one_dear_one_in_front_of_it_however_many_wait(pool, count, dear):
+    turns = dear_turns(*dear)
+    calls = [Calling(turns, pool, group) for group in dear for _ in range(count)]
+    eventually(lambda: len(turns._turns._waiting) == len(calls) - 1 and len(in_redis(calls)) == 1)
+
+    for _ in range(2):
+        cheap = [Calling(turns, pool, "small") for _ in range(2)]
+        eventually(lambda: in_redis(cheap) == ["small", "small"])  # noqa: B023
+        assert len(in_redis(calls)) == 1
+        for call in cheap:
+            call.answer()
+
+    for _ in calls:
+        eventually(lambda: len(in_redis(calls)) == 1)
+        next(call for call in calls if call.is_in_redis).answer()
+    assert not any(call.is_alive() for call in calls)
+
+
+def test_dear_groups_have_their_turn_one_after_the_other(pool):
+    turns, order, calls = dear_turns("wide", "sweep"), [], []
+    for group in ("wide", "wide", "wide", "wide", "sweep", "sweep"):
+        calls.append(Calling(turns, pool, group))
+        eventually(lambda: len(turns._turns._waiting) == len(calls) - 1)
+
+    for _ in calls:
+        eventually(lambda: len(in_redis(calls)) == 1)
+        call = next(call for call in calls if call.is_in_redis)
+        order.append(call.group)
+        call.answer()
+
+    assert order == ["wide", "wide", "sweep", "wide", "sweep", "wide"]
+
+
+def test_cheap_calls_use_all_connections_and_none_waits_for_a_turn(pool):
+    turns = dear_turns("wide")
+    calls = [Calling(turns, pool, "small") for _ in range(3)]
+
+    eventually(lambda: in_redis(calls) == ["small"] * 3)
+
+    for call in calls:
+        call.answer()
+
+
+def test_group_is_dear_as_long_as_its_last_calls_were():
+    turns = DearTurns()
+    note(turns, 20, "now and then")
+    assert not turns.is_dear("now and then")
+    note(turns, 80, "wide")
+    assert turns.is_dear("wide")
+
+    for _ in range(6):
+        note(turns, 0.2, "wide")
+    assert not turns.is_dear("wide")
+    for _ in range(10):
+        note(turns, 0.2, "wide")
+    assert [*turns._means] == ["now and then"]  # Whoever is cheap takes no memory.
+
+
+@pytest.mark.parametrize(("answered", "dear"), [(1, ["a"]), (2, ["a", "b"]), (20, [])])
+def test_calls_that_went_together_share_what_they_took(answered, dear):
+    turns = DearTurns()
+
+    note(turns, 60, "a", "b", *["c"] * 18, answered=answered)
+
+    assert [group for group in "abc" if turns.is_dear(group)] == dear

@@ -131,20 +131,17 @@ class WaitVerbs(BoardScripts):
         return self._answer_of(self._view(task_id, who, claim, owner), lambda: self._view(task_id, who, claim, owner))
 
     def poll_many(self, polls: Sequence[Poll]) -> list[RunStatus | StillWaits | None | Exception]:
-        """As `poll` for each of them, with one script for many; an error that is about one is its answer.
+        """As `poll` for the first of them, at least one, as many as one script answers for; an error that is about one
+        is its answer.
 
         Raises:
             StoreError: as `redis_errors` says; nobody was answered.
 
         Source: lua/poll_many.lua.
         """
-        answers: list[RunStatus | StillWaits | None | Exception] = []
-        while len(answers) < len(polls):
-            some = polls[len(answers) :]
-            with speaking_for(*(seen for poll in some for seen in poll.seen)):
-                _, *words = self.script("poll_many", compact_json([poll.arguments for poll in some]))
-            answers += map(self._answer_to, some, words)
-        return answers
+        with speaking_for(*(seen for poll in polls for seen in poll.seen)):
+            _, *words = self.script("poll_many", compact_json([poll.arguments for poll in polls]))
+        return [*map(self._answer_to, polls, words)]
 
     def _answer_to(self, poll: Poll, answer: Sequence[Any]) -> RunStatus | StillWaits | None | Exception:
         try:

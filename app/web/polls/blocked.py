@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +19,8 @@ from app.coordination.board import Board, Poll, StillWaits
 from app.coordination.ticks import Ticks, last_tick
 from app.coordination.wakes import Wakes
 from app.domain.status import RunStatus
+from app.store.fair_queue import DearTurns
+from app.store.fairness import serve, served
 from app.web.errors import Problem
 from app.web.polls.crowd import Crowd
 
@@ -33,10 +35,12 @@ class BlockedPoll:
     """A poll from when its request came until it has its answer. *deadline*: when it has one in any case."""
 
     __slots__ = ("_connection", "_deadline", "_goes_on", "_has_slept", "_is_asked", "_is_over", "_is_woken", "_polls",
-                 "_tick", "_timer", "_waiter", "_who")  # fmt: skip
+                 "_tick", "_timer", "_waiter", "_who", "group")  # fmt: skip
 
     def __init__(self, polls: BlockedPolls, who: Poll, deadline: float, connection: socket.socket | None) -> None:
         self._polls, self._who, self._deadline, self._connection = polls, who, deadline, connection
+        #: For whom it is made.
+        self.group = served()[0]
         self._waiter = Waiter()
         self._tick = 0
         self._timer: Any = None
@@ -117,14 +121,19 @@ class BlockedPoll:
 
 
 class BlockedPolls:
-    """The polls that block in a process, with one way to Redis for all who ask at the same time."""
+    """The polls that block in a process, with one way to Redis for all who ask at the same time.
 
-    def __init__(self, board: Board, wakes: Wakes) -> None:
+    Those of a token whose calls take long there go by themselves, so that no other waits for their answers.
+    """
+
+    def __init__(self, board: Board, wakes: Wakes, dear: DearTurns) -> None:
         self._board = board
         self._wakes = wakes
+        self._dear = dear
         self._crowd = Crowd()
-        self._asking: deque[BlockedPoll] = deque()
-        self._is_running = False
+        #: Who asks: of each group that is dear, and of all others.
+        self._asking: defaultdict[str, deque[BlockedPoll]] = defaultdict(deque)
+        self._running: set[str] = set()
         self.ticks = Ticks(gevent.spawn, gevent.sleep)
 
     @property
@@ -158,35 +167,46 @@ class BlockedPolls:
         finally:
             self._wakes.remove(key, blocked)
 
-    def queue(self, blocked: BlockedPoll) -> None:
-        """Have it ask with the others."""
-        self._asking.append(blocked)
-        if not self._is_running:
-            self._is_running = True
-            gevent.spawn(self._run)
+    def queue(self, blocked: BlockedPoll, *, first: bool = False) -> None:
+        """Have it ask with the others; *first*: in front of them."""
+        name = blocked.group if self._dear.is_dear(blocked.group) else ""
+        asking = self._asking[name]
+        if first:
+            asking.appendleft(blocked)
+        else:
+            asking.append(blocked)
+        if name not in self._running:
+            self._running.add(name)
+            gevent.spawn(self._run, name)
 
-    def _run(self) -> None:
+    def _run(self, name: str) -> None:
+        asking = self._asking[name]
         try:
-            while self._asking:
-                self._ask_some()
+            while asking:
+                self._ask_some(asking)
+            del self._asking[name]
         finally:
-            self._is_running = False
+            self._running.discard(name)
 
-    def _ask_some(self) -> None:
+    def _ask_some(self, asking: deque[BlockedPoll]) -> None:
         batch: list[tuple[BlockedPoll, Poll]] = []
-        while self._asking and len(batch) < MOST_POLLS:
-            blocked = self._asking.popleft()
+        while asking and len(batch) < MOST_POLLS:
+            blocked = asking.popleft()
             if poll := blocked.next_poll():
                 batch.append((blocked, poll))
         if not batch:
             return
+        serve(*(blocked.group for blocked, _ in batch))
         answers: Sequence[Answer | Exception]
         try:
             answers = self._board.poll_many([poll for _, poll in batch])
         except Exception as error:  # Each of those who ask is told, or would never wake.
             answers = [error] * len(batch)
-        for (blocked, _), answer in zip(batch, answers, strict=True):
+        for (blocked, _), answer in zip(batch, answers, strict=False):
             blocked.take(answer)
+        # Those in front of them may have shown that their group is dear.
+        for blocked, _ in reversed(batch[len(answers) :]):
+            self.queue(blocked, first=True)
 
 
 def has_hung_up(connection: socket.socket | None) -> bool:

@@ -86,7 +86,7 @@ class Blocking:
         self._reply = reply
         self._headers = headers
         self._pace = Pace()
-        self._blocked = BlockedPolls(services.board, services.wakes)
+        self._blocked = BlockedPolls(services.board, services.wakes, services.board.script.dear)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         task_id = _asked_about(environ)

@@ -154,4 +154,7 @@ local function expire_due(is_own)
     end
     -- Not its own work.
     has_left, is_beside_own = false, false
+    if not is_own then
+        BEGAN = running_clock()
+    end
 end
