@@ -106,6 +106,22 @@ def test_a_closed_board_counts_whoever_holds():
     ]
 
 
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_a_board_that_is_closed_for_another_cause_is_opened_once(is_loaded):
+    """A roll call that not all answer: it is recorded, later that somebody is missing, and at the end one opening."""
+    replay = Replay()
+    for record in (Told(10, "closed", machines=()), Told(20, "closed", machines=()), Told(25, "opened", machines=())):
+        replay.apply(record)
+    if is_loaded:
+        replay = Replay({**Replay().dump(), "closures": [[10, None], [20, 25]]})
+    waits = [replay.apply(record) for record in (
+        of(1, 26, "joined"), of(1, 26, "granted"), of(2, 30, "joined"), of(1, 40, "released"), of(2, 40, "granted"),
+    )]  # fmt: skip
+
+    assert replay.closures == [(10, 25)]
+    assert in_the_way(waits[-1]) == [(10, "holder", "ServerTasks-1")]
+
+
 def test_an_opened_board_has_the_order_that_its_record_tells():
     waits, _ = replayed(
         of(1, 0, "joined", 8), of(1, 0, "granted", 8), Told(1, "closed", machines=()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -168,7 +168,7 @@ class BoardState:
     def _load(self, state: Mapping[str, Any]) -> None:
         self._arrivals = state["arrivals"]
         self.families = dict(state["families"])
-        self.closures = [(closed, opened) for closed, opened in state["closures"]]
+        self.closures = merged(state["closures"])
         for values in state["present"]:
             fields = dict(zip(_DUMPED_FIELDS, values, strict=True))
             self._enter(ActiveRun(**{**fields, "machines": tuple(fields["machines"])}), 0)
@@ -177,3 +177,16 @@ class BoardState:
             reserved = self._machine(machine)
             reserved.holders[""] = blocker
             self._note(reserved, 0)
+
+
+def merged(closures: Iterable[tuple[int, int | None]]) -> list[tuple[int, int | None]]:
+    """Closures with one for those that became another: what was closed already is closed for another cause (a roll
+    call that not all answered), and opened once. Each is when it began and ended, ms; None is "still".
+    """
+    result: list[tuple[int, int | None]] = []
+    for closed, opened in closures:
+        if result and result[-1][1] is None:
+            result[-1] = (result[-1][0], opened)
+        else:
+            result.append((closed, opened))
+    return result

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from app.domain.analysis.attribution import stretches
-from app.domain.analysis.board_state import ActiveRun, BoardState
+from app.domain.analysis.board_state import ActiveRun, BoardState, merged
 from app.domain.analysis.fronts import Blocker, Reason, Stretch
 from app.domain.records import RecordLike
 
@@ -128,7 +128,7 @@ class Replay(BoardState):
         elif kind in ("reserved", "unreserved"):
             self._reservation(change)
         elif kind == "closed":
-            self.closures = [*self.closures[1 - _MOST_CLOSURES :], (change.at_ms, None)]
+            self.closures = merged([*self.closures[1 - _MOST_CLOSURES :], (change.at_ms, None)])
         elif kind == "opened":
             self._opened(change)
         return None
