@@ -6,6 +6,7 @@ before the caller goes on, or, where many are answered, beside them.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, cast
@@ -29,6 +30,10 @@ TRIES = 3
 
 #: Shares of left work that one call does at most, some 10 ms each: the sweep does the others.
 MOST_SHARES = 20
+
+#: Seconds in which no script is asked first whether something is due, after something was: there is more of it, as a
+#: rule, and the question takes as long as an answer.
+DUE_SECONDS = 0.05
 
 #: Of the answer of a script: its own part, three of the last change, whether work is left, µs.
 _PARTS = 6
@@ -83,6 +88,8 @@ class Scripts:
         self.witness = witness or Witness()
         self._prefix = keys.prefix
         self._counters, self._fixed_keys = keys.counters, fixed_keys(keys)
+        #: Until then something is due, most likely (`time.monotonic`).
+        self._due_until = 0.0
         self._scripts: dict[tuple[str, bool], Script] = {}
         self.offset_ms = offset_ms
         #: Called before each script.
@@ -159,8 +166,12 @@ class Scripts:
                 self._clock.look()
 
     def _call_due(self, name: str, args: Sequence[str | int], *, expects: bool = False) -> Sequence[Any]:
-        answer = self._execute(name, args, expects=expects)
-        return answer if answer[0] != b"due" else self._execute(name, args, expects=expects, with_expiry=True)
+        if time.monotonic() > self._due_until:
+            answer = self._execute(name, args, expects=expects)
+            if answer[0] != b"due":
+                return answer
+            self._due_until = time.monotonic() + DUE_SECONDS
+        return self._execute(name, args, expects=expects, with_expiry=True)
 
     def queue(self, pipe: Any, name: str, *args: str | int) -> None:
         """Put a call into a pipeline, of a script that does not end what is due; its answer is to be `read`."""

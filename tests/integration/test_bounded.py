@@ -198,6 +198,27 @@ def test_caller_does_a_part_of_what_is_left_and_the_sweep_the_others(own_board: 
     assert own_board.client.zcard(own_board.keys.lines) > 0
 
 
+def test_call_of_somebody_else_does_little_of_what_is_left_and_asks_once(
+    own_board: OpenBoard, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(scripts_module, "DUE_SECONDS", 60)
+    release = leave_much_work(own_board)
+    own_board.join(RunRequest("ServerTasks-9000"), ["Machines-other"])
+    own_board.script = counted = CountedScripts(own_board)
+    counted.on_left = lambda: None
+    release()
+    own_board.look("ServerTasks-9000")
+    left = own_board.client.zcount(own_board.keys.deadlines, "-inf", 2)
+    counted.commands.clear()
+
+    own_board.look("ServerTasks-9000")
+    counted.carry_on()
+
+    (beside, _), (alone, name) = counted.commands[:2]
+    assert name == "carry_on" and own_board.client.zcount(own_board.keys.deadlines, "-inf", 2) < left
+    assert 20 < beside < alone / 2
+
+
 def test_waiter_that_is_over_by_now_is_not_granted_however_much_else_is(board: OpenBoard, clock: Any) -> None:
     holder, first, second = RunRequest("ServerTasks-900"), RunRequest("ServerTasks-901"), RunRequest("ServerTasks-902")
     for n in range(400):

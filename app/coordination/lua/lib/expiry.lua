@@ -96,13 +96,13 @@ local function is_left_alone(what, id)
     return run and is_too_wide(run)
 end
 
--- End what is due, and put what was left on the agenda: a share of it, and the next scripts and the sweep take the rest.
-local function end_due()
+-- End what is due, and put what was left on the agenda: a *share* of it, and the next scripts and the sweep take the rest.
+local function end_due(share)
     -- The next waiter of a line may be due as well.
     is_held_back = true
     local due = call("ZRANGEBYSCORE", DEADLINES, "-inf", NOW, "LIMIT", 0, MAX_DUE)
     local at = 0
-    while due[at + 1] and work < SHARE do
+    while due[at + 1] and work < share do
         local member = due[at + 1]
         local what, id = string.match(member, "^(%a+)%z(.*)$")
         if is_left_alone(what, id) then
@@ -149,8 +149,9 @@ local function expire_due(is_own)
         -- Nothing ends because of data that may be old.
         resume_circles()
     else
-        end_due()
-        work_off(SHARE)
+        local share = is_own and SHARE or BESIDE_OWN
+        end_due(share)
+        work_off(share)
     end
     -- Not its own work.
     has_left, is_beside_own = false, false

@@ -22,6 +22,9 @@ local SCORES = { head = 0, lines = 0, children = 1, circles = 2 }
 -- unit is what it takes to look at one machine, or one run, 2 to 4 µs.
 local SLICE, SHARE = 3000, 1500
 
+-- The same of a script that has work of its own, some 1 ms: whoever waits for a hand-off waits for several of those.
+local BESIDE_OWN = math.min(SHARE, 300)
+
 -- Units that it takes to move a run on one machine: its place, its hold, and the record of it.
 local MOVE = 4
 
@@ -58,7 +61,7 @@ local is_beside_own = false
 -- Whether what becomes of a run is too much for a share: it is left to who does nothing else, `carry_on` and the sweep.
 local function is_too_wide(run)
     local most = math.max(#(run.machines or {}), #(run.presumed or {}), #(run.planned or {}))
-    return is_beside_own and MOVE * most > SHARE
+    return is_beside_own and MOVE * most > BESIDE_OWN
 end
 
 local function is_enough()
