@@ -56,13 +56,16 @@ def _process_settings(process: str) -> Iterator[Settings]:
     import structlog
 
     from app.logs import configure_logs
-    from app.settings import load_settings
+    from app.settings import load_settings, unknown_variables
     from app.settings.generated import with_secrets
     from app.settings.values import STRONG
     from app.store.embedded import EmbeddedServer
 
     settings = with_secrets(load_settings())
     configure_logs(settings.log_format, level=settings.log_level, secrets=settings.secrets)
+    for variable, meant in unknown_variables().items():
+        hint = f": is {meant} meant?" if meant else ""
+        structlog.get_logger().warning(f"{variable} is no setting, and nothing comes of it{hint}")
     for name in settings.weak_secrets:
         structlog.get_logger().warning(f"{name} can be guessed: take one of {STRONG} characters or more")
     if settings.redis_url:

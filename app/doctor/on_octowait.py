@@ -174,10 +174,10 @@ def refused_calls(context: DoctorContext) -> Iterator[Finding]:
     if not refusals:
         yield ok("refused_calls", "No call was refused in the last day.")
     for each in refusals[:MOST_TOLD]:
-        calls = f"{each['count']} call{'' if each['count'] == 1 else 's'}"
+        calls, were = several(each["count"], "call"), "was" if each["count"] == 1 else "were"
         yield warning(
             "refused_calls",
-            f"{calls} of {each['who']} from {each['address']} were refused in the last day: {each['why']}.",
+            f"{calls} of {each['who']} from {each['address']} {were} refused in the last day: {each['why']}.",
             "Mend the secret of who should be let in; see who is at that address if nobody should.",
         )
 

@@ -106,7 +106,7 @@ def turned_away(who: str, address: str, why: str, *, count: int, first_ms: int) 
             "Give the projects that deploy from there a token of role step as their variable Octowait.Token.", first_ms,
         )  # fmt: skip
     return Fault(
-        "refused_calls", f"{times}: {who} has no valid token ({why}).",
+        "refused_calls", f"{times}, {who}: {why}.",
         "Mend the token of who should be let in; see who is at that address if nobody should.", first_ms,
     )  # fmt: skip
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.domain.analysis.fronts import Reason, Stretch
 from app.domain.phrases import clause
+
+_TASK = re.compile(r"ServerTasks-\d+\Z", re.IGNORECASE)
 
 #: A record of the timeline by its kind, and a row of a chart by what it shows.
 KINDS = {
@@ -188,6 +191,12 @@ def blocker(part: Stretch, names: Names) -> str:
 def closed_words(cause: str | None) -> str:
     """Why nobody is granted, by the cause of the closing."""
     return CLOSED.get(cause or "", CLOSED["empty"])
+
+
+def never_named(task_id: str) -> str:
+    """That nobody has heard of a run; and what was expected, where that is no id of a task."""
+    expected = "" if _TASK.match(task_id) else "; expected the id of a server task, such as ServerTasks-4711"
+    return f"{task_id[:100]} is unknown: no step and no event ever named it{expected}"
 
 
 def circle_words(circle: Sequence[Mapping[str, str]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,6 +34,9 @@ from app.settings.values import (
 )
 
 PREFIX = "OCTOWAIT_"
+
+#: Variables that commands read, and no process.
+OF_OTHERS = frozenset((f"{PREFIX}URL", f"{PREFIX}TOKEN"))
 
 #: Settings whose values no message shows.
 SECRET = frozenset(
@@ -212,6 +216,17 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         raise BadSettings("\n".join(_complaint(problem, given) for problem in error.errors())) from error
     _require_unique(settings, settings.tokens)
     return settings
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """The variables in *environ* (the process's by default) that look like settings and are none, each with the one
+    that was perhaps meant.
+    """
+    environ = os.environ if environ is None else environ
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    files = {f"{name}_FILE" for name in known}
+    unknown = sorted({name for name in environ if name.startswith(PREFIX)} - known - files - OF_OTHERS)
+    return {name: next(iter(get_close_matches(name, known, n=1, cutoff=0.8)), None) for name in unknown}
 
 
 def read_tokens(settings: Settings) -> tuple[Token, ...]:

@@ -168,8 +168,10 @@ def require(role: str) -> Token:
     if token is None:
         hint = " (the session of the pages reads only)" if not reads and caller() else ""
         hint += " (a step has it in its variable Octowait.Token)" if role == "step" else ""
+        has_one = bearer(request.headers.get("Authorization", ""))
+        wish = "one of OCTOWAIT_TOKENS," if has_one else "'Authorization: Bearer <token>' with a token"
         raise Problem(
-            401, "unauthorized", f"expected 'Authorization: Bearer <token>' with a token of role {role}{hint}",
+            401, "unauthorized", f"expected {wish} of role {role}{hint}",
             headers={"WWW-Authenticate": 'Bearer realm="octowait"'},
         )  # fmt: skip
     if token.role not in ALLOWS[role]:

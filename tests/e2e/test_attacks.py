@@ -237,9 +237,11 @@ def test_refused_calls_are_counted_logged_and_listed(service):
     ]
     for method, path, role, headers in refused:
         for _ in range(2):
-            assert service.call(method, path, {} if method == "PUT" else None, role=role, headers=headers)[0] in (
-                401,
-                403,
+            body = {} if method == "PUT" else None
+            status, answer = service.call(method, path, body, role=role, headers=headers)
+            assert status in (401, 403)
+            assert ("expected one of OCTOWAIT_TOKENS" in answer["detail"]) == bool(headers), (
+                "a wrong token is no missing one"
             )
     service.deliver(a_delivery(), secret="wrong")
 

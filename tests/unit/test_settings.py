@@ -2,7 +2,7 @@ import stat
 
 import pytest
 
-from app.settings import BadSettings, load_settings
+from app.settings import BadSettings, load_settings, unknown_variables
 from app.settings.generated import secrets_file, with_secrets
 
 TOKENS = "step:ci:step-token-1,viewer:web:viewer-token-1"
@@ -185,3 +185,12 @@ def test_secrets_that_can_be_guessed_are_named():
     settings = load_settings({"OCTOWAIT_TOKENS": f"step:a:shorty-1,admin:b:{'x' * 20}", "OCTOWAIT_WEBHOOK_SECRET": "w"})
 
     assert settings.weak_secrets == ("the token step:a", "the secret of the webhook")
+
+
+def test_variable_that_is_no_setting_is_named_with_the_one_that_was_meant():
+    environ = {
+        "OCTOWAIT_PUBLIC_ULR": "https://octowait.example.com", "OCTOWAIT_LEASE": "5", "OCTOWAIT_TOKENS_FILE": "/tokens",
+        "OCTOWAIT_BIND": "127.0.0.1:8080", "OCTOWAIT_URL": "https://octowait.example.com", "HOME": "/root",
+    }  # fmt: skip
+
+    assert unknown_variables(environ) == {"OCTOWAIT_LEASE": None, "OCTOWAIT_PUBLIC_ULR": "OCTOWAIT_PUBLIC_URL"}

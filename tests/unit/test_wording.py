@@ -68,3 +68,9 @@ def test_ends_and_blockers_are_worded_here_only():
         if path.name != "wording.py":
             text = re.sub(r"\s+", " ", re.sub(r"#.*", "", path.read_text()))
             assert [sentence for sentence in long if sentence in text] == [], path
+
+
+@pytest.mark.parametrize("text", ["41000", "web-01", "Deployments-7", "ServerTasks-", "ServerTasks-7x"])
+def test_what_is_no_id_of_a_task_is_told_what_was_expected(text):
+    assert wording.never_named(text).endswith("expected the id of a server task, such as ServerTasks-4711")
+    assert "expected" not in wording.never_named("servertasks-7")

@@ -11,6 +11,7 @@ from flask import Blueprint, Response
 
 from app.domain.analysis.ledger import By, Row
 from app.domain.errors import UnknownRun
+from app.domain.wording import never_named
 from app.queries.explain import explanation_of
 from app.queries.ledger import COLUMNS, ledger_of
 from app.queries.references import ids_of
@@ -46,7 +47,7 @@ def explained(task_id: str, caller: Token) -> Any:
     """
     explanation = explanation_of(current_services(), task_id)
     if explanation is None:
-        raise UnknownRun(f"{task_id[:100]} is unknown: no step and no event ever named it")
+        raise UnknownRun(never_named(task_id))
     return explanation
 
 

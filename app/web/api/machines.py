@@ -9,7 +9,7 @@ from flask import Blueprint
 
 from app.coordination.snapshot import Machine, Snapshot
 from app.domain.errors import UnknownRun
-from app.domain.wording import closed_words
+from app.domain.wording import closed_words, never_named
 from app.queries.machines import MachineWithRuns, last_runs
 from app.queries.pages import machines_page
 from app.queries.references import id_of
@@ -130,5 +130,5 @@ def run(task_id: str, caller: Token) -> Any:
     """One run: its facts and its timeline."""
     facts = run_of(current_services(), task_id)
     if facts is None:
-        raise UnknownRun(f"{task_id[:100]} is unknown: no step and no event ever named it")
+        raise UnknownRun(never_named(task_id))
     return facts

@@ -9,7 +9,7 @@ from flask import render_template, request
 from app.domain.analysis.intervals import Interval, Span
 from app.domain.analysis.replay import Wait
 from app.domain.status import RunStatus
-from app.domain.wording import Names
+from app.domain.wording import Names, never_named
 from app.queries.explain import Explained, explanation_of
 from app.queries.views import NOBODY_RESUMES, RunFacts, facts_of, needs_a_person
 from app.services import Services
@@ -43,7 +43,7 @@ def show_run(task_id: str, draft: Draft | None = None) -> Any:
     services = current_services()
     place = services.board.place(task_id)
     if place is None:
-        raise Problem(404, "unknown_run", f"{task_id[:100]} is unknown: no step and no event ever named it")
+        raise Problem(404, "unknown_run", never_named(task_id))
     facts = facts_of(services, place)
     now_ms = services.board.now_ms()
     waits = services.past.waits_of(facts.task_id, now_ms=now_ms, most=MOST_WAITS)

@@ -158,7 +158,7 @@ def test_refused_calls(case):
     case.gate.services.refusals.add({CallRefusal("unknown token", "192.0.2.7", "expected a token of role step"): 3})
     [found] = on_octowait.refused_calls(case)
     assert (found.code, found.level) == ("refused_calls", WARNING)
-    assert "3 calls of unknown token from 192.0.2.7" in found.what
+    assert "3 calls of unknown token from 192.0.2.7 were refused" in found.what
 
 
 def test_secrets_that_can_be_guessed(case):
