@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from tests.bench.acts import Shape
 from tests.bench.report import Report
-from tests.bench.shapes import SHAPES, Shape
+from tests.bench.shapes import SHAPES
+from tests.bench.wide_shapes import WIDE_SHAPES
 from tests.bench.world import board_on, directory, embedded, new_namespace
 from tests.open_board import OpenBoard
 
@@ -29,7 +31,7 @@ def run(report: Report) -> None:
     with directory() as where, embedded(where) as url, board_on(url) as first:
         first.client.config_set("slowlog-max-len", 100_000)
         first.client.config_set("appendfsync", "no")
-        for shape in SHAPES:
+        for shape in (*SHAPES, *WIDE_SHAPES):
             board = OpenBoard(first.client, namespace=new_namespace())
             board.open("test")
             rows.append(_measure(report, board, shape))

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from tests.bench.acts import machine_ids
 from tests.bench.report import Report, median, spread
 from tests.bench.server_time import script_seconds
-from tests.bench.shapes import machine_ids
 from tests.bench.wire import Line, step_http
 from tests.bench.world import INFO, board_on, directory, embedded, fill, new_run, web
 from tests.conftest import Service

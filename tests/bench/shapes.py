@@ -5,100 +5,64 @@ All of them are what the API admits to one who has a token for steps, or what a 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
-from app.domain.events import Effect, Event
 from app.domain.run import RunRequest
-from tests.bench.world import INFO, end_of, fill, new_run, new_task
+from tests.bench.acts import (
+    TTL,
+    Act,
+    Shape,
+    children,
+    hold,
+    later,
+    machine_ids,
+    observe,
+    start,
+    sweep_all,
+    wait,
+    work_on_one,
+)  # fmt: skip
+from tests.bench.world import end_of, fill, new_run, new_task
 from tests.open_board import OpenBoard
-
-#: Longer than any bench.
-TTL = timedelta(hours=1)
-
-#: What is done to a board that was built; what is measured are the scripts that it calls.
-Act = Callable[[], object]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """*build* makes a board of a *size* and returns what is to be done to it, step by step.
-
-    *sizes*: the full one, and a small one for each run of the tests. *limit_ms* of the longest script at full size.
-    """
-
-    name: str
-    build: Callable[[OpenBoard, int], Sequence[Act]]
-    sizes: tuple[int, int]
-    limit_ms: int = 50
-
-
-def machine_ids(count: int, *, first: int = 1) -> list[str]:
-    return [f"Machines-{n}" for n in range(first, first + count)]
-
-
-def _hold(board: OpenBoard, machines: Sequence[str]) -> str:
-    run = new_run()
-    board.join(run, machines, ttl=TTL)
-    return run.task_id
-
-
-def _wait(board: OpenBoard, count: int, machines: Sequence[str], **fields: object) -> list[str]:
-    runs = [new_run(**fields) for _ in range(count)]
-    fill(board, ((run, machines) for run in runs), ttl=TTL)
-    return [run.task_id for run in runs]
-
-
-def _children(board: OpenBoard, parent: str, count: int, machines: Sequence[str]) -> None:
-    for _ in range(count):
-        board.join(new_run(on_behalf_of=parent), machines, ttl=TTL)
-
-
-def sweep_all(board: OpenBoard) -> None:
-    while board.sweep(serving=True).more:
-        pass
 
 
 def family_behind_a_line(board: OpenBoard, size: int) -> Sequence[Act]:
     """A parent holds one machine; its children, 30 of *size* waiters, want another one behind a long line."""
-    parent, _ = _hold(board, ["Machines-P"]), _hold(board, ["Machines-1"])
-    _wait(board, size, ["Machines-1"])
-    _children(board, parent, max(3, size * 30 // 10_000), ["Machines-1", "Machines-P"])
+    parent, _ = hold(board, ["Machines-P"]), hold(board, ["Machines-1"])
+    wait(board, size, ["Machines-1"])
+    children(board, parent, max(3, size * 30 // 10_000), ["Machines-1", "Machines-P"])
     return [lambda: board.release(parent), lambda: sweep_all(board)]
 
 
 def large_family(board: OpenBoard, size: int) -> Sequence[Act]:
     """*size* children behind ten times as many waiters."""
-    parent, _ = _hold(board, ["Machines-P"]), _hold(board, ["Machines-1"])
-    _wait(board, 10 * size, ["Machines-1"])
-    _children(board, parent, size, ["Machines-1", "Machines-P"])
+    parent, _ = hold(board, ["Machines-P"]), hold(board, ["Machines-1"])
+    wait(board, 10 * size, ["Machines-1"])
+    children(board, parent, size, ["Machines-1", "Machines-P"])
     return [lambda: board.release(parent), lambda: sweep_all(board)]
 
 
 def wide_children(board: OpenBoard, size: int) -> Sequence[Act]:
     """*size* children want the same 200 machines, which a stranger holds."""
     many = machine_ids(200)
-    parent, stranger = _hold(board, ["Machines-P"]), _hold(board, many)
-    _children(board, parent, size, [*many, "Machines-P"])
+    parent, stranger = hold(board, ["Machines-P"]), hold(board, many)
+    children(board, parent, size, [*many, "Machines-P"])
     return [lambda: board.release(parent), lambda: board.release(stranger), lambda: sweep_all(board)]
 
 
 def siblings_start_at_once(board: OpenBoard, size: int) -> Sequence[Act]:
     """*size* children share what their parent gets: 20 machines each."""
     many = machine_ids(20)
-    stranger, parent = _hold(board, many), _hold(board, ["Machines-P"])
-    _children(board, parent, size, many)
+    stranger, parent = hold(board, many), hold(board, ["Machines-P"])
+    children(board, parent, size, many)
     return [lambda: board.release(stranger), lambda: sweep_all(board)]
 
 
 def next_runs_are_wide(board: OpenBoard, size: int) -> Sequence[Act]:
     """A run of *size* machines ends; the next run of each wants 100 free ones besides."""
     held = machine_ids(size)
-    holder = _hold(board, held)
+    holder = hold(board, held)
     fill(board, ((new_run(), [m, *machine_ids(100, first=100_000 + 100 * n)]) for n, m in enumerate(held)), ttl=TTL)
     return [lambda: board.release(holder), lambda: sweep_all(board)]
 
@@ -106,7 +70,7 @@ def next_runs_are_wide(board: OpenBoard, size: int) -> Sequence[Act]:
 def many_are_next(board: OpenBoard, size: int) -> Sequence[Act]:
     """A run of *size* machines ends; somebody waits for each."""
     held = machine_ids(size)
-    holder = _hold(board, held)
+    holder = hold(board, held)
     fill(board, ((new_run(), [m]) for m in held), ttl=TTL)
     return [lambda: board.release(holder), lambda: sweep_all(board)]
 
@@ -114,7 +78,7 @@ def many_are_next(board: OpenBoard, size: int) -> Sequence[Act]:
 def end_is_told(board: OpenBoard, size: int) -> Sequence[Act]:
     """Octopus tells of the end of a run of *size* machines; somebody waits for each."""
     held = machine_ids(size)
-    holder = _hold(board, held)
+    holder = hold(board, held)
     fill(board, ((new_run(), [m]) for m in held), ttl=TTL)
     return [lambda: board.deliver(end_of(holder)), lambda: sweep_all(board)]
 
@@ -122,31 +86,16 @@ def end_is_told(board: OpenBoard, size: int) -> Sequence[Act]:
 def many_observed(board: OpenBoard, size: int) -> Sequence[Act]:
     """*size* observed runs on one machine."""
     for _ in range(size):
-        _observe(board)
+        observe(board)
     waiter = new_run()
     return [lambda: board.join(waiter, ["Machines-1"], ttl=TTL), lambda: board.poll(waiter.task_id),
-            lambda: _observe(board)]  # fmt: skip
-
-
-def _observe(board: OpenBoard) -> None:
-    task = new_task()
-    _start(board, task, info={})
-    _work_on_one(board, task)
-
-
-def _start(board: OpenBoard, task: str, info: Mapping[str, Any] = INFO) -> None:
-    event, now_ms = f"Events-{new_task()}", int(time.time() * 1000)
-    board.deliver(Event(event.lower(), event, "DeploymentStarted", Effect.STARTED, now_ms, task, None, info=info))
-
-
-def _work_on_one(board: OpenBoard, task: str) -> None:
-    board.observe(task, [{"id": "Machines-1", "name": "one"}], info={})
+            lambda: observe(board)]  # fmt: skip
 
 
 def a_long_line(board: OpenBoard, size: int) -> Sequence[Act]:
     """*size* waiters in one line: the first, the last and one who comes."""
-    holder = _hold(board, ["Machines-1"])
-    tasks = _wait(board, size, ["Machines-1"])
+    holder = hold(board, ["Machines-1"])
+    tasks = wait(board, size, ["Machines-1"])
     return [lambda: board.poll(tasks[-1]), lambda: board.join(new_run(), ["Machines-1"], ttl=TTL),
             lambda: board.release(tasks[size // 2]), lambda: board.prioritize(tasks[-1], 5, by="ann", reason="hotfix"),
             lambda: board.release(holder), lambda: sweep_all(board)]  # fmt: skip
@@ -154,31 +103,19 @@ def a_long_line(board: OpenBoard, size: int) -> Sequence[Act]:
 
 def waiters_die_at_once(board: OpenBoard, size: int) -> Sequence[Act]:
     """*size* waiters in one line show no sign of life."""
-    _hold(board, ["Machines-1"])
-    _wait(board, size, ["Machines-1"])
-    return _later(board)
+    hold(board, ["Machines-1"])
+    wait(board, size, ["Machines-1"])
+    return later(board)
 
 
 def holds_end_at_once(board: OpenBoard, size: int) -> Sequence[Act]:
     """*size* grants of 200 machines that nobody collected; each machine has a next run."""
     for number in range(size):
         many = machine_ids(200, first=1 + 200 * number)
-        first = _hold(board, many)
-        _wait(board, 1, many)
+        first = hold(board, many)
+        wait(board, 1, many)
         board.release(first)
-    return _later(board)
-
-
-def _later(board: OpenBoard) -> Sequence[Act]:
-    def pass_time() -> None:
-        # Octowait itself was there all the time.
-        board.script.offset_ms += 5000
-        board.sweep(serving=True)
-
-    board.sweep(serving=True)
-    board.script.offset_ms += TTL // timedelta(milliseconds=1) + 10_000
-    board.client.hset(board.keys.counters, "served_at", board.now_ms())
-    return [pass_time, lambda: sweep_all(board)]
+    return later(board)
 
 
 def opening(board: OpenBoard, size: int) -> Sequence[Act]:
@@ -204,18 +141,18 @@ def wide_run(board: OpenBoard, size: int) -> Sequence[Act]:
 def wide_child(board: OpenBoard, size: int) -> Sequence[Act]:
     """Children want the same *size* machines, one of which their parent holds and a stranger the others."""
     many = machine_ids(size)
-    parent, stranger = _hold(board, many[:1]), _hold(board, many[1:])
-    return [lambda: _children(board, parent, 3, many), lambda: board.release(parent), lambda: board.release(stranger),
+    parent, stranger = hold(board, many[:1]), hold(board, many[1:])
+    return [lambda: children(board, parent, 3, many), lambda: board.release(parent), lambda: board.release(stranger),
             lambda: sweep_all(board)]  # fmt: skip
 
 
 def large_process(board: OpenBoard, size: int) -> Sequence[Act]:
     """Runs of a process that has used *size* machines start, without an API key; somebody waits for each machine."""
     many, tasks = machine_ids(size), [new_task() for _ in range(3)]
-    board.release(_hold(board, many))
-    _hold(board, many)
+    board.release(hold(board, many))
+    hold(board, many)
     fill(board, ((new_run(), [m]) for m in many), ttl=TTL)
-    return [*(partial(_start, board, task) for task in tasks), partial(_work_on_one, board, tasks[0]),
+    return [*(partial(start, board, task) for task in tasks), partial(work_on_one, board, tasks[0]),
             lambda: board.deliver(end_of(tasks[1])), lambda: sweep_all(board)]  # fmt: skip
 
 

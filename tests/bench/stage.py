@@ -9,8 +9,8 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.bench.acts import machine_ids
 from tests.bench.caller import Answer, Ask, Caller
-from tests.bench.shapes import machine_ids
 from tests.open_board import OpenBoard
 
 #: Requests after which others get their turn.

@@ -97,4 +97,11 @@ BEFORE = {
     ("P13", "release of 5,000 machines, each with a next run"): "255 ms",
     ("P13", "100 grants of 200 machines end at once"): "323 ms",
     ("P13", "opening with 5,000 waiters"): "133 ms",
+    ("P13", "10,000 machines, behind 6 waiters at each"): "133 ms",
+    ("P13", "10,000 machines, before 6 waiters at each"): "182 ms",
+    ("P13", "release of 10,000 machines, each with a next run"): "133 ms",
+    ("P13", "end of a run of 10,000 machines, 6 waiters at each"): "148 ms",
+    ("P13", "grants of 10,000 machines end at once, each with a next run"): "105 ms",
+    ("P13", "children with 10,000 machines, a waiter at each"): "132 ms",
+    ("P13", "children behind a run with 10,000 machines, a waiter at each"): "159 ms",
 }

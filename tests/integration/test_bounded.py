@@ -15,7 +15,8 @@ from app.store import scripts as scripts_module
 from app.store.connection import connect
 from app.store.scripts import Scripts
 from app.web.background import carry_on
-from tests.bench.shapes import SHAPES, Shape, wide_child, wide_run
+from tests.bench.acts import Shape
+from tests.bench.shapes import SHAPES, wide_child, wide_run
 from tests.conftest import Clock
 from tests.integration.octopus_tells import Octopus
 from tests.lua_names import with_values
