@@ -1,6 +1,6 @@
 -- prioritize.lua: change the priority of a waiting run; among equal priorities the order of arrival stays.
 --
--- needs: types, due, runs, lines, circles, grants, view
+-- needs: types, due, runs, lines, work, circles, grants, view
 --
 -- ARGV[2]  task id
 -- ARGV[3]  priority, higher is sooner
@@ -22,6 +22,7 @@ local arrival = string.sub(run.order, 11)
 local detail = cjson.decode(ARGV[4])
 detail.from, detail.to = run.priority, tonumber(ARGV[3])
 local function move(priority)
+    spend(2 * MOVE * #run.machines)
     leave_lines(run)
     run.priority = priority
     run.order = string.format("%010d", 5000000000 - run.priority) .. arrival

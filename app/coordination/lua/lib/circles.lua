@@ -12,8 +12,8 @@ local SEARCH = 5
 local AT_ONCE = 200
 
 -- What a search has seen, or several of one family have:
--- came_by   task -> {from, machine, how = holder|ahead|child}, how it was reached, one table for all that were together; {}
---           where a search began
+-- came_by   task -> {from, machine or nil, holder | ahead | child}, how it was reached, one table for all that were together;
+--           {} where a search began
 -- up_to     machine -> the order up to which its line was read, so that a line costs its length
 -- families  task -> family, of all waiters that have one
 -- parents   family -> true, of those whose waiting children it has come to
@@ -83,14 +83,25 @@ local function is_followed(machines, order, family, search)
     return up_to ~= nil and order <= up_to
 end
 
--- Add those of *reached*, {task, order or nil of a holder}, to the queue that may lead on.
-local function queue_reached(reached, queue, search)
-    local waiters, holders = {}, {}
-    for _, one in ipairs(reached) do
-        if one.order then
-            waiters[#waiters + 1] = one
+-- Whether a waiter may lead to somebody new.
+local function leads_on(task, order, machines, search)
+    local family = search.families[task]
+    if family then
+        return not is_followed(machines, order, family, search)
+    end
+    return not is_read(machines, order, search)
+end
+
+-- Add those of *reached* to the queue that may lead on. *places*: what begins with the order of each that waits; false of a
+-- holder.
+local function queue_reached(reached, places, queue, search)
+    local waiters, orders, holders, count = {}, {}, {}, 0
+    for at = 1, #reached do
+        if places[at] then
+            count = count + 1
+            waiters[count], orders[count] = reached[at], places[at]
         else
-            holders[#holders + 1] = one.task
+            holders[#holders + 1] = reached[at]
         end
     end
     read_families(holders)
@@ -99,22 +110,17 @@ local function queue_reached(reached, queue, search)
             queue[#queue + 1] = { id = task, family = family_named(task) }
         end
     end
+    local families, find = search.families, string.find
     for from = 1, #waiters, AT_ONCE do
-        local fields = {}
-        for at = from, math.min(from + AT_ONCE - 1, #waiters) do
-            fields[#fields + 1] = waiters[at].task
-        end
-        for at, text in ipairs(call("HMGET", WANTS, unpack(fields))) do
-            local one = waiters[from + at - 1]
-            local machines, family = machines_of(one.task, text, search), search.families[one.task]
-            local is_new
-            if family then
-                is_new = not is_followed(machines, one.order, family, search)
-            else
-                is_new = not is_read(machines, one.order, search)
-            end
-            if is_new then
-                queue[#queue + 1] = { id = one.task, order = one.order, machines = machines, family = family }
+        local some = { unpack(waiters, from, math.min(from + AT_ONCE - 1, #waiters)) }
+        for at, text in ipairs(call("HMGET", WANTS, unpack(some))) do
+            local task = some[at]
+            -- One that wants one machine, and is of no family, leads nowhere new: it was reached in the line of that.
+            if families[task] or not text or find(text, ",", 1, true) then
+                local machines, order = machines_of(task, text, search), string.sub(orders[from + at - 1], 1, 26)
+                if leads_on(task, order, machines, search) then
+                    queue[#queue + 1] = { id = task, order = order, machines = machines, family = families[task] }
+                end
             end
         end
     end
@@ -146,7 +152,7 @@ end
 -- A function that reads the lines of a run's machines ahead of it. Where a long line was read, and as many are ahead at another
 -- machine as want the same there as the run, they are the same ones: nothing is read.
 local function reader_of_lines(run, ids)
-    local read, alike = reader_of(LINES, ids), nil
+    local read, alike = reader_of(LINES, ids, run.order and run.order .. "\0" .. run.id), nil
     return function(at, before)
         local line, m = read(at), ids[at]
         if line or before or #ids <= FEW then
@@ -162,16 +168,14 @@ local function reader_of_lines(run, ids)
     end
 end
 
--- The runs that a run waits for and that no search has reached, or *goal*. A holder waits for the children that it
--- started. A child waits for strangers only where its family holds, whoever is ahead there.
+-- The runs that a run waits for and that no search has reached, or *goal*, and what `queue_reached` takes besides. A holder
+-- waits for the children that it started. A child waits for strangers only where its family holds, whoever is ahead there.
 local function reach_from(run, goal, search)
-    local reached = {}
-    local came_by = search.came_by
-    local count = 0
-    local function reach(way, task, order)
+    local reached, places, count, came_by, sub = {}, {}, 0, search.came_by, string.sub
+    local function reach(way, task, place)
         if task == goal or not came_by[task] then
-            came_by[task], count = way, count + 1
-            reached[count] = { task = task, order = order }
+            count = count + 1
+            came_by[task], reached[count], places[count] = way, task, place
         end
     end
     local ids = lower_ids(run.machines or {})
@@ -180,37 +184,38 @@ local function reach_from(run, goal, search)
     -- Reach those who hold a machine; whether its family does.
     local function reach_holders(m, machine, members)
         local holders, is_familys = tasks_at(m, members), false
-        local way = { from = run.id, machine = machine, how = "holder" }
+        local way = { run.id, machine, "holder" }
         read_families(run.family and holders or NONE)
         for _, task in ipairs(holders) do
             if run.family and family_named(task) == run.family then
                 is_familys = true
             else
-                reach(way, task)
+                reach(way, task, false)
             end
         end
         return is_familys
     end
     local function reach_line(machine, line)
-        local way, own = { from = run.id, machine = machine, how = "ahead" }, run.order
+        local way, task = { run.id, machine, "ahead" }, nil
         for at = 1, #line do
-            local order = string.sub(line[at], 1, 26)
-            if not (order < own) then
-                break
+            task = sub(line[at], 28)
+            if not came_by[task] or task == goal then
+                count = count + 1
+                came_by[task], reached[count], places[count] = way, task, line[at]
             end
-            reach(way, string.sub(line[at], 28), order)
         end
     end
     -- What stands at the machine before was reached there: of most runs the same stands at all.
     local last_members, are_last_familys, last_line
-    for at, m in ipairs(ids) do
-        if search.count + count > search.most + MAX_SEARCHED / 5 then
-            -- No more of them are visited than that, but those behind one line as long as a search may be.
+    -- No more of them are visited than that, but those behind one line as long as a search may be.
+    local most, up_to, machines = search.most + MAX_SEARCHED / 5 - search.count, search.up_to, run.machines
+    for at = 1, #ids do
+        if count > most then
             search.is_cut = true
             break
         end
-        local machine, before = run.machines[at], search.up_to[m]
-        local is_familys = run.family and familys[m] or false
+        local m, machine = ids[at], machines[at]
+        local before, is_familys = up_to[m], run.family and familys[m] or false
         if not (run.family and familys[m] ~= nil or before and not run.family) then
             local members = holders_in(at)
             lookups = lookups + 1
@@ -229,7 +234,7 @@ local function reach_from(run, goal, search)
                 reach_line(machine, line)
                 last_line = line
             end
-            search.up_to[m] = run.order
+            up_to[m] = run.order
         end
     end
     search.looks = search.looks + lookups
@@ -239,12 +244,12 @@ local function reach_from(run, goal, search)
     end
     if not run.order and not search.parents[run.family] then
         search.parents[run.family] = true
-        local children, way = waiting_children(run.family), { from = run.id, how = "child" }
+        local children, way = waiting_children(run.family), { run.id, nil, "child" }
         for at, entry in ipairs(records_of(children)) do
             reach(way, children[at], order_in(entry))
         end
     end
-    return reached
+    return reached, places
 end
 
 -- The circle from a run to itself, as edges {from, to, machine, how}.
@@ -252,8 +257,8 @@ local function circle_at(task, search)
     local circle, to = {}, task
     repeat
         local way = search.came_by[to]
-        table.insert(circle, 1, { from = way.from, to = to, machine = way.machine, how = way.how })
-        to = way.from
+        table.insert(circle, 1, { from = way[1], to = to, machine = way[2], how = way[3] })
+        to = way[1]
     until to == task
     return circle
 end
@@ -267,11 +272,11 @@ local function search_from(run, search)
     spend(SEARCH)
     search.lists[table.concat(run.machines, ",")] = run.machines
     while queue[at] and search.count < search.most do
-        local reached = reach_from(queue[at], run.id, search)
-        if search.came_by[run.id].from then
+        local reached, places = reach_from(queue[at], run.id, search)
+        if search.came_by[run.id][1] then
             return circle_at(run.id, search)
         end
-        queue_reached(reached, queue, search)
+        queue_reached(reached, places, queue, search)
         at = at + 1
     end
     search.is_cut = search.is_cut or queue[at] ~= nil

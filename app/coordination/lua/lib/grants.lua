@@ -28,9 +28,13 @@ local function queue_resume(run)
     end
 end
 
+-- Units that it takes to grant a run besides what it takes at each of its machines.
+local GRANT = 5
+
 -- *is_at_once*: it has never waited, and is in nothing that is about waiters.
 local function grant(run, is_at_once)
     local order = run.order
+    spend(GRANT)
     if is_at_once then
         spend(MOVE * #run.machines)
     else
@@ -38,7 +42,7 @@ local function grant(run, is_at_once)
     end
     run.order = order
     hold("lease", run, run.machines)
-    local family = run.family and (not is_unproven(run) and run.family or false) or ALONE
+    local family = family_in(run) or ALONE
     for _, machine in ipairs(lower_ids(run.machines)) do
         families_at[machine] = family
     end
@@ -111,6 +115,25 @@ local function note_delay(task, since)
     end
 end
 
+-- To decode a run takes longer than to look at a machine.
+local function spend_decoding(run)
+    spend(3 + #(run and run.machines or {}) / 15)
+end
+
+-- Start who is first in a line, if anybody is and may; false where that is to be left to who does nothing else.
+local function start_first(task)
+    local run = task and not seen[task] and load_run(task)
+    if run and is_too_wide(run) then
+        spend(limit)
+        return false
+    elseif run then
+        seen[task] = true
+        spend_decoding(run)
+        start(run)
+    end
+    return true
+end
+
 -- Nobody is granted while the board is closed, and all lines are looked at when it opens.
 doing.head = function(id)
     local machine, since, delayed = string.match(id, "^(.-)%z(%d+)%z(.*)$")
@@ -119,23 +142,39 @@ doing.head = function(id)
     if not delayed and families_at[machine] == ALONE then
         return
     end
-    local task = IS_OPEN and head(machine)
-    local run = task and not seen[task] and load_run(task)
-    if run and is_too_wide(run) then
+    if not start_first(IS_OPEN and head(machine)) then
         put("head", id)
-        spend(limit)
         return
-    elseif run then
-        seen[task] = true
-        -- To decode a run takes longer than to look at a machine.
-        spend(3)
-        start(run)
     end
     if delayed then
         note_delay(delayed, tonumber(since))
     end
     if IS_OPEN then
         look_at_families(machine)
+    end
+end
+
+-- The first of all these lines are read at once. Whoever changes one of them meanwhile looks at it himself: one that ends has
+-- its machines looked at, and one that is granted makes them busy. So nobody is looked at again in the next script, either.
+doing.heads = function(id)
+    local since, passed, list = string.match(id, "^(%d*)%z([^%z]*)%z(.*)$")
+    local entries, machines, delayed = {}, {}, {}
+    for entry in string.gmatch(list, "[^,]+") do
+        local at = #entries + 1
+        entries[at], machines[at], delayed[at] = entry, string.match(entry, "^([^%z]+)%z?(.*)$")
+    end
+    local firsts = IS_OPEN and heads_of(machines) or {}
+    spend(#machines / 4)
+    for at = 1, #entries do
+        local task = families_at[machines[at]] ~= ALONE and firsts[at]
+        if (at > 1 and is_enough()) or not (task == passed or start_first(task)) then
+            put("heads", since .. "\0" .. passed .. "\0" .. table.concat(entries, ",", at))
+            return
+        end
+        passed = task or passed
+        if delayed[at] ~= "" then
+            note_delay(delayed[at], tonumber(since))
+        end
     end
 end
 
@@ -171,22 +210,65 @@ doing.children = function(id)
                 spend(limit)
                 return
             end
-            spend(3)
+            spend_decoding(run)
             start(run)
             after = task
         end
     end
 end
 
--- The families with waiting children, each once.
-local function waiting_families()
-    local families, member = {}, call("ZRANGEBYLEX", CHILDREN, "-", "+", "LIMIT", 0, 1)[1]
-    while member do
-        local family = string.sub(member, 1, 16)
-        families[#families + 1] = tonumber(family)
-        member = call("ZRANGEBYLEX", CHILDREN, "(" .. family .. "\1", "+", "LIMIT", 0, 1)[1]
+doing.families = function(after)
+    while IS_OPEN do
+        if is_enough() then
+            put("families", after)
+            return
+        end
+        local from = after == "" and "-" or "(" .. after .. "\1"
+        local member = call("ZRANGEBYLEX", CHILDREN, from, "+", "LIMIT", 0, 1)[1]
+        if not member then
+            return
+        end
+        after = string.sub(member, 1, 16)
+        doing.children(string.format("%.0f", tonumber(after)))
     end
-    return families
+end
+
+-- Those of *ids* (lower-case, from *from* to *last*) at which somebody waits, where that are few; else all.
+local function where_some_wait(ids, from, last)
+    local firsts = are_in_order(ids) and firsts_at(LINES, ids, from, last, FEW)
+    if not firsts then
+        return { unpack(ids, from, last) }
+    end
+    local machines = {}
+    for at = from, next(firsts) and last or 0 do
+        if firsts[ids[at]] then
+            machines[#machines + 1] = ids[at]
+        end
+    end
+    return machines
+end
+
+-- Put the heads of many lines on the agenda, some hundred at a time: one by one they are as long to write as to look at.
+local function put_heads(ids, since, heads)
+    local listed = {}
+    for from = 1, #ids, BULK do
+        local last, entries = math.min(from + BULK - 1, #ids), nil
+        if since then
+            entries = {}
+            for at = from, last do
+                local task = heads[at]
+                if task and not listed[task] then
+                    listed[task] = true
+                    entries[#entries + 1] = ids[at] .. "\0" .. task
+                end
+            end
+        else
+            entries = where_some_wait(ids, from, last)
+        end
+        if #entries > 0 then
+            put("heads", (since and string.format("%.0f", since) or "") .. "\0\0" .. table.concat(entries, ","))
+        end
+    end
 end
 
 -- Look at the heads of the lines of *machines*. One look is enough: a grant makes machines busy, so that nobody becomes
@@ -195,21 +277,25 @@ end
 local function grant_heads(machines, since)
     seen = {}
     local ids, listed = lower_ids(machines), {}
-    -- Families that hold a machine are looked at as well: of many machines all that there are, each once, where they have no
-    -- more waiting children than that.
-    local are_heads_enough = #ids > FEW and call("ZCARD", CHILDREN) <= #ids
-    for _, family in ipairs(are_heads_enough and waiting_families() or {}) do
-        put("children", family)
+    local heads = since and heads_of(machines) or {}
+    local children = #ids > FEW and call("ZCARD", CHILDREN) or 0
+    if #ids > BULK or (#ids > FEW and children <= #ids) then
+        -- Families that hold a machine are looked at as well: of many machines all that there are, each once, unless they have
+        -- more waiting children than that.
+        if children > 0 then
+            put("families", "")
+        end
+        put_heads(ids, since, heads)
+        work_off(SLICE)
+        return
     end
-    local heads = (are_heads_enough or since) and heads_of(machines) or {}
     local delayed = since and "\0" .. string.format("%.0f", since) .. "\0"
     for at, machine in ipairs(ids) do
         local task = heads[at] or nil
-        local is_new = task and not listed[task]
-        if is_new then
+        if task and not listed[task] then
             listed[task] = true
-            put("head", delayed and machine .. delayed .. task or machine)
-        elseif not are_heads_enough then
+            put("head", machine .. delayed .. task)
+        else
             put("head", machine)
         end
     end

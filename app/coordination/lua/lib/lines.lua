@@ -97,14 +97,14 @@ local NONE = {}
 
 -- A function of the place of a machine in *ids*, called with growing ones: all its members in a sorted set, without the
 -- machine, in a list that those behind it may share (lib/bulk.lua); nil where it is to be asked for alone, since these are
--- few, or in no order, or have many.
-local function reader_of(key, ids)
+-- few, or in no order, or have many. *own*: what stands at all machines; only those ahead of that.
+local function reader_of(key, ids, own)
     local is_ordered, members, last = #ids > FEW and are_in_order(ids), nil, 0
     return function(at)
         if is_ordered and at > last then
             local from = at
             last = math.min(from + BULK - 1, #ids)
-            members = members_at(key, ids, from, last, MOST_EACH * (last - from + 1))
+            members = (own and members_ahead or members_at)(key, ids, from, last, MOST_EACH * (last - from + 1), own)
         end
         return members and (members[ids[at]] or NONE) or nil
     end
@@ -296,6 +296,8 @@ local function may_have_many(run, ids, from, last)
         return may_have(run, ids, from, last)
     end
     local firsts, shared
+    -- What its own members have behind a machine.
+    local own = "\0" .. run.order .. "\0" .. run.id
     spend((last - from) / 4)
     for at = from, last do
         local m = ids[at]
@@ -308,7 +310,8 @@ local function may_have_many(run, ids, from, last)
             shared = those
         else
             firsts = firsts or firsts_at(LINES, ids, at, last, most) or NONE
-            if firsts == NONE and not is_next(run, m) or firsts[m] and run.order > string.sub(firsts[m], 1, 26) then
+            if firsts == NONE and call("ZLEXCOUNT", LINES, "[" .. m .. "\0", "(" .. m .. own) > 0
+                or firsts[m] and run.order > string.sub(firsts[m], 1, 26) then
                 return false
             end
         end

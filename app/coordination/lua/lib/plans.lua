@@ -258,6 +258,9 @@ local function presume(run, machines, cause, hold_ms)
     end
     if #new == 0 then
         return false
+    elseif #new == #machines and are_in_order(lower_ids(machines)) then
+        -- One list for both: what is found out about one of many machines is found out about it.
+        new, presumed = machines, run.presumed and presumed or machines
     end
     register_machines(new)
     hold("provisional", run, new)

@@ -8,15 +8,19 @@
 --
 -- head NUL machine     whether the first of its line may start; behind a second NUL since when it was presumed busy, ms, and
 --                      behind a third one the waiter that this has delayed until it is looked at
+-- heads NUL since      the same of many machines: since when, or ""; behind a second NUL a waiter that was looked at last and may
+--                      not start, or ""; and behind a third one the machines with commas, each with the waiter that this has
+--                      delayed, if there is one, behind a NUL
 -- lines NUL machine    the same at all machines behind that one
+-- families NUL number  which waiting children may start, of all families behind that one
 -- children NUL family  which waiting children of the family may start; behind a second NUL, of those after a task
 -- circles NUL family   which waiting children of the family wait for themselves; the same, of those after an order
 --
 -- needs: keys, bulk
 
 -- Kinds of work, in order, and the scores of what is left of it.
-local KINDS = { "head", "lines", "children", "circles" }
-local SCORES = { head = 0, lines = 0, children = 1, circles = 2 }
+local KINDS = { "head", "heads", "lines", "families", "children", "circles" }
+local SCORES = { head = 0, heads = 0, lines = 0, families = 1, children = 1, circles = 2 }
 
 -- Work of one script before it leaves the rest, and what it does of what others have left or missed: some 10 and 5 ms. The
 -- unit is what it takes to look at one machine, or one run, 2 to 4 µs.
