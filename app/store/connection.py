@@ -46,15 +46,19 @@ class _InTurns:
             self._leave(connection)
 
     def _in_turn(self, get: Callable[[], Any]) -> Any:
-        is_dear = self.dear is not None and self.dear.enter()
-        try:
-            connection = get()
-        except BaseException:
-            if self.dear and is_dear:
-                self.dear.leave()
-            raise
-        connection.has_dear_turn = is_dear
-        return connection
+        while True:
+            is_dear = self.dear is not None and self.dear.enter()
+            try:
+                connection = get()
+            except BaseException:
+                if self.dear and is_dear:
+                    self.dear.leave()
+                raise
+            connection.has_dear_turn = is_dear
+            if self.dear is None or not self.dear.needs_turn():
+                return connection
+            # Others of its group have shown that it is dear, while it waited for a connection.
+            self.release(connection)
 
     def _leave(self, connection: Any) -> None:
         if self.dear and getattr(connection, "has_dear_turn", False):

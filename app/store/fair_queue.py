@@ -25,8 +25,9 @@ LONGEST_TURN = 15.0
 #: one; those about a run of many machines, or with much that follows from them, take ten to a hundred.
 DEAR_MS = 5.0
 
-#: What the newest call counts in that mean.
-NEWEST = 0.2
+#: What the newest call counts in that mean where it is above it, and below: some calls that take little do not show
+#: that the next ones will, and the turn of one that is cheap costs little.
+RISE, FALL = 0.2, 0.02
 
 
 class NoTurn(redis.ConnectionError):
@@ -152,6 +153,10 @@ class DearTurns:
     def is_dear(self, group: str) -> bool:
         return self._means.get(group, 0.0) >= DEAR_MS
 
+    def needs_turn(self) -> bool:
+        """Whether the group that is served is dear, and this thread or greenlet has no turn."""
+        return self.is_dear(served()[0]) and self._whose != threading.get_ident()
+
     def enter(self) -> bool:
         """Wait for the turn of the group that is served: whether it had to have one, and is to `leave`.
 
@@ -160,10 +165,9 @@ class DearTurns:
         Raises:
             NoTurn: it did not come.
         """
-        group = served()[0]
-        if not self.is_dear(group) or self._whose == threading.get_ident():
+        if not self.needs_turn():
             return False
-        self._turns.get(group=group)
+        self._turns.get()
         self._whose = threading.get_ident()
         return True
 
@@ -181,7 +185,7 @@ class DearTurns:
         each = ms / len(groups)
         for group in set(groups):
             before = self._means.get(group, 0.0)
-            mean = before + NEWEST * (each - before)
+            mean = before + (RISE if each > before else FALL) * (each - before)
             if mean >= 1:
                 self._means[group] = mean
             elif before:

@@ -1,5 +1,6 @@
 """Calls over connections that are not looked at before: no answer is ever read as that of another call."""
 
+import contextvars
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -7,6 +8,7 @@ import redis
 
 from app.store.connection import connect
 from app.store.exchange import Exchange
+from app.store.fairness import serve
 from tests.conftest import eventually
 
 
@@ -105,3 +107,27 @@ def test_those_who_wait_for_a_connection_get_it_while_others_give_it_back(redis_
             answers = list(pool.map(lambda number: exchange([("BLPOP", f"none:{number}", 0.4)]), range(6)))
 
     assert answers == [[None]] * 6
+
+
+def test_call_whose_group_has_become_dear_while_it_waited_waits_for_its_turn(redis_url):
+    """Where many come at the same time, the first answer tells what the others are."""
+    with connect(redis_url, max_connections=2) as client:
+        pool, exchange = client.connection_pool, Exchange(client)
+        lent = [pool.take(), pool.take()]
+        asked = []
+
+        def ask(number):
+            serve("wide")
+            asked.append(exchange(lambda: asked.append(number) or [("BLPOP", "none", 0.2)]))
+
+        with ThreadPoolExecutor(4) as threads:
+            calls = [threads.submit(ask, number) for number in range(4)]
+            eventually(lambda: len(pool.pool._waiting) == 4)
+            contextvars.copy_context().run(lambda: (serve("wide"), pool.dear.note(80)))
+            for connection in lent:
+                pool.give_back(connection)
+            for call in calls:
+                call.result(10)
+
+    # Each is asked when the one before has its answer.
+    assert [None if each == [None] else "asks" for each in asked] == ["asks", None] * 4
