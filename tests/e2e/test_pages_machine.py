@@ -285,6 +285,7 @@ def test_runs_that_share_a_machine_and_parked_ones_are_marked(past_board, window
     expect(page.locator(".holders li", has_text="ServerTasks-4").locator(".tag")).to_have_text("Shared")
     expect(page.locator(".holders li", has_text="ServerTasks-8").locator(".tag")).to_have_text("Shared")
     expect(page.locator(".line li", has_text="ServerTasks-9").locator(".tag")).to_have_text("Parked")
+    expect(page.locator("tr", has_text="ServerTasks-9").locator(".tag")).to_have_text("Parked")
     page.goto(window.url + "/runs/ServerTasks-8")
     expect(page.locator(".story")).to_contain_text("It shares its machine with ServerTasks-4 (Web 1.4.0 to Production)")
     page.goto(window.url + "/runs/ServerTasks-9")
@@ -297,6 +298,9 @@ def test_many_waits_are_drawn_as_their_number(board, clock, past_board, window, 
     page = window.sign_in(VIEWER, PAGE + "?span=15m")
 
     expect(page.locator(".depth title")).to_contain_text("up to 61")
+    expect(page.locator(".line > ol > li")).to_have_count(50)
+    page.get_by_text("11 more").click()
+    expect(page.locator(".line details li", has_text="ServerTasks-159")).to_be_visible()
     expect(page.locator("#chart .wait")).to_have_count(0)
     keep_screenshot(page, "machine-deep", tmp_path, full_page=False)
 

@@ -90,6 +90,7 @@ def test_fault_is_beyond_doubt(least_ms, most_ms, is_fault):
 
 def test_health_says_how_it_is_known():
     assert "not compared" in offset_words(ClockOffset())
+    assert offset_words(ClockOffset(-30, 30, "answer")).startswith("+0.0 s to +0.0 s"), "nothing is less than nothing"
     assert offset_words(ClockOffset(-600_200, -599_900, "answer")) == (
         "-600.2 s to -599.9 s from that of Redis, by the time of its answers"
     )

@@ -83,7 +83,7 @@ def offset_words(offset: ClockOffset) -> str:
     """What Octopus's clock is ahead or behind, and how that is known."""
     if not offset.is_known:
         return "not compared yet: taken for that of Redis"
-    bounds = f"{offset.least_ms / 1000:+.1f} s to {offset.most_ms / 1000:+.1f} s from that of Redis"
+    bounds = f"{offset.least_ms / 1000:+z.1f} s to {offset.most_ms / 1000:+z.1f} s from that of Redis"
     source = "of its answers" if offset.source == "answer" else "at which its webhooks say that they were sent"
     return f"{bounds}, by the time {source}"
 

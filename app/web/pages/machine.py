@@ -26,6 +26,9 @@ YOUNG = ("1m", "2m", "3m", "5m", "8m")
 #: Waiters of a machine that its page shows.
 LINE_ON_PAGE = 500
 
+#: Those of them that it shows without being asked: what stands below the line is to be found.
+LINE_UNFOLDED = 50
+
 #: ETAs that are worked out between two turns of others.
 ETAS_IN_A_TURN = 5
 
@@ -63,6 +66,7 @@ def show_machine(machine_id: str, draft: Draft | None = None) -> Any:
         closed_since_ms=snapshot.closed_since_ms,
         closed_why=closed_words(snapshot.closed_cause),
         most=LINE_ON_PAGE,
+        unfolded=LINE_UNFOLDED,
         time_range=time_range,
         spans=SPANS,
         track=track,
