@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import shlex
+import signal
 import socket
 import sys
 import sysconfig
@@ -32,7 +33,7 @@ _HOME = Path(__file__).parent.parent.parent
 
 
 def up(settings: Settings) -> int:
-    """Run every process until one ends or Ctrl-C; the exit status."""
+    """Run every process until one ends, Ctrl-C, or the end of the terminal; the exit status."""
     environment = _environment()
     _check_address(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -120,13 +121,16 @@ class _Output(Printer):  # type: ignore[misc]  # honcho has no types
 def _run(settings: Settings, environment: dict[str, str]) -> int:
     (settings.data_dir / ADDRESS_FILE).write_text(f"http://{settings.bind}\n")
     manager = _Supervisor()
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        # Its terminal was closed; the processes have sessions of their own, and would go on without anybody.
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     threading.Thread(target=_welcome_when_ready, args=(settings, manager), daemon=True).start()
     for name, command in PROCESSES.items():
         # The interpreter that runs this one, so that no PATH decides which octowait it is, and no folder named app
         # here (-P): its own.
         manager.add_process(name, shlex.join([sys.executable, "-P", "-m", "app", command]), env=environment)
     manager.loop()
-    # Ctrl-C and SIGTERM are how it is meant to end.
+    # Ctrl-C, SIGTERM and the end of its terminal are how it is meant to end.
     return 0 if manager.returncode in (None, 130, 143) else int(manager.returncode)
 
 

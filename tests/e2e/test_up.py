@@ -93,7 +93,9 @@ def test_everything_starts_says_what_to_do_stops_and_finds_its_data_again(tmp_pa
     try:
         assert "200 OK" in run_line(join), "the run is known from before"
     finally:
-        up.interrupt(process)
+        process.send_signal(signal.SIGHUP)  # The shell does that whose terminal is closed.
+        assert process.wait(30) == 0
+    assert leftovers(tmp_path) == []
 
 
 def test_an_address_that_is_taken_is_named_before_anything_starts(tmp_path: Path) -> None:

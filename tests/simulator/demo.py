@@ -55,7 +55,8 @@ PROJECTS: tuple[tuple[str, tuple[str, ...], float, str], ...] = (
 def main() -> int:
     """Run the demo until its end, or with a terminal until Ctrl-C after it."""
     directory = Path(tempfile.mkdtemp(prefix="octowait-demo-"))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):  # The latter: its terminal was closed.
+        signal.signal(number, lambda which, _: sys.exit(128 + which))
     try:
         with SimulatedOctopus.start(directory / "octopus", speed=SPEED, task_cap=10) as octopus:
             with _octowait(octopus, directory) as settings:
