@@ -17,7 +17,6 @@ from gevent.event import Event
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.http.errors import NoMoreData
-from gunicorn.http.parser import RequestParser
 from gunicorn.http.wsgi import create
 from gunicorn.util import close
 from gunicorn.workers.ggevent import GeventWorker
@@ -26,7 +25,8 @@ from app.services import Services
 from app.store.errors import StoreError
 from app.web import background
 from app.web.answers import Answer
-from app.web.polls.known_heads import MOST_BYTES, Head, KnownHeads, KnownRequest, head_of, is_between, received
+from app.web.connections import Connection
+from app.web.polls.known_heads import KnownHeads, KnownRequest
 
 log = structlog.get_logger()
 
@@ -94,8 +94,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
         try:
             # A client that takes nothing of what it is sent, or goes without a word, does not keep its connection.
             client.settimeout(SILENT_SECONDS)
-            name, parser = listener.getsockname(), RequestParser(self.cfg, client, addr)
-            while request := self._next(name, parser, client, addr):
+            name = listener.getsockname()
+            connection = Connection(self.cfg, self._heads, name, client, addr)
+            while request := connection.next():
                 self.handle_request(name, request, client, addr)
                 request = None
         except (StopIteration, NoMoreData):
@@ -108,28 +109,6 @@ class Worker(GeventWorker):  # type: ignore[misc]
         finally:
             self._silent.discard(client)
             close(client)
-
-    def _next(self, name: Any, parser: Any, client: Any, addr: Any) -> Any:
-        """The next request of a connection; None where it is over, or its client takes too long."""
-        data = received(client) if parser.mesg is None else None
-        head, request = self._known(data, name, client, addr)
-        if request or data == b"":
-            return request
-        # The next one has to begin, and to have its whole head, in time.
-        with self.timeout_ctx():
-            if data is None and is_between(parser):
-                data = client.recv(MOST_BYTES)
-                head, request = self._known(data, name, client, addr)
-            if data != b"" and not request:
-                parser.unreader.unread(data or b"")
-                request = next(parser, None)
-                if request:
-                    request.proxy_protocol_info, request.head = {}, head
-        return request
-
-    def _known(self, data: bytes | None, name: Any, client: Any, addr: Any) -> tuple[Head | None, KnownRequest | None]:
-        head = head_of(data, name) if data else None
-        return head, self._heads.request(head, client, addr) if head else None
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         self._silent.discard(sock)

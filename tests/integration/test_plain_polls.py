@@ -170,7 +170,8 @@ def test_polls_that_come_together_go_together(board, a_run):
     counting = CountingBoard(board)
     blocked = BlockedPolls(counting, Wakes(board.client, board.keys), DearTurns())
 
-    answers = gevent.joinall([gevent.spawn(blocked.wait, Poll(run.task_id), 0) for run in runs])
+    answers = [gevent.spawn(blocked.wait, Poll(run.task_id), 0) for run in runs]
+    gevent.joinall(answers)
 
     assert [answer.value.task_id for answer in answers] == [run.task_id for run in runs]
     assert [answer.value.place for answer in answers] == [None, *range(1, 250)]

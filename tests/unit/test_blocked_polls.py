@@ -149,7 +149,28 @@ def test_those_who_are_woken_together_look_together_and_are_switched_to_once(boa
     assert {switches[each] for each in waiting} == {1}
 
 
-def test_a_crowd_looks_together_at_the_next_tick(board, polls):
+def test_who_is_woken_while_many_are_answered_does_not_wait_for_all_of_them(board, polls, wakes):
+    many, late = [f"ServerTasks-{number}" for number in range(MOST_POLLS)], "ServerTasks-1000"
+    order = []
+
+    def waits(task):
+        polls.wait(Poll(task, blocks=True), 30.0)
+        order.append(task)
+        if len(order) == 1:
+            board.granted.add(late)
+            wake(wakes, late)
+
+    waiting = [gevent.spawn(waits, task) for task in [late, *many]]
+    until(lambda: sum(map(len, board.calls)) == len(waiting))
+    board.granted.update(many)
+    for task in many:
+        wake(wakes, task)
+    gevent.joinall(waiting, timeout=5)
+
+    assert len(order) == len(waiting) and order.index(late) < MOST_POLLS / 2
+
+
+def test_a_crowd_looks_together_when_the_next_period_begins(board, polls):
     waiting = [wait(polls, f"ServerTasks-{number}") for number in range(50)]
     until(lambda: sum(map(len, board.calls)) == 50)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.coordination.ticks import TICK_SECONDS, Ticks, last_tick, tick_of
-from app.web.polls.crowd import MANY, Crowd
+from app.web.polls.crowd import LONG_SECONDS, MANY, PERIOD_SECONDS, Crowd, end_of_poll, next_period
 
 SECONDS = st.floats(min_value=0, max_value=1e7)
 
@@ -60,16 +60,32 @@ def test_who_is_removed_is_not_woken_and_an_end_is_no_end_for_ever():
     assert woken == ["stays", "stays"]
 
 
-@pytest.mark.parametrize("per_tick", [1, MANY - 1, MANY, 100])
-def test_those_are_a_crowd_of_whom_many_come_in_a_tick(per_tick):
+@pytest.mark.parametrize("per_period", [1, MANY - 1, MANY, 100])
+def test_those_are_a_crowd_of_whom_many_come_in_a_period(per_period):
     now = 1000.0
     crowd = Crowd(lambda: now)
     answers = []
     for _ in range(5):
-        answers += [crowd.is_large() for _ in range(per_tick)]
-        now += TICK_SECONDS
+        answers += [crowd.is_large() for _ in range(per_period)]
+        now += PERIOD_SECONDS
 
-    alone = MANY - 1 if per_tick >= MANY else 5 * per_tick
-    assert answers == [False] * alone + [True] * (5 * per_tick - alone)
-    now += 2 * TICK_SECONDS
+    alone = MANY - 1 if per_period >= MANY else 5 * per_period
+    assert answers == [False] * alone + [True] * (5 * per_period - alone)
+    now += 2 * PERIOD_SECONDS
     assert crowd.is_large() is False
+
+
+@given(SECONDS, st.floats(min_value=0, max_value=55))
+def test_a_poll_ends_in_time_with_others_and_never_late(now, seconds):
+    end = end_of_poll(now, seconds)
+    early = PERIOD_SECONDS if seconds > LONG_SECONDS else TICK_SECONDS if seconds > 1 else 0
+
+    assert now + seconds - early - 1e-6 <= end <= now + seconds + TICK_SECONDS / 100
+
+
+@given(SECONDS)
+def test_long_polls_end_when_those_of_a_crowd_begin(now):
+    begin = next_period(now)
+
+    assert now < begin <= now + PERIOD_SECONDS + 1e-6
+    assert tick_of(begin) == tick_of(end_of_poll(begin, 30 + PERIOD_SECONDS / 2) - 30)

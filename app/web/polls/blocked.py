@@ -16,16 +16,19 @@ import gevent
 from gevent.hub import Waiter
 
 from app.coordination.board import Board, Poll, StillWaits
-from app.coordination.ticks import Ticks, last_tick
+from app.coordination.ticks import Ticks
 from app.coordination.wakes import Wakes
 from app.domain.status import RunStatus
 from app.store.fair_queue import DearTurns
 from app.store.fairness import serve, served
 from app.web.errors import Problem
-from app.web.polls.crowd import Crowd
+from app.web.polls.crowd import Crowd, end_of_poll, next_period
 
 #: Polls that go together: some milliseconds of Redis, which serves others in between.
 MOST_POLLS = 100
+
+#: Polls that are answered before others get a turn, such as one that was woken meanwhile.
+MOST_ANSWERS = 10
 
 #: What a poll is answered.
 Answer = RunStatus | StillWaits | None
@@ -71,14 +74,14 @@ class BlockedPoll:
         """Ask in *seconds*; of more than a second, at the last tick in them."""
         self._has_slept = True
         if seconds > 1:
-            self._tick = self._polls.ticks.add(self.wake, time.monotonic() + seconds)
+            self.sleep_until(time.monotonic() + seconds)
         else:
             self._timer = gevent.get_hub().loop.timer(max(0.0, seconds))
             self._timer.start(self.wake)
 
-    def sleep_until_tick(self) -> None:
-        """Ask at the next tick."""
-        self._tick = self._polls.ticks.add(self.wake, 0.0)
+    def sleep_until(self, moment: float) -> None:
+        """Ask at the last tick up to that *moment*, or at the next one."""
+        self._tick = self._polls.ticks.add(self.wake, moment)
 
     def _rise(self) -> None:
         if self._tick:
@@ -152,15 +155,13 @@ class BlockedPolls:
             AnotherOwner: the run is not its token's.
             StoreError: Redis does not answer.
         """
-        # A wait of more than a second that ends for its time alone ends with others: one script looks at all.
-        end = time.monotonic() + seconds
-        blocked = BlockedPoll(self, who, last_tick(end) if seconds > 1 else end, connection)
+        blocked = BlockedPoll(self, who, end_of_poll(time.monotonic(), seconds), connection)
         key = who.task_id.lower()
         self._wakes.add(key, blocked)
         try:
             if who.blocks and seconds > 1 and self._crowd.is_large():
                 # Who is in line hears of his turn meanwhile, and many look together for what a few of them cost.
-                blocked.sleep_until_tick()
+                blocked.sleep_until(next_period(time.monotonic()))
             else:
                 blocked.wake()
             return blocked.answer()
@@ -202,11 +203,18 @@ class BlockedPolls:
             answers = self._board.poll_many([poll for _, poll in batch])
         except Exception as error:  # Each of those who ask is told, or would never wake.
             answers = [error] * len(batch)
-        for (blocked, _), answer in zip(batch, answers, strict=False):
-            blocked.take(answer)
         # Those in front of them may have shown that their group is dear.
         for blocked, _ in reversed(batch[len(answers) :]):
             self.queue(blocked, first=True)
+        # Who is woken meanwhile need not wait until all of these have their answer.
+        gevent.spawn(_give, [blocked for blocked, _ in batch[: len(answers)]], answers)
+
+
+def _give(batch: Sequence[BlockedPoll], answers: Sequence[Answer | Exception]) -> None:
+    for number, (blocked, answer) in enumerate(zip(batch, answers, strict=True), 1):
+        blocked.take(answer)
+        if number % MOST_ANSWERS == 0:
+            gevent.sleep(0)
 
 
 def has_hung_up(connection: socket.socket | None) -> bool:

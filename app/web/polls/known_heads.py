@@ -138,21 +138,6 @@ def head_of(data: bytes, listener: Any) -> Head | None:
     return Head((listener, begins, *parts[::3]), begins, parts[2::3], path, query)
 
 
-def received(client: Any) -> bytes | None:
-    """What a client of gevent's has sent by now: nothing where it has hung up, None where nothing has come."""
-    try:
-        # Of those that connect most have sent their request by now: neither a timer nor a turn of others is needed.
-        data: bytes = client._sock.recv(MOST_BYTES)
-    except BlockingIOError:
-        return None
-    return data
-
-
-def is_between(parser: Any) -> bool:
-    """Whether nothing of a connection was read but whole requests, so that a head is next."""
-    return parser.mesg is None or (parser.finish_body() and not parser.unreader.buf.getvalue())
-
-
 def _field_of(begin: bytes) -> tuple[str, str]:
     """The field that a line with that *begin* is in an environment, and what stands there before the value."""
     name, _, prefix = begin.decode("latin-1").partition(": ")
