@@ -79,12 +79,19 @@ def decode_view(answer: Sequence[Any], *, is_new: bool = False) -> RunStatus:
     )
 
 
+@lru_cache(maxsize=2048)
+def _name_in(record: bytes) -> str | None:
+    """The name in the record of a machine, of which those that many wait for are kept."""
+    name: str | None = json.loads(record).get("name")
+    return name
+
+
 def _machine(entry: Sequence[Any], records: Sequence[bytes]) -> MachinePlace:
     machine_id, known, place, holders_count, holders, ahead = entry
     pairs = zip(holders[::2], holders[1::2], strict=True)
     return MachinePlace(
         id=machine_id.decode(),
-        name=json.loads(known).get("name") or machine_id.decode(),
+        name=_name_in(known) or machine_id.decode(),
         place=place,
         holders=tuple(decode_holder(kind.decode(), records[number - 1]) for kind, number in pairs),
         ahead=tuple(task.decode() for task in ahead),

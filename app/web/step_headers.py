@@ -19,6 +19,9 @@ CLAIM_PATTERN = r"[A-Za-z0-9_-]{16,64}"
 
 CLAIM_HEADER, SEEN_HEADER, VERSION_HEADER = "X-Octowait-Claim", "X-Octowait-Seen", "X-Octowait-Version"
 
+#: Where a request has what was read here: several ask for it.
+_READ = "octowait.step_headers"
+
 #: How much of what is only passed on is kept.
 _MOST = 200
 
@@ -49,13 +52,17 @@ def step_headers(environ: WSGIEnvironment) -> StepHeaders:
     Raises:
         Problem: 422, the claim is none.
     """
+    if read := environ.get(_READ):
+        headers: StepHeaders = read
+        return headers
     claim = environ.get("HTTP_X_OCTOWAIT_CLAIM")
     if claim is not None and not re.fullmatch(CLAIM_PATTERN, claim):
         raise Problem(
             422, "invalid_claim",
             f"header {CLAIM_HEADER}: expected 16 to 64 letters, digits, '_' or '-', one for each execution of a step",
         )  # fmt: skip
-    return StepHeaders(claim, _text(environ, SEEN_HEADER), _text(environ, VERSION_HEADER))
+    headers = environ[_READ] = StepHeaders(claim, _text(environ, SEEN_HEADER), _text(environ, VERSION_HEADER))
+    return headers
 
 
 def execution_of(environ: WSGIEnvironment) -> tuple[str, str] | None:

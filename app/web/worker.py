@@ -27,6 +27,7 @@ from app.web import background
 from app.web.answers import Answer
 from app.web.connections import Connection
 from app.web.polls.known_heads import KnownHeads, KnownRequest
+from app.web.polls.long_poll import HAS_SLEPT
 
 log = structlog.get_logger()
 
@@ -119,8 +120,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
             raise StopIteration from error
         finally:
             self._under_way.discard(req)
-        # A client that sends its next request at once is never waited for, and would keep all others waiting.
-        time.sleep(0)
+        if not (isinstance(req, KnownRequest) and req.environ.get(HAS_SLEPT)):
+            # A client that sends its next request at once is never waited for, and would keep all others waiting.
+            time.sleep(0)
 
     def _answer(self, listener_name: Any, request: Any, sock: Any, addr: Any) -> None:
         """Have the application answer, as gunicorn does, without its hooks and its log, which nobody uses here.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import resource
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -48,8 +48,9 @@ _PATH = "/api/waits/"
 #: Characters of an id; a longer one is none.
 _ID_LENGTH = 100
 
-#: The task and the query of a poll that the view need not look at.
-_PLAIN = re.compile(r"[A-Za-z0-9-]+\?block_seconds=[0-9]{1,2}(\.[0-9]{1,9})?\Z")
+#: The query of a poll that the view need not look at, and an id whose form nobody need look at.
+_PLAIN_QUERY = re.compile(r"block_seconds=([0-9]{1,2}(?:\.[0-9]{1,9})?)\Z")
+_PLAIN_ID = re.compile(r"[A-Za-z0-9-]+\Z")
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,9 @@ class Blocking:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         task_id = _asked_about(environ)
-        query = parse_qs(environ.get("QUERY_STRING", "")) if task_id else {}
-        if task_id is None or "look" in query:
+        wish = None if task_id is None else _wish(environ.get("QUERY_STRING", ""))
+        if task_id is None or wish is None:
             return self._inner(environ, start_response)
-        wish = _block_seconds(query)
         seconds = min(wish, self._services.settings.longest_block_seconds)
         early = self._pace.left(task_id)
         place = None
@@ -155,8 +155,10 @@ def most_connections() -> int:
 def _is_plain(environ: WSGIEnvironment) -> bool:
     """Whether a poll says nothing but for how long it may block."""
     return bool(
-        _PLAIN.match(f"{environ['PATH_INFO'][len(_PATH) :]}?{environ.get('QUERY_STRING', '')}")
-    ) and environ.get("CONTENT_LENGTH", "0") in ("", "0")
+        _PLAIN_ID.match(environ["PATH_INFO"], len(_PATH))
+        and _PLAIN_QUERY.match(environ.get("QUERY_STRING", ""))
+        and environ.get("CONTENT_LENGTH", "0") in ("", "0")
+    )
 
 
 def _asked_about(environ: WSGIEnvironment) -> str | None:
@@ -167,10 +169,17 @@ def _asked_about(environ: WSGIEnvironment) -> str | None:
     return path[len(_PATH) :]
 
 
-def _block_seconds(query: Mapping[str, Sequence[str]]) -> float:
-    """What a poll of a wait asks for; 0 if what it asks is not allowed."""
+def _wish(query: str) -> float | None:
+    """For how long a poll of a wait asks to block, seconds; 0 if what it asks is not allowed, None of a look."""
+    if plain := _PLAIN_QUERY.match(query):
+        return _allowed(plain[1])
+    fields = parse_qs(query)
+    return None if "look" in fields else _allowed(fields.get("block_seconds", "0")[0])
+
+
+def _allowed(text: str) -> float:
     try:
-        seconds = float(query.get("block_seconds", "0")[0])
+        seconds = float(text)
     except ValueError:
         return 0
     return seconds if 0 < seconds <= MOST_SECONDS else 0
