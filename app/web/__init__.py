@@ -19,6 +19,7 @@ from app.web.auth import Doorkeeper
 from app.web.bodies import Bodies
 from app.web.pages.site import blueprint as pages
 from app.web.peers import Peers
+from app.web.polls.blocked import BlockedPolls
 from app.web.polls.long_poll import Blocking
 from app.web.sessions import ServerSessions
 from app.web.step_identity import Issuer
@@ -83,7 +84,9 @@ def create_app(services: Services) -> Flask:
     )  # fmt: skip
     plain_waits = PlainWaits(deliveries, services, doorkeeper, tokens, joins, headers)
     inside = Bodies(plain_waits, seconds=settings.body_seconds)
-    inner = Blocking(inside, services, doorkeeper, reply_to_poll, headers)
+    polls = BlockedPolls(services.board, services.wakes, services.board.script.dear)
+    app.extensions["octowait.polls"] = polls
+    inner = Blocking(inside, services, doorkeeper, polls, reply_to_poll, headers)
     app.wsgi_app = Peers(Testimony(inner, services), settings.trusted_proxies)  # type: ignore[method-assign]
     # Once a process, when it is first asked for: it takes as long as a hundred other answers.
     api_document = cache(lambda: document(operations, server=settings.public_url or "/"))

@@ -33,7 +33,7 @@ class Connection:
         # The next one has to begin, and to have its whole head, in time.
         with gevent.Timeout(self._cfg.keepalive, False):
             if data is None and self._is_between():
-                data = self._client.recv(MOST_BYTES)
+                data = self._awaited()
                 head, request = self._known(data)
             if data != b"" and not request:
                 request = self._parsed(data, head)
@@ -46,6 +46,11 @@ class Connection:
     def _is_between(self) -> bool:
         """Whether nothing was read but whole requests, so that a head is next."""
         return self._parser is None or (self._parser.finish_body() and not self._parser.unreader.buf.getvalue())
+
+    def _awaited(self) -> bytes | None:
+        # The client's own way tries to read first, and has a timer of its own.
+        gevent.get_hub().wait(self._client._read_event)
+        return _received(self._client)
 
     def _parsed(self, data: bytes | None, head: Head | None) -> Any:
         self._parser = self._parser or RequestParser(self._cfg, self._client, self._address)

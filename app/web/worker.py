@@ -120,7 +120,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
             raise StopIteration from error
         finally:
             self._under_way.discard(req)
-        if not (isinstance(req, KnownRequest) and req.environ.get(HAS_SLEPT)):
+        if isinstance(req, KnownRequest) and req.environ.get(HAS_SLEPT):
+            self.wsgi.extensions["octowait.polls"].quiet.rest()
+        else:
             # A client that sends its next request at once is never waited for, and would keep all others waiting.
             time.sleep(0)
 

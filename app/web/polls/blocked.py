@@ -23,6 +23,7 @@ from app.store.fair_queue import DearTurns
 from app.store.fairness import serve, served
 from app.web.errors import Problem
 from app.web.polls.crowd import Crowd, end_of_poll, next_period
+from app.web.polls.quiet import Quiet
 
 #: Polls that go together: some milliseconds of Redis, which serves others in between.
 MOST_POLLS = 100
@@ -138,6 +139,7 @@ class BlockedPolls:
         self._asking: defaultdict[str, deque[BlockedPoll]] = defaultdict(deque)
         self._running: set[str] = set()
         self.ticks = Ticks(gevent.spawn, gevent.sleep)
+        self.quiet = Quiet(self.ticks)
 
     @property
     def are_closed(self) -> bool:
@@ -183,8 +185,9 @@ class BlockedPolls:
     def _run(self, name: str) -> None:
         asking = self._asking[name]
         try:
-            while asking:
-                self._ask_some(asking)
+            with self.quiet.disturbed():
+                while asking:
+                    self._ask_some(asking)
             del self._asking[name]
         finally:
             self._running.discard(name)
@@ -207,14 +210,14 @@ class BlockedPolls:
         for blocked, _ in reversed(batch[len(answers) :]):
             self.queue(blocked, first=True)
         # Who is woken meanwhile need not wait until all of these have their answer.
-        gevent.spawn(_give, [blocked for blocked, _ in batch[: len(answers)]], answers)
+        gevent.spawn(self._give, [blocked for blocked, _ in batch[: len(answers)]], answers)
 
-
-def _give(batch: Sequence[BlockedPoll], answers: Sequence[Answer | Exception]) -> None:
-    for number, (blocked, answer) in enumerate(zip(batch, answers, strict=True), 1):
-        blocked.take(answer)
-        if number % MOST_ANSWERS == 0:
-            gevent.sleep(0)
+    def _give(self, batch: Sequence[BlockedPoll], answers: Sequence[Answer | Exception]) -> None:
+        with self.quiet.disturbed():
+            for number, (blocked, answer) in enumerate(zip(batch, answers, strict=True), 1):
+                blocked.take(answer)
+                if number % MOST_ANSWERS == 0:
+                    gevent.sleep(0)
 
 
 def has_hung_up(connection: socket.socket | None) -> bool:

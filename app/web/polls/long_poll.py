@@ -78,8 +78,8 @@ class Blocking:
     """
 
     def __init__(
-        self, inner: WSGIApplication, services: Services, doorkeeper: Doorkeeper, reply: ReplyToPoll,
-        headers: Callable[[str], Mapping[str, str]],
+        self, inner: WSGIApplication, services: Services, doorkeeper: Doorkeeper, polls: BlockedPolls,
+        reply: ReplyToPoll, headers: Callable[[str], Mapping[str, str]],
     ) -> None:  # fmt: skip
         self._inner = inner
         self._services = services
@@ -87,7 +87,7 @@ class Blocking:
         self._reply = reply
         self._headers = headers
         self._pace = Pace()
-        self._blocked = BlockedPolls(services.board, services.wakes, services.board.script.dear)
+        self._polls = polls
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         task_id = _asked_about(environ)
@@ -102,7 +102,7 @@ class Blocking:
                 self._refuse_if_full()
                 claim, owner = step_headers(environ).claim, token.identity.owner
                 who = Poll(task_id, claim, bool(wish), owner, seen=seen_by_speakers())
-                place = self._blocked.wait(who, max(seconds, early), environ.get("gunicorn.socket"))
+                place = self._polls.wait(who, max(seconds, early), environ.get("gunicorn.socket"))
                 environ[HAS_SLEPT] = True
             except Problem as problem:
                 # Whoever did not ask to sleep is slowed down where there is room for that, and never refused.
