@@ -128,6 +128,12 @@ def test_every_answer_is_as_the_document_says(call: Caller) -> None:
     assert call.documented - call.called == set()
 
 
+def test_kind_that_there_is_not_is_named_with_those_that_there_are(call: Caller) -> None:
+    problem = call.client.get("/api/timeline?kind=grant").json
+
+    assert problem["code"] == "invalid" and all(kind in problem["detail"] for kind in ("kind", "granted", "opened"))
+
+
 def test_an_export_says_of_each_record_what_a_page_says(call: Caller) -> None:
     """Its lines are written from what Redis has, without the model: a million of them take seconds."""
     call("PUT", "/api/waits/ServerTasks-1", {**WAIT, "project": {"id": "Projects-7", "name": "Wéb ☃"}})

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from app.cli import cli
 from app.client.api import Refused
 from app.client.in_process import DirectGate
-from app.settings import Settings
+from app.settings import BadSettings, Settings
 
 EVENT = b"""{"Payload": {"Event": {"Id": "Events-1", "Category": "DeploymentQueued", "Occurred": "2026-01-01T00:00:00Z",
 "RelatedDocumentIds": ["ServerTasks-1", "Deployments-1"]}}}"""
@@ -49,4 +49,19 @@ def test_replay_in_process_needs_no_secret(redis_url: str, namespace: str, tmp_p
     said = CliRunner().invoke(cli, ["replay", str(payload)], env=env)
 
     assert f"{payload}: Events-1" in said.output
+    assert not (tmp_path / "data").exists()
+
+
+def test_replay_makes_up_no_secret(tmp_path: Path) -> None:
+    """It was refused, and left secrets of nobody where it was called."""
+    payload = tmp_path / "payload.json"
+    payload.write_bytes(EVENT)
+    env = {
+        "OCTOWAIT_URL": "http://127.0.0.1:1", "OCTOWAIT_TOKEN": "a-token-of-a-test", "OCTOWAIT_REDIS_URL": None,
+        "OCTOWAIT_WEBHOOK_SECRET": None, "OCTOWAIT_DATA_DIR": str(tmp_path / "data"),
+    }  # fmt: skip
+
+    with pytest.raises(BadSettings, match="OCTOWAIT_WEBHOOK_SECRET is not set"):
+        CliRunner(env=env).invoke(cli, ["replay", str(payload)], catch_exceptions=False)
+
     assert not (tmp_path / "data").exists()

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
+from app.domain.records import KINDS
 from app.web.api.schemas.fields import Id, Input, Ms, Reference
+
+
+def _known_kind(text: str) -> str:
+    if text not in KINDS:
+        raise ValueError(f"expected one of {', '.join(KINDS)}")
+    return text
+
+
+Kind = Annotated[str, AfterValidator(_known_kind), Field(json_schema_extra={"enum": list(KINDS)})]
 
 
 class RecordModel(BaseModel):
@@ -29,7 +39,7 @@ class TimelineQuery(Input):
     task_id: Id | None = None
     project_id: Reference | None = None
     environment_id: Reference | None = None
-    kind: Annotated[str, Field(pattern=r"^[a-z_]+$")] | None = None
+    kind: Kind | None = None
     from_ms: Ms | None = None
     to_ms: Annotated[Ms | None, Field(description="Exclusive.")] = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
