@@ -25,7 +25,7 @@ if ARGV[5] ~= "" and ARGV[5] ~= (call("HGET", COUNTERS, "order") or "0") then
     return { "joined" }
 end
 -- A closed board ends nothing that is due. Whoever is not among the first of the dead ends before he would be granted.
-end_due()
+end_due(SHARE)
 local detail = cjson.decode(ARGV[3])
 detail.closed_ms = math.max(0, NOW - closed_ms)
 detail.lost = tonumber(call("HGET", COUNTERS, "lost") or nil)
