@@ -350,6 +350,7 @@ call() { # method, query, body, seconds
   status=''
   retry_after=0
   failure=''
+  is_refused=False
   if [ -n "$no_route" ]; then
     heard "$no_route"
     return
@@ -374,6 +375,7 @@ call() { # method, query, body, seconds
     error=${output:${#error}}
     error=${error#"curl: ($code) "}
     error=${error%%$'\n'*}
+    [ "$code" -ne 7 ] || is_refused=True
     explain "$code" "${error:-curl: $code}" "$4"
     case $code:$proxy_status in
       56:[345]??) status=$proxy_status text='' failure='' ;; # the proxy's answer to CONNECT

@@ -179,9 +179,14 @@ CALL_SECONDS = 20  # beyond the time that a call blocks
 ADDRESS_SECONDS = 5  # for each address of a name
 MOST_BYTES = 2 * 1024 * 1024
 good_address = None
+was_refused = False
 
 
 class NoConnection(Exception):
+    pass
+
+
+class Refused(NoConnection):
     pass
 
 
@@ -190,7 +195,7 @@ def connect_to_any(where, timeout=None, source_address=None):
     global good_address
     found = socket.getaddrinfo(where[0], where[1], 0, socket.SOCK_STREAM)
     found.sort(key=lambda info: info[4] != good_address)
-    reason = "it has no address"
+    reason, kind_of_failure = "it has no address", NoConnection
     for family, kind, protocol, _, address in found:
         connection = socket.socket(family, kind, protocol)
         try:
@@ -202,7 +207,8 @@ def connect_to_any(where, timeout=None, source_address=None):
         except OSError as error:
             connection.close()
             reason = f"{address[0]}: {error}"
-    raise NoConnection(reason)
+            kind_of_failure = Refused if isinstance(error, ConnectionRefusedError) else NoConnection
+    raise kind_of_failure(reason)
 
 
 def open_connection(route, limit):
@@ -263,6 +269,8 @@ def no_answer(reason, is_silence):
 
 def explain(error, route):
     # Why there is no answer, and what to do about it.
+    global was_refused
+    was_refused = isinstance(error, Refused)
     why = str(error) or type(error).__name__
     refused = re.match(r"Tunnel connection failed: ([0-9]{3})", why)
     if refused:
@@ -288,6 +296,8 @@ def explain(error, route):
 
 def call(method, query, body, limit):
     # In a thread of its own: only so there is a limit for all of it, names included.
+    global was_refused
+    was_refused = False
     try:
         route = find_route()
     except NoRoute as error:

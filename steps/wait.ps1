@@ -224,13 +224,21 @@ function New-OctowaitNameFailure($next, [string]$why) {
     return New-OctowaitFailure 'silence' "the name $($next.Host) does not resolve ($why): $remedy"
 }
 
-function New-OctowaitConnectionFailure($next, [string]$why) {
+function New-OctowaitConnectionFailure($next, [string]$why, [string]$socketError) {
+    $octowait.isRefused = $socketError -ceq 'ConnectionRefused'
     $where = "$($next.Host):$($next.Port)"
     if ($null -ne $octowaitProxy) {
         $proxy = Get-OctowaitProxyName
         $where = "the proxy $proxy"
     }
     return New-OctowaitFailure 'silence' "no connection to $where ($why)"
+}
+
+function Get-OctowaitSocketError($innermost) {
+    if ($innermost -is [System.Net.Sockets.SocketException]) {
+        return [string]$innermost.SocketErrorCode
+    }
+    return ''
 }
 
 # The innermost exception says why; those around it say only that something failed.
@@ -259,10 +267,11 @@ function Find-OctowaitPeer($next, [double]$deadline) {
     }
     $addresses = @($lookup.Result)
     if ($addresses.Count -eq 0) {
-        return New-OctowaitConnectionFailure $next "it has no address"
+        return New-OctowaitConnectionFailure $next "it has no address" ''
     }
     $each = [math]::Min(10.0, ($deadline - (Get-OctowaitElapsed)) / ($addresses.Count + 1))
     $failed = @()
+    $last = ''
     foreach ($address in $addresses) {
         $socket = New-Object System.Net.Sockets.TcpClient($address.AddressFamily)
         $connecting = $socket.ConnectAsync($address, $next.Port)
@@ -276,15 +285,18 @@ function Find-OctowaitPeer($next, [double]$deadline) {
             return $null
         }
         $why = 'timed out'
+        $last = ''
         if ($isInTime) {
-            $why = (Get-OctowaitInnermost $connecting.Exception).Message
+            $innermost = Get-OctowaitInnermost $connecting.Exception
+            $why = $innermost.Message
+            $last = Get-OctowaitSocketError $innermost
         }
         if ($addresses.Count -gt 1) {
             $why = "${address}: $why"
         }
         $failed += $why
     }
-    return New-OctowaitConnectionFailure $next ($failed -join ', ')
+    return New-OctowaitConnectionFailure $next ($failed -join ', ') $last
 }
 
 # What .NET could not do, in words and of a kind. PowerShell 7 and Windows PowerShell tell it by different exceptions.
@@ -306,10 +318,7 @@ function Get-OctowaitFailure($failure, $address, $next) {
     if ($why -cmatch "proxy tunnel .* status code '([0-9]{3})'") {
         $tunnelStatus = [int]$Matches[1]
     }
-    $socketError = ''
-    if ($innermost -is [System.Net.Sockets.SocketException]) {
-        $socketError = [string]$innermost.SocketErrorCode
-    }
+    $socketError = Get-OctowaitSocketError $innermost
     $isTls = $innermost -is [System.Security.Authentication.AuthenticationException]
 
     if ($tunnelStatus -ne 0) {
@@ -326,7 +335,7 @@ function Get-OctowaitFailure($failure, $address, $next) {
         return New-OctowaitNameFailure $next $why
     }
     if ($socketError -cne '' -and @('ConnectionReset', 'ConnectionAborted', 'Shutdown') -cnotcontains $socketError) {
-        return New-OctowaitConnectionFailure $next $why
+        return New-OctowaitConnectionFailure $next $why $socketError
     }
     if ($innermost -is [System.Net.Http.HttpRequestException] -or $webStatus -ceq 'ServerProtocolViolation') {
         return New-OctowaitFailure 'heard' "no HTTP answer ($why)$through"
@@ -615,6 +624,20 @@ function Set-OctowaitLongerBlock {
     if ($octowait.wholeBlocks -ge 10) {
         $octowait.block = [math]::Max($octowait.block - 1, 0)
         $octowait.wholeBlocks = 0
+    }
+}
+
+# Tries of a connection that is refused, before the pauses between them grow: a server that restarts is back in seconds, and
+# to refuse one costs nobody anything.
+$octowaitQuickTries = 12
+$octowait.refusals = 0
+
+function Wait-OctowaitRetry([int]$retryAfter, [double]$until) {
+    $failures = $octowait.failures
+    Wait-OctowaitPause $retryAfter $until
+    if ($octowait.isRefused -and $octowait.refusals -lt $octowaitQuickTries) {
+        $octowait.refusals += 1
+        $octowait.failures = $failures
     }
 }
 
@@ -932,6 +955,7 @@ while ($true) {
             }
             if ($octowaitIsPoll) {
                 $octowait.failures = 0
+                $octowait.refusals = 0
                 Set-OctowaitLongerBlock
             }
             $octowaitHasPlace = $true
@@ -970,7 +994,7 @@ while ($true) {
             if (-not $octowait.hasAnswered) {
                 $octowaitUntil = Get-OctowaitPatience
             }
-            Wait-OctowaitPause $octowaitAnswer.retryAfter $octowaitUntil
+            Wait-OctowaitRetry $octowaitAnswer.retryAfter $octowaitUntil
         }
         'timed_out' {
             Stop-OctowaitWaiting

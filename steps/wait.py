@@ -192,9 +192,14 @@ CALL_SECONDS = 20  # beyond the time that a call blocks
 ADDRESS_SECONDS = 5  # for each address of a name
 MOST_BYTES = 2 * 1024 * 1024
 good_address = None
+was_refused = False
 
 
 class NoConnection(Exception):
+    pass
+
+
+class Refused(NoConnection):
     pass
 
 
@@ -203,7 +208,7 @@ def connect_to_any(where, timeout=None, source_address=None):
     global good_address
     found = socket.getaddrinfo(where[0], where[1], 0, socket.SOCK_STREAM)
     found.sort(key=lambda info: info[4] != good_address)
-    reason = "it has no address"
+    reason, kind_of_failure = "it has no address", NoConnection
     for family, kind, protocol, _, address in found:
         connection = socket.socket(family, kind, protocol)
         try:
@@ -215,7 +220,8 @@ def connect_to_any(where, timeout=None, source_address=None):
         except OSError as error:
             connection.close()
             reason = f"{address[0]}: {error}"
-    raise NoConnection(reason)
+            kind_of_failure = Refused if isinstance(error, ConnectionRefusedError) else NoConnection
+    raise kind_of_failure(reason)
 
 
 def open_connection(route, limit):
@@ -276,6 +282,8 @@ def no_answer(reason, is_silence):
 
 def explain(error, route):
     # Why there is no answer, and what to do about it.
+    global was_refused
+    was_refused = isinstance(error, Refused)
     why = str(error) or type(error).__name__
     refused = re.match(r"Tunnel connection failed: ([0-9]{3})", why)
     if refused:
@@ -301,6 +309,8 @@ def explain(error, route):
 
 def call(method, query, body, limit):
     # In a thread of its own: only so there is a limit for all of it, names included.
+    global was_refused
+    was_refused = False
     try:
         route = find_route()
     except NoRoute as error:
@@ -415,8 +425,12 @@ def pause(retry_after, until):
 BLOCK_SECONDS = (50, 25, 12, 6)
 WHOLE_POLLS = 10  # before a longer one is tried again
 POLL_APART_SECONDS = 1
+# Of a connection that is refused, before the pauses grow: a server that restarts is back in seconds, and to refuse one
+# costs nobody anything.
+QUICK_TRIES = 12
 block_index = 0
 whole_polls = 0
+refusals = 0
 polled_at = -POLL_APART_SECONDS
 
 
@@ -445,6 +459,14 @@ def poll_broke_off(reason):
     if not said_shorter:
         said_shorter = True
         say_wait(f"A blocking call broke off ({reason}): asking in shorter ones from now on.")
+
+
+def count_failure():
+    global failures, refusals
+    if was_refused and refusals < QUICK_TRIES:
+        refusals += 1
+    else:
+        failures += 1
 
 
 SILENCE_SECONDS = 120 / TIME_DIVISOR  # before "proceed" goes on
@@ -724,7 +746,7 @@ while True:
         if has_place and answer.is_new:
             say_wait("The place in the line was lost: joined again at the end.")
         if is_poll:
-            failures = 0
+            failures = refusals = 0
             poll_was_whole()
         has_place, in_line, confirmations = True, True, 0
         wake_key = word(answer, "wake_key")
@@ -740,7 +762,7 @@ while True:
             show("interrupted", f"{last_message} Asking again until the time-out.")
         in_line, confirmations = False, 0
         pause(answer.retry_after, timeout_seconds if has_answered else patience())
-        failures += 1
+        count_failure()
     elif answer.state in ("expired", "unknown"):
         say_wait(f"{answer.message} Asking for a place again.")
         in_line, confirmations = False, 0

@@ -351,6 +351,7 @@ call() { # method, query, body, seconds
   status=''
   retry_after=0
   failure=''
+  is_refused=False
   if [ -n "$no_route" ]; then
     heard "$no_route"
     return
@@ -375,6 +376,7 @@ call() { # method, query, body, seconds
     error=${output:${#error}}
     error=${error#"curl: ($code) "}
     error=${error%%$'\n'*}
+    [ "$code" -ne 7 ] || is_refused=True
     explain "$code" "${error:-curl: $code}" "$4"
     case $code:$proxy_status in
       56:[345]??) status=$proxy_status text='' failure='' ;; # the proxy's answer to CONNECT
@@ -582,6 +584,19 @@ poll_broke_off() { # reason
   if [ "$said_shorter" = False ]; then
     said_shorter=True
     print_wait "A blocking call broke off ($1): asking in shorter ones from now on."
+  fi
+}
+
+# Tries of a connection that is refused, before the pauses between them grow: a server that restarts is back in seconds,
+# and to refuse one costs nobody anything.
+quick_tries=12
+refusals=0
+
+count_failure() {
+  if [ "$is_refused" = True ] && [ "$refusals" -lt "$quick_tries" ]; then
+    refusals=$((refusals + 1))
+  else
+    failures=$((failures + 1))
   fi
 }
 
@@ -930,7 +945,7 @@ while :; do
         print_wait "The place in the line was lost: joined again at the end."
       fi
       if [ "$call_was" = poll ]; then
-        failures=0
+        failures=0 refusals=0
         poll_was_whole
       fi
       had_place=True next='poll'
@@ -965,7 +980,7 @@ while :; do
       next='join'
       choose_end
       pause "$retry_after" "$until"
-      failures=$((failures + 1))
+      count_failure
       ;;
     timed_out)
       give_up

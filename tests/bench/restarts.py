@@ -38,6 +38,12 @@ SECTION = (
 #: many may between them.
 LOOK_SECONDS, IDLE_LOOKS = 0.1, 10
 
+#: Seconds without: where many come, Redis looks for all of them together, twice a second.
+QUIET_SECONDS = 0.7
+
+#: Tries of a connection that is refused, before the pauses of a step grow. Source: steps/parts/bash/polls.sh.
+QUICK_TRIES = 12
+
 
 class _Call(Line):
     """A request whose connection is made meanwhile: one that has to wait for it keeps nobody else waiting."""
@@ -73,6 +79,7 @@ class Crowd:
         self._selector = selectors.EpollSelector()
         self._later = [(0.0, task, False) for task in tasks]
         self._failures: Counter[str] = Counter()
+        self._refusals: Counter[str] = Counter()
         self._blocking: set[str] = set()
         self._is_over = False
         self._size = len(tasks)
@@ -142,13 +149,18 @@ class Crowd:
             self._fail(task, state)
         else:
             self.counts["joined" if joins else state] += 1
-            self._failures.pop(task, None)
+            if not joins:
+                self._failures.pop(task, None)
+                self._refusals.pop(task, None)
             self._later.append((0.0, task, False))
 
     def _fail(self, task: str, what: str) -> None:
         self.counts[what] += 1
         pause = min(30, 2 ** self._failures[task]) * random.uniform(0.5, 1)
-        self._failures[task] += 1
+        if what == "refused" and self._refusals[task] < QUICK_TRIES:
+            self._refusals[task] += 1
+        else:
+            self._failures[task] += 1
         self._later.append((time.monotonic() + pause, task, True))
 
 
@@ -237,8 +249,10 @@ WAYS: dict[type[Service], dict[str, Callable[[Service], None]]] = {
 
 def _all_block_at(board: Board, crowd: Crowd) -> float:
     """When no step began to block any more, although all have asked."""
-    while True:
+    since: float | None = None
+    while since is None or time.monotonic() - since < QUIET_SECONDS:
         before, at = calls_of(board.client, "zscore"), time.monotonic()
         time.sleep(LOOK_SECONDS)
-        if crowd.all_ask and calls_of(board.client, "zscore") - before < IDLE_LOOKS:
-            return at
+        is_quiet = crowd.all_ask and calls_of(board.client, "zscore") - before < IDLE_LOOKS
+        since = (since or at) if is_quiet else None
+    return since

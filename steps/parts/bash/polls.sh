@@ -20,6 +20,19 @@ poll_broke_off() { # reason
   fi
 }
 
+# Tries of a connection that is refused, before the pauses between them grow: a server that restarts is back in seconds,
+# and to refuse one costs nobody anything.
+quick_tries=12
+refusals=0
+
+count_failure() {
+  if [ "$is_refused" = True ] && [ "$refusals" -lt "$quick_tries" ]; then
+    refusals=$((refusals + 1))
+  else
+    failures=$((failures + 1))
+  fi
+}
+
 # Something on the way that answers at once must not make a hot loop.
 spread_calls() { # milliseconds since the start of the last call
   read_clock

@@ -153,7 +153,7 @@ while :; do
         print_wait "The place in the line was lost: joined again at the end."
       fi
       if [ "$call_was" = poll ]; then
-        failures=0
+        failures=0 refusals=0
         poll_was_whole
       fi
       had_place=True next='poll'
@@ -188,7 +188,7 @@ while :; do
       next='join'
       choose_end
       pause "$retry_after" "$until"
-      failures=$((failures + 1))
+      count_failure
       ;;
     timed_out)
       give_up

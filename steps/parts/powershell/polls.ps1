@@ -27,6 +27,20 @@ function Set-OctowaitLongerBlock {
     }
 }
 
+# Tries of a connection that is refused, before the pauses between them grow: a server that restarts is back in seconds, and
+# to refuse one costs nobody anything.
+$octowaitQuickTries = 12
+$octowait.refusals = 0
+
+function Wait-OctowaitRetry([int]$retryAfter, [double]$until) {
+    $failures = $octowait.failures
+    Wait-OctowaitPause $retryAfter $until
+    if ($octowait.isRefused -and $octowait.refusals -lt $octowaitQuickTries) {
+        $octowait.refusals += 1
+        $octowait.failures = $failures
+    }
+}
+
 # Something on the way may answer at once and for ever: not two calls within a second that tell nothing new.
 function Wait-OctowaitSecond {
     Start-OctowaitSleep ($octowait.askedAt + 1 - (Get-OctowaitElapsed))

@@ -139,6 +139,7 @@ while ($true) {
             }
             if ($octowaitIsPoll) {
                 $octowait.failures = 0
+                $octowait.refusals = 0
                 Set-OctowaitLongerBlock
             }
             $octowaitHasPlace = $true
@@ -177,7 +178,7 @@ while ($true) {
             if (-not $octowait.hasAnswered) {
                 $octowaitUntil = Get-OctowaitPatience
             }
-            Wait-OctowaitPause $octowaitAnswer.retryAfter $octowaitUntil
+            Wait-OctowaitRetry $octowaitAnswer.retryAfter $octowaitUntil
         }
         'timed_out' {
             Stop-OctowaitWaiting

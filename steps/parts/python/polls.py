@@ -2,8 +2,12 @@
 BLOCK_SECONDS = (50, 25, 12, 6)
 WHOLE_POLLS = 10  # before a longer one is tried again
 POLL_APART_SECONDS = 1
+# Of a connection that is refused, before the pauses grow: a server that restarts is back in seconds, and to refuse one
+# costs nobody anything.
+QUICK_TRIES = 12
 block_index = 0
 whole_polls = 0
+refusals = 0
 polled_at = -POLL_APART_SECONDS
 
 
@@ -32,3 +36,11 @@ def poll_broke_off(reason):
     if not said_shorter:
         said_shorter = True
         say_wait(f"A blocking call broke off ({reason}): asking in shorter ones from now on.")
+
+
+def count_failure():
+    global failures, refusals
+    if was_refused and refusals < QUICK_TRIES:
+        refusals += 1
+    else:
+        failures += 1

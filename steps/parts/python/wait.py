@@ -179,7 +179,7 @@ while True:
         if has_place and answer.is_new:
             say_wait("The place in the line was lost: joined again at the end.")
         if is_poll:
-            failures = 0
+            failures = refusals = 0
             poll_was_whole()
         has_place, in_line, confirmations = True, True, 0
         wake_key = word(answer, "wake_key")
@@ -195,7 +195,7 @@ while True:
             show("interrupted", f"{last_message} Asking again until the time-out.")
         in_line, confirmations = False, 0
         pause(answer.retry_after, timeout_seconds if has_answered else patience())
-        failures += 1
+        count_failure()
     elif answer.state in ("expired", "unknown"):
         say_wait(f"{answer.message} Asking for a place again.")
         in_line, confirmations = False, 0

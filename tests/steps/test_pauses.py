@@ -1,0 +1,84 @@
+"""The pauses between the calls of a step that fail: they grow, but for the first dozen of refused connections."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conditions.world import NOBODY, World
+from run_step import STEPS, SUFFIXES
+from stand_in import StandIn, closing
+
+from tests.steps.powershell_host import PowerShellHost
+
+#: Where a step begins to ask; instead of that it makes one call, and says how long its pauses after such calls are.
+FIRST_CALL = {"bash": r"(?m)^while :", "python": r"(?m)^while True", "powershell": r"(?m)^while "}
+PROBES = {
+    "bash": """
+call GET '' '' 5
+for _ in {1..18}; do
+  draw_pause 30
+  echo "pause $pause_ms"
+  count_failure
+done
+""",
+    "python": """
+call("GET", "", None, 5)
+for _ in range(18):
+    print("pause", int(1000 * draw_pause(30)))
+    count_failure()
+""",
+    "powershell": """
+function Start-OctowaitSleep([double]$seconds) {
+    [Console]::WriteLine("pause $([int](1000 * $seconds))")
+}
+$null = Invoke-OctowaitCall 'GET' '' '' 5
+foreach ($octowaitNumber in 1..18) {
+    Wait-OctowaitRetry 0 1e6
+}
+}
+""",
+}
+
+#: Milliseconds of a pause that does not grow, at most; the least is half of it. The tests' is a tenth of the product's.
+FIRST = 100
+
+
+@pytest.fixture
+def world(language: str, tmp_path: Path, powershell_host: PowerShellHost) -> Iterator[World]:
+    suffix = SUFFIXES[language]
+    script = (STEPS / f"wait.{suffix}").read_text()
+    first_call = re.search(FIRST_CALL[language], script)
+    assert first_call
+    (tmp_path / f"wait.{suffix}").write_text(script[: first_call.start()] + PROBES[language])
+    made = World(language, tmp_path, tmp_path, powershell_host if language == "powershell" else None)
+    yield made
+    made.close()
+
+
+def pauses(world: World, at: StandIn | str) -> list[int]:
+    step = world.start("wait", at)
+    step.ends(45)
+    found = [int(text) for text in re.findall(r"(?m)^pause (\d+)", step.output)]
+    assert len(found) == 18, step.output
+    return found
+
+
+def grow(numbers: list[int], first: int) -> bool:
+    """Whether each is between half and all of *first*, its double, and so on; a millisecond is lost in rounding."""
+    return all(first * 2**at / 2 - 1 <= number <= first * 2**at for at, number in enumerate(numbers))
+
+
+def test_pauses_after_refused_connections_do_not_grow_for_a_dozen_of_them(world: World) -> None:
+    found = pauses(world, NOBODY)
+
+    assert all(FIRST / 2 - 1 <= pause <= FIRST for pause in found[:12]), found
+    assert grow(found[12:], FIRST), found
+
+
+def test_pauses_after_other_failures_grow_at_once(world: World) -> None:
+    found = pauses(world, world.server(closing))
+
+    assert grow(found[:5], FIRST), found
