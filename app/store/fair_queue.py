@@ -181,15 +181,21 @@ class DearTurns:
         Args:
             answered: How many of the calls that went together were answered, the first ones.
         """
-        groups = served()[: max(1, answered)]
-        each = ms / len(groups)
-        for group in set(groups):
+        groups = served()
+        if len(groups) > 1:
+            groups = groups[: max(1, answered)]
+            ms /= len(groups)
+        for group in groups if len(groups) == 1 else set(groups):
             before = self._means.get(group, 0.0)
-            mean = before + (RISE if each > before else FALL) * (each - before)
-            if mean >= 1:
-                self._means[group] = mean
-            elif before:
-                del self._means[group]
+            if before or ms >= 1:
+                self._note(group, before, ms)
+
+    def _note(self, group: str, before: float, ms: float) -> None:
+        mean = before + (RISE if ms > before else FALL) * (ms - before)
+        if mean >= 1:
+            self._means[group] = mean
+        elif before:
+            del self._means[group]
 
 
 class _Turn:
