@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,9 @@ import pytest
 from app.coordination.board import Board
 from app.domain.run import RunRequest
 from app.store.connection import connect
-from app.store.fairness import serve
-from tests.conftest import eventually
+from app.store.fairness import serve, served
+from app.web import create_app
+from tests.conftest import TOKENS, WEBHOOK_SECRET, a_delivery, eventually, services_on
 
 #: Callers of the dear token, machines of each of its runs, and calls of the other token.
 CALLERS, MACHINES, CALLS = 8, 4_000, 8
@@ -105,3 +107,32 @@ def test_each_call_of_the_dear_token_has_its_turn(process, board, wide):
     done = Counter(wide)
 
     eventually(lambda: all(wide[number] >= done[number] + 2 for number in range(CALLERS)), timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "group"),
+    [
+        ("PUT", "/api/waits/ServerTasks-1", {"token": "step", "json": {"machines": ["Machines-1"]}}, "token test"),
+        ("GET", "/api/waits/ServerTasks-1?block_seconds=1", {"token": "step"}, "token test"),
+        ("DELETE", "/api/waits/ServerTasks-1", {"token": "step"}, "token test"),
+        ("POST", "/webhooks/octopus", {"json": a_delivery("DeploymentStarted")}, "deliveries"),
+        ("GET", "/healthz", {}, "others"),
+    ],
+)
+def test_request_is_that_of_its_token_or_of_all_like_it(board, redis_url, method, path, options, group):
+    tokens = ",".join(f"{role}:test:{token}" for role, token in TOKENS.items())
+    app = create_app(services_on(board, redis_url, webhook_secret=WEBHOOK_SECRET, tokens=tokens))
+    groups = set()
+    board.script.before = lambda: groups.update(served())
+    token = options.get("token")
+    headers = {"X-Octowait-Secret": WEBHOOK_SECRET} | ({"Authorization": f"Bearer {TOKENS[token]}"} if token else {})
+
+    def ask():
+        # What was served before on the same connection is somebody else's.
+        serve("token of before")
+        app.test_client().open(path, method=method, json=options.get("json"), headers=headers)
+        groups.update(served())
+
+    contextvars.copy_context().run(ask)
+
+    assert groups == {group}
