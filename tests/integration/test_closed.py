@@ -1,5 +1,6 @@
 """Rule 15: after a loss nobody is granted until it is known who runs where."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from app.domain.records import Filter
 from app.domain.run import RunRequest
 from app.history.timeline import Timeline
 from app.store.scripts import Scripts
-from tests.conftest import Clock
+from tests.conftest import TOKENS, Clock, app_client_on
 from tests.integration.octopus_tells import WEB, Octopus
 from tests.open_board import OpenBoard
 
@@ -295,3 +296,14 @@ def test_board_opens_although_somebody_always_joins(board):
 
     assert board.closed_since_ms() is None
     assert board.place("ServerTasks-1").is_granted
+
+
+def test_dashboard_says_closed_of_machines_that_nobody_has_reserved(board, redis_url):
+    board.join(RunRequest("ServerTasks-1"), {"Machines-7"})
+    board.close(by="dana")
+    board.join(RunRequest("ServerTasks-2"), {"Machines-8"})
+
+    page = app_client_on(board, redis_url).get("/", headers={"Authorization": f"Bearer {TOKENS['viewer']}"}).text
+
+    assert re.findall(r'<span class="status [^>]*>(\w+)<', page) == ["Busy", "Closed"]
+    assert "an operator has closed octowait" in page and "it opens by itself as soon as that is known" in page
