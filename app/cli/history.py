@@ -70,7 +70,7 @@ def timeline(
     if as_json:
         print_json(answer)
         return
-    print_table(timeline_table(answer["records"]))
+    print_table(timeline_table(answer["records"], answer.get("machine_names", {})))
     if answer["next_cursor"]:
         click.echo(
             f"The first {limit} are shown: narrow it with --since, or stream all with --format ndjson.", err=True
@@ -84,7 +84,9 @@ def _read_records(gate: Gate, query: dict[str, object], limit: int) -> Any:
         # A page ends where much was looked at in vain, e.g. a long archive.
         rest = {**query, "limit": limit - len(answer["records"]), "cursor": answer["next_cursor"]}
         more = gate.call("GET", "/api/timeline", query=rest)
-        answer = {"records": answer["records"] + more["records"], "next_cursor": more["next_cursor"]}
+        names = {**answer.get("machine_names", {}), **more.get("machine_names", {})}
+        records = answer["records"] + more["records"]
+        answer = {"records": records, "machine_names": names, "next_cursor": more["next_cursor"]}
     return answer
 
 

@@ -72,4 +72,5 @@ def run(gate: Gate, task: str, as_json: bool) -> None:
         print_json(answer)
         return
     print_lines(run_lines(answer))
-    print_table(timeline_table(answer["timeline"]))
+    names = {machine["id"].lower(): machine["name"] for machine in answer["machines"]}
+    print_table(timeline_table(answer["timeline"], names))

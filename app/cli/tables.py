@@ -112,14 +112,15 @@ def run_lines(run: Json) -> list[str]:
     return lines
 
 
-def timeline_table(records: list[Json]) -> Table:
+def timeline_table(records: list[Json], names: Mapping[str, str]) -> Table:
+    """*names*: of machines, by their ids in lower case; one that has none stands there with its id."""
     table = table_of("Time (UTC)", "What", "Task", "Machines", "Cause", "Detail")
     for record in records:
         table.add_row(
             f"{moment(record['at_ms'])}.{record['at_ms'] % 1000:03d}",
             record["kind"],
             record["task_id"] or "",
-            escape(", ".join(record["machines"])),
+            escape(", ".join(names.get(machine.lower(), machine) for machine in record["machines"])),
             record["cause"] or "",
             escape(", ".join(_detail(name, value) for name, value in sorted(record["detail"].items()))),
         )

@@ -134,6 +134,18 @@ def test_kind_that_there_is_not_is_named_with_those_that_there_are(call: Caller)
     assert problem["code"] == "invalid" and all(kind in problem["detail"] for kind in ("kind", "granted", "opened"))
 
 
+def test_a_page_of_records_names_their_machines(call: Caller) -> None:
+    services = call.client.application.extensions["octowait"]
+    record = json.dumps({"id": "Machines-7", "name": "web-01"})
+    services.client.hset(services.keys.machines, "machines-7", record)
+    call("PUT", "/api/waits/ServerTasks-1", WAIT)
+
+    page = call("GET", "/api/timeline")
+
+    assert page["records"][-1]["machines"] == ["Machines-12", "Machines-7"]
+    assert page["machine_names"] == {"machines-7": "web-01", "machines-12": "Machines-12"}
+
+
 def test_an_export_says_of_each_record_what_a_page_says(call: Caller) -> None:
     """Its lines are written from what Redis has, without the model: a million of them take seconds."""
     call("PUT", "/api/waits/ServerTasks-1", {**WAIT, "project": {"id": "Projects-7", "name": "Wéb ☃"}})

@@ -55,10 +55,10 @@ def test_a_terminal_shows_ids_whole(capsys, monkeypatch, width):
     record = {"at_ms": 1_763_838_000_000, "kind": "joined", "task_id": "ServerTasks-471123", "cause": None,
               "machines": [f"Machines-{n}" for n in range(100, 130)], "detail": {"order": 17}}  # fmt: skip
 
-    print_table(timeline_table([record]))
+    print_table(timeline_table([record], {"machines-100": "web-100"}))
 
     words = set(capsys.readouterr().out.replace(",", " ").split())
-    assert {"ServerTasks-471123", *record["machines"]} <= words
+    assert {"ServerTasks-471123", "web-100", *record["machines"][1:]} <= words
 
 
 def test_a_pipe_gets_a_line_a_row_with_tabs(capsys):

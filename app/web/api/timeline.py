@@ -7,6 +7,7 @@ import io
 import itertools
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, TypeVar
 
 from flask import Blueprint, Response, request, stream_with_context
@@ -25,6 +26,9 @@ api = Api(Blueprint("timeline", __name__))
 
 #: Seconds between two signs of life on a stream that has nothing to say; load balancers cut silent ones, often at 60.
 PING_SECONDS = 15.0
+
+#: Machines of a page of records that are named, so that one with very many is answered in time.
+MOST_NAMED = 2000
 
 T = TypeVar("T")
 
@@ -54,7 +58,9 @@ def timeline(query: TimelineQuery, caller: Token) -> Any:
     records = current_services().timeline
     if query.format == "json":
         page, cursor = records.page(selection, limit=query.limit, after=query.cursor)
-        return {"records": page, "next_cursor": cursor}
+        machines = dict.fromkeys(machine.lower() for record in page for machine in record.machines)
+        names = current_services().registry.machine_names(islice(machines, MOST_NAMED))
+        return {"records": page, "machine_names": names, "next_cursor": cursor}
     if query.format == "ndjson":
         text, kind = as_ndjson(records.lines(selection, after=query.cursor)), "application/x-ndjson"
     else:

@@ -49,4 +49,7 @@ class TimelineQuery(Input):
 
 class TimelinePage(BaseModel):
     records: list[RecordModel]
+    machine_names: Annotated[
+        dict[str, str], Field(description="Of the machines in *records*, by their ids in lower case, 2000 at most.")
+    ]
     next_cursor: str | None
