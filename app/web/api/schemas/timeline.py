@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
+from pydantic_core import PydanticCustomError
 
 from app.domain.records import KINDS
 from app.web.api.schemas.fields import Id, Input, Ms, Reference
@@ -12,7 +13,7 @@ from app.web.api.schemas.fields import Id, Input, Ms, Reference
 
 def _known_kind(text: str) -> str:
     if text not in KINDS:
-        raise ValueError(f"expected one of {', '.join(KINDS)}")
+        raise PydanticCustomError("kind", "expected one of {kinds}", {"kinds": ", ".join(KINDS)})
     return text
 
 
