@@ -279,13 +279,16 @@ def test_marks_of_a_chart_stand_at_the_midnights_of_the_reader(window):
 def test_runs_that_share_a_machine_and_parked_ones_are_marked(past_board, window):
     child = RunRequest("ServerTasks-8", {"project": {"name": "Database"}}, on_behalf_of="ServerTasks-4")
     past_board.join(child, {"Machines-1"}, ttl=TTL)
-    past_board.join(RunRequest("ServerTasks-9", {"project": {"name": "Mail"}}, parked=True), {"Machines-1"}, ttl=TTL)
+    parked = RunRequest("ServerTasks-9", {"project": {"name": "Mail" * 70}}, parked=True)
+    past_board.join(parked, {"Machines-1"}, ttl=TTL)
 
     page = window.sign_in(VIEWER, PAGE)
     expect(page.locator(".holders li", has_text="ServerTasks-4").locator(".tag")).to_have_text("Shared")
     expect(page.locator(".holders li", has_text="ServerTasks-8").locator(".tag")).to_have_text("Shared")
     expect(page.locator(".line li", has_text="ServerTasks-9").locator(".tag")).to_have_text("Parked")
     expect(page.locator("tr", has_text="ServerTasks-9").locator(".tag")).to_have_text("Parked")
+    runs = page.get_by_role("region", name="Last runs")
+    assert runs.evaluate("it => it.scrollWidth <= it.clientWidth"), "a name without a blank hides no column"
     page.goto(window.url + "/runs/ServerTasks-8")
     expect(page.locator(".story")).to_contain_text("It shares its machine with ServerTasks-4 (Web 1.4.0 to Production)")
     page.goto(window.url + "/runs/ServerTasks-9")
