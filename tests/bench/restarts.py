@@ -17,14 +17,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace as replace_fields
 from datetime import timedelta
 
 from app.coordination.board import Board
+from app.domain.run import RunRequest
 from tests.activated import ActivatedService
-from tests.bench.blocked import get
 from tests.bench.report import Report
-from tests.bench.wire import Line
-from tests.bench.world import board_on, calls_of, directory, embedded, fill, new_run, processes_of, web
+from tests.bench.wire import Line, claim_of, step_http
+from tests.bench.world import INFO, board_on, calls_of, directory, embedded, fill, new_run, processes_of, web
 from tests.conftest import Service, eventually
 
 TTL = timedelta(hours=1)
@@ -109,7 +110,7 @@ class Crowd:
     def _ask(self, task: str, joins: bool) -> None:
         token = self.service.tokens["step"]
         try:
-            call = _Call(self.service.port, _put(task, token) if joins else get(task, token))
+            call = _Call(self.service.port, _put(task, token) if joins else _get(task, token))
         except OSError:
             self._fail(task, "refused")
         else:
@@ -165,11 +166,12 @@ class Crowd:
 
 
 def _put(task: str, token: str) -> bytes:
-    body = json.dumps({"machines": [Crowd.MACHINE]})
-    return (
-        f"PUT /api/waits/{task} HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\nAuthorization: Bearer {token}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-    ).encode()
+    body = json.dumps({"machines": [Crowd.MACHINE], "timeout_seconds": 7200, "priority": 0, **INFO})
+    return step_http("PUT", task, token, body=body)
+
+
+def _get(task: str, token: str) -> bytes:
+    return step_http("GET", task, token, "?block_seconds=50")
 
 
 def _state(answer: bytes) -> str:
@@ -185,7 +187,7 @@ def run(report: Report) -> None:
     rows = []
     with directory() as where, embedded(where) as url, board_on(url) as board:
         board.client.config_set("maxclients", 15_000)
-        runs = [new_run() for _ in range(waiters + 1)]
+        runs = [with_claim(new_run()) for _ in range(waiters + 1)]
         fill(board, ((run, [Crowd.MACHINE]) for run in runs), ttl=TTL)
         tasks = [run.task_id for run in runs[1:]]
         for kind, ways in WAYS.items():
@@ -203,6 +205,11 @@ def run(report: Report) -> None:
         f"All web processes at once, {waiters:,} block",
         ("", "seconds until all block again", "sent away", "broken off", "connections refused"), rows,
     )  # fmt: skip
+
+
+def with_claim(run: RunRequest) -> RunRequest:
+    """The run as its step in a crowd joins it."""
+    return replace_fields(run, claim=claim_of(run.task_id))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from app.followers.metric_values import MetricValues
 from tests.bench.blocked import get
-from tests.bench.restarts import Crowd, replace, stop_and_start
+from tests.bench.restarts import Crowd, replace, stop_and_start, with_claim
 from tests.bench.wire import Line, close_all, http
 from tests.bench.world import processes_of
 from tests.conftest import eventually
@@ -35,7 +35,7 @@ def service(board, make_service):
 
 @pytest.fixture
 def crowd(board, service, a_run, blocked):
-    runs = [a_run() for _ in range(WAITERS + 1)]
+    runs = [with_claim(a_run()) for _ in range(WAITERS + 1)]
     for run in runs:
         board.join(run, {Crowd.MACHINE})
     crowd = Crowd(service, [run.task_id for run in runs[1:]])
