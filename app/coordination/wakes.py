@@ -20,6 +20,13 @@ log = structlog.get_logger()
 LET_GO_AT_ONCE, LET_GO_PAUSE, MOST_LET_GO_SECONDS = 50, 0.005, 2.0
 
 
+#: Seconds, at least, for which wakes are remembered: for who was woken before it could block again.
+REMEMBERED_SECONDS = 5.0
+
+#: Wakes that are remembered; where there are more, anybody may have missed his.
+MOST_REMEMBERED = 20_000
+
+
 class Sleeper(Protocol):
     """Who is to be woken: one blocked request."""
 
@@ -31,15 +38,22 @@ class Wakes:
 
     Args:
         blocking: A client without a time-out; it needs one connection.
+        now: Seconds by a clock that never goes back.
     """
 
-    def __init__(self, blocking: Client, keys: Keys) -> None:
+    def __init__(self, blocking: Client, keys: Keys, *, now: Callable[[], float] = time.monotonic) -> None:
         self._blocking = blocking
         #: Called with the id of each run that waits no longer, in lower case.
         self.on_wake: Callable[[str], object] | None = None
         self._channel = keys.wakes
         self._sleepers: dict[str, list[Sleeper]] = {}
         self._count = 0
+        self._now = now
+        #: Of late, and before; the former since then.
+        self._woken: set[str] = set()
+        self._woken_before: set[str] = set()
+        self._woken_since = self._gap_at = float("-inf")
+        self._listens = False
         self.is_closed = False
 
     def __len__(self) -> int:
@@ -57,6 +71,23 @@ class Wakes:
         if not others:
             del self._sleepers[key]
 
+    def has_woken(self, key: str) -> bool:
+        """Whether somebody who blocks only now for that run may have missed that it was woken."""
+        self._forget()
+        return key in self._woken or key in self._woken_before or self._now() - self._gap_at < REMEMBERED_SECONDS
+
+    def _forget(self) -> None:
+        if self._now() - self._woken_since >= REMEMBERED_SECONDS:
+            is_recent = self._now() - self._woken_since < 2 * REMEMBERED_SECONDS
+            self._woken_before, self._woken = (self._woken if is_recent else set()), set()
+            self._woken_since = self._now()
+
+    def _note_gap(self) -> None:
+        """It listens from now on; who comes to a process that has just begun looks in a second at the latest."""
+        if self._listens:
+            self._gap_at = self._now()
+        self._listens = True
+
     def listen(self) -> None:
         """Wake sleepers as Redis tells, until `close`; runs in a thread of its own."""
         pause = 0.05
@@ -69,6 +100,7 @@ class Wakes:
                             self._wake(message["data"].decode())
                         else:
                             # What was published while nobody listened is lost: let everybody look.
+                            self._note_gap()
                             self.wake_all()
             except Exception as error:
                 # Whatever it was, sleepers are to be woken again.
@@ -84,6 +116,11 @@ class Wakes:
         yield from pubsub.listen()
 
     def _wake(self, key: str) -> None:
+        self._forget()
+        self._woken.add(key)
+        if len(self._woken) > MOST_REMEMBERED:
+            self._woken.clear()
+            self._gap_at = self._now()
         if self.on_wake:
             self.on_wake(key)
         for sleeper in self._sleepers.get(key, ()):

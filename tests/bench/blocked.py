@@ -11,7 +11,7 @@ from tests.bench.world import calls_of
 from tests.conftest import Service, eventually
 
 #: Connections opened at once; more would overflow the server's backlog.
-BATCH = 250
+BATCH = 1_000
 
 
 def get(task: str, token: str) -> bytes:

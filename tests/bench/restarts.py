@@ -39,8 +39,8 @@ SECTION = (
 #: many may between them.
 LOOK_SECONDS, IDLE_LOOKS = 0.1, 10
 
-#: Seconds without: where many come, Redis looks for all of them together, twice a second.
-QUIET_SECONDS = 0.7
+#: Seconds without: where many come, Redis looks for all of them together, once a second.
+QUIET_SECONDS = 1.3
 
 #: Tries of a connection that is refused, before the pauses of a step grow. Source: steps/parts/bash/polls.sh.
 QUICK_TRIES = 12

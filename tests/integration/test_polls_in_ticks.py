@@ -19,11 +19,11 @@ def test_many_who_block_look_at_their_runs_together(make_service, board, a_run):
     with script_times(board.client) as took:
         for line, run in zip(lines, runs[1:], strict=True):
             line.send(step_http("GET", run.task_id, service.tokens["step"], "?block_seconds=2"))
-            time.sleep(0.02)  # They come in eight ticks.
+            time.sleep(0.02)
         answers = [line.receive() for line in lines]
     for line in lines:
         line.close()
 
     assert all(b"\r\n\r\nwaiting " in answer for answer in answers)
-    # Two of them before they are many, eight ticks in which they come, and eight in which they are told.
+    # Nine of them before they are many, a look or two for all others, and eight ticks in which they are told.
     assert len(took["poll_many"]) < COUNT * 3 / 4

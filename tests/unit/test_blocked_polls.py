@@ -180,6 +180,17 @@ def test_a_crowd_looks_together_when_the_next_period_begins(board, polls):
     assert len(polls.ticks) == 0
 
 
+def test_who_of_a_crowd_was_woken_before_it_could_block_looks_at_once(board, polls, wakes):
+    crowd = [wait(polls, f"ServerTasks-{number}") for number in range(50)]
+    until(lambda: board.calls)
+    board.granted.add("ServerTasks-99")
+    wakes._wake("servertasks-99")
+
+    assert wait(polls, "ServerTasks-99").get(timeout=5) is GRANTED
+    assert sum(map(len, board.calls)) < 50
+    gevent.killall(crowd)
+
+
 @pytest.mark.parametrize("has_gone", [False, True])
 def test_nothing_is_collected_for_who_has_hung_up(board, polls, wakes, has_gone):
     here, there = gevent_socket.socketpair()

@@ -161,7 +161,7 @@ class BlockedPolls:
         key = who.task_id.lower()
         self._wakes.add(key, blocked)
         try:
-            if who.blocks and seconds > 1 and self._crowd.is_large():
+            if who.blocks and seconds > 1 and self._crowd.is_large() and not self._wakes.has_woken(key):
                 # Who is in line hears of his turn meanwhile, and many look together for what a few of them cost.
                 blocked.sleep_until(next_period(time.monotonic()))
             else:

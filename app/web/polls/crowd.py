@@ -12,13 +12,13 @@ from collections.abc import Callable
 from app.coordination.ticks import last_tick
 
 #: Seconds between two moments at which long polls end, and those of a crowd begin.
-PERIOD_SECONDS = 0.5
+PERIOD_SECONDS = 1.0
 
 #: Seconds from which on a poll is long.
 LONG_SECONDS = 10.0
 
 #: Polls that come to block in a period, from which on they are a crowd.
-MANY = 5
+MANY = 10
 
 
 class Crowd:
