@@ -35,7 +35,7 @@ _MEMBERS = {
     ),
     "deadlines": re.compile(
         rb"(?:life|timeout|hold|grace|provisional|expect)\0(?P<task>[^\0]+)|reservation\0(?P<machine>[^\0]+)"
-        rb"|(?:heads?|lines|families|children|circles)\0.*", re.S
+        rb"|(?:heads?|lines|families|children|circles?)\0.*", re.S
     ),
     "children": re.compile(rb"\d{16}\0(?P<task>[^\0]+)", re.S),
     "owned": re.compile(rb"[^\0]*\0(?P<task>[^\0]+)", re.S),

@@ -300,9 +300,13 @@ if is_first then
 end
 grant_heads(given_back, delayed_since)
 local circle = nil
-if run.state == "waiting" and run.family and MOVE * #run.machines > SHARE then
+if run.state == "waiting" and MOVE * #run.machines > SHARE then
     -- To join was enough for one script: a child is searched with its family, from itself on.
-    put("circles", string.format("%.0f", run.family) .. "\0" .. string.sub(run.order, 1, -2))
+    if run.family then
+        put("circles", string.format("%.0f", run.family) .. "\0" .. string.sub(run.order, 1, -2))
+    elseif call("ZCARD", CHILDREN) > 0 then
+        put("circle", run.id)
+    end
     work_off(0)
 elseif run.state == "waiting" then
     circle = circle_of(run)

@@ -149,10 +149,14 @@ local function count_alike(run, line)
     return count
 end
 
+-- Members of a machine that are read with those of others in a search, which comes to all of them.
+local MOST_EACH_SEARCHED = 10
+
 -- A function that reads the lines of a run's machines ahead of it. Where a long line was read, and as many are ahead at another
 -- machine as want the same there as the run, they are the same ones: nothing is read.
 local function reader_of_lines(run, ids)
-    local read, alike = reader_of(LINES, ids, run.order and run.order .. "\0" .. run.id), nil
+    local own, alike = run.order and run.order .. "\0" .. run.id, nil
+    local read = reader_of(LINES, ids, own, MOST_EACH_SEARCHED)
     return function(at, before)
         local line, m = read(at), ids[at]
         if line or before or #ids <= FEW then
@@ -179,11 +183,28 @@ local function reach_from(run, goal, search)
         end
     end
     local ids = lower_ids(run.machines or {})
-    local holders_in, line_in = reader_of(HOLDERS, ids), reader_of_lines(run, ids)
+    -- List of holders -> their task ids.
+    local tasks_in = {}
+    local function note_holders(lists)
+        local all = {}
+        for id, list in pairs(lists) do
+            if not tasks_in[list] then
+                tasks_in[list] = tasks_at(id, list)
+                for _, task in ipairs(tasks_in[list]) do
+                    all[#all + 1] = task
+                end
+            end
+        end
+        if run.family then
+            read_families(all)
+        end
+    end
+    local holders_in = reader_of(HOLDERS, ids, nil, MOST_EACH_SEARCHED, note_holders)
+    local line_in = reader_of_lines(run, ids)
     local familys, lookups = run.family and of_family(search.familys, run.family), 0
     -- Reach those who hold a machine; whether its family does.
     local function reach_holders(m, machine, members)
-        local holders, is_familys = tasks_at(m, members), false
+        local holders, is_familys = tasks_in[members] or tasks_at(m, members), false
         local way = { run.id, machine, "holder" }
         read_families(run.family and holders or NONE)
         for _, task in ipairs(holders) do
@@ -283,19 +304,41 @@ local function search_from(run, search)
     return nil
 end
 
+-- Whether anybody stands behind *own* at one of the machines where that stands, by the members at them.
+local function is_any_behind(members, ids, from, last, own)
+    local at, find = 1, string.find
+    for place = from, last do
+        local its = ids[place] .. own
+        while members[at] and members[at] ~= its do
+            at = at + 1
+        end
+        local behind = members[at + 1]
+        if behind and find(behind, ids[place] .. "\0", 1, true) == 1 then
+            return true
+        end
+    end
+    return false
+end
+
 -- Whether anybody may wait for a waiting run: somebody behind it, or its family.
 local function is_waited_for(run)
     if run.family then
         return true
     end
-    local ids = lower_ids(run.machines)
-    local line_in = reader_of(LINES, ids)
-    for at, m in ipairs(ids) do
-        local line, _, to = line_in(at), span(m)
-        local last = line and line[#line]
-        if line == nil and call("ZRANGEBYLEX", LINES, "(" .. line_member(run, m), to, "LIMIT", 0, 1)[1] then
-            return true
-        elseif last and string.sub(last, 1, 26) > run.order then
+    local ids, own = lower_ids(run.machines), "\0" .. run.order .. "\0" .. run.id
+    local is_ordered = #ids > FEW and are_in_order(ids)
+    for from = 1, #ids, BULK do
+        local last = math.min(from + BULK - 1, #ids)
+        local members = is_ordered and members_between(LINES, ids, from, last, MOST_EACH_SEARCHED * (last - from + 1))
+        spend((last - from + 1) / 4)
+        for at = from, members and 0 or last do
+            local _, to = span(ids[at])
+            spend(1)
+            if call("ZRANGEBYLEX", LINES, "(" .. ids[at] .. own, to, "LIMIT", 0, 1)[1] then
+                return true
+            end
+        end
+        if members and is_any_behind(members, ids, from, last, own) then
             return true
         end
     end

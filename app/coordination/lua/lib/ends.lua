@@ -69,16 +69,36 @@ local function refuse_circle(run, circle)
     finish(run, "refused", "circle", { refusal = { circle = circle } })
 end
 
--- Work of a script behind which no search for circles begins: that can take as long as all that a script may do.
+-- Work of a script behind which no search for circles begins: that can take as long as all that a script may do. Nor does it
+-- beside work of its own.
 local MOST_BEFORE_SEARCH = 500
+
+local function leaves_searches()
+    if work > MOST_BEFORE_SEARCH or is_beside_own then
+        spend(limit)
+        return true
+    end
+    return false
+end
+
+doing.circle = function(task)
+    if leaves_searches() then
+        put("circle", task)
+        return
+    end
+    local run = load_run(task)
+    local circle = run and run.state == "waiting" and circle_of(run)
+    if circle then
+        refuse_circle(run, circle)
+    end
+end
 
 -- One search for all of them, those that came first before the others; it begins anew once one of them is refused, and for
 -- a child to which the search came: whoever was searched before may be on its circle.
 doing.circles = function(id)
     local family, after = string.match(id, "^(%d+)%z?(.*)$")
-    if work > MOST_BEFORE_SEARCH then
+    if leaves_searches() then
         put("circles", id)
-        spend(limit)
         return
     end
     local search, is_first = new_search(), true
@@ -96,11 +116,7 @@ doing.circles = function(id)
             is_first = false
             if circle then
                 put("circles", family)
-                if is_too_wide(load_run(child.id)) then
-                    spend(limit)
-                else
-                    refuse_circle(load_run(child.id), circle)
-                end
+                refuse_circle(load_run(child.id), circle)
                 return
             end
             after = child.order

@@ -147,7 +147,9 @@ local function expire_due(is_own)
             close_board("empty")
         end
         -- Nothing ends because of data that may be old.
-        resume_circles()
+        if is_own then
+            resume_circles()
+        end
     else
         local share = is_own and SHARE or BESIDE_OWN
         end_due(share)

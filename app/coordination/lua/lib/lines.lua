@@ -97,14 +97,19 @@ local NONE = {}
 
 -- A function of the place of a machine in *ids*, called with growing ones: all its members in a sorted set, without the
 -- machine, in a list that those behind it may share (lib/bulk.lua); nil where it is to be asked for alone, since these are
--- few, or in no order, or have many. *own*: what stands at all machines; only those ahead of that.
-local function reader_of(key, ids, own)
+-- few, or in no order, or have more than *each*, or MOST_EACH. *own*: what stands at all machines; only those ahead of that.
+-- *note*: called with what is read of some hundred machines at once.
+local function reader_of(key, ids, own, each, note)
     local is_ordered, members, last = #ids > FEW and are_in_order(ids), nil, 0
     return function(at)
         if is_ordered and at > last then
             local from = at
             last = math.min(from + BULK - 1, #ids)
-            members = (own and members_ahead or members_at)(key, ids, from, last, MOST_EACH * (last - from + 1), own)
+            local most = (each or MOST_EACH) * (last - from + 1)
+            members = (own and members_ahead or members_at)(key, ids, from, last, most, own)
+            if note and members then
+                note(members)
+            end
         end
         return members and (members[ids[at]] or NONE) or nil
     end
@@ -184,6 +189,8 @@ local function read_families(tasks)
     local new
     for _, task in ipairs(tasks) do
         if family_of[task] == nil then
+            -- Each once: some have very long records.
+            family_of[task] = false
             new = new or {}
             new[#new + 1] = task
         end

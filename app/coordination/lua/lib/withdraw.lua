@@ -23,7 +23,7 @@ local function withdraw(run)
     if run.timeout_at_ms then
         call("ZADD", DEADLINES, run.timeout_at_ms, "timeout\0" .. run.id)
     end
-    record("released", run, run.machines, "withdrawn", { held_ms = NOW - run.granted_at_ms, token = run.token })
+    record("released", run, run.machines, "withdrawn", { held_ms = NOW - run.granted_at_ms, token = run.token }, true)
     run.state, run.token, run.granted_at_ms, run.told, run.collected = "waiting", nil, nil, nil, nil
     run.granted_change, run.copied, run.in_doubt = nil, nil, nil
     show_life(run)

@@ -15,12 +15,13 @@
 -- families NUL number  which waiting children may start, of all families behind that one
 -- children NUL family  which waiting children of the family may start; behind a second NUL, of those after a task
 -- circles NUL family   which waiting children of the family wait for themselves; the same, of those after an order
+-- circle NUL task      whether a run that is no child does
 --
 -- needs: keys, bulk
 
 -- Kinds of work, in order, and the scores of what is left of it.
-local KINDS = { "head", "heads", "lines", "families", "children", "circles" }
-local SCORES = { head = 0, heads = 0, lines = 0, families = 1, children = 1, circles = 2 }
+local KINDS = { "head", "heads", "lines", "families", "children", "circles", "circle" }
+local SCORES = { head = 0, heads = 0, lines = 0, families = 1, children = 1, circles = 2, circle = 2 }
 
 -- Work of one script before it leaves the rest, and what it does of what others have left or missed: some 10 and 5 ms. The
 -- unit is what it takes to look at one machine, or one run, 2 to 4 µs.
