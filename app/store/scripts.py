@@ -224,6 +224,12 @@ class Scripts:
             self._scripts[name, with_expiry] = script
         return script
 
+    def prepare(self, name: str) -> Iterator[None]:
+        """Assemble the texts of a script, which takes up to 20 ms each, so that its first call need not; one a step."""
+        for with_expiry in (False, True):
+            self._script(name, with_expiry=with_expiry)
+            yield
+
     def text(self, name: str, *, with_expiry: bool) -> str:
         return source("coordination", name, with_expiry=with_expiry, witnessed=True)
 

@@ -19,6 +19,17 @@ log = structlog.get_logger()
 SWEEP_SECONDS = 1.0
 
 
+#: The scripts that answer others, the ones that are needed first in front; and the seconds between two of them.
+PREPARED, PREPARE_SECONDS = ("poll_many", "poll", "release", "carry_on", "join", "deliver"), 0.2
+
+
+def prepare(scripts: Scripts) -> None:
+    """Have scripts ready before somebody waits for them: behind the first hand-off, or ten thousand woken steps."""
+    for name in PREPARED:
+        for _ in scripts.prepare(name):
+            gevent.sleep(PREPARE_SECONDS)
+
+
 def copy(services: Services, task_id: str) -> None:
     try:
         services.board.look(task_id)

@@ -78,3 +78,18 @@ def test_wakes_are_heard_again_after_a_failure_that_cannot_be_logged(board, monk
     wakes.listen()
 
     assert len(messages) == 2
+
+
+def test_scripts_that_answer_are_ready_before_they_are_called(board, monkeypatch):
+    monkeypatch.setattr(background, "PREPARE_SECONDS", 0)
+    texts = []
+    monkeypatch.setattr(
+        board.script, "text", lambda name, *, with_expiry: texts.append((name, with_expiry)) or "return 1"
+    )
+    background.prepare(board.script)
+
+    assert {"poll_many", "release", "carry_on", "join"} <= {name for name, _ in texts}
+    assert len(texts) == len(set(texts)) == 2 * len(background.PREPARED)
+    for name, with_expiry in texts[:]:
+        board.script._script(name, with_expiry=with_expiry)
+    assert len(texts) == 2 * len(background.PREPARED)
