@@ -20,7 +20,7 @@ SWEEP_SECONDS = 1.0
 
 
 #: The scripts that answer others, the ones that are needed first in front; and the seconds between two of them.
-PREPARED, PREPARE_SECONDS = ("poll_many", "poll", "release", "carry_on", "join", "deliver"), 0.2
+PREPARED, PREPARE_SECONDS = ("poll_many", "poll", "release", "carry_on", "join", "deliver"), 0.02
 
 
 def prepare(scripts: Scripts) -> None:

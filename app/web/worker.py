@@ -182,7 +182,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         services.board.script.on_left = left.set
         others = [
             gevent.spawn(background.carry_on, services.board.script, left),
-            gevent.spawn_later(1, background.prepare, services.board.script),
+            gevent.spawn_later(0.3, background.prepare, services.board.script),
             gevent.spawn(background.sweep, services, self.wsgi.extensions["octowait.refusals"], left),
         ]
         self._stop_event = Event()
