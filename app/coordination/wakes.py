@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import structlog
 
 from app.store.connection import Client
+from app.store.errors import StoreError
 from app.store.keys import Keys
 from app.store.scripts import redis_errors
 
@@ -105,8 +106,7 @@ class Wakes:
             except Exception as error:
                 # Whatever it was, sleepers are to be woken again.
                 if not self.is_closed:
-                    with suppress(Exception):  # Nobody reads the log, or the disk is full.
-                        log.warning("wakes: lost Redis, trying again", error=str(error), pause_seconds=pause)
+                    _say_in_any_case(error, pause)
                     threading.Event().wait(pause)
                     pause = min(2.0, pause * 2)
 
@@ -147,3 +147,12 @@ class Wakes:
             sleeper.wake()
             if number % LET_GO_AT_ONCE == 0:
                 rest(pause)
+
+
+def _say_in_any_case(error: Exception, pause: float) -> None:
+    """Log why it begins anew in *pause* seconds, if that can be: nobody may read the log, or the disk is full."""
+    with suppress(Exception):
+        if isinstance(error, StoreError):
+            log.warning("wakes: lost Redis, trying again", error=str(error), pause_seconds=pause)
+        else:
+            log.error("wakes: broke off, trying again", exc_info=error, pause_seconds=pause)

@@ -4,7 +4,9 @@ from types import SimpleNamespace
 
 import gevent
 import pytest
+import redis
 from gevent.event import Event
+from structlog.testing import capture_logs
 
 from app.coordination.wakes import Wakes
 from app.web import background, create_app
@@ -78,6 +80,28 @@ def test_wakes_are_heard_again_after_a_failure_that_cannot_be_logged(board, monk
     wakes.listen()
 
     assert len(messages) == 2
+
+
+@pytest.mark.parametrize("error, level, event", [
+    (redis.ConnectionError("gone"), "warning", "wakes: lost Redis, trying again"),
+    (KeyError("unforeseen"), "error", "wakes: broke off, trying again"),
+])  # fmt: skip
+def test_what_ends_the_subscription_is_logged_as_what_it_is(board, monkeypatch, error, level, event):
+    wakes, errors = Wakes(board.client, board.keys), [error]
+
+    def messages():
+        if errors:
+            raise errors.pop()
+        wakes.is_closed = True
+        return iter(())
+
+    monkeypatch.setattr(wakes, "_messages", messages)
+    with capture_logs() as logs:
+        wakes.listen()
+
+    [entry] = logs
+    assert (entry["log_level"], entry["event"]) == (level, event)
+    assert ("exc_info" in entry) == (level == "error")
 
 
 def test_scripts_that_answer_are_ready_before_they_are_called(board, monkeypatch):
