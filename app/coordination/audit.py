@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, count
+from itertools import chain, count, zip_longest
 from typing import Any
 
 from app.domain.wording import CAUSES
@@ -16,6 +16,9 @@ from app.store.scripts import Scripts, redis_errors
 
 #: Members that one script looks at, but of one run all: some milliseconds.
 MEMBERS_AT_ONCE = 300
+
+#: Reserved machines, and members that name nothing, that one script looks at besides: some milliseconds.
+RESERVATIONS_AT_ONCE = 200
 
 #: Members that one command reads.
 READ_AT_ONCE = 5_000
@@ -160,14 +163,18 @@ class Audit:
         return int(answer[0])
 
     def _audit(self, mode: str, named: _Named) -> Iterator[Flaw]:
-        machines, malformed = sorted(named.machines), named.malformed
-        for batch in _batches(named.runs.values()) or [[]]:
-            answer = self._script("audit", mode, _json(batch), _json(machines), _json(malformed))
-            machines, malformed = [], []
+        runs = _batches(named.runs.values()) or [[]]
+        machines, malformed = _shares(sorted(named.machines)), _shares(named.malformed)
+        for share in zip_longest(runs, machines, malformed, fillvalue=()):
+            answer = self._script("audit", mode, *map(_json, share))
             if answer[0] != b"audited":
                 return
             for code, task, where, what in json.loads(answer[1]) or ():
                 yield Flaw(code, task or None, tuple(where or ()), what or None)
+
+
+def _shares(items: Sequence[Any]) -> list[Sequence[Any]]:
+    return [items[at : at + RESERVATIONS_AT_ONCE] for at in range(0, len(items), RESERVATIONS_AT_ONCE)]
 
 
 def _batches(runs: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.coordination.audit import MEMBERS_AT_ONCE, Audit, Flaw
+from app.coordination.audit import MEMBERS_AT_ONCE, RESERVATIONS_AT_ONCE, Audit, Flaw
 from app.coordination.board import Policy
 from app.domain.access.identity import Identity, Limits
 from app.domain.events import Effect
@@ -394,6 +394,21 @@ def test_script_looks_at_a_share_at_once(board, audit, monkeypatch):
     assert len(audit.look()) == MEMBERS_AT_ONCE
 
     assert len(calls) > 2
+
+
+def test_script_looks_at_a_share_of_many_reservations(board, audit, monkeypatch):
+    calls = []
+    script = audit._script
+    monkeypatch.setattr(audit, "_script", lambda *args: calls.append(args) or script(*args))
+    for number in range(2 * RESERVATIONS_AT_ONCE):
+        add("holders", f"machines-{1000 + number}", "reservation", "")(board)
+
+    assert {flaw.code for flaw in audit.look()} == {"reservation_unknown"}
+
+    machines = [json.loads(call[3]) for call in calls]
+    # And the one that is known.
+    assert sum(map(len, machines)) == 2 * RESERVATIONS_AT_ONCE + 1
+    assert max(map(len, machines)) == RESERVATIONS_AT_ONCE
 
 
 def test_reconcile_puts_right_what_keeps_all_scripts_from_their_work(board, make_context, octopus, capsys):
