@@ -39,6 +39,7 @@ NAMES = (
     "octopus",
     "soak",
     "hostile_soak",
+    "wide_states",
     "scripts",
 )
 

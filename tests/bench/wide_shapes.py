@@ -90,6 +90,14 @@ def child_behind_a_wide_run(board: OpenBoard, size: int) -> Sequence[Act]:
             lambda: sweep_all(board)]  # fmt: skip
 
 
+def child_behind_many_pairs(board: OpenBoard, size: int) -> Sequence[Act]:
+    """Children want one machine behind *size* waiters, each of which wants a machine of its own besides."""
+    parent, _ = hold(board, ["Machines-P"]), hold(board, ["Machines-X"])
+    fill(board, ((new_run(), ["Machines-X", machine]) for machine in machine_ids(size)), ttl=TTL)
+    return [lambda: children(board, parent, 3, ["Machines-P", "Machines-X"]), lambda: board.release(parent),
+            lambda: sweep_all(board)]  # fmt: skip
+
+
 WIDE_SHAPES = (
     Shape("10,000 machines, behind 6 waiters at each", wide_run_behind_lines, (10_000, 600), 100),
     Shape("10,000 machines, before 6 waiters at each", wide_run_before_lines, (10_000, 600), 100),
@@ -98,4 +106,5 @@ WIDE_SHAPES = (
     Shape("grants of 10,000 machines end at once, each with a next run", expiry_of_many, (10_000, 2000), 100),
     Shape("children with 10,000 machines, a waiter at each", wide_child_behind_lines, (10_000, 2000), 100),
     Shape("children behind a run with 10,000 machines, a waiter at each", child_behind_a_wide_run, (10_000, 2000), 100),
+    Shape("children behind 9,000 waiters with a machine of their own each", child_behind_many_pairs, (9000, 1000)),
 )
