@@ -42,6 +42,15 @@ RIGHTS = {"step": ";max_priority=1000000"}
 WEBHOOK_SECRET = "webhook-secret-for-tests"
 
 
+def with_own_signals() -> None:
+    """For ``preexec_fn``: what a terminal sends is heard, also where the tests run beside one that has no use for it.
+
+    A shell has what it starts beside itself ignore Ctrl-C, and nohup has it ignore the hang-up.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def eventually(condition: Callable[[], Any], *, timeout: float = 15.0) -> Any:
     """What *condition* returns as soon as it is true; fails after *timeout* seconds."""
     deadline = time.monotonic() + timeout

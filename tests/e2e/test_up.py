@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from app.store.embedded import EmbeddedServer
-from tests.conftest import ROOT, eventually
+from tests.conftest import ROOT, eventually, with_own_signals
 from tests.ports import free_port
 
 
@@ -35,7 +35,7 @@ class Up:
         with open(self.log, "wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "app", "up"], cwd=self.directory, env=self.env, stdout=log, stderr=log,
-                start_new_session=True,
+                start_new_session=True, preexec_fn=with_own_signals,
             )  # fmt: skip
         eventually(lambda: self.is_ready(process), timeout=40)
         return process
@@ -161,7 +161,7 @@ def test_a_full_disk_behind_its_output_ends_nothing(tmp_path: Path) -> None:
     with open("/dev/full", "wb") as full:
         process = subprocess.Popen(
             [sys.executable, "-m", "app", "up"], cwd=tmp_path, env=up.env, stdout=full, stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=with_own_signals,
         )  # fmt: skip
     up.log.touch()
     eventually(lambda: up.is_ready(process), timeout=40)
