@@ -16,7 +16,7 @@ other.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -128,7 +128,7 @@ def assembled(parts: Mapping[str, str], own: str) -> str:
     inner = _pruned({name: parts[name] for name in names[len(outer) :]}, own)
     if not inner:
         return "".join((*parts.values(), own))
-    used_behind, texts, shared = _free(own), [own], set[str]()
+    used_behind, texts, shared = _free(own), [own], frozenset[str]()
     for text in reversed(inner):
         enclosed, its = _enclosed(text, used_behind)
         texts.append(enclosed)
@@ -138,11 +138,12 @@ def assembled(parts: Mapping[str, str], own: str) -> str:
     for text in texts:
         if names_of_both := shared & _inner_names(text):
             raise ValueError(f"{', '.join(sorted(names_of_both))}: a part shares that, expected no other such name")
-    body = (_through_table(text, shared) for text in reversed(texts))
+    body = (_through_table(text, shared & _words(text)) for text in reversed(texts))
     return "".join((*(parts[name] for name in outer), "return (function()\n", table, *body, "end)()\n"))
 
 
-def _through_table(text: str, names: Set[str]) -> str:
+@cache
+def _through_table(text: str, names: frozenset[str]) -> str:
     """*text* with each of the variables *names* as a field of `SHARED`."""
     depth = 0
 
@@ -155,13 +156,14 @@ def _through_table(text: str, names: Set[str]) -> str:
     return _TOKEN.sub(field, text)
 
 
-def _inner_names(text: str) -> set[str]:
+@cache
+def _inner_names(text: str) -> frozenset[str]:
     """The names that *text* gives to variables of its own: locals, parameters, and those of loops."""
     definitions = _OWN_NAMES.findall(re.sub(_NO_CODE, "", text))
-    return set(re.findall(r"\w+", " ".join(" ".join(groups) for groups in definitions)))
+    return frozenset(re.findall(r"\w+", " ".join(" ".join(groups) for groups in definitions)))
 
 
-def _free(text: str) -> set[str]:
+def _free(text: str) -> frozenset[str]:
     """The names in *text* that others have to define."""
     return _words(text) - _inner_names(text)
 
@@ -170,7 +172,7 @@ def _pruned(parts: Mapping[str, str], own: str) -> list[str]:
     """The *parts* without functions of which neither *own* nor what is done anyway makes use."""
     statements = [[*_statements(text)] for text in parts.values()]
     functions = {name[1]: text for part in statements for text in part if (name := _FUNCTION.match(text))}
-    used = _words(own).union(*(_words(text) for part in statements for text in part if not _FUNCTION.match(text)))
+    used = set(_words(own)).union(*(_words(text) for part in statements for text in part if not _FUNCTION.match(text)))
     unseen = used & functions.keys()
     while unseen:
         new = _words(functions[unseen.pop()]) - used
@@ -184,19 +186,21 @@ def _is_used(statement: str, names: Iterable[str]) -> bool:
     return function is None or function[1] in names
 
 
-def _statements(text: str) -> Iterable[str]:
+@cache
+def _statements(text: str) -> Sequence[str]:
     """The statements of the outermost level, without comments."""
     code = re.sub(r"^ *--.*\n", "", text, flags=re.MULTILINE)
     starts = [match.start() for match in _STATEMENT.finditer(code)]
-    return [code[start:end] for start, end in zip(starts, [*starts[1:], len(code)], strict=True)]
+    return tuple(code[start:end] for start, end in zip(starts, [*starts[1:], len(code)], strict=True))
 
 
-def _words(text: str) -> set[str]:
+@cache
+def _words(text: str) -> frozenset[str]:
     """All that may be names in *text*."""
-    return set(re.findall(r"[A-Za-z_]\w*", re.sub(_NO_CODE, "", text)))
+    return frozenset(re.findall(r"[A-Za-z_]\w*", re.sub(_NO_CODE, "", text)))
 
 
-def _enclosed(text: str, used_behind: set[str]) -> tuple[str, set[str]]:
+def _enclosed(text: str, used_behind: frozenset[str]) -> tuple[str, set[str]]:
     """A part as a function that is called at once, but where it may end the script; and those of its locals that are
     *used_behind* it, with all of their statements, which are no locals any more.
     """
