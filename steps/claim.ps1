@@ -387,6 +387,7 @@ function New-OctowaitWebProxy($address) {
 
 # All of a call has one deadline: the name, connecting, the head and the body of the answer.
 function Invoke-OctowaitCall([string]$method, [string]$query, [string]$json, [int]$seconds) {
+    $octowait.isRefused = $false
     if ($octowait.noRoute -cne '') {
         return New-OctowaitFailure 'heard' $octowait.noRoute
     }

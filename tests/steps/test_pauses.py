@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conditions.world import NOBODY, World
 from run_step import STEPS, SUFFIXES
-from stand_in import StandIn, closing
+from stand_in import Reply, StandIn, closing, page
 
 from tests.steps.powershell_host import PowerShellHost
 
@@ -42,6 +42,9 @@ foreach ($octowaitNumber in 1..18) {
 """,
 }
 
+#: The call before that was refused.
+WAS_REFUSED = {"bash": "is_refused=True", "python": "was_refused = True", "powershell": "$octowait.isRefused = $true"}
+
 #: Milliseconds of a pause that does not grow, at most; the least is half of it. The tests' is a tenth of the product's.
 FIRST = 100
 
@@ -52,7 +55,9 @@ def world(language: str, tmp_path: Path, powershell_host: PowerShellHost) -> Ite
     script = (STEPS / f"wait.{suffix}").read_text()
     first_call = re.search(FIRST_CALL[language], script)
     assert first_call
-    (tmp_path / f"wait.{suffix}").write_text(script[: first_call.start()] + PROBES[language])
+    (tmp_path / f"wait.{suffix}").write_text(
+        f"{script[: first_call.start()]}\n{WAS_REFUSED[language]}\n{PROBES[language]}"
+    )
     made = World(language, tmp_path, tmp_path, powershell_host if language == "powershell" else None)
     yield made
     made.close()
@@ -78,7 +83,9 @@ def test_pauses_after_refused_connections_do_not_grow_for_a_dozen_of_them(world:
     assert grow(found[12:], FIRST), found
 
 
-def test_pauses_after_other_failures_grow_at_once(world: World) -> None:
-    found = pauses(world, world.server(closing))
+@pytest.mark.parametrize("answer", [closing, page(503)], ids=["broken off", "503"])
+def test_pauses_after_other_failures_grow_at_once(world: World, answer: Reply) -> None:
+    """Also where the call before was refused, as while a server behind a balancer comes back."""
+    found = pauses(world, world.server(answer))
 
     assert grow(found[:5], FIRST), found
