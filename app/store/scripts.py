@@ -225,7 +225,7 @@ class Scripts:
         return script
 
     def prepare(self, name: str) -> Iterator[None]:
-        """Assemble the texts of a script, which takes up to 20 ms each, so that its first call need not; one a step."""
+        """Assemble the texts of a script, which takes some ms each, so that its first call need not; one a step."""
         for with_expiry in (False, True):
             self._script(name, with_expiry=with_expiry)
             yield

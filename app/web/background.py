@@ -18,7 +18,6 @@ log = structlog.get_logger()
 #: Seconds between two sweeps of one process: a dead waiter blocks others for at most its TTL plus this.
 SWEEP_SECONDS = 1.0
 
-
 #: The scripts that answer others, the ones that are needed first in front; and the seconds between two of them.
 PREPARED, PREPARE_SECONDS = ("poll_many", "poll", "release", "carry_on", "join", "deliver"), 0.02
 
