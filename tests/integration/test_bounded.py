@@ -42,7 +42,10 @@ class CountedScripts(Scripts):
         return answer
 
     def _count(self) -> int:
-        return sum(each["calls"] for each in self._board.client.info("commandstats").values())
+        # To load a script is no work of it; which of its two forms is called depends on how long ago something was due.
+        stats = self._board.client.info("commandstats")
+        carried_out = (stats[name] for name in stats if name != "cmdstat_script|load")
+        return sum(each["calls"] - each["failed_calls"] for each in carried_out)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
