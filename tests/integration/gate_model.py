@@ -268,6 +268,15 @@ class Model:
             self.poll(task, claim, blocks=True)
         return "joined"
 
+    def go_on_waiting(self, task: str) -> None:
+        """What its join has come to was not known yet when its step was answered: that goes on as one who waits."""
+        run = self.runs[task]
+        if run["state"] == "granted":
+            run.update(told=False, collected=False, life=None if run["parked"] else self.now + TTL)
+            self._tell(run)
+        elif run["state"] in FINISHED and run["cause"] in UNTOLD:
+            self._tell(run)
+
     def _follow(self, run: RunState, claim: str) -> None:
         if run["claim"] != claim:
             self.over |= {(run["task"], run["claim"])} if run["claim"] else set()

@@ -86,10 +86,15 @@ class Gate(RuleBasedStateMachine):
         try:
             place = self.board.join(run, machines, ttl=timedelta(seconds=TTL))
             outcome = "left" if place.state == "left" else "joined" if place.is_new else "known"
+            self.hear(task, place.state)
         except HoldsOthers:
             outcome = "holds others"
 
         assert outcome == expected
+
+    def hear(self, task, state):
+        """What its join answers a step."""
+        assert state in ("left", self.model.runs[task]["state"])
 
     def known(self, *states):
         """The tasks that anything is known of; of runs in one of *states* only, if any are given."""
@@ -313,6 +318,13 @@ class SlicedGate(Gate):
     def __init__(self):
         super().__init__()
         self.board.script = Changed(self.board, self.sizes)
+
+    def hear(self, task, state):
+        if state == "waiting":
+            # Its grant or refusal, if there is one by now, was left to a script behind the answer.
+            self.model.go_on_waiting(task)
+        else:
+            super().hear(task, state)
 
 
 class BulkGate(SlicedGate):
