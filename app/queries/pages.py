@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from operator import itemgetter
 
 from app.coordination.snapshot import Machine, Snapshot
 from app.coordination.snapshot.sorting import sort_key
@@ -30,6 +31,6 @@ def machines_page(snapshot: Snapshot, *, limit: int, cursor: str | None) -> tupl
 
 def waiting_page(snapshot: Snapshot, *, limit: int, cursor: str | None) -> tuple[Sequence[str], str | None]:
     """At most *limit* tasks that wait, in order, and the cursor of the next page: the order of the last one."""
-    begin = bisect_right(snapshot.waiting, cursor, key=snapshot.orders.__getitem__) if cursor else 0
-    page = snapshot.waiting[begin : begin + limit]
-    return page, snapshot.orders[page[-1]] if begin + limit < len(snapshot.waiting) else None
+    begin = bisect_right(snapshot.queue, cursor, key=itemgetter(0)) if cursor else 0
+    page = snapshot.queue[begin : begin + limit]
+    return [task for _, task in page], page[-1][0] if begin + limit < len(snapshot.queue) else None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from app.coordination.decode import decode_holder, decode_run, holder_of
 from app.coordination.snapshot.moment import Moment
 from app.coordination.snapshot.sorting import sort_key
-from app.coordination.snapshot.values import Machine, Snapshot, Waiter
+from app.coordination.snapshot.values import Machine, Snapshot, Tally, Waiter
 from app.domain.run import RunState, State
 from app.domain.status import Holder
 from app.store.fairness import in_turns
@@ -61,13 +63,21 @@ class BoardCopy:
     def __init__(self) -> None:
         self._rows: dict[str, MachineRow] = {}
         self._runs: dict[str, RunState] = {}
-        self._machines: dict[str, Machine] = {}
+        #: By name, and where each stands; another list where that changes.
+        self._machines: list[Machine] = []
+        self._positions: dict[str, int] = {}
+        #: How many machines have each status, and whether anybody waits there; and the longest waits of all, in order.
+        self._statuses: Counter[tuple[str, bool]] = Counter()
+        self._longest_waits: list[tuple[int, str]] = []
         #: The machines at which a run holds or waits.
         self._machines_of: dict[str, set[str]] = {}
-        #: The order of each waiting run, and the number of lines that it stands in, by task id as it is.
+        #: The order of each waiting run, and the number of lines that it stands in, by task id as it is; and each order
+        #: with its task, first in line first.
         self._orders: dict[str, str] = {}
         self._waits: Counter[str] = Counter()
-        self._by_name: list[str] = []
+        self._queue: list[tuple[str, str]] = []
+        #: Who stands at a machine and is to be read.
+        self._unread: set[str] = set()
         #: The machines whose line and whose runs say different things: a change is under way there.
         self.unsettled: set[str] = set()
 
@@ -86,19 +96,33 @@ class BoardCopy:
             self._rows[machine] = row
         for task in tasks:
             if self._orders.get(task) and not self._waits[task]:
-                del self._orders[task], self._waits[task]
+                self._leave_queue(task)
+                del self._waits[task]
             if not self._machines_of.get(task.lower(), True):
                 del self._machines_of[task.lower()]
                 self._runs.pop(task.lower(), None)
+                self._unread.discard(task.lower())
 
     def _count(self, machine: str, row: MachineRow, by: int) -> None:
         """Note, or with -1 forget, who stands at a machine."""
         for task in row.tasks():
-            machines = self._machines_of.setdefault(task.lower(), set())
+            name = task.lower()
+            machines = self._machines_of.get(name)
+            if machines is None:
+                machines = self._machines_of[name] = set()
+                self._unread.add(name)
             machines.add(machine) if by > 0 else machines.discard(machine)
         for order, task in row.line:
-            self._orders[task] = order
+            if by > 0 and self._orders.get(task) != order:
+                self._leave_queue(task)
+                self._orders[task] = order
+                insort(self._queue, (order, task))
             self._waits[task] += by
+
+    def _leave_queue(self, task: str) -> None:
+        order = self._orders.pop(task, None)
+        if order is not None:
+            del self._queue[bisect_left(self._queue, (order, task))]
 
     def machines_of(self, task_id: str) -> set[str]:
         """The machines at which a run holds or waits."""
@@ -106,37 +130,66 @@ class BoardCopy:
 
     def forget_run(self, task_id: str) -> None:
         """Have a run read anew."""
-        self._runs.pop(task_id.lower(), None)
+        if self._runs.pop(task_id.lower(), None):
+            self._unread.add(task_id.lower())
 
-    def unknown_runs(self) -> list[str]:
+    def unread_runs(self) -> list[str]:
         """The runs that are to be read."""
-        return [task for task in self._machines_of if task not in self._runs]
+        return list(self._unread)
 
     def put_runs(self, records: Mapping[str, bytes]) -> None:
         """Take the records of these runs for what is true now."""
         for task, raw in in_turns(records.items(), IN_A_TURN):
             self._runs[task] = decode_run(raw)
+        self._unread -= records.keys()
 
     def assemble(self, machines: Iterable[str], moment: Moment) -> None:
         """Make machines of their rows and of the runs there."""
-        names_change = False
+        moved: dict[str, Machine] = {}
         for machine in in_turns(machines, IN_A_TURN):
-            before = self._machines.get(machine)
-            made = self._machines[machine] = self._machine(machine, self._rows[machine], moment)
-            names_change |= before is None or before.name != made.name
-        if names_change:
-            key = {machine: sort_key(each) for machine, each in in_turns(self._machines.items())}
-            self._by_name = sorted(self._machines, key=key.__getitem__)
+            position = self._positions.get(machine)
+            before = None if position is None else self._machines[position]
+            made = self._machine(machine, self._rows[machine], moment)
+            if before:
+                self._tally(before, -1)
+            self._tally(made, 1)
+            if position is not None and before and before.name == made.name:
+                self._machines[position] = made
+            else:
+                moved[machine] = made
+        if moved:
+            stay = {machine.id.lower(): machine for machine in self._machines}
+            keys = [(sort_key(each), each) for each in in_turns((stay | moved).values())]
+            self._machines = [machine for _, machine in sorted(keys, key=itemgetter(0))]
+            self._positions = {machine.id.lower(): position for position, machine in enumerate(self._machines)}
+
+    def _tally(self, machine: Machine, by: int) -> None:
+        """Count a machine, or with -1 no longer."""
+        self._statuses[machine.status, bool(machine.line)] += by
+        wait = machine.longest_wait
+        if wait and by > 0:
+            insort(self._longest_waits, wait)
+        elif wait:
+            del self._longest_waits[bisect_left(self._longest_waits, wait)]
 
     def snapshot(self, moment: Moment, unresolved: Iterable[bytes]) -> Snapshot:
         """What is put together by now."""
+        count = self._statuses
         return Snapshot(
             now_ms=moment.now_ms,
-            machines=tuple(self._machines[machine] for machine in self._by_name),
+            machines=tuple(self._machines),
             unresolved=tuple(task.decode() for task in unresolved),
             closed_since_ms=moment.closed_since_ms,
             closed_cause=moment.closed_cause,
-            orders=dict(self._orders),
+            tally=Tally(
+                busy=count["busy", False] + count["busy", True],
+                reserved=count["reserved", False] + count["reserved", True],
+                idle=count["idle", False],
+                in_demand=count["idle", True],
+                longest_wait=self._longest_waits[0] if self._longest_waits else None,
+            ),
+            positions=self._positions,
+            queue=tuple(self._queue),
             runs=dict(self._runs),
         )
 

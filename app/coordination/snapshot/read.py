@@ -73,7 +73,7 @@ def machines_alone(
         moment = Moment.of(time, door, offset_ms)
         rows = rows_of(wanted_ids, answers)
         copy.put(rows)
-        copy.put_runs(runs_of(client, keys, copy.unknown_runs()))
+        copy.put_runs(runs_of(client, keys, copy.unread_runs()))
     copy.assemble(rows, moment)
     return copy.snapshot(moment, ())
 
@@ -147,7 +147,7 @@ def read_all(
             for machine, record in in_turns(records.items(), ROWS_IN_A_TURN)
         }
         copy.put(rows)
-        copy.put_runs(runs_of(client, keys, copy.unknown_runs()))
+        copy.put_runs(runs_of(client, keys, copy.unread_runs()))
     copy.assemble(rows, moment)
     return copy, moment, unresolved, last[0][0].decode() if last else "0-0"
 

@@ -167,7 +167,7 @@ class SharedSnapshot:
                 queue_rows(pipe, self._keys, ids)
                 rows = rows_of(ids, pipe.execute())
             copy.put(rows)
-            copy.put_runs(runs_of(self._client, self._keys, copy.unknown_runs()))
+            copy.put_runs(runs_of(self._client, self._keys, copy.unread_runs()))
         copy.assemble(rows, moment)
 
 

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 
 from app.domain.run import RunState
 from app.domain.run_info import RunInfo
 from app.domain.status import Described, Holder
-from app.store.fairness import in_turns
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,9 @@ class Snapshot:
         unresolved: Runs whose machines nobody knows yet.
         closed_since_ms: Since when nobody is granted (rule 15); None while the board is open.
         closed_cause: Why, as the timeline names causes.
-        orders: The place of each waiting run in every line, as text that sorts, by task id.
+        tally: How many they are.
+        positions: Where each of them stands among *machines*, by its id in lower case.
+        queue: Who waits, first in line first: the place in every line, as text that sorts, and the task id.
         runs: Who holds and who waits there, by task id in lower case.
     """
 
@@ -130,35 +132,20 @@ class Snapshot:
     unresolved: tuple[str, ...]
     closed_since_ms: int | None
     closed_cause: str | None
-    orders: Mapping[str, str]
+    tally: Tally
+    positions: Mapping[str, int]
+    queue: tuple[tuple[str, str], ...]
     runs: Mapping[str, RunState]
 
     @cached_property
     def waiting(self) -> tuple[str, ...]:
         """Waiting runs by priority, then time of request."""
-        return tuple(sorted(self.orders, key=self.orders.__getitem__))
-
-    @cached_property
-    def tally(self) -> Tally:
-        """The machines, counted."""
-        statuses: Counter[str] = Counter()
-        longest: tuple[int, str] | None = None
-        in_demand = 0
-        for machine in in_turns(self.machines, at_first=False):
-            statuses[machine.status] += 1
-            wait = machine.longest_wait
-            if wait:
-                in_demand += machine.status == "idle"
-                longest = min(longest or wait, wait)
-        return Tally(statuses["busy"], statuses["reserved"], statuses["idle"] - in_demand, in_demand, longest)
-
-    @cached_property
-    def _by_id(self) -> Mapping[str, Machine]:
-        return {machine.id.lower(): machine for machine in self.machines}
+        return tuple(map(itemgetter(1), self.queue))
 
     def machine(self, machine_id: str) -> Machine | None:
         """The machine of that id in any letter case."""
-        return self._by_id.get(machine_id.lower())
+        position = self.positions.get(machine_id.lower())
+        return None if position is None else self.machines[position]
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def everyone(query: WaitsQuery, caller: Token) -> Any:
     places = waiting_places(snapshot, in_turns(page, IN_A_TURN))
     return {
         "waits": [WaitModel.model_validate(wait_answer(services, place), from_attributes=True) for place in places],
-        "waits_count": len(snapshot.waiting),
+        "waits_count": len(snapshot.queue),
         "next_cursor": next_cursor,
     }
 

@@ -172,7 +172,7 @@ def _summary(snapshot: Snapshot) -> dict[str, Any]:
         "reserved": tally.reserved,
         "idle": tally.idle,
         "in_demand": tally.in_demand,
-        "waiting": len(snapshot.waiting),
+        "waiting": len(snapshot.queue),
         "longest": tally.longest_wait and dict(zip(("since_ms", "task_id"), tally.longest_wait, strict=True)),
         "unresolved": snapshot.unresolved,
     }
@@ -183,7 +183,8 @@ def _waiting(
 ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
     """The first of those who wait, in order, whom for and until when; and how many there are in all."""
     if card_filter.is_all:
-        first, count = waiting_places(snapshot, snapshot.waiting[:WAITING_ON_DASHBOARD]), len(snapshot.waiting)
+        tasks = [task for _, task in snapshot.queue[:WAITING_ON_DASHBOARD]]
+        first, count = waiting_places(snapshot, tasks), len(snapshot.queue)
     else:
         places = [place for place in in_turns(waiting_places(snapshot), CARDS_IN_A_TURN) if
                   card_filter.accepts_runs([place], *(machine.name for machine in place.machines))]  # fmt: skip
