@@ -982,7 +982,9 @@ while ($true) {
             Wait-OctowaitPause 0 $octowaitTimeoutSeconds
         }
         { Test-OctowaitInterrupted $octowaitAnswer } {
-            if ($octowaitIsPoll -and $_ -cne 'busy') {
+            # Nobody hears a call that is refused, so the place is what it was.
+            $octowaitInLine = $octowaitIsPoll -and $octowait.isRefused
+            if ($octowaitIsPoll -and -not $octowaitInLine -and $_ -cne 'busy') {
                 # Whether octowait is gone, or only a long call was cut, the next call tells.
                 Set-OctowaitShorterBlock $octowaitAnswer.message
             }
@@ -990,12 +992,13 @@ while ($true) {
                 $octowait.last = "octowait did not answer ($($octowaitAnswer.message))."
                 Show-OctowaitWait 'interrupted' "$($octowait.last) Asking again until the time-out."
             }
-            $octowaitInLine = $false
             $octowaitUntil = $octowaitTimeoutSeconds
             if (-not $octowait.hasAnswered) {
                 $octowaitUntil = Get-OctowaitPatience
             }
             Wait-OctowaitRetry $octowaitAnswer.retryAfter $octowaitUntil
+            # No other pause.
+            $octowaitIsNews = $true
         }
         'timed_out' {
             Stop-OctowaitWaiting

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace as replace_fields
 from datetime import timedelta
+from heapq import heappop, heappush
 
 from app.coordination.board import Board
 from app.domain.run import RunRequest
@@ -70,7 +71,7 @@ class _Call(Line):
 
 class Crowd:
     """Steps that wait for `MACHINE`, each as the scripts do: a connection a call, at once again after "waiting", and
-    after a call that failed a pause, then a PUT. `run` is for a thread.
+    after a call that failed a pause, then a PUT, or the same once more if it was refused. `run` is for a thread.
     """
 
     MACHINE = "Machines-crowd"
@@ -78,7 +79,8 @@ class Crowd:
     def __init__(self, service: Service, tasks: Sequence[str]) -> None:
         self.service = service
         self._selector = selectors.EpollSelector()
-        self._later = [(0.0, task, False) for task in tasks]
+        #: When to ask again, soonest first; for which task, and whether with a PUT.
+        self._later = sorted((0.0, task, False) for task in tasks)
         self._failures: Counter[str] = Counter()
         self._refusals: Counter[str] = Counter()
         self._blocking: set[str] = set()
@@ -90,9 +92,8 @@ class Crowd:
     def run(self) -> None:
         while not self._is_over:
             now = time.monotonic()
-            due = [each for each in self._later if each[0] <= now]
-            self._later = [each for each in self._later if each[0] > now]
-            for _, task, joins in due:
+            while self._later and self._later[0][0] <= now:
+                _, task, joins = heappop(self._later)
                 self._ask(task, joins)
             for key, _ in self._selector.select(0.01):
                 self._go_on(key)
@@ -112,7 +113,7 @@ class Crowd:
         try:
             call = _Call(self.service.port, _put(task, token) if joins else _get(task, token))
         except OSError:
-            self._fail(task, "refused")
+            self._fail(task, "refused", joins)
         else:
             self._selector.register(call.socket, selectors.EVENT_WRITE, (call, task, joins))
 
@@ -126,7 +127,7 @@ class Crowd:
         except OSError:
             self._selector.unregister(call.socket)
             call.close()
-            self._fail(task, "refused")
+            self._fail(task, "refused", joins)
             return
         self._selector.modify(call.socket, selectors.EVENT_READ, key.data)
         if not joins:
@@ -153,16 +154,16 @@ class Crowd:
             if not joins:
                 self._failures.pop(task, None)
                 self._refusals.pop(task, None)
-            self._later.append((0.0, task, False))
+            heappush(self._later, (0.0, task, False))
 
-    def _fail(self, task: str, what: str) -> None:
+    def _fail(self, task: str, what: str, joins: bool = True) -> None:
         self.counts[what] += 1
         pause = min(30, 2 ** self._failures[task]) * random.uniform(0.5, 1)
         if what == "refused" and self._refusals[task] < QUICK_TRIES:
             self._refusals[task] += 1
         else:
             self._failures[task] += 1
-        self._later.append((time.monotonic() + pause, task, True))
+        heappush(self._later, (time.monotonic() + pause, task, joins))
 
 
 def _put(task: str, token: str) -> bytes:

@@ -179,15 +179,19 @@ while :; do
       if [ "$call_was$confirmations" = confirm1 ] && [ "$state" != busy ]; then
         continue
       fi
-      if [ "$call_was" = poll ] && [ "$state" != busy ]; then
+      next='join'
+      if [ "$call_was" = poll ] && [ "$is_refused" = True ]; then
+        next='poll' # nobody heard it, so the place is what it was
+      fi
+      if [ "$call_was" = poll ] && [ "$next" = join ] && [ "$state" != busy ]; then
         poll_broke_off "$message"
       else
         last_message="octowait did not answer ($message)."
         show "interrupted" "$last_message Asking again until the time-out."
       fi
-      next='join'
       choose_end
       pause "$retry_after" "$until"
+      is_news=True # no other pause
       count_failure
       ;;
     timed_out)

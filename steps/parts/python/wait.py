@@ -188,13 +188,16 @@ while True:
     elif answer.state in ("silence", "heard") and confirmations == 1:
         confirmations = 2
     elif answer.state in INTERRUPTED:
-        if is_poll and answer.state in ("silence", "heard"):
+        # Nobody hears a call that is refused, so the place is what it was. A PUT says at once whether Redis's wake, which
+        # the next poll would block for, has been taken.
+        in_line, confirmations = is_poll and was_refused and redis_client is None, 0
+        if is_poll and not in_line and answer.state in ("silence", "heard"):
             poll_broke_off(answer.message)
         else:
             last_message = f"octowait did not answer ({answer.message})."
             show("interrupted", f"{last_message} Asking again until the time-out.")
-        in_line, confirmations = False, 0
         pause(answer.retry_after, timeout_seconds if has_answered else patience())
+        told_news = True  # no other pause
         count_failure()
     elif answer.state in ("expired", "unknown"):
         say_wait(f"{answer.message} Asking for a place again.")

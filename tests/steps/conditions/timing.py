@@ -12,6 +12,7 @@ import wording
 from run_step import Step
 from stand_in import (
     DeadAddress,
+    Exchange,
     Reply,
     StandIn,
     closing,
@@ -227,6 +228,24 @@ def a_proxy_s_own_page_for_a_long_call_counts_as_broken_off(world: World) -> Non
 
     assert _blocks(server)[:3] == [50, 25, 12]
     _says_it_once(step)
+
+
+@condition(11)
+def a_server_that_restarts_is_asked_on_as_before(world: World) -> None:
+    """Nobody heard the calls that were refused, so none of them cost the step its place, or its long blocks."""
+
+    def last(exchange: Exchange) -> None:
+        waiting(2, "Waiting for web-02.")(exchange)
+        exchange.server.stop()
+
+    before = world.server(waiting(), last)
+    step = world.start("wait", before, env={"OCTOWAIT_RETRY_BASE_SECONDS": "0.1"})
+    step.says(wording.ASKING_AGAIN.split("{")[0])
+    after = world.server(waiting(2, "Waiting for web-02."), granted(), port=before.port)
+
+    assert step.ends(45) == 0, step.output
+    assert before.asked + after.asked == ["PUT", *["GET block_seconds=50"] * 3, "GET block_seconds=0"]
+    assert not said(step, wording.pattern(wording.SHORTER_POLLS)), step.output
 
 
 @condition(11)
