@@ -633,10 +633,15 @@ function Set-OctowaitLongerBlock {
 $octowaitQuickTries = 12
 $octowait.refusals = 0
 
+# A poll that nobody heard is asked again as it was: the place is what it was. After longer it may be lost: join.
+function Test-OctowaitAskedAgain {
+    return $octowait.isRefused -and $octowait.refusals -lt $octowaitQuickTries
+}
+
 function Wait-OctowaitRetry([int]$retryAfter, [double]$until) {
     $failures = $octowait.failures
     Wait-OctowaitPause $retryAfter $until
-    if ($octowait.isRefused -and $octowait.refusals -lt $octowaitQuickTries) {
+    if (Test-OctowaitAskedAgain) {
         $octowait.refusals += 1
         $octowait.failures = $failures
     }
@@ -982,9 +987,8 @@ while ($true) {
             Wait-OctowaitPause 0 $octowaitTimeoutSeconds
         }
         { Test-OctowaitInterrupted $octowaitAnswer } {
-            # Nobody hears a call that is refused, so the place is what it was.
-            $octowaitInLine = $octowaitIsPoll -and $octowait.isRefused
-            if ($octowaitIsPoll -and -not $octowaitInLine -and $_ -cne 'busy') {
+            $octowaitInLine = $octowaitIsPoll -and (Test-OctowaitAskedAgain)
+            if ($octowaitIsPoll -and -not $octowait.isRefused -and $_ -cne 'busy') {
                 # Whether octowait is gone, or only a long call was cut, the next call tells.
                 Set-OctowaitShorterBlock $octowaitAnswer.message
             }

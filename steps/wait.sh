@@ -592,8 +592,13 @@ poll_broke_off() { # reason
 quick_tries=12
 refusals=0
 
+# A poll that nobody heard is asked again as it was: the place is what it was. After longer it may be lost: join.
+is_asked_again() {
+  [ "$is_refused" = True ] && [ "$refusals" -lt "$quick_tries" ]
+}
+
 count_failure() {
-  if [ "$is_refused" = True ] && [ "$refusals" -lt "$quick_tries" ]; then
+  if is_asked_again; then
     refusals=$((refusals + 1))
   else
     failures=$((failures + 1))
@@ -972,10 +977,10 @@ while :; do
         continue
       fi
       next='join'
-      if [ "$call_was" = poll ] && [ "$is_refused" = True ]; then
-        next='poll' # nobody heard it, so the place is what it was
+      if [ "$call_was" = poll ] && is_asked_again; then
+        next='poll'
       fi
-      if [ "$call_was" = poll ] && [ "$next" = join ] && [ "$state" != busy ]; then
+      if [ "$call_was" = poll ] && [ "$is_refused" = False ] && [ "$state" != busy ]; then
         poll_broke_off "$message"
       else
         last_message="octowait did not answer ($message)."

@@ -71,7 +71,8 @@ class _Call(Line):
 
 class Crowd:
     """Steps that wait for `MACHINE`, each as the scripts do: a connection a call, at once again after "waiting", and
-    after a call that failed a pause, then a PUT, or the same once more if it was refused. `run` is for a thread.
+    after a call that failed a pause, then a PUT, or the same again the first times that it is refused. `run` is for a
+    thread.
     """
 
     MACHINE = "Machines-crowd"
@@ -163,6 +164,7 @@ class Crowd:
             self._refusals[task] += 1
         else:
             self._failures[task] += 1
+            joins = True
         heappush(self._later, (time.monotonic() + pause, task, joins))
 
 

@@ -20,19 +20,20 @@ PROBES = {
 call GET '' '' 5
 for _ in {1..18}; do
   draw_pause 30
-  echo "pause $pause_ms"
+  echo "pause $pause_ms$(is_asked_again && echo ' again')"
   count_failure
 done
 """,
     "python": """
 call("GET", "", None, 5)
 for _ in range(18):
-    print("pause", int(1000 * draw_pause(30)))
+    print("pause", int(1000 * draw_pause(30)), "again" if is_asked_again() else "")
     count_failure()
 """,
     "powershell": """
 function Start-OctowaitSleep([double]$seconds) {
-    [Console]::WriteLine("pause $([int](1000 * $seconds))")
+    $octowaitAgain = if (Test-OctowaitAskedAgain) { 'again' } else { '' }
+    [Console]::WriteLine("pause $([int](1000 * $seconds)) $octowaitAgain")
 }
 $null = Invoke-OctowaitCall 'GET' '' '' 5
 foreach ($octowaitNumber in 1..18) {
@@ -65,12 +66,14 @@ def world(language: str, tmp_path: Path, powershell_host: PowerShellHost) -> Ite
     made.close()
 
 
-def pauses(world: World, at: StandIn | str) -> list[int]:
+def pauses(world: World, at: StandIn | str) -> tuple[list[int], int]:
+    """Milliseconds of each, and before how many of them a poll would be asked again as it was: the first ones."""
     step = world.start("wait", at)
     step.ends(45)
-    found = [int(text) for text in re.findall(r"(?m)^pause (\d+)", step.output)]
-    assert len(found) == 18, step.output
-    return found
+    found = re.findall(r"(?m)^pause (\d+)( again)?", step.output)
+    again = [bool(word) for _, word in found]
+    assert len(found) == 18 and again == sorted(again, reverse=True), step.output
+    return [int(text) for text, _ in found], sum(again)
 
 
 def grow(numbers: list[int], first: int) -> bool:
@@ -80,8 +83,9 @@ def grow(numbers: list[int], first: int) -> bool:
 
 
 def test_pauses_after_refused_connections_do_not_grow_for_a_dozen_of_them(world: World) -> None:
-    found = pauses(world, NOBODY)
+    found, again = pauses(world, NOBODY)
 
+    assert again == 12
     assert all(FIRST / 2 - 1 <= pause <= FIRST for pause in found[:12]), found
     assert grow(found[12:], FIRST), found
 
@@ -89,6 +93,7 @@ def test_pauses_after_refused_connections_do_not_grow_for_a_dozen_of_them(world:
 @pytest.mark.parametrize("answer", [closing, page(503)], ids=["broken off", "503"])
 def test_pauses_after_other_failures_grow_at_once(world: World, answer: Reply) -> None:
     """Also where the call before was refused, as while a server behind a balancer comes back."""
-    found = pauses(world, world.server(answer))
+    found, again = pauses(world, world.server(answer))
 
+    assert again == 0
     assert grow(found[:5], FIRST), found

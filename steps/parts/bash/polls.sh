@@ -25,8 +25,13 @@ poll_broke_off() { # reason
 quick_tries=12
 refusals=0
 
+# A poll that nobody heard is asked again as it was: the place is what it was. After longer it may be lost: join.
+is_asked_again() {
+  [ "$is_refused" = True ] && [ "$refusals" -lt "$quick_tries" ]
+}
+
 count_failure() {
-  if [ "$is_refused" = True ] && [ "$refusals" -lt "$quick_tries" ]; then
+  if is_asked_again; then
     refusals=$((refusals + 1))
   else
     failures=$((failures + 1))

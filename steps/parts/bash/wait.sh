@@ -180,10 +180,10 @@ while :; do
         continue
       fi
       next='join'
-      if [ "$call_was" = poll ] && [ "$is_refused" = True ]; then
-        next='poll' # nobody heard it, so the place is what it was
+      if [ "$call_was" = poll ] && is_asked_again; then
+        next='poll'
       fi
-      if [ "$call_was" = poll ] && [ "$next" = join ] && [ "$state" != busy ]; then
+      if [ "$call_was" = poll ] && [ "$is_refused" = False ] && [ "$state" != busy ]; then
         poll_broke_off "$message"
       else
         last_message="octowait did not answer ($message)."

@@ -32,10 +32,15 @@ function Set-OctowaitLongerBlock {
 $octowaitQuickTries = 12
 $octowait.refusals = 0
 
+# A poll that nobody heard is asked again as it was: the place is what it was. After longer it may be lost: join.
+function Test-OctowaitAskedAgain {
+    return $octowait.isRefused -and $octowait.refusals -lt $octowaitQuickTries
+}
+
 function Wait-OctowaitRetry([int]$retryAfter, [double]$until) {
     $failures = $octowait.failures
     Wait-OctowaitPause $retryAfter $until
-    if ($octowait.isRefused -and $octowait.refusals -lt $octowaitQuickTries) {
+    if (Test-OctowaitAskedAgain) {
         $octowait.refusals += 1
         $octowait.failures = $failures
     }

@@ -165,9 +165,8 @@ while ($true) {
             Wait-OctowaitPause 0 $octowaitTimeoutSeconds
         }
         { Test-OctowaitInterrupted $octowaitAnswer } {
-            # Nobody hears a call that is refused, so the place is what it was.
-            $octowaitInLine = $octowaitIsPoll -and $octowait.isRefused
-            if ($octowaitIsPoll -and -not $octowaitInLine -and $_ -cne 'busy') {
+            $octowaitInLine = $octowaitIsPoll -and (Test-OctowaitAskedAgain)
+            if ($octowaitIsPoll -and -not $octowait.isRefused -and $_ -cne 'busy') {
                 # Whether octowait is gone, or only a long call was cut, the next call tells.
                 Set-OctowaitShorterBlock $octowaitAnswer.message
             }

@@ -38,9 +38,14 @@ def poll_broke_off(reason):
         say_wait(f"A blocking call broke off ({reason}): asking in shorter ones from now on.")
 
 
+def is_asked_again():
+    # A poll that nobody heard, as it was: the place is what it was. After longer it may be lost: join.
+    return was_refused and refusals < QUICK_TRIES
+
+
 def count_failure():
     global failures, refusals
-    if was_refused and refusals < QUICK_TRIES:
+    if is_asked_again():
         refusals += 1
     else:
         failures += 1

@@ -188,10 +188,9 @@ while True:
     elif answer.state in ("silence", "heard") and confirmations == 1:
         confirmations = 2
     elif answer.state in INTERRUPTED:
-        # Nobody hears a call that is refused, so the place is what it was. A PUT says at once whether Redis's wake, which
-        # the next poll would block for, has been taken.
-        in_line, confirmations = is_poll and was_refused and redis_client is None, 0
-        if is_poll and not in_line and answer.state in ("silence", "heard"):
+        # On Redis a PUT: the wake for which the next poll would block may have been taken.
+        in_line, confirmations = is_poll and is_asked_again() and redis_client is None, 0
+        if is_poll and not was_refused and answer.state in ("silence", "heard"):
             poll_broke_off(answer.message)
         else:
             last_message = f"octowait did not answer ({answer.message})."
