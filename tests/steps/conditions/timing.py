@@ -235,11 +235,13 @@ def a_server_that_restarts_is_asked_on_as_before(world: World) -> None:
     """Nobody heard the calls that were refused, so none of them cost the step its place, or its long blocks."""
 
     def last(exchange: Exchange) -> None:
-        waiting(2, "Waiting for web-02.")(exchange)
+        # First, for the step asks again as soon as it has the answer.
         exchange.server.stop()
+        waiting(2, "Waiting for web-02.")(exchange)
 
     before = world.server(waiting(), last)
-    step = world.start("wait", before, env={"OCTOWAIT_RETRY_BASE_SECONDS": "0.1"})
+    # Twelve pauses take three seconds at least: so long the other server may take to be there.
+    step = world.start("wait", before, env={"OCTOWAIT_RETRY_BASE_SECONDS": "0.5"})
     step.says(wording.ASKING_AGAIN.split("{")[0])
     after = world.server(waiting(2, "Waiting for web-02."), granted(), port=before.port)
 
