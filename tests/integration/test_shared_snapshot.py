@@ -1,6 +1,8 @@
 """The snapshot that readers share: it is as good as one of their own, and costs what has changed."""
 
 import json
+import sys
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -57,6 +59,42 @@ def test_a_change_is_read_at_its_machines_only(board, shared, a_run):
     assert counts["zrangebylex"] == 2  # The holders and the line of one machine.
     assert "hgetall" not in counts and counts["hmget"] <= 6
     assert_same(shared.now(), take(board.client, board.keys))
+
+
+def calls(do):
+    """How many functions Python calls for *do*, its own and those of libraries in C."""
+    counts = Counter()
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, event, argument: counts.update([event]))
+    try:
+        do()
+    finally:
+        sys.setprofile(before)
+    return counts["call"] + counts["c_call"]
+
+
+def test_a_change_costs_no_more_with_many_machines_than_with_few(board, shared, a_run):
+    def read():
+        snapshot = shared.now()
+        return snapshot.tally, snapshot.machine("Machines-0"), snapshot.queue[:15]
+
+    def cost_of_a_change():
+        run = board.join(a_run(), {"Machines-0"})
+        read()
+        board.release(run.task_id)
+        return calls(read)
+
+    a_fleet(board, a_run)
+    cost_of_a_change()
+    few = cost_of_a_change()
+    for n in range(HOLDERS, 5 * HOLDERS):
+        board.join(a_run(), {f"Machines-{n}"})
+        board.join(a_run(), {f"Machines-{n}"})
+    read()
+    many = cost_of_a_change()
+
+    # To look at each of the others would take a call a machine at least.
+    assert many - few < HOLDERS
 
 
 def test_the_machines_are_counted_once_while_nothing_changes(board, shared, a_run):

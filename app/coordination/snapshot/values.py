@@ -121,7 +121,7 @@ class Snapshot:
         unresolved: Runs whose machines nobody knows yet.
         closed_since_ms: Since when nobody is granted (rule 15); None while the board is open.
         closed_cause: Why, as the timeline names causes.
-        tally: How many they are.
+        tally: How many of them are in each state.
         positions: Where each of them stands among *machines*, by its id in lower case.
         queue: Who waits, first in line first: the place in every line, as text that sorts, and the task id.
         runs: Who holds and who waits there, by task id in lower case.
