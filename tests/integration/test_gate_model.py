@@ -86,14 +86,14 @@ class Gate(RuleBasedStateMachine):
         try:
             place = self.board.join(run, machines, ttl=timedelta(seconds=TTL))
             outcome = "left" if place.state == "left" else "joined" if place.is_new else "known"
-            self.hear(task, place.state)
+            self.hear(task, place.state, place.is_new)
         except HoldsOthers:
             outcome = "holds others"
 
         assert outcome == expected
 
-    def hear(self, task, state):
-        """What its join answers a step."""
+    def hear(self, task, state, is_new):
+        """What its join answers a step; *is_new*: it waited and held nothing before."""
         assert state in ("left", self.model.runs[task]["state"])
 
     def known(self, *states):
@@ -319,12 +319,12 @@ class SlicedGate(Gate):
         super().__init__()
         self.board.script = Changed(self.board, self.sizes)
 
-    def hear(self, task, state):
-        if state == "waiting":
+    def hear(self, task, state, is_new):
+        if state == "waiting" and is_new:
             # Its grant or refusal, if there is one by now, was left to a script behind the answer.
             self.model.go_on_waiting(task)
         else:
-            super().hear(task, state)
+            super().hear(task, state, is_new)
 
 
 class BulkGate(SlicedGate):
