@@ -588,7 +588,7 @@ function Get-OctowaitPause([double]$most) {
 
 function Start-OctowaitSleep([double]$seconds) {
     if ($seconds -gt 0) {
-        [System.Threading.Thread]::Sleep([int]($seconds * 1000))
+        [System.Threading.Thread]::Sleep([int][math]::Ceiling($seconds * 1000))
     }
 }
 
@@ -887,9 +887,10 @@ while ($true) {
         }
         { Test-OctowaitInterrupted $octowaitAnswer } {
             $octowait.last = "octowait did not answer ($($octowaitAnswer.message))."
-            $octowaitSeconds = [int][math]::Floor((Get-OctowaitLimit))
+            $octowaitLimit = Get-OctowaitLimit
+            $octowaitSeconds = [int][math]::Floor($octowaitLimit)
             Write-OctowaitWait "$($octowait.last) Asking again until $octowaitSeconds s have passed."
-            Wait-OctowaitPause $octowaitAnswer.retryAfter $octowaitSeconds
+            Wait-OctowaitPause $octowaitAnswer.retryAfter $octowaitLimit
         }
         { @('expired', 'unknown') -ccontains $_ } {
             Write-OctowaitWait "$($octowaitAnswer.message) Asking for a place again."

@@ -574,7 +574,7 @@ function Get-OctowaitPause([double]$most) {
 
 function Start-OctowaitSleep([double]$seconds) {
     if ($seconds -gt 0) {
-        [System.Threading.Thread]::Sleep([int]($seconds * 1000))
+        [System.Threading.Thread]::Sleep([int][math]::Ceiling($seconds * 1000))
     }
 }
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from conditions.world import NOBODY, World
-from run_step import STEPS, SUFFIXES
+from first_call import split_at_first_call
+from run_step import SUFFIXES
 from stand_in import Reply, StandIn, closing, page
 
 from tests.steps.powershell_host import PowerShellHost
 
-#: Where a step begins to ask; instead of that it makes one call, and says how long its pauses after such calls are.
-FIRST_CALL = {"bash": r"(?m)^while :", "python": r"(?m)^while True", "powershell": r"(?m)^while "}
+#: What a step does instead of asking: it makes one call, and says how long its pauses after such calls are.
 PROBES = {
     "bash": """
 call GET '' '' 5
@@ -54,13 +54,8 @@ MOST = 30
 
 @pytest.fixture
 def world(language: str, tmp_path: Path, powershell_host: PowerShellHost) -> Iterator[World]:
-    suffix = SUFFIXES[language]
-    script = (STEPS / f"wait.{suffix}").read_text()
-    first_call = re.search(FIRST_CALL[language], script)
-    assert first_call
-    (tmp_path / f"wait.{suffix}").write_text(
-        f"{script[: first_call.start()]}\n{WAS_REFUSED[language]}\n{PROBES[language]}"
-    )
+    before, _ = split_at_first_call("wait", language)
+    (tmp_path / f"wait.{SUFFIXES[language]}").write_text(f"{before}\n{WAS_REFUSED[language]}\n{PROBES[language]}")
     made = World(language, tmp_path, tmp_path, powershell_host if language == "powershell" else None)
     yield made
     made.close()

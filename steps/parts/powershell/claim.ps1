@@ -116,9 +116,10 @@ while ($true) {
         }
         { Test-OctowaitInterrupted $octowaitAnswer } {
             $octowait.last = "octowait did not answer ($($octowaitAnswer.message))."
-            $octowaitSeconds = [int][math]::Floor((Get-OctowaitLimit))
+            $octowaitLimit = Get-OctowaitLimit
+            $octowaitSeconds = [int][math]::Floor($octowaitLimit)
             Write-OctowaitWait "$($octowait.last) Asking again until $octowaitSeconds s have passed."
-            Wait-OctowaitPause $octowaitAnswer.retryAfter $octowaitSeconds
+            Wait-OctowaitPause $octowaitAnswer.retryAfter $octowaitLimit
         }
         { @('expired', 'unknown') -ccontains $_ } {
             Write-OctowaitWait "$($octowaitAnswer.message) Asking for a place again."

@@ -63,7 +63,18 @@ function Write-OctowaitProgress([double]$percent, [string]$text) {
     }
 }
 
+# Seconds since the start at which it gives up.
+function Get-OctowaitEnd {
+    if ($octowait.hasAnswered) {
+        return $octowaitTimeoutSeconds
+    }
+    return Get-OctowaitPatience
+}
+
 function Stop-OctowaitWaiting {
+    if (-not $octowait.hasAnswered) {
+        Stop-OctowaitUnanswered
+    }
     $null = Invoke-Octowait 'DELETE' '?reason=time-out%20of%20the%20wait%20step' '' 5
     Stop-OctowaitStep "Gave up after $octowaitTimeoutMinutes min (Octowait.TimeoutMinutes). $($octowait.last)"
 }
@@ -108,10 +119,7 @@ $octowaitKey = ''           # what was told last
 $octowaitIsNews = $true     # it was something new
 
 while ($true) {
-    if ($octowaitHasAsked -and -not $octowait.hasAnswered -and (Get-OctowaitElapsed) -ge (Get-OctowaitPatience)) {
-        Stop-OctowaitUnanswered
-    }
-    if ($octowaitHasAsked -and (Get-OctowaitElapsed) -ge $octowaitTimeoutSeconds) {
+    if ($octowaitHasAsked -and (Get-OctowaitElapsed) -ge (Get-OctowaitEnd)) {
         Stop-OctowaitWaiting
     }
     $octowaitHasAsked = $true
@@ -174,11 +182,7 @@ while ($true) {
                 $octowait.last = "octowait did not answer ($($octowaitAnswer.message))."
                 Show-OctowaitWait 'interrupted' "$($octowait.last) Asking again until the time-out."
             }
-            $octowaitUntil = $octowaitTimeoutSeconds
-            if (-not $octowait.hasAnswered) {
-                $octowaitUntil = Get-OctowaitPatience
-            }
-            Wait-OctowaitRetry $octowaitAnswer.retryAfter $octowaitUntil
+            Wait-OctowaitRetry $octowaitAnswer.retryAfter (Get-OctowaitEnd)
             # No other pause.
             $octowaitIsNews = $true
         }

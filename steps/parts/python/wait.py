@@ -99,7 +99,14 @@ def poll():
     return ask("GET", f"?block_seconds={block}", limit=block + CALL_SECONDS)
 
 
+def end():
+    # Seconds since the start at which it gives up.
+    return timeout_seconds if has_answered else patience()
+
+
 def give_up():
+    if not has_answered:
+        never_answered()
     ask("DELETE", "?reason=time-out%20of%20the%20wait%20step", limit=5)
     fail(f"Gave up after {timeout_minutes} min (Octowait.TimeoutMinutes). {last_message}")
 
@@ -151,11 +158,8 @@ has_asked = False
 
 while True:
     # What was granted is confirmed first, whatever the time.
-    if has_asked and confirmations == 0:
-        if not has_answered and elapsed() >= patience():
-            never_answered()
-        if elapsed() >= timeout_seconds:
-            give_up()
+    if has_asked and confirmations == 0 and elapsed() >= end():
+        give_up()
     has_asked = True
 
     is_poll = in_line and confirmations == 0
@@ -195,7 +199,7 @@ while True:
         else:
             last_message = f"octowait did not answer ({answer.message})."
             show("interrupted", f"{last_message} Asking again until the time-out.")
-        pause(answer.retry_after, timeout_seconds if has_answered else patience())
+        pause(answer.retry_after, end())
         told_news = True  # no other pause
         count_failure()
     elif answer.state in ("expired", "unknown"):
