@@ -282,8 +282,6 @@ def no_answer(reason, is_silence):
 
 def explain(error, route):
     # Why there is no answer, and what to do about it.
-    global was_refused
-    was_refused = isinstance(error, Refused)
     why = str(error) or type(error).__name__
     refused = re.match(r"Tunnel connection failed: ([0-9]{3})", why)
     if refused:
@@ -320,13 +318,14 @@ def call(method, query, body, limit):
 
     def run():
         try:
-            replies.put(exchange(connection, route, method, query, body))
+            replies.put((exchange(connection, route, method, query, body), False))
         except Exception as error:
-            replies.put(explain(error, route))
+            replies.put((explain(error, route), isinstance(error, Refused)))
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        return replies.get(timeout=limit)
+        reply, was_refused = replies.get(timeout=limit)
+        return reply
     except queue.Empty:
         pass
     try:

@@ -296,14 +296,17 @@ class Service:
             **settings,
         }
         self._process: subprocess.Popen[bytes] | BaseProcess | None = None
+        self._spawned: list[subprocess.Popen[bytes]] = []
 
     def spawn(self, *command: str) -> subprocess.Popen[bytes]:
         """An octowait command in a process group of its own, with this service's settings."""
         with open(self.log, "ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "app", *command], env=self.env, cwd=self.log.parent,
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
+        self._spawned.append(process)
+        return process
 
     def start(self) -> None:
         client = connect(self.env["OCTOWAIT_REDIS_URL"])
@@ -339,8 +342,12 @@ class Service:
             self._process.wait(30)
 
     def close(self) -> None:
-        """Stop for good."""
+        """Stop for good, with all that was spawned and has not ended."""
         self.stop()
+        for process in self._spawned:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(30)
 
     def call(
         self, method: str, path: str, body: Any = None, role: str | None = "admin",
@@ -379,7 +386,7 @@ def make_service(redis_url: str, namespace: str, tmp_path: Path) -> Iterator[Cal
 
     yield make
     for service in made:
-        service.stop()
+        service.close()
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from honcho.printer import Printer
 from app.cli.listener import listener_on
 from app.cli.welcome import welcome
 from app.settings import ADDRESS_FILE, PREFIX, BadSettings, Settings
+from app.store.connection import connect
 from app.store.disk import full
 from app.store.embedded import EmbeddedServer
 from app.store.errors import StoreError
@@ -33,11 +34,17 @@ _HOME = Path(__file__).parent.parent.parent
 
 
 def up(settings: Settings) -> int:
-    """Run every process until one ends, Ctrl-C, or the end of the terminal; the exit status."""
+    """Run every process until one ends, Ctrl-C, or the end of the terminal; the exit status.
+
+    Raises:
+        BadSettings: somebody listens already on the address to bind.
+        BadStoreAddress: the URL is not one of Redis.
+    """
     environment = _environment()
     _check_address(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if settings.redis_url:
+        connect(settings.redis_url, max_connections=1)  # As each process does, which would say it one after the other.
         return _run(settings, environment)
     server = EmbeddedServer(settings.data_dir / "redis")
     is_new = not server.has_data

@@ -24,7 +24,7 @@ PROXY = "octowait.proxy"
 class Peers:
     """WSGI middleware: takes the client's address and scheme from a proxy among *trusted*, and from nobody else.
 
-    Until it is known whose token it has, a request is of a group with all like it: deliveries of Octopus, or others.
+    Until it is known who has sent it, by a token or the secret of the webhook, a request is one of the others.
     """
 
     def __init__(self, inner: WSGIApplication, trusted: Sequence[Network]) -> None:
@@ -32,7 +32,7 @@ class Peers:
         self._trusted = trusted
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        serve("deliveries" if environ.get("PATH_INFO", "").startswith("/webhooks/") else "others")
+        serve("others")
         forwarded = {name: environ.pop(name, "") for name in _FORWARDED}
         if self._trusted and is_among(environ.get("REMOTE_ADDR", ""), self._trusted):
             environ[PROXY] = environ["REMOTE_ADDR"]

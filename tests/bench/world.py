@@ -136,9 +136,10 @@ def _batches(items: Iterable[Any], size: int) -> Iterator[Sequence[Any]]:
 
 
 def calls_of(client: Client, *commands: str) -> int:
-    """How often the server has executed *commands*."""
+    """How often the server has executed *commands*; a script that it did not know yet is none."""
     stats = client.info("commandstats")
-    return sum(stats.get(f"cmdstat_{command}", {}).get("calls", 0) for command in commands)
+    found = (stats.get(f"cmdstat_{command}", {"calls": 0, "failed_calls": 0}) for command in commands)
+    return sum(each["calls"] - each["failed_calls"] for each in found)
 
 
 def processes_of(service: Service) -> list[int]:

@@ -111,6 +111,16 @@ def test_an_address_that_is_taken_is_named_before_anything_starts(tmp_path: Path
     assert refused.stdout == ""
 
 
+def test_an_address_that_is_none_of_redis_is_named_before_anything_starts(tmp_path: Path) -> None:
+    up = Up(tmp_path)
+    up.env["OCTOWAIT_REDIS_URL"] = "http://:secret@redis.example.com"
+    refused = up.run("up")
+
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("octowait: Redis URL redis.example.com: expected redis://")
+    assert refused.stdout == ""
+
+
 def test_an_octowait_that_listens_already_is_named_with_its_process(tmp_path: Path) -> None:
     up = Up(tmp_path)
     process = up.start()

@@ -116,6 +116,8 @@ def test_each_call_of_the_dear_token_has_its_turn(process, board, wide):
         ("GET", "/api/waits/ServerTasks-1?block_seconds=1", {"token": "step"}, "token test"),
         ("DELETE", "/api/waits/ServerTasks-1", {"token": "step"}, "token test"),
         ("POST", "/webhooks/octopus", {"json": a_delivery("DeploymentStarted")}, "deliveries"),
+        ("POST", "/webhooks/octopus", {"data": b"unreadable"}, "deliveries"),
+        ("POST", "/webhooks/octopus", {"json": a_delivery("DeploymentStarted"), "secret": "wrong"}, "others"),
         ("GET", "/healthz", {}, "others"),
     ],
 )
@@ -125,12 +127,15 @@ def test_request_is_that_of_its_token_or_of_all_like_it(board, redis_url, method
     groups = set()
     board.script.before = lambda: groups.update(served())
     token = options.get("token")
-    headers = {"X-Octowait-Secret": WEBHOOK_SECRET} | ({"Authorization": f"Bearer {TOKENS[token]}"} if token else {})
+    headers = {"X-Octowait-Secret": options.get("secret", WEBHOOK_SECRET)}
+    if token:
+        headers["Authorization"] = f"Bearer {TOKENS[token]}"
 
     def ask():
         # What was served before on the same connection is somebody else's.
         serve("token of before")
-        app.test_client().open(path, method=method, json=options.get("json"), headers=headers)
+        body = {name: options[name] for name in ("json", "data") if name in options}
+        app.test_client().open(path, method=method, **body, headers=headers)
         groups.update(served())
 
     contextvars.copy_context().run(ask)

@@ -43,7 +43,7 @@ def services(server: EmbeddedServer, namespace: str, tmp_path: Path) -> Iterator
 
     yield start
     for each in made:
-        each.stop()
+        each.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from urllib.parse import quote
 
 import gevent
 import pytest
@@ -148,6 +149,19 @@ def test_what_is_not_plain_is_left_to_the_view(board, client, viewed, a_run, cha
 
     assert (answer.status_code, len(viewed)) == (status, 1)
     assert ("problem" in answer.content_type) == (answer.status_code != 200)
+
+
+@pytest.mark.parametrize("query", [
+    "block_seconds=0.05&typo=1", "block_seconds=0.05&typo", "block_seconds=\u0663", "block_seconds=\uff11",
+    "block_seconds=-1", "block_seconds=1e9", "block_seconds=nan", "block_seconds=0x1", "block_seconds=",
+])  # fmt: skip
+def test_nobody_sleeps_with_a_query_that_is_refused(client, a_run, monkeypatch, query):
+    asleep = []
+    monkeypatch.setattr(client.application.extensions["octowait.polls"], "wait", asleep.append)
+
+    answer = client.get(f"/api/waits/{a_run().task_id}?{quote(query, safe='=&')}", headers=SCRIPTS["bash"])
+
+    assert (answer.status_code, asleep) == (422, [])
 
 
 class CountingBoard:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from app.domain.events import parse_delivery
 from app.services import Services
 from app.web.api.webhook import answer_to_delivery
-from app.web.auth import is_webhook_secret
+from app.web.auth import admits_delivery
 from app.web.bodies import read_again
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class PlainDeliveries:
             and not self._is_off
             and environ.get("CONTENT_TYPE", "").startswith("application/json")
             and secret
-            and is_webhook_secret(environ.get(self._secret_key), secret.get_secret_value())
+            and admits_delivery(environ.get(self._secret_key), secret.get_secret_value())
         )
 
     def _applied(self, body: bytes) -> bytes | None:

@@ -13,7 +13,7 @@ from app.services import Services
 from app.store.errors import StoreError, StoreUnreachable
 from app.web.api.routing import Api, current_services, read_body
 from app.web.api.schemas.admin import Delivered
-from app.web.auth import is_webhook_secret
+from app.web.auth import admits_delivery
 from app.web.errors import Problem
 from app.web.redaction import redacted
 from app.web.request_log import name_in_log
@@ -39,7 +39,7 @@ def deliver() -> Any:
     services = current_services()
     secret = services.settings.webhook_secret
     assert secret
-    if not is_webhook_secret(request.headers.get(services.settings.webhook_header), secret.get_secret_value()):
+    if not admits_delivery(request.headers.get(services.settings.webhook_header), secret.get_secret_value()):
         services.metric_buffer.add(COUNTED["unauthorized"])
         raise Problem(
             401, "unauthorized", f"expected the webhook secret in the header {services.settings.webhook_header}"

@@ -173,13 +173,17 @@ def _wish(query: str) -> float | None:
     """For how long a poll of a wait asks to block, seconds; 0 if what it asks is not allowed, None of a look."""
     if plain := _PLAIN_QUERY.match(query):
         return _allowed(plain[1])
-    fields = parse_qs(query)
-    return None if "look" in fields else _allowed(fields.get("block_seconds", "0")[0])
+    fields = parse_qs(query, keep_blank_values=True)
+    if "look" in fields:
+        return None
+    # Nobody sleeps with a query that is refused behind it.
+    return _allowed(fields["block_seconds"][0]) if fields.keys() == {"block_seconds"} else 0
 
 
 def _allowed(text: str) -> float:
     try:
-        seconds = float(text)
+        # Python takes the digits of every script, the model of the query only these.
+        seconds = float(text) if text.strip().isascii() else 0
     except ValueError:
         return 0
     return seconds if 0 < seconds <= MOST_SECONDS else 0
