@@ -19,7 +19,7 @@ log = structlog.get_logger()
 SWEEP_SECONDS = 1.0
 
 #: The scripts that answer others, the ones that are needed first in front; and the seconds between two of them.
-PREPARED, PREPARE_SECONDS = ("poll_many", "poll", "release", "carry_on", "join", "deliver"), 0.02
+PREPARED, PREPARE_SECONDS = ("poll_many", "poll", "release", "carry_on", "join", "deliver_many"), 0.02
 
 
 def prepare(scripts: Scripts) -> None:

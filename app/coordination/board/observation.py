@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from app.coordination.board.base import BoardScripts, milliseconds, version_of
-from app.coordination.encode import batch_member, compact_json, event_json
+from app.coordination.encode import batch_member, compact_json, event_fields
 from app.domain.events import Event
 from app.domain.ids import distinct_ids
 from app.domain.status import RunStatus
+from app.store.errors import StoreError
 from app.store.scripts import redis_errors
 
 
@@ -31,15 +32,40 @@ class ObservationVerbs(BoardScripts):
 
         Source: lua/deliver.lua.
         """
-        tolerance, grace = milliseconds(self.policy.clock_tolerance), milliseconds(self.policy.abandoned_grace)
-        batch = batch_member(event.batch)
-        start = {**self._presumption, "expect_ms": milliseconds(self.policy.expect_step)}
-        if confirm:
-            start["confirm"] = True
-        return self._word(
-            "deliver", event.key, event_json(event), tolerance, self._paused_holds, via, batch, grace,
-            compact_json(start),
-        )  # fmt: skip
+        fields, batch = compact_json(event_fields(event)), batch_member(event.batch)
+        return self._word("deliver", event.key, fields, batch, via, self._delivery_policy(confirm))
+
+    def deliver_many(self, events: Sequence[Event], *, confirm: bool = False) -> list[str | StoreError]:
+        """As `deliver`, brought by webhooks, for the first of the events, at least one, as many as one script applies;
+        an error that is about one is its outcome.
+
+        Raises:
+            StoreError: as `redis_errors` says; of none is it known whether it was applied.
+
+        Source: lua/deliver_many.lua.
+        """
+        given = [(event.key, event_fields(event), batch_member(event.batch)) for event in events]
+        _, *words = self.script("deliver_many", compact_json(given), self._delivery_policy(confirm))
+        return [self._outcome_of(event, word, confirm) for event, word in zip(events, words, strict=False)]
+
+    def _outcome_of(self, event: Event, word: bytes, confirm: bool) -> str | StoreError:
+        if word != b"failed":
+            return str(word, "ascii")
+        try:
+            return self.deliver(event, confirm=confirm)
+        except StoreError as error:
+            return error
+
+    def _delivery_policy(self, confirm: bool) -> str:
+        """What ``lua/lib/deliveries.lua`` goes by, as JSON."""
+        return compact_json({
+            **self._presumption,
+            "tolerance_ms": milliseconds(self.policy.clock_tolerance),
+            "grace_ms": milliseconds(self.policy.abandoned_grace),
+            "expect_ms": milliseconds(self.policy.expect_step),
+            **({"paused_holds": True} if self.policy.paused_holds else {}),
+            **({"confirm": True} if confirm else {}),
+        })  # fmt: skip
 
     def observe(
         self, task_id: str, machines: Iterable[Mapping[str, str]], *, info: Mapping[str, Any], is_full: bool = True,

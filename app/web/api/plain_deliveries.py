@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.domain.events import parse_delivery
 from app.services import Services
+from app.web.api.deliveries_together import DeliveriesTogether
 from app.web.api.webhook import answer_to_delivery
 from app.web.auth import admits_delivery
 from app.web.bodies import read_again
@@ -31,6 +32,7 @@ class PlainDeliveries:
         self._inner = inner
         self._services = services
         self._headers = headers
+        self._together = DeliveriesTogether(services.board, confirm=services.knows_octopus)
         settings = services.settings
         self._secret_key = "HTTP_" + settings.webhook_header.upper().replace("-", "_")
         self._most = settings.max_body_kib * 1024
@@ -63,7 +65,7 @@ class PlainDeliveries:
     def _applied(self, body: bytes) -> bytes | None:
         try:
             event = parse_delivery(body)
-            outcome = self._services.board.deliver(event, confirm=self._services.knows_octopus)
+            outcome = self._together.deliver(event)
             return answer_to_delivery(self._services, event.id, outcome)
         except Exception:  # It fails inside as well, where that is logged and answered.
             return None
