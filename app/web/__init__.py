@@ -17,6 +17,7 @@ from app.web.api.plain_waits import PlainWaits
 from app.web.api.step_answers import reply_to_poll
 from app.web.auth import Doorkeeper
 from app.web.bodies import Bodies
+from app.web.pages.recent_faults import RecentFaults
 from app.web.pages.site import blueprint as pages
 from app.web.peers import Peers
 from app.web.polls.blocked import BlockedPolls
@@ -93,6 +94,7 @@ def create_app(services: Services) -> Flask:
     app.extensions["octowait.document"] = api_document
     for api in apis:
         app.register_blueprint(api.blueprint)
+    app.extensions["octowait.recent_faults"] = RecentFaults(services)
     app.register_blueprint(pages)
     errors.install(app)
     printed.install(app)

@@ -298,6 +298,22 @@ def test_records_about_octowait_are_told_in_words(past_board, window):
     assert not re.search(r"\[|\{|\d{13} ", rows.all_inner_texts()[0])
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_fault_is_told_where_people_look_first(past_board, window_of, scheme, tmp_path):
+    offset = {"offset_least": 600_000, "offset_most": 601_000, "offset_at": past_board.now_ms()}
+    past_board.client.hset(past_board.keys.counters, mapping=offset)
+
+    window = window_of(color_scheme=scheme)
+    page = window.sign_in(VIEWER)
+    told = page.locator("#overview .banner")
+    expect(told).to_have_count(1)
+    expect(told).to_contain_text(re.compile("clock of Octopus.*Health says what to do"))
+    keep_screenshot(page, f"dashboard-fault-{scheme}", tmp_path)
+    assert serious_findings(page) == []
+    told.get_by_role("link", name="Health").click()
+    expect(page.locator(".banner").filter(has_text="clock of Octopus")).to_have_count(1)
+
+
 def test_archive_that_is_elsewhere_is_told(past_board, window):
     first_ms = int(past_board.client.xrange(past_board.keys.timeline, count=1)[0][0].partition(b"-")[0])
     manifest = Manifest("2026-01-01", "1-0", f"{first_ms}-0", 1, 1, "", "")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import render_template, request, url_for
+from flask import current_app, render_template, request, url_for
 
 from app.coordination.snapshot import Machine, Snapshot
 from app.domain.status import Described, RunStatus, in_the_way
@@ -136,6 +136,7 @@ def dashboard() -> Any:
         closed_since_ms=snapshot.closed_since_ms,
         closed_why=closed_words(snapshot.closed_cause),
         unreachable=services.reach.unreachable(),
+        faults=current_app.extensions["octowait.recent_faults"].of(snapshot),
         most=LINE_OF_MANY if page else LINE_ON_DASHBOARD,
         has_match=bool(page[1]) if page else any(map(card_filter.accepts, snapshot.machines)),
         card_filter=card_filter,
