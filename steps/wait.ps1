@@ -638,6 +638,11 @@ function Test-OctowaitAskedAgain {
     return $octowait.isRefused -and $octowait.refusals -lt $octowaitQuickTries
 }
 
+# Of which nothing is said: behind a balancer that has lost a backend each other poll is refused.
+function Test-OctowaitFirstRefusal {
+    return $octowait.isRefused -and $octowait.refusals -eq 0
+}
+
 function Wait-OctowaitRetry([int]$retryAfter, [double]$until) {
     $failures = $octowait.failures
     Wait-OctowaitPause $retryAfter $until
@@ -1002,7 +1007,9 @@ while ($true) {
             }
             else {
                 $octowait.last = "octowait did not answer ($($octowaitAnswer.message))."
-                Show-OctowaitWait 'interrupted' "$($octowait.last) Asking again until the time-out."
+                if (-not ($octowaitIsPoll -and (Test-OctowaitFirstRefusal))) {
+                    Show-OctowaitWait 'interrupted' "$($octowait.last) Asking again until the time-out."
+                }
             }
             Wait-OctowaitRetry $octowaitAnswer.retryAfter (Get-OctowaitEnd)
             # No other pause.

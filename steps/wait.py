@@ -465,6 +465,11 @@ def is_asked_again():
     return was_refused and refusals < QUICK_TRIES
 
 
+def is_first_refusal():
+    # Of which nothing is said: behind a balancer that has lost a backend each other poll is refused.
+    return was_refused and refusals == 0
+
+
 def count_failure():
     global failures, refusals
     if is_asked_again():
@@ -769,7 +774,8 @@ while True:
             poll_broke_off(answer.message)
         else:
             last_message = f"octowait did not answer ({answer.message})."
-            show("interrupted", f"{last_message} Asking again until the time-out.")
+            if not (is_poll and is_first_refusal()):
+                show("interrupted", f"{last_message} Asking again until the time-out.")
         pause(answer.retry_after, end())
         told_news = True  # no other pause
         count_failure()

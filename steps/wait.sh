@@ -597,6 +597,11 @@ is_asked_again() {
   [ "$is_refused" = True ] && [ "$refusals" -lt "$quick_tries" ]
 }
 
+# Of which nothing is said: behind a balancer that has lost a backend each other poll is refused.
+is_first_refusal() {
+  [ "$is_refused" = True ] && [ "$refusals" -eq 0 ]
+}
+
 count_failure() {
   if is_asked_again; then
     refusals=$((refusals + 1))
@@ -984,7 +989,9 @@ while :; do
         poll_broke_off "$message"
       else
         last_message="octowait did not answer ($message)."
-        show "interrupted" "$last_message Asking again until the time-out."
+        if [ "$call_was" != poll ] || ! is_first_refusal; then
+          show "interrupted" "$last_message Asking again until the time-out."
+        fi
       fi
       choose_end
       pause "$retry_after" "$until"

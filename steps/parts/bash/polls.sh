@@ -30,6 +30,11 @@ is_asked_again() {
   [ "$is_refused" = True ] && [ "$refusals" -lt "$quick_tries" ]
 }
 
+# Of which nothing is said: behind a balancer that has lost a backend each other poll is refused.
+is_first_refusal() {
+  [ "$is_refused" = True ] && [ "$refusals" -eq 0 ]
+}
+
 count_failure() {
   if is_asked_again; then
     refusals=$((refusals + 1))

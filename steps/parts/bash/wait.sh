@@ -187,7 +187,9 @@ while :; do
         poll_broke_off "$message"
       else
         last_message="octowait did not answer ($message)."
-        show "interrupted" "$last_message Asking again until the time-out."
+        if [ "$call_was" != poll ] || ! is_first_refusal; then
+          show "interrupted" "$last_message Asking again until the time-out."
+        fi
       fi
       choose_end
       pause "$retry_after" "$until"

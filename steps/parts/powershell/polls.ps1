@@ -37,6 +37,11 @@ function Test-OctowaitAskedAgain {
     return $octowait.isRefused -and $octowait.refusals -lt $octowaitQuickTries
 }
 
+# Of which nothing is said: behind a balancer that has lost a backend each other poll is refused.
+function Test-OctowaitFirstRefusal {
+    return $octowait.isRefused -and $octowait.refusals -eq 0
+}
+
 function Wait-OctowaitRetry([int]$retryAfter, [double]$until) {
     $failures = $octowait.failures
     Wait-OctowaitPause $retryAfter $until

@@ -180,7 +180,9 @@ while ($true) {
             }
             else {
                 $octowait.last = "octowait did not answer ($($octowaitAnswer.message))."
-                Show-OctowaitWait 'interrupted' "$($octowait.last) Asking again until the time-out."
+                if (-not ($octowaitIsPoll -and (Test-OctowaitFirstRefusal))) {
+                    Show-OctowaitWait 'interrupted' "$($octowait.last) Asking again until the time-out."
+                }
             }
             Wait-OctowaitRetry $octowaitAnswer.retryAfter (Get-OctowaitEnd)
             # No other pause.

@@ -43,6 +43,11 @@ def is_asked_again():
     return was_refused and refusals < QUICK_TRIES
 
 
+def is_first_refusal():
+    # Of which nothing is said: behind a balancer that has lost a backend each other poll is refused.
+    return was_refused and refusals == 0
+
+
 def count_failure():
     global failures, refusals
     if is_asked_again():

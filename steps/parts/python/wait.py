@@ -198,7 +198,8 @@ while True:
             poll_broke_off(answer.message)
         else:
             last_message = f"octowait did not answer ({answer.message})."
-            show("interrupted", f"{last_message} Asking again until the time-out.")
+            if not (is_poll and is_first_refusal()):
+                show("interrupted", f"{last_message} Asking again until the time-out.")
         pause(answer.retry_after, end())
         told_news = True  # no other pause
         count_failure()

@@ -1,0 +1,93 @@
+"""A poll that is refused once is none of the reader's business: a server restarts, or one of two is away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import wording
+from conditions.world import World
+from first_call import split_at_first_call
+from run_step import SUFFIXES
+
+from tests.steps.powershell_host import PowerShellHost
+
+#: What each call comes to instead of going anywhere.
+CALLS = {
+    "bash": """
+outcomes=({outcomes} granted)
+outcomes_at=0
+call() {{
+  status='' retry_after=0 failure='' is_refused=False
+  case ${{outcomes[outcomes_at]}} in
+    refused) is_refused=True && no_connection "refused" ;;
+    granted) status=200 text=$'granted 7\\nGranted.\\n' ;;
+    *) status=200 text=$'waiting 2\\nWaiting for web-01.\\n' ;;
+  esac
+  outcomes_at=$((outcomes_at + 1))
+}}
+spread_calls() {{ :; }}
+""",
+    "python": """
+outcomes = iter("{outcomes} granted".split())
+
+
+def call(method, query, body, limit):
+    global was_refused
+    outcome = next(outcomes)
+    was_refused = outcome == "refused"
+    if was_refused:
+        return no_answer("no connection to 127.0.0.1:1 (refused)", True)
+    message = "Granted." if outcome == "granted" else "Waiting for web-01."
+    text = json.dumps({{"state": outcome, "message": message, "fencing_token": 7, "place": 2}})
+    return Reply(200, text, 0, False, "")
+
+
+def keep_apart():
+    pass
+""",
+    "powershell": """
+$octowait.outcomes = [System.Collections.Queue]@('{outcomes} granted' -split ' ')
+function Invoke-OctowaitCall([string]$method, [string]$query, [string]$json, [int]$seconds) {{
+    $outcome = $octowait.outcomes.Dequeue()
+    $octowait.isRefused = $outcome -ceq 'refused'
+    if ($octowait.isRefused) {{
+        return New-OctowaitFailure 'silence' 'no connection to 127.0.0.1:1 (refused)'
+    }}
+    $text = @{{ granted = "granted 7`nGranted.`n"; waiting = "waiting 2`nWaiting for web-01.`n" }}[$outcome]
+    return @{{ kind = ''; reason = ''; status = 200; text = $text; retryAfter = 0 }}
+}}
+function Wait-OctowaitSecond {{ }}
+""",
+}
+WAITING = "Waiting for web-01."
+INTERRUPTED = wording.ASKING_AGAIN.format(reason=wording.NO_CONNECTION.format(host="127.0.0.1", port=1, why="refused"))
+
+
+@pytest.fixture
+def world(language: str, tmp_path: Path, powershell_host: PowerShellHost) -> Iterator[World]:
+    made = World(language, tmp_path, tmp_path, powershell_host if language == "powershell" else None)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "said"),
+    [
+        ("waiting refused waiting refused waiting refused waiting", [WAITING]),
+        ("waiting refused refused waiting", [WAITING, INTERRUPTED, WAITING]),
+        ("waiting waiting refused refused refused", [WAITING, INTERRUPTED]),
+        ("refused waiting waiting refused", [INTERRUPTED, WAITING]),
+    ],
+    ids=["every other", "twice", "three times", "the first call"],
+)
+def test_only_the_second_refusal_in_a_row_is_said(world: World, outcomes: str, said: list[str]) -> None:
+    before, after = split_at_first_call("wait", world.language)
+    calls = CALLS[world.language].format(outcomes=outcomes)
+    (world.directory / f"wait.{SUFFIXES[world.language]}").write_text(f"{before}\n{calls}\n{after}")
+
+    step = world.run("wait")
+
+    assert step.printed.at("wait") == said
+    assert step.variables["Octowait.FencingToken"] == "7"
