@@ -9,10 +9,11 @@
 -- from one, or their runs have very many machines: the others are to be brought again. So are those behind an event that
 -- broke off, whose outcome is "failed", and that one alone.
 
+look_at_types()
+
 -- Machines of the runs of one script's events, at most, but for those of the last run: some 10 ms to read and write them.
 local MOST_MACHINES = 1000
 
-look_at_types()
 local policy = cjson.decode(ARGV[3])
 local outcomes, machines = { "delivered" }, 0
 for _, each in ipairs(cjson.decode(ARGV[2])) do

@@ -2,7 +2,7 @@
 --
 -- Two times of a run, by the clock of Octopus, make the result independent of the order: its latest start and its end.
 --
--- needs: clock, keys, types, offset, runs, lines, grants, plans, claims, ends, expiry
+-- needs: clock, keys, offset, runs, lines, grants, plans, claims, ends, expiry
 
 -- What a webhook can be ahead of the clock of Octopus: as far as clocks are that nobody sets.
 local AHEAD_MS = 300000
