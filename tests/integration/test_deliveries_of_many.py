@@ -17,7 +17,7 @@ from tests.open_board import OpenBoard
 
 EFFECTS = (Effect.STARTED, Effect.ENDED, Effect.PAUSED, Effect.RESUMED, Effect.QUEUED, Effect.OTHER)
 MACHINES = ("Machines-1", "Machines-2", "Machines-3")
-NAMES = {"project_id": "Projects-7", "environment_id": "Environments-2"}
+NAMES = {"project": {"id": "Projects-7"}, "environment": {"id": "Environments-2"}}
 
 
 @pytest.fixture
@@ -98,7 +98,8 @@ def played(board, acts, apply):
 def test_together_they_do_what_they_do_one_after_the_other(make_board, occurs, seed):
     chance = random.Random(seed)
     tasks, acts = history(chance, occurs, 25)
-    policy = Policy(paused_holds=bool(seed % 2))
+    # Both plays, which take a while, stand at the same side of it.
+    policy = Policy(paused_holds=bool(seed % 2), clock_tolerance=timedelta(seconds=40))
     confirm = seed % 3 == 0
     together = make_board(policy)
     outcomes = played(together, acts, lambda board, events: brought_together(board, events, confirm=confirm)[0])
@@ -162,6 +163,41 @@ def test_those_of_runs_with_many_machines_are_spread_over_several_scripts(board,
     _, sizes = brought_together(board, [occurs(effect, f"ServerTasks-{number}") for number in range(4)])
 
     assert sizes == [2, 2]
+
+
+def test_ends_that_together_let_a_child_start_do_so(board, occurs):
+    """Its family holds its other machines, with so many runs that no script looks at them twice for one waiter."""
+    shared = [f"Machines-{number}" for number in range(200)]
+    board.join(RunRequest("ServerTasks-1"), shared)
+    for number in range(100):
+        board.join(RunRequest(f"ServerTasks-{number + 10}", on_behalf_of="ServerTasks-1"), shared[number % 2 :: 2])
+    for number, machine in ((2, "Machines-y"), (3, "Machines-z")):
+        board.join(RunRequest(f"ServerTasks-{number}"), {machine})
+    child = RunRequest("ServerTasks-4", on_behalf_of="ServerTasks-1")
+    board.join(child, [*shared, "Machines-y", "Machines-z"])
+
+    ends = [occurs(Effect.ENDED, "ServerTasks-2"), occurs(Effect.ENDED, "ServerTasks-3")]
+
+    assert brought_together(board, ends) == (["applied"] * 2, [2])
+    assert board.place(child.task_id).is_granted
+
+
+def test_starts_of_a_large_process_are_spread_although_nothing_is_presumed(make_board, occurs):
+    """Somebody was delayed by its machines for as long as that may be, which is found out about all of them."""
+    board = make_board(Policy(has_key=False))
+    wide = [f"Machines-{number}" for number in range(1600)]
+    board.deliver(occurs(task="ServerTasks-1"))
+    board.observe("ServerTasks-1", [{"id": machine, "name": machine} for machine in wide], info=NAMES)
+    board.deliver(occurs(Effect.ENDED, "ServerTasks-1", outcome="succeeded"))
+    board.join(RunRequest("ServerTasks-2"), wide)
+    board.join(RunRequest("ServerTasks-3"), wide)
+    delay = f"{24 * 3_600_000} {board.place('ServerTasks-3').run.requested_at_ms}"
+    board.client.hset(board.keys.named("delays"), "ServerTasks-3", delay)
+
+    outcomes, sizes = brought_together(board, [occurs(task=f"ServerTasks-{number}") for number in range(4, 8)])
+
+    assert (outcomes, sizes) == (["unresolved"] * 4, [1, 1, 1, 1])
+    assert board.place("ServerTasks-7").run.presumed in (None, ())
 
 
 def test_one_that_breaks_off_is_alone_with_its_trouble(board, occurs):

@@ -1,5 +1,6 @@
 """Deliveries of a process go to Redis one script after the other, each with all that came meanwhile."""
 
+import contextvars
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.domain.events import Effect, Event
-from app.store.errors import StoreError
+from app.store.errors import StoreError, StoreUnreachable
+from app.store.fairness import served
 from app.web.api.deliveries_together import MOST_EVENTS, DeliveriesTogether, _Delivery
 from tests.conftest import eventually
 
@@ -26,7 +28,7 @@ class Board:
         self.lets = threading.Semaphore(0)
 
     def deliver_many(self, events, *, confirm):
-        assert confirm
+        assert confirm and served() == ("deliveries",) * len(events)
         self.calls.append([event.key for event in events])
         assert self.lets.acquire(timeout=20)
         error = self.wrong.get("all")
@@ -46,7 +48,7 @@ def together(board):
 
 
 @pytest.fixture
-def come(together):
+def come(board, together):
     """Has events come one after the other, each in a thread; of each what comes of it."""
     with ThreadPoolExecutor(100) as threads:
 
@@ -56,6 +58,8 @@ def come(together):
                 waiting = len(together._queue)
                 outcomes.append(threads.submit(together.deliver, an_event(number)))
                 eventually(lambda waiting=waiting: len(together._queue) > waiting)
+                # The first one has gone, so that the others come meanwhile.
+                eventually(lambda: board.calls)
             return outcomes
 
         yield come
@@ -63,7 +67,6 @@ def come(together):
 
 def test_one_that_comes_alone_goes_at_once(board, come):
     [outcome] = come(1)
-    eventually(lambda: board.calls)
     board.lets.release()
 
     assert outcome.result(20) == "applied 1"
@@ -125,7 +128,6 @@ def test_an_error_about_all_is_told_to_each_and_the_next_goes(board, come):
 @pytest.mark.parametrize("error", [ValueError("a mistake"), SystemExit()], ids=["mistake", "end"])
 def test_one_that_is_ended_from_outside_lets_those_behind_it_go(board, come, error):
     outcomes = come(1)
-    eventually(lambda: board.calls)
     outcomes += come(2, 3)
     board.wrong["all"] = error
     board.lets.release()
@@ -140,9 +142,8 @@ def test_one_that_is_ended_from_outside_lets_those_behind_it_go(board, come, err
 
 def test_one_that_waits_no_longer_holds_up_nobody(board, come, together, monkeypatch):
     outcomes = come(1)
-    eventually(lambda: board.calls)
     with monkeypatch.context() as patch:
-        patch.setattr(_Delivery, "sleep", lambda delivery: sys.exit())
+        patch.setattr(_Delivery, "sleep", lambda delivery, seconds: sys.exit())
         with pytest.raises(SystemExit):
             together.deliver(an_event(2))
     outcomes += come(3)
@@ -150,3 +151,37 @@ def test_one_that_waits_no_longer_holds_up_nobody(board, come, together, monkeyp
 
     assert [outcome.result(20) for outcome in outcomes] == ["applied 1", "applied 3"]
     assert board.calls == [["1"], ["3"]]
+
+
+def test_where_redis_is_away_nobody_waits_for_the_tries_of_others(board, come):
+    outcomes = come(*range(2 * MOST_EVENTS))
+    board.wrong["all"] = StoreUnreachable("Redis does not answer")
+    board.lets.release()
+
+    for outcome in outcomes:
+        with pytest.raises(StoreUnreachable, match="does not answer"):
+            outcome.result(20)
+    assert board.calls == [["0"]]
+
+
+def test_nobody_waits_for_others_longer_than_that(board):
+    together = DeliveriesTogether(board, confirm=True, longest=0.05)
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(together.deliver, an_event(1))
+        eventually(lambda: board.calls)
+        with pytest.raises(StoreUnreachable, match="has not come to a delivery for 0.05 s"):
+            together.deliver(an_event(2))
+        board.lets.release(2)
+
+        assert first.result(20) == "applied 1"
+        assert threads.submit(together.deliver, an_event(3)).result(20) == "applied 3"
+    assert board.calls == [["1"], ["3"]]
+
+
+def test_who_has_gone_for_others_serves_deliveries_as_before(board, together):
+    board.lets.release()
+    context = contextvars.copy_context()
+
+    context.run(together.deliver, an_event(1))
+
+    assert context.run(served) == ("deliveries",)

@@ -22,7 +22,7 @@ for _, each in ipairs(cjson.decode(ARGV[2])) do
     local run = is_whole and answer[2] and load_run(answer[2])
     machines = machines + (run and #(run.machines or run.presumed or run.planned or {}) or 0)
     -- Behind an event that broke off nothing is certain of what this script knows.
-    if not is_whole or has_left or is_enough() or machines > MOST_MACHINES then
+    if not is_whole or has_left or work > SHARE or machines > MOST_MACHINES then
         break
     end
 end

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 from app.coordination.board import Board
 from app.domain.events import Event
-from app.store.errors import StoreError
+from app.store.errors import StoreError, StoreUnreachable
+from app.store.fair_queue import LONGEST_TURN
+from app.store.fairness import serve
 
 #: Events that go together: some milliseconds of Redis, which serves others in between.
 MOST_EVENTS = 32
@@ -21,29 +23,35 @@ class DeliveriesTogether:
 
     Args:
         confirm: As for `Board.deliver`.
+        longest: Seconds that anybody waits for others.
     """
 
-    def __init__(self, board: Board, *, confirm: bool) -> None:
+    def __init__(self, board: Board, *, confirm: bool, longest: float = LONGEST_TURN) -> None:
         self._board = board
         self._confirm = confirm
+        self._longest = longest
         self._guard = threading.Lock()
         #: In the order in which they came. The first one is under way, or about to be.
         self._queue: deque[_Delivery] = deque()
         self._is_under_way = False
 
     def deliver(self, event: Event) -> str:
-        """Apply *event*: its outcome, as `Board.deliver` says. Raises: StoreError."""
+        """Apply *event*: its outcome, as `Board.deliver` says.
+
+        Raises:
+            StoreError: as there; or it is not known in time whether it was applied.
+        """
         delivery = _Delivery(event)
         with self._guard:
             self._queue.append(delivery)
             goes_at_once, self._is_under_way = not self._is_under_way, True
         try:
-            if not goes_at_once:
-                delivery.sleep()
+            if not goes_at_once and not delivery.sleep(self._longest) and delivery.outcome is None:
+                raise StoreUnreachable(f"Redis has not come to a delivery for {self._longest:g} s")
             if delivery.outcome is None:
                 self._go()
         except BaseException:
-            # It was ended from outside: those behind it go on.
+            # Those behind it go on.
             self._leave(delivery)
             raise
         if isinstance(delivery.outcome, StoreError):
@@ -56,10 +64,18 @@ class DeliveriesTogether:
         with self._guard:
             batch = [*self._queue][:MOST_EVENTS]
         outcomes: Sequence[str | StoreError]
+        # What they take together, each has taken a part of.
+        serve(*("deliveries",) * len(batch))
         try:
             outcomes = self._board.deliver_many([each.event for each in batch], confirm=self._confirm)
         except StoreError as error:
+            if isinstance(error, StoreUnreachable):
+                # Redis was away for as long as a call tries it: nobody behind these waits as long once more.
+                with self._guard:
+                    batch = [*self._queue]
             outcomes = [error] * len(batch)
+        finally:
+            serve("deliveries")
         done = batch[: len(outcomes)]
         for delivery, outcome in zip(done, outcomes, strict=True):
             delivery.outcome = outcome
@@ -97,8 +113,9 @@ class _Delivery:
         self._lock = threading.Lock()
         self._lock.acquire()
 
-    def sleep(self) -> None:
-        self._lock.acquire()
+    def sleep(self, seconds: float) -> bool:
+        """Whether it was woken in time."""
+        return self._lock.acquire(timeout=seconds)
 
     def wake(self) -> None:
         if self._lock.locked():

@@ -157,8 +157,12 @@ local ALONE = "alone"
 -- changed.
 local families_at = {}
 
+-- The run for which holders are looked at, and how many were.
+local looked_for, looked_at
+
 local function forget_families()
-    families_at = {}
+    -- Who has looked at many has to look anew: nobody else does it for a run that may start now.
+    families_at, looked_for = {}, nil
 end
 
 -- Whether nobody may share what a run holds: what a parent is that Octopus has not been asked about, only its token says, if
@@ -176,9 +180,6 @@ local LOOK = 0.1
 
 -- Task id -> the number of the family with which a run shares what it holds, or false; of those that are not decoded.
 local family_of = {}
-
--- The run for which holders are looked at, and how many were.
-local looked_for, looked_at
 
 local function family_in(run)
     return run and not is_unproven(run) and run.family or false

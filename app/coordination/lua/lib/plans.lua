@@ -248,6 +248,7 @@ local function presume(run, machines, cause, hold_ms)
         presumed[#presumed + 1] = machine
         known[lower(machine)] = true
     end
+    spend(#machines)
     local left = hold_ms and holds_left(machines, hold_ms)
     for at, id in ipairs(lower_ids(machines)) do
         if not known[id] and (not left or left[at] > 0) then
