@@ -19,11 +19,11 @@ demo: install
 # processes of their own: PowerShell has crashed when it was started by one that had run the integration tests.
 test: install-dev
 ifdef ARGS
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 else
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/chaos tests/e2e
-	$(BIN)/python -m pytest -n 6 --dist loadgroup tests/steps
-	$(BIN)/python -m pytest -n 4 --dist loadgroup --ignore=tests/chaos --ignore=tests/e2e --ignore=tests/steps
+	$(BIN)/python -m pytest -n 2 tests/chaos tests/e2e
+	$(BIN)/python -m pytest -n 6 tests/steps
+	$(BIN)/python -m pytest -n 4 --ignore=tests/chaos --ignore=tests/e2e --ignore=tests/steps
 	@touch $(VENV)/tested
 endif
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from xdist.scheduler import LoadGroupScheduling
 
 from app.coordination.board import Policy
 from app.domain.run import RunRequest
@@ -51,7 +52,7 @@ def with_own_signals() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-def eventually(condition: Callable[[], Any], *, timeout: float = 15.0) -> Any:
+def eventually(condition: Callable[[], Any], *, timeout: float = 30.0) -> Any:
     """What *condition* returns as soon as it is true; fails after *timeout* seconds."""
     deadline = time.monotonic() + timeout
     while True:
@@ -60,6 +61,23 @@ def eventually(condition: Callable[[], Any], *, timeout: float = 15.0) -> Any:
             return value
         assert time.monotonic() < deadline, f"did not happen within {timeout} s: {condition}"
         time.sleep(0.02)  # between two looks at a fact, not instead of one
+
+
+#: Files whose tests share what takes long to make, and so a process.
+TOGETHER = {"tests/chaos/test_scenarios.py", "tests/steps/test_powershell_5_1.py"}
+
+
+class FilesTogether(LoadGroupScheduling):  # type: ignore[misc]  # pytest-xdist has no types
+    """Gives the tests of a file among `TOGETHER` to one process. Its own groups do that no more with pytest 9.2."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file in TOGETHER else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogether:
+    return FilesTogether(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,6 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     made.stop()
 
 
-@pytest.mark.xdist_group("scenarios")
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_scenario(gate: Gate, file: Path) -> None:
     told = json.loads(file.read_text())

@@ -24,7 +24,7 @@ ARGUMENTS = (
 #: What a browser complains of when a server is killed, perhaps in the middle of an answer.
 CUT = (
     "ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE_CHUNKED_ENCODING",
-    "ERR_CONTENT_LENGTH_MISMATCH",
+    "ERR_CONTENT_LENGTH_MISMATCH", "ERR_SOCKET_NOT_CONNECTED", "ERR_CONNECTION_CLOSED",
 )  # fmt: skip
 
 

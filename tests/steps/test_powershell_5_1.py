@@ -18,9 +18,6 @@ import pytest
 from powershell import needs_powershell
 from run_step import HERE, POWERSHELL, STEPS
 
-# One process reads the scripts for all of them: a start of PowerShell takes a second and a half of a core.
-pytestmark = pytest.mark.xdist_group("PowerShell's syntax tree")
-
 Fact = dict[str, Any]
 Rule = Callable[[str, list[Fact]], Iterator[str]]
 
