@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import run_step
+from conditions.world import World
 from powershell import needs_powershell
 from pytest_httpserver import HTTPServer
 from run_step import SUFFIXES, Steps
@@ -28,6 +29,14 @@ def powershell_host() -> Iterator[PowerShellHost]:
     host = run_step.powershell_host()
     yield host
     host.stop()
+
+
+@pytest.fixture
+def world(language: str, tmp_path: Path, powershell_host: PowerShellHost) -> Iterator[World]:
+    """With scripts of its own, which `first_call.put_at_first_call` writes."""
+    made = World(language, tmp_path, tmp_path, powershell_host if language == "powershell" else None)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -1,16 +1,24 @@
-"""Where a step begins to ask: what is before it, and from there on, so that a test can put something between."""
+"""Where a step begins to ask, so that a test can put something there."""
 
 from __future__ import annotations
 
 import re
 
+from conditions.world import World
 from run_step import STEPS, SUFFIXES
 
 _LOOP = {"bash": r"(?m)^while :", "python": r"(?m)^while True", "powershell": r"(?m)^while "}
 
 
-def split_at_first_call(verb: str, language: str) -> tuple[str, str]:
-    script = (STEPS / f"{verb}.{SUFFIXES[language]}").read_text()
-    loop = re.search(_LOOP[language], script)
+def put_at_first_call(world: World, verb: str, text: str, *, is_end: bool = False) -> None:
+    """Write the script of a step into the directory of *world*, with *text* where it begins to ask.
+
+    Args:
+        is_end: The script ends there.
+    """
+    name = f"{verb}.{SUFFIXES[world.language]}"
+    script = (STEPS / name).read_text()
+    loop = re.search(_LOOP[world.language], script)
     assert loop
-    return script[: loop.start()], script[loop.start() :]
+    behind = "" if is_end else script[loop.start() :]
+    (world.directory / name).write_text(f"{script[: loop.start()]}\n{text}\n{behind}")

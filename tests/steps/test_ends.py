@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import wording
 from conditions.world import World
-from first_call import split_at_first_call
-from run_step import SUFFIXES
+from first_call import put_at_first_call
 from stand_in import closing, problem
-
-from tests.steps.powershell_host import PowerShellHost
 
 #: A clock that goes on by itself at each look, and only then.
 CLOCK = {
@@ -49,17 +43,8 @@ MILLISECONDS = (130, 190, 290)
 LIMIT = {"Octowait.TimeoutMinutes": "0.05"}
 
 
-@pytest.fixture
-def world(language: str, tmp_path: Path, powershell_host: PowerShellHost) -> Iterator[World]:
-    made = World(language, tmp_path, tmp_path, powershell_host if language == "powershell" else None)
-    yield made
-    made.close()
-
-
 def set_clock(world: World, verb: str, milliseconds: int) -> None:
-    before, after = split_at_first_call(verb, world.language)
-    clock = CLOCK[world.language].format(milliseconds=milliseconds)
-    (world.directory / f"{verb}.{SUFFIXES[world.language]}").write_text(f"{before}\n{clock}\n{after}")
+    put_at_first_call(world, verb, CLOCK[world.language].format(milliseconds=milliseconds))
 
 
 @pytest.mark.parametrize("verb", ["wait", "claim"])

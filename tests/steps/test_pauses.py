@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from conditions.world import NOBODY, World
-from first_call import split_at_first_call
-from run_step import SUFFIXES
+from first_call import put_at_first_call
 from stand_in import Reply, StandIn, closing, page
-
-from tests.steps.powershell_host import PowerShellHost
 
 #: What a step does instead of asking: it makes one call, and says how long its pauses after such calls are.
 PROBES = {
@@ -52,17 +47,9 @@ FIRST = 100
 MOST = 30
 
 
-@pytest.fixture
-def world(language: str, tmp_path: Path, powershell_host: PowerShellHost) -> Iterator[World]:
-    before, _ = split_at_first_call("wait", language)
-    (tmp_path / f"wait.{SUFFIXES[language]}").write_text(f"{before}\n{WAS_REFUSED[language]}\n{PROBES[language]}")
-    made = World(language, tmp_path, tmp_path, powershell_host if language == "powershell" else None)
-    yield made
-    made.close()
-
-
 def pauses(world: World, at: StandIn | str) -> tuple[list[int], int]:
     """Milliseconds of each, and before how many of them a poll would be asked again as it was: the first ones."""
+    put_at_first_call(world, "wait", f"{WAS_REFUSED[world.language]}\n{PROBES[world.language]}", is_end=True)
     step = world.start("wait", at)
     step.ends(45)
     found = re.findall(r"(?m)^pause (\d+)( again)?", step.output)

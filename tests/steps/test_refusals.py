@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import wording
 from conditions.world import World
-from first_call import split_at_first_call
-from run_step import SUFFIXES
-
-from tests.steps.powershell_host import PowerShellHost
+from first_call import put_at_first_call
 
 #: What each call comes to instead of going anywhere.
 CALLS = {
@@ -65,13 +59,6 @@ WAITING = "Waiting for web-01."
 INTERRUPTED = wording.ASKING_AGAIN.format(reason=wording.NO_CONNECTION.format(host="127.0.0.1", port=1, why="refused"))
 
 
-@pytest.fixture
-def world(language: str, tmp_path: Path, powershell_host: PowerShellHost) -> Iterator[World]:
-    made = World(language, tmp_path, tmp_path, powershell_host if language == "powershell" else None)
-    yield made
-    made.close()
-
-
 @pytest.mark.parametrize(
     ("outcomes", "said"),
     [
@@ -83,11 +70,35 @@ def world(language: str, tmp_path: Path, powershell_host: PowerShellHost) -> Ite
     ids=["every other", "twice", "three times", "the first call"],
 )
 def test_only_the_second_refusal_in_a_row_is_said(world: World, outcomes: str, said: list[str]) -> None:
-    before, after = split_at_first_call("wait", world.language)
-    calls = CALLS[world.language].format(outcomes=outcomes)
-    (world.directory / f"wait.{SUFFIXES[world.language]}").write_text(f"{before}\n{calls}\n{after}")
+    put_at_first_call(world, "wait", CALLS[world.language].format(outcomes=outcomes))
 
     step = world.run("wait")
 
     assert step.printed.at("wait") == said
     assert step.variables["Octowait.FencingToken"] == "7"
+
+
+#: A call whose thread learns only after the limit that it was refused.
+LATE_REFUSAL = """
+gate = threading.Event()
+
+
+def exchange(*call):
+    gate.wait()
+    raise Refused("late")
+
+
+call("GET", "", None, 0.05)
+gate.set()
+for thread in threading.enumerate():
+    if thread is not threading.current_thread():
+        thread.join()
+say_wait(f"refused: {was_refused}")
+"""
+
+
+@pytest.mark.parametrize("language", ["python"], indirect=True)
+def test_a_call_that_is_over_says_nothing_of_the_next(world: World) -> None:
+    put_at_first_call(world, "wait", LATE_REFUSAL, is_end=True)
+
+    assert world.run("wait").printed.at("wait") == ["refused: False"]

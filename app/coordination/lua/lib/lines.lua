@@ -161,7 +161,7 @@ local families_at = {}
 local looked_for, looked_at
 
 local function forget_families()
-    -- Who has looked at many has to look anew: nobody else does it for a run that may start now.
+    -- And how many were looked at: a run that may start now would be passed over, and nobody looks for it again.
     families_at, looked_for = {}, nil
 end
 
