@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
@@ -45,6 +45,26 @@ def run() -> None:
         context.enqueue(CATCH_UP)
 
 
+def one_by_one(events: Sequence[Event]) -> list[list[Event]]:
+    """*events*, oldest first, each by itself, but the ends of a task together with the start that follows them.
+
+    Between the two the machines of a task that runs again would be free. An end is told once or twice, as that of the
+    deployment and as that of the task.
+    """
+    ends: dict[str, list[int]] = {}
+    groups: dict[int, list[Event]] = {}
+    for number, event in enumerate(events):
+        subject = (event.task_id or "").lower()
+        before = ends.pop(subject, []) if subject and event.effect is Effect.STARTED else []
+        if before:
+            groups[before[0]] = [*(groups.pop(n)[0] for n in before), event]
+            continue
+        groups[number] = [event]
+        if subject and event.effect is Effect.ENDED:
+            ends.setdefault(subject, []).append(number)
+    return [groups[number] for number in sorted(groups)]
+
+
 class CatchUp:
     """One pass from the last event that a pass has seen until now, by Octopus's clock."""
 
@@ -77,7 +97,7 @@ class CatchUp:
                 is_over = to_ms > now_ms
                 # Until it has been read it counts as too long: the worker may be killed for it, too.
                 self._progress.set_window(max(LEAST_WINDOW_MS, min(window_ms, to_ms - from_ms) // 2))
-                newest_ms = self._read(from_ms - OVERLAP_MS, to_ms)
+                newest_ms = self._read(from_ms - OVERLAP_MS, to_ms, is_last=is_over)
                 from_ms = max(from_ms, newest_ms) if is_over else to_ms
                 self._progress.set_read_to(from_ms)
                 self._progress.set_window(min(WINDOW_MS, 2 * window_ms))
@@ -85,18 +105,24 @@ class CatchUp:
             self._say()
         return not is_over
 
-    def _read(self, from_ms: int, to_ms: int) -> int:
-        """Apply the events of one stretch; when the newest occurred, 0 if there was none."""
-        newest_ms = 0
-        for resource in self._resources(from_ms, to_ms):
-            event = self._parsed(resource)
-            if event:
-                newest_ms = max(newest_ms, event.occurred_ms or 0)
-                self._apply(event)
+    def _read(self, from_ms: int, to_ms: int, *, is_last: bool) -> int:
+        """Apply the events of one stretch; when the newest occurred, 0 if there was none.
+
+        Ends that the next stretch has as well are left to it: it may have the starts that follow them.
+        """
+        newest_ms, ends_to_ms = 0, to_ms if is_last else to_ms - OVERLAP_MS
+        for resources in self._resources(from_ms, to_ms):
+            parsed = (self._parsed(resource) for resource in resources)
+            events = [event for event in parsed if event]
+            newest_ms = max([newest_ms, *(event.occurred_ms or 0 for event in events)])
+            for group in one_by_one(events):
+                last = group[-1]
+                if last.effect is not Effect.ENDED or (last.occurred_ms or 0) <= ends_to_ms:
+                    self._apply(group)
         return newest_ms
 
-    def _resources(self, from_ms: int, to_ms: int) -> Iterator[Mapping[str, Any]]:
-        """The events of one stretch, oldest first in each space: a run is in one only.
+    def _resources(self, from_ms: int, to_ms: int) -> Iterator[Iterable[Mapping[str, Any]]]:
+        """The events of one stretch, of each space, oldest first: a run is in one only.
 
         Raises:
             OctopusError: of any space, unless it is one of several and hidden: then its events are not read.
@@ -113,7 +139,7 @@ class CatchUp:
                 if self._context.claims.claim(f"events-of-{named[0]}", TOLD_EVERY):
                     log.error("catch up: the events of a space are not read", space=named[0], error=str(error))
                 continue
-            yield from reversed(resources)
+            yield reversed(resources)
 
     def _parsed(self, resource: Mapping[str, Any]) -> Event | None:
         try:
@@ -122,10 +148,15 @@ class CatchUp:
             log.warning("catch up: an event cannot be read", error=str(error), event_id=str(resource.get("Id")))
             return None
 
-    def _apply(self, event: Event) -> None:
-        outcome = self._board.deliver(event, via="catch_up")
-        if outcome == "unlinked":
-            outcome = self._link(event)
+    def _apply(self, events: Sequence[Event]) -> None:
+        if len(events) > 1:
+            outcomes = self._board.deliver_as_one(events, via="catch_up")
+        else:
+            outcomes = [self._board.deliver(event, via="catch_up") for event in events]
+        for event, outcome in zip(events, outcomes, strict=True):
+            self._count(event, self._link(event) if outcome == "unlinked" else outcome)
+
+    def _count(self, event: Event, outcome: str) -> None:
         if outcome in ("applied", "unresolved"):
             now_ms = self._board.now_ms() + self._board.octopus_offset().least_ms
             late_ms = max(0, now_ms - (event.occurred_ms or 0))

@@ -127,7 +127,7 @@ def look_after(context: Context, octopus: OctopusClient, place: RunStatus, task:
         if not task.is_paused or (task.is_running and _may_ask(context, "override", place)):
             see_override(context, octopus, place)
         return
-    if is_parked and place.is_granted and (task.is_paused or task.state.lower() == "queued"):
+    if is_parked and place.is_granted and (task.is_paused or task.is_queued):
         see_unanswered(context, octopus, place)
     if not context.settings.paused_holds and (task.is_paused or place.run.paused):
         see_pause(context, octopus, place)

@@ -24,6 +24,7 @@ from workers.by_space import BySpace, why_of
 from workers.check import check, check_missing
 from workers.context import Context, current, log_context
 from workers.intervention import look_after
+from workers.queued_again import look_for_end
 
 log = structlog.get_logger()
 
@@ -201,6 +202,8 @@ def _compare(context: Context, octopus: OctopusClient, place: RunStatus, task: T
     elif task.state.lower() == "cancelling" and not place.run.cancelling_at_ms:
         context.board.note_cancelling(place)
     else:
+        if task.is_queued and not task.is_paused and (not place.run.parked or not task.has_begun):
+            look_for_end(context, place, task)
         look_after(context, octopus, place, task)
 
 

@@ -219,7 +219,7 @@ class RunState:
     end_seen: bool = False
     #: The end of the run before it, which its step told, is still to come from Octopus.
     owes_end: bool = False
-    #: The end that a webhook told of and Octopus has not confirmed: ``id`` of the event and ``occurred_ms``.
+    #: The end that a webhook told of and Octopus has not confirmed: ``id`` of the event, ``occurred_ms``, ``outcome``.
     end_event: Mapping[str, Any] | None = None
     #: How its task ended: ``succeeded``, ``failed``, ``canceled``, ``timedout`` or ``abandoned``.
     outcome: str | None = None

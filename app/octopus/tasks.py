@@ -84,10 +84,14 @@ class Task(Value):
         return self.has_pending_interruptions and not self.is_completed
 
     @property
+    def is_queued(self) -> bool:
+        """Whether it is in the queue: to begin, or, for a person or a slot, to go on."""
+        return self.state.lower() == "queued"
+
+    @property
     def awaits_approval(self) -> bool:
         """Whether it waits for an approval before its start: it has not begun, and holds nothing."""
-        is_queued = self.state.lower() == "queued"
-        return is_queued and self.has_pending_preconditions and not self.has_pending_interruptions
+        return self.is_queued and self.has_pending_preconditions and not self.has_pending_interruptions
 
     @property
     def has_begun(self) -> bool:

@@ -65,8 +65,13 @@ def observe(board: OpenBoard) -> None:
 
 
 def start(board: OpenBoard, task: str, info: Mapping[str, Any] = INFO) -> None:
+    board.deliver(start_of(task, info))
+
+
+def start_of(task: str, info: Mapping[str, Any] = INFO) -> Event:
+    """What Octopus tells when a task has started."""
     event, now_ms = f"Events-{new_task()}", int(time.time() * 1000)
-    board.deliver(Event(event.lower(), event, "DeploymentStarted", Effect.STARTED, now_ms, task, None, info=info))
+    return Event(event.lower(), event, "DeploymentStarted", Effect.STARTED, now_ms, task, None, info=info)
 
 
 def work_on_one(board: OpenBoard, task: str) -> None:

@@ -7,8 +7,9 @@ anything about another.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from tests.bench.acts import TTL, Act, Shape, children, hold, later, machine_ids, sweep_all, wait
+from tests.bench.acts import TTL, Act, Shape, children, hold, later, machine_ids, start_of, sweep_all, wait
 from tests.bench.world import end_of, fill, new_run
 from tests.open_board import OpenBoard
 
@@ -59,6 +60,16 @@ def end_of_many(board: OpenBoard, size: int) -> Sequence[Act]:
     return [lambda: board.deliver(end_of(holder)), lambda: sweep_all(board)]
 
 
+def next_run_of_many(board: OpenBoard, size: int) -> Sequence[Act]:
+    """Catch up reads the end of such a run together with the next start of its task."""
+    many = machine_ids(size)
+    holder = hold(board, many)
+    _lines(board, many)
+    end, start = end_of(holder), start_of(holder)
+    both = [end, replace(start, occurred_ms=(end.occurred_ms or 0) + 1000)]
+    return [lambda: board.deliver_as_one(both, via="catch_up"), lambda: sweep_all(board)]
+
+
 def expiry_of_many(board: OpenBoard, size: int) -> Sequence[Act]:
     """Nobody collects the grant of such a run, and one that waits for the same machines is gone as well."""
     many = machine_ids(size)
@@ -103,6 +114,7 @@ WIDE_SHAPES = (
     Shape("10,000 machines, before 6 waiters at each", wide_run_before_lines, (10_000, 600), 100),
     Shape("release of 10,000 machines, each with a next run", release_of_many, (10_000, 2000), 100),
     Shape("end of a run of 10,000 machines, 6 waiters at each", end_of_many, (10_000, 600), 100),
+    Shape("end and next start of a run of 10,000 machines", next_run_of_many, (10_000, 2000), 100),
     Shape("grants of 10,000 machines end at once, each with a next run", expiry_of_many, (10_000, 2000), 100),
     Shape("children with 10,000 machines, a waiter at each", wide_child_behind_lines, (10_000, 2000), 100),
     Shape("children behind a run with 10,000 machines, a waiter at each", child_behind_a_wide_run, (10_000, 2000), 100),

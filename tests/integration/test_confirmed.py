@@ -115,3 +115,29 @@ def test_webhook_asks_for_a_confirmation(make_service, board):
     assert (state(board, 1), state(board, 2)) == ("granted", "waiting")
     jobs = board.client.lrange(f"rq:queue:octowait-{board.keys.namespace}-urgent", 0, -1)
     assert [job for job in jobs if b"-watch-" in job]
+
+
+def test_task_that_is_queued_again_and_has_not_begun_confirms_its_end(board, context, octopus, timeline):
+    octopus.has(1, "Queued")
+    holds(board, 1, "Machines-7")
+    holds(board, 2, "Machines-7")
+    assert ends(board, 1) == "unconfirmed"
+
+    do(context, watch)
+
+    assert (state(board, 1), state(board, 2)) == ("released", "granted")
+    [record] = timeline.read(Filter(kind="released"))
+    assert (record.cause, record.detail["event"], record.detail["outcome"]) == ("event", "Events-1", "succeeded")
+
+
+@pytest.mark.parametrize("task", [{"state": "Executing"}, {"state": "Queued", "HasPendingInterruptions": True},
+                                  {"state": "Queued", "start_ms": 1_790_000_000_000}])  # fmt: skip
+def test_task_that_has_begun_confirms_nothing(board, context, octopus, task):
+    octopus.has(1, **task)
+    holds(board, 1, "Machines-7")
+    holds(board, 2, "Machines-7")
+    ends(board, 1)
+
+    do(context, watch)
+
+    assert (state(board, 1), state(board, 2)) == ("granted", "waiting")

@@ -33,7 +33,24 @@ class ObservationVerbs(BoardScripts):
         Source: lua/deliver.lua.
         """
         fields, batch = compact_json(event_fields(event)), batch_member(event.batch)
-        return self._word("deliver", event.key, fields, batch, via, self._delivery_policy(confirm))
+        return self._word("deliver", event.key, fields, batch, via, self._delivery_policy(confirm), "")
+
+    def deliver_as_one(self, events: Sequence[Event], *, via: str) -> list[str]:
+        """As `deliver`, events of one task that follow one another, at least one, as one change.
+
+        Between an end and the next start nobody is granted the machines of the task, which the next run is presumed to
+        use until it is known which ones it does.
+
+        Args:
+            events: Each with its `task_id`.
+
+        Source: lua/deliver.lua.
+        """
+        first, *others = events
+        following = compact_json([(event.key, event_fields(event)) for event in others])
+        policy = self._delivery_policy(confirm=False)
+        words = self.script("deliver", first.key, compact_json(event_fields(first)), "", via, policy, following)
+        return [str(word, "ascii") for word in words]
 
     def deliver_many(self, events: Sequence[Event], *, confirm: bool = False) -> list[str | StoreError]:
         """As `deliver`, brought by webhooks, for the first of the events, at least one, as many as one script applies;

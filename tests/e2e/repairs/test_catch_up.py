@@ -14,7 +14,7 @@ from app.octopus.errors import OctopusBusy, OctopusDenied, OctopusMissing
 from tests.conftest import an_event
 from tests.e2e.repairs.helpers import asked_for, deploys, do_in, records, state
 from tests.simulator.steps import work
-from workers import catch_up
+from workers import catch_up, resolve
 
 
 def test_events_that_no_webhook_brought_are_applied_once(board, octopus, context, do):
@@ -41,6 +41,28 @@ def test_lost_end_is_repaired(board, octopus, do):
     do(catch_up)
 
     assert state(board, one) == "released"
+
+
+def test_run_that_works_again_holds_its_machines_when_the_end_of_the_one_before_is_read(board, octopus, do):
+    """Between the two, as Octopus tells them, its machines would be free, and a waiter would be granted."""
+    one = deploys(octopus, "Web")
+    do(catch_up)
+    do(resolve)
+    octopus.cancel(one)
+    octopus.wait_for(one)
+    octopus.rerun(one)
+    octopus.wait_for(one, "Executing")
+    board.join(RunRequest("ServerTasks-900", parked=True), {"Machines-1"})
+
+    do(catch_up)
+
+    assert (state(board, one), state(board, "ServerTasks-900")) == ("started", "waiting")
+    do(resolve)
+    assert (state(board, one), state(board, "ServerTasks-900")) == ("observed", "waiting")
+    octopus.cancel(one)
+    octopus.wait_for(one)
+    do(catch_up)
+    assert (state(board, one), state(board, "ServerTasks-900")) == ("ended", "granted")
 
 
 def test_event_that_came_as_a_webhook_is_not_counted_as_missed(board, octopus, do):
@@ -179,7 +201,7 @@ def test_event_without_a_task_finds_it_through_its_deployment(board, octopus, co
     event = replace(parse_event({**started, "RelatedDocumentIds": related, "MessageReferences": []}), task_id=None)
     context.services.dead_deliveries.keep(body="{}", reason="names no server task", event=event.id)
 
-    catch_up.CatchUp(context, context.octopus)._apply(event)
+    catch_up.CatchUp(context, context.octopus)._apply([event])
 
     assert state(board, one) == "started"
     assert context.services.dead_deliveries.all() == []

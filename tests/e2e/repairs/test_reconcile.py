@@ -11,9 +11,9 @@ from app.coordination.board import Policy
 from app.domain.run import RunRequest
 from app.octopus.errors import OctopusBusy, OctopusUnreachable
 from tests.conftest import Clock
-from tests.e2e.repairs.helpers import calls, deploys, do_in, records, state
+from tests.e2e.repairs.helpers import asked_for, calls, deploys, do_in, records, state
 from tests.simulator.steps import work
-from workers import reconcile, watch
+from workers import catch_up, reconcile, watch
 
 
 def test_holder_whose_task_has_ended_is_released(board, octopus, do):
@@ -40,6 +40,22 @@ def test_holder_whose_task_runs_keeps_its_machines(board, octopus, do):
     do(reconcile)
 
     assert state(board, one) == "granted"
+
+
+def test_holder_whose_task_is_queued_again_is_released_for_the_end_of_its_first_run(board, octopus, context, do):
+    """Its end was lost, and the slots are all taken by those that wait for it: its state says nothing of that end."""
+    one = deploys(octopus, "Web", steps=[work("deploy", machines=["web-01"], seconds=0.1)])
+    board.join(RunRequest(one.task_id), {"Machines-1"})
+    octopus.wait_for(one, "Success")
+    octopus.task_cap(0)
+    octopus.rerun(one)
+    board.join(RunRequest("ServerTasks-900"), {"Machines-1"})
+
+    do(watch)
+    assert (state(board, one), asked_for(context, "catch_up")) == ("granted", True)
+    do(catch_up)
+
+    assert (state(board, one), state(board, "ServerTasks-900")) == ("released", "granted")
 
 
 def test_watch_asks_nothing_while_nobody_waits(board, octopus, do):

@@ -2,13 +2,20 @@
 --
 -- Two times of a run, by the clock of Octopus, make the result independent of the order: its latest start and its end.
 --
--- needs: clock, keys, offset, runs, lines, grants, plans, claims, ends, expiry
+-- needs: clock, keys, offset, runs, lines, work, grants, plans, claims, ends, expiry
 
 -- What a webhook can be ahead of the clock of Octopus: as far as clocks are that nobody sets.
 local AHEAD_MS = 300000
 
 -- Set once this script has ended what is due.
 local is_expired = false
+
+local function expire_once()
+    if not is_expired then
+        is_expired = true
+        expire_due()
+    end
+end
 
 -- Apply an event and answer with a list: how, and the id of its run where that was looked at. A script may apply several.
 --
@@ -34,10 +41,7 @@ local function deliver(known_by, event, batch, via, policy)
     if call("ZSCORE", EVENTS, known_by) then
         return { "duplicate" }
     end
-    if not is_expired then
-        is_expired = true
-        expire_due()
-    end
+    expire_once()
     if event.effect ~= "other" and event.occurred_ms > NOW + 86400000 then
         -- No end could end a run with a start in the far future.
         return { "implausible" }
@@ -265,7 +269,7 @@ local function deliver(known_by, event, batch, via, policy)
         if is_suspect or (whose_end == "doubt" and run.has_key) then
             -- Whoever knows the webhook's secret could let others onto machines under work: Octopus is asked first. Nor does an
             -- end that may be an earlier one's end a run whose task can be asked for.
-            run.end_event = { id = event.id, occurred_ms = occurred }
+            run.end_event = { id = event.id, occurred_ms = occurred, outcome = event.outcome }
             note("unconfirmed")
             return "unconfirmed"
         end
@@ -298,4 +302,25 @@ local function deliver(known_by, event, batch, via, policy)
     -- Last: a script that fails half-way leaves the event to be delivered again.
     call("ZADD", EVENTS, NOW, known_by)
     return { outcome, run.id }
+end
+
+-- Apply events of one task that follow one another, each {what it is known by, event}, as one change: between the end of a run
+-- and the next start nobody is granted its machines, and until it is known which ones the next run uses it is presumed to use
+-- them. Answers with how each was applied.
+local function deliver_as_one(events, via, policy)
+    expire_once()
+    local before, outcomes = load_run(events[1][2].task), {}
+    local holds = before and (before.lingers or before.state == "granted" or before.state == "observed" or before.state == "started")
+    local number, machines = before and before.run, holds and (before.machines or before.presumed) or {}
+    is_held_back = true
+    for at, each in ipairs(events) do
+        outcomes[at] = deliver(each[1], each[2], "", via, policy)[1]
+    end
+    local run = load_run(events[1][2].task)
+    if run and run.state == "started" and run.run ~= number then
+        presume(run, machines, "last_run", run.hold_ms)
+    end
+    is_held_back = false
+    work_off(SLICE)
+    return outcomes
 end

@@ -64,7 +64,7 @@
 -- run.prior_end_oct_ms   the latest end of an earlier run of its task
 -- run.end_seen           its end in Octopus has been told
 -- run.owes_end           the end of the run before it, which its step told, is still to come from Octopus
--- run.end_event          the end that a webhook told of and Octopus has not confirmed: {id, occurred_ms}
+-- run.end_event          the end that a webhook told of and Octopus has not confirmed: {id, occurred_ms, outcome}
 -- run.outcome            how its task ended: succeeded, failed, canceled, timedout or abandoned
 -- run.cause              why its wait or hold ended
 -- run.reason             what a person gave as the reason for it
