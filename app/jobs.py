@@ -33,7 +33,7 @@ class Job:
     name: str
     #: Seconds it may take; each ends by itself sooner.
     timeout_seconds: int
-    #: Somebody waits for what it does, so it goes before the others.
+    #: It goes before the others: somebody waits for what it does, or it finds machines in use that count as free.
     is_urgent: bool = False
     #: Without an API key there is nothing for it to do.
     needs_octopus: bool = True
@@ -44,7 +44,7 @@ class Job:
 
 
 RESOLVE = Job("resolve", 180, is_urgent=True)
-RECONCILE = Job("reconcile", 60)
+RECONCILE = Job("reconcile", 60, is_urgent=True)
 WATCH = Job("watch", 30, is_urgent=True)
 CHECK = Job("check", 30, is_urgent=True)
 RESUME = Job("resume", 60, is_urgent=True)

@@ -21,7 +21,7 @@ from werkzeug import Request, Response
 
 from app.coordination.board import Board
 from app.domain.events import parse_event
-from app.jobs import BEGIN_SECONDS, RESOLVE, begin_round, enqueue, queues_of, workers_seen
+from app.jobs import BEGIN_SECONDS, CATCH_UP, RECONCILE, RESOLVE, WATCH, begin_round, enqueue, queues_of, workers_seen
 from app.settings import Settings
 from tests.conftest import ROOT, an_event, eventually
 
@@ -185,6 +185,16 @@ def test_job_that_stands_in_the_queue_for_long_is_not_asked_for_anew(board, sett
     assert queue.count == 1
 
 
+def test_who_runs_unseen_is_looked_for_in_turn_with_what_others_wait_for(board, settings, queue):
+    """A worker that always has urgent work would otherwise never find the starts that no webhook brought."""
+    for job in (CATCH_UP, RECONCILE, WATCH, RESOLVE):
+        enqueue(board.client, settings, job)
+
+    names = [queue.take().decode().split("-")[-2] for _ in range(3)]
+
+    assert names == ["reconcile", "watch", "resolve"]
+
+
 def test_namespaces_have_their_own_queues(board, settings, queue):
     other = Settings(redis_url=settings.redis_url, namespace=settings.namespace + "-b")
 
@@ -288,7 +298,7 @@ def test_scheduler_asks_for_nothing_while_there_is_nothing_to_do(board, settings
     seconds = board.client.time()[0]
     eventually(lambda: board.client.time()[0] > seconds + 1)
     # Events may have been missed while nobody ran, so they are read at the start; and starts, at any time.
-    assert (asked_for(queue, "catch_up"), asked_for(queue, "reconcile"), queue.count, urgent.count) == (1, 1, 2, 0)
+    assert (asked_for(queue, "catch_up"), asked_for(urgent, "reconcile"), queue.count, urgent.count) == (1, 1, 2, 1)
 
     hears_of_a_start(board)
 
