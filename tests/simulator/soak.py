@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import statistics
 import threading
 import time
 from collections import Counter
@@ -239,7 +238,7 @@ def _judge(
     compared = compare(record, [wait for wait in told if isinstance(wait, Wait)], tolerance_ms=tolerance_ms)
     waited = [r.detail["waited_ms"] for r in timeline if "waited_ms" in r.detail]
     keys = stack.board.client.scan_iter(f"octowait:{{{stack.board.keys.namespace}}}:*", count=1000)
-    lines, busy = judge_busy(record, timeline, away, slow_ms=statistics.median(compared.more_ms or [0]))
+    lines, busy = judge_busy(record, timeline, away)
     calls, over = _calls(record, seconds)
     problems = [
         *(f"overlap: {found}" for found in overlaps(record, uses_gate)),
@@ -258,20 +257,14 @@ def _judge(
 
 
 def judge_busy(
-    record: Mapping[str, Any], timeline: Sequence[Record], away: Sequence[busy_check.Interval], *, speed: float = SPEED,
-    slow_ms: float = 0,
-) -> tuple[list[str], list[str]]:  # fmt: skip
-    """What is to be told of whom octowait knew, and what of that is wrong; seconds in both are simulated ones.
-
-    Args:
-        slow_ms: Real time that a process needs on this machine, beside all others, to start, to ask and to end: what is
-            found by asking is known so much later.
-    """
+    record: Mapping[str, Any], timeline: Sequence[Record], away: Sequence[busy_check.Interval], *, speed: float = SPEED
+) -> tuple[list[str], list[str]]:
+    """What is to be told of whom octowait knew, and what of that is wrong; seconds in both are simulated ones."""
     not_there = [*record["outages"], *away]
     known = busy_check.knowledge(record, timeline)
     met = busy_check.meetings(record, known)
     late = sorted(busy_check.untold(known, not_there), key=lambda one: -one.ms)
-    most_ms = TOLD_SECONDS * 1000 / speed + slow_ms
+    most_ms = TOLD_SECONDS * 1000 / speed
     alarms = busy_check.false_alarms(
         record, timeline, expect_ms=round(DEFAULTS.expect_step_seconds * 1000 / speed)
     )  # fmt: skip
@@ -289,7 +282,7 @@ def judge_busy(
         f"{len(faults)} grants on a machine that was known to be in use; {len(blind)} of which nobody had told, untold "
         f"for so many seconds: {seconds or '–'}; {len(others) - len(blind)} whose machines were not known yet",
         f"starts were untold for {late[len(late) // 2].ms * speed / 1000:.1f} s in the median, "
-        f"{late[0].ms * speed / 1000:.1f} s at most, of {most_ms * speed / 1000:.0f}" if late else "nothing started",
+        f"{late[0].ms * speed / 1000:.1f} s at most; wanted: {TOLD_SECONDS}" if late else "nothing started",
         f"{sum(r.kind == 'overlapped' for r in timeline)} records of two runs at once, {len(alarms)} of them false",
     ]  # fmt: skip
     return lines, problems
