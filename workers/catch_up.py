@@ -45,8 +45,8 @@ def run() -> None:
         context.enqueue(CATCH_UP)
 
 
-def one_by_one(events: Sequence[Event]) -> list[list[Event]]:
-    """*events*, oldest first, each by itself, but the ends of a task together with the start that follows them.
+def changes_of(events: Sequence[Event]) -> list[list[Event]]:
+    """The changes that *events* make, oldest first: each its own, but the ends of a task and the start behind them one.
 
     Between the two the machines of a task that runs again would be free. An end is told once or twice, as that of the
     deployment and as that of the task.
@@ -115,10 +115,10 @@ class CatchUp:
             parsed = (self._parsed(resource) for resource in resources)
             events = [event for event in parsed if event]
             newest_ms = max([newest_ms, *(event.occurred_ms or 0 for event in events)])
-            for group in one_by_one(events):
-                last = group[-1]
+            for change in changes_of(events):
+                last = change[-1]
                 if last.effect is not Effect.ENDED or (last.occurred_ms or 0) <= ends_to_ms:
-                    self._apply(group)
+                    self._apply(change)
         return newest_ms
 
     def _resources(self, from_ms: int, to_ms: int) -> Iterator[Iterable[Mapping[str, Any]]]:

@@ -9,18 +9,15 @@ from typing import Any
 import pytest
 
 from app.coordination.board import Board, Policy
-from app.coordination.claims import Claims, UnresolvedRuns
 from app.domain.events import Effect, Event
 from app.domain.records import Filter
 from app.domain.run import RunRequest
-from app.history.timeline import Timeline
 from app.octopus.errors import OctopusUnreachable
-from app.store.keys import Keys
 from tests.conftest import Clock, an_event, services_on
 from tests.integration.octopus_tells import Octopus
 from tests.integration.rules.helpers import kinds, seconds
 from tests.integration.spaces_of_octopus import at
-from workers.catch_up import CatchUp, one_by_one
+from workers.catch_up import CatchUp, changes_of
 from workers.context import Context
 
 TASK, NEXT = "ServerTasks-1", "ServerTasks-9"
@@ -45,14 +42,12 @@ class Events:
         self._events: list[tuple[int, dict[str, Any]]] = []
         self.asked: list[tuple[int, int, Collection[str]]] = []
 
-    def happens(
-        self, category: str, *, task: int | None = 1, after: timedelta = timedelta(minutes=1), **event: Any
-    ) -> int:
-        """Let it occur, *after* what was before; its number."""
+    def happens(self, category: str, *, task: int | None = 1, after: timedelta = timedelta(minutes=1)) -> None:
+        """Let it occur, *after* what was before."""
         self._clock.advance(after)
         number, occurred_ms = len(self._events) + 1, self._clock.now_ms
         related = ["Deployments-1", "Projects-7", "Environments-2"]
-        event = an_event(category, number=number, task=task, occurred=at(occurred_ms), related=related, **event)
+        event = an_event(category, number=number, task=task, occurred=at(occurred_ms), related=related)
         self._events.append((occurred_ms, event))
         return number
 
@@ -73,16 +68,6 @@ class Events:
 @pytest.fixture
 def board(make_board: Callable[..., Board]) -> Board:
     return make_board(Policy(has_key=True, paused_holds=False))
-
-
-@pytest.fixture
-def clock(board: Board) -> Clock:
-    return Clock(board)
-
-
-@pytest.fixture
-def timeline(board: Board) -> Timeline:
-    return Timeline(board.client, board.keys)
 
 
 @pytest.fixture
@@ -121,8 +106,7 @@ def state(board: Board, task: str = TASK) -> str:
 
 
 def unresolved(board: Board) -> list[str]:
-    keys: Keys = board.keys
-    return UnresolvedRuns(board.client, keys, Claims(board.client, keys)).tasks()
+    return [task.decode() for task in board.client.zrange(board.keys.unresolved, 0, -1)]
 
 
 def holds(board: Board, **request: Any) -> None:
@@ -357,7 +341,7 @@ def test_ends_and_starts_of_several_tasks_are_not_mixed() -> None:
         event(7, ended, None), event(8, started, "ServerTasks-1"), event(9, started, "ServerTasks-2"),
     ]  # fmt: skip
 
-    groups = [[each.occurred_ms for each in group] for group in one_by_one(given)]
+    groups = [[each.occurred_ms for each in group] for group in changes_of(given)]
 
     assert groups == [[1, 3, 5], [2], [4, 9], [6], [7], [8]]
 
@@ -397,7 +381,7 @@ KINDS = (
 @pytest.mark.parametrize("is_twin", [False, True])
 @pytest.mark.parametrize("pause", [1, 60])
 @pytest.mark.parametrize("outcome", ["succeeded", "canceled"])
-def test_as_one_change_means_what_one_by_one_means(make_board, kind, is_twin, pause, outcome):
+def test_as_one_change_means_what_changes_of_means(make_board, kind, is_twin, pause, outcome):
     board = make_board(Policy(has_key=True, paused_holds=False, abandoned_grace=timedelta(minutes=10)))
     clock = Clock(board)
     results = []

@@ -78,7 +78,7 @@ def test_end_of_a_run_without_a_lease_is_looked_for_and_of_a_parked_waiter(board
     assert asked_for(context, "catch_up")
 
 
-def test_end_is_looked_for_once_in_a_reconcile_whatever_the_number_of_holders(board, context, octopus):
+def test_end_is_looked_for_once_in_two_reconciles_whatever_the_number_of_holders(board, context, octopus):
     for number in range(1, 5):
         octopus.has(number, "Queued")
         holds(board, number, f"Machines-{number}")
