@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
+from time import monotonic
 
 import structlog
 
@@ -61,11 +62,21 @@ def run() -> None:
     """What RQ calls."""
     context = current.get()
     context.begin(RECONCILE)
-    if context.octopus is None:
+    if context.octopus is None or context.claims.is_claimed("reconcile"):
         return
+    rest, began = timedelta(seconds=context.settings.reconcile_seconds / 2), monotonic()
+    try:
+        _look(context, context.octopus.asking(urgent=True))
+    finally:
+        if monotonic() - began > rest.total_seconds():
+            # It goes before the jobs that are not urgent, which would never have their turn while Octopus is slow.
+            context.claims.put_off("reconcile", rest)
+
+
+def _look(context: Context, octopus: OctopusClient) -> None:
     if context.claims.claim("audit", AUDIT_EVERY):
         audit(context)
-    octopus, by_space = context.octopus.asking(urgent=True), BySpace(context)
+    by_space = BySpace(context)
     active = context.tracked.tasks()
     _forget_unseen(context, active)
     pages = 1 if context.tracked.somebody_waits() else MOST_PAGES

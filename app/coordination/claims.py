@@ -32,6 +32,11 @@ class Claims:
         with redis_errors():
             return bool(self._client.set(self._claim(name), 1, nx=True, px=lease))
 
+    def is_claimed(self, name: str) -> bool:
+        """Whether it is nobody's turn: somebody has claimed *name*, or it is put off."""
+        with redis_errors():
+            return bool(self._client.exists(self._claim(name)))
+
     def unclaim(self, name: str) -> None:
         """End the claim on what was not done after all."""
         with redis_errors():

@@ -553,3 +553,22 @@ def test_run_that_gives_way_while_octopus_answers_is_not_taken_for_resumed(givin
     do(make_context(giving), reconcile)
 
     assert not is_busy(giving)
+
+
+@pytest.mark.parametrize(("seconds", "is_put_off"), [(1, False), (40, True)])
+def test_look_that_took_long_lets_other_jobs_have_their_turn(board, octopus, context, monkeypatch, seconds, is_put_off):
+    """It is asked for again before it is over, and goes before what is not urgent: catch up, notices, the archive."""
+    times = iter([0, seconds, 100, 101])
+    monkeypatch.setattr(reconcile, "monotonic", lambda: next(times))
+
+    do(context, reconcile)
+    do(context, reconcile)
+    assert len(octopus.lists()) == (1 if is_put_off else 2)
+
+    left = board.client.pttl(board.keys.named("resolving:", "reconcile"))
+    assert (0 < left <= 500 * context.settings.reconcile_seconds) is is_put_off
+    board.client.delete(board.keys.named("resolving:", "reconcile"))
+    monkeypatch.setattr(reconcile, "monotonic", lambda: 0)
+    before = len(octopus.lists())
+    do(context, reconcile)
+    assert len(octopus.lists()) == before + 1
