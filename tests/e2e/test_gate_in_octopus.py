@@ -206,7 +206,7 @@ def test_blocking_waits_are_refused_rather_than_jam_the_server(make_octopus, mak
 
 
 @pytest.mark.timeout(240)
-def test_redis_wiped_under_three_that_run_and_ten_that_wait(make_octopus, make_stack, namespace):
+def test_redis_wiped_under_three_that_run_and_ten_that_wait(make_octopus, make_stack):
     octopus = make_octopus(task_cap=20, speed=10)
     stack = make_stack(octopus)
     machines = ("web-01", "web-02", "db-01")
@@ -222,8 +222,7 @@ def test_redis_wiped_under_three_that_run_and_ten_that_wait(make_octopus, make_s
         waiters.append(octopus.deploy(f"Waiter {number}", machines=[name]))
         eventually(lambda: is_waiting(stack, waiters[-1]), timeout=30)
 
-    for key in stack.board.client.keys(f"octowait:{{{namespace}}}:*"):
-        stack.board.client.delete(key)
+    stack.board.lose_all()
 
     eventually(stack.board.closed_since_ms)
     eventually(lambda: not stack.board.closed_since_ms(), timeout=60)

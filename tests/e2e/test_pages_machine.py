@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import timedelta
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from app.domain.run import RunRequest
 from app.followers.learner import Learner
@@ -93,15 +94,25 @@ def test_what_goes_on_grows_and_a_release_shows_without_reload(past_board, clock
 
 
 def shown(page) -> tuple[int, int]:
-    box = page.locator("#chart")
-    return int(box.get_attribute("data-from-ms") or 0), int(box.get_attribute("data-to-ms") or 0)
+    """The time range of the chart, from and to in ms, read at once: it may be drawn anew at any moment."""
+    box = page.locator("#chart").evaluate("chart => [chart.dataset.fromMs, chart.dataset.toMs]")
+    return int(box[0]), int(box[1])
+
+
+def still_chart(window) -> tuple[Page, int, int]:
+    """The page with a chart from 6 to 2 hours ago, and that range in ms: one that ends now moves on each minute."""
+    page = window.sign_in(VIEWER, PAGE)
+    end = (int(time.time()) - 7_200) * 1000
+    begin = end - 4 * 3_600_000
+    page.goto(f"{window.url}{PAGE}?from_ms={begin}&to_ms={end}")
+    window.wait_until_live()
+    assert shown(page) == (begin, end)
+    page.locator("#chart").focus()
+    return page, begin, end
 
 
 def test_keyboard_zooms_and_pans(window):
-    page = window.sign_in(VIEWER, PAGE + "?span=4h")
-    window.wait_until_live()
-    begin, end = shown(page)
-    page.locator("#chart").focus()
+    page, begin, end = still_chart(window)
 
     page.keyboard.press("+")
     eventually(lambda: shown(page)[1] - shown(page)[0] == (end - begin) // 2)
@@ -117,11 +128,8 @@ def test_keyboard_zooms_and_pans(window):
 
 
 def test_zoom_is_not_lost_when_the_chart_is_drawn_anew_meanwhile(window):
-    page = window.sign_in(VIEWER, PAGE + "?span=4h")
-    window.wait_until_live()
-    begin, end = shown(page)
+    page, begin, end = still_chart(window)
     page.clock.install()
-    page.locator("#chart").focus()
 
     def drawn_at() -> str | None:
         return page.locator("#live").get_attribute("data-now-ms")

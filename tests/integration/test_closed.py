@@ -20,8 +20,7 @@ from tests.open_board import OpenBoard
 def empty(redis_url, make_board):
     """A board whose Redis has just come up empty."""
     board = make_board()
-    for key in board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"):
-        board.client.delete(key)
+    board.lose_all()
     return board
 
 
@@ -103,8 +102,7 @@ def test_operator_closes_and_opens(board, timeline):
 
 def test_fencing_tokens_grow_across_a_loss(board, make_board):
     before = board.join(RunRequest("ServerTasks-1"), {"Machines-7"}).fencing_token
-    for key in board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"):
-        board.client.delete(key)
+    board.lose_all()
 
     board.open("operator")
 
@@ -244,8 +242,7 @@ def test_rebuild_of_what_was_lost_again_does_not_open(board):
     """Redis loses its data once more between what the rebuild found and its end."""
     board.close(by="ann")
     closed_ms = board.closed_since_ms()
-    for key in board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"):
-        board.client.delete(key)
+    board.lose_all()
 
     assert not board.open("rebuilt", run_count=3, closed_ms=closed_ms)
 

@@ -180,7 +180,7 @@ def closing(board, run):
 
 def lost(board, run):
     """Redis is empty of a sudden, and somebody else is there."""
-    board.client.delete(*board.client.keys(f"octowait:{{{board.keys.namespace}}}:*"))
+    board.lose_all()
     yield
     board.open("test")
     board.join(replace(run, task_id="ServerTasks-92"), {"Machines-9"})

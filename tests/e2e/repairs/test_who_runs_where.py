@@ -133,8 +133,7 @@ def test_board_stays_closed_when_redis_is_lost_again_during_the_rebuild(make_con
             return getattr(context.octopus, name)
 
         def plan(self, *args: Any, **options: Any) -> Any:
-            for key in board.client.keys(f"octowait:{{{namespace}}}:*"):
-                board.client.delete(key)
+            board.lose_all()
             return context.octopus.plan(*args, **options)
 
     assert not rebuild.rebuild(context, Lost())
