@@ -235,6 +235,8 @@ class RunState:
     after: str | None = None
     #: The state in which its wait ended, before it was seen to work on.
     wait_ended: str | None = None
+    #: What else was known of that end, by the names of the fields here.
+    wait_end: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from tests.simulator.stack import Stack
 from tests.simulator.steps import poll_wait, work
 
 #: The simulated clock's speed. octowait's intervals are divided by it, so a minute of its calls is one of Octopus's.
-SPEED = 5
+SPEED = 3
 
 #: Tasks that run at once, and deployments that are queued or run at once.
 TASK_CAP, MOST_AT_ONCE = 40, 52

@@ -48,8 +48,12 @@ if run and not ask.verdict and is_anothers(run, ask.owner) and (run.owner or exc
 end
 
 if is_over(ARGV[2], ask.claim) then
-    if run and run.claim == ask.claim and (run.state == "refused" or run.state == "timed_out") then
+    if run and run.claim == ask.claim and FAILING_ENDS[run.state] then
         return view("known", run)
+    end
+    local ended = run and end_of_wait(run, ask.claim)
+    if ended then
+        return { "known", cjson.encode(ended), NOW, {} }
     end
     return { "left", NOW }
 end

@@ -56,10 +56,10 @@ if run.state == "waiting" and not run.parked and is_silent() then
 elseif FINISHED[run.state] and not is_over() then
     call("ZREM", ENDED, lower(run.id))
     call("ZREM", RESUMES, run.id)
-    run.paused = is_paused or nil
-    run.ended_at_ms, run.cause, run.reason, run.refusal, run.gave_way = nil, nil, nil, nil, nil
+    run.paused, run.gave_way = is_paused or nil, nil
     if not run.machines then
         run.state = "started"
+        run.ended_at_ms, run.cause, run.reason, run.refusal = nil, nil, nil, nil
         save_run(run)
         call("ZADD", UNRESOLVED, NOW, run.id)
         return { "unresolved" }

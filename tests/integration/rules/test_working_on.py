@@ -97,6 +97,39 @@ def test_step_that_asks_again_after_it_was_observed_is_told_why_too(board, clock
     assert "removed from the line" in asked.reason
 
 
+def is_told(place):
+    return (place.state, place.reason, place.message)
+
+
+@pytest.mark.parametrize("how", ["refused", "timed_out"])
+def test_step_that_has_not_heard_of_the_end_of_its_wait_is_told_of_it_after_it_was_observed(make_board, how):
+    board = make_board(Policy(has_key=True, waiter_ttl=seconds(50), task_cap=4, task_cap_reserve=1))
+    board.join(RunRequest("ServerTasks-9"), {"Machines-7"})
+    board.poll("ServerTasks-9")
+    for number in (7, 8) if how == "refused" else ():
+        board.join(RunRequest(f"ServerTasks-{number}"), {"Machines-7"})
+    request = RunRequest("ServerTasks-1", claim="a" * 32, timeout=seconds(20))
+    board.join(request, {"Machines-7"})
+    Clock(board).advance(seconds(30))
+    board.sweep()
+    before = board.poll("ServerTasks-1", claim="a" * 32)
+    assert (before.state, board.place("ServerTasks-1").is_to_resolve) == (how, True)
+
+    assert board.observe("ServerTasks-1", WEB, info={}) == "observed"
+
+    for blocks in (True, False):
+        assert is_told(board.poll("ServerTasks-1", claim="a" * 32, blocks=blocks)) == is_told(before)
+    assert board.place("ServerTasks-1").state == "observed"
+    assert is_told(board.join(request, {"Machines-7"})) == is_told(before)
+    # Nobody else hears of it, and the next execution asks for itself.
+    assert board.poll("ServerTasks-1", claim="b" * 32) is None
+    assert board.poll("ServerTasks-1").state == "observed"
+    for number in (7, 8) if how == "refused" else ():
+        board.release(f"ServerTasks-{number}")
+    assert board.join(RunRequest("ServerTasks-1", claim="b" * 32), {"Machines-7"}).is_waiting
+    assert board.poll("ServerTasks-1", claim="a" * 32).state == "left"
+
+
 def test_release_step_at_the_end_of_its_work_gives_them_back_for_good(board, clock, octopus):
     goes(board, clock, "expired")
 

@@ -31,6 +31,26 @@ local function is_over(task, claim)
     return at and NOW - at < CLAIM_KEPT_MS
 end
 
+-- The ends of a wait whose step fails by them: it may not have heard of its own.
+local FAILING_ENDS = { refused = true, timed_out = true }
+
+-- How a wait ended whose run was seen to work on since then, for its own step: the run as it was at that end. Nil of others.
+local function end_of_wait(run, claim)
+    local wait_end = run.state == "observed" and run.claim == claim and FAILING_ENDS[run.wait_ended] and run.wait_end
+    if not wait_end then
+        return nil
+    end
+    local ended = {}
+    for name, value in pairs(run) do
+        ended[name] = value
+    end
+    ended.state = run.wait_ended
+    for name, value in pairs(wait_end) do
+        ended[name] = value
+    end
+    return ended
+end
+
 -- Remember that an execution of a step is over: its requests change nothing from now on.
 local function end_claim(task, claim)
     if not claim then

@@ -197,6 +197,9 @@ local function observe(run, cause)
     forget_families()
     if FINISHED[run.state] then
         run.wait_ended = run.state
+        run.wait_end = {
+            ended_at_ms = run.ended_at_ms, cause = run.cause, reason = run.reason, by = run.by, refusal = run.refusal,
+        }
         run.ended_at_ms, run.cause, run.reason, run.refusal = nil, nil, nil, nil
     end
     run.state, run.observed_at_ms, run.lingers, run.planned = "observed", since or NOW, nil, nil

@@ -36,6 +36,10 @@ do
         if is_anothers(run, owner) then
             return { "others", cjson.encode(run), NOW }
         end
+        local ended = claim and end_of_wait(run, claim)
+        if ended then
+            return { "run", cjson.encode(ended), NOW, {} }
+        end
         if who == "sleep" and run.state == "waiting" then
             if not is_lively(run) then
                 show_life(run)

@@ -72,6 +72,7 @@
 -- run.refusal            why it may not wait
 -- run.after              the state in which it was before it joined again
 -- run.wait_ended         the state in which its wait ended, before it was seen to work on
+-- run.wait_end           what else was known of that end: {ended_at_ms, cause, reason, by, refusal}
 --
 -- needs: keys, changes, bulk
 
