@@ -17,6 +17,21 @@ from scripted import Script
 from tests.steps.powershell_host import PowerShellHost
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the conditions among the other tests of the steps: many of them wait for seconds while the others work.
+
+    Those that share a start of PowerShell stay together, and come first.
+    """
+    places = [place for place, item in enumerate(items) if item.path.parent == Path(__file__).parent]
+    own = [items[place] for place in places]
+    together = [item for item in own if item.path.name.startswith("test_powershell")]
+    others = [item for item in own if not item.path.name.startswith("test_powershell")]
+    kinds = [[item for item in others if (item.path.name == "test_conditions.py") is waits] for waits in (True, False)]
+    shares = {item: (number + 0.5) / len(kind) for kind in kinds for number, item in enumerate(kind)}
+    for place, item in zip(places, [*together, *sorted(others, key=shares.__getitem__)], strict=True):
+        items[place] = item
+
+
 @pytest.fixture(params=sorted(SUFFIXES))
 def language(request: pytest.FixtureRequest) -> str:
     if request.param == "powershell":
