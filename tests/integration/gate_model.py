@@ -147,6 +147,8 @@ class Model:
             self.refuse_circles(run["family"])
 
     def _observe(self, run: RunState) -> None:
+        if run["state"] in FINISHED:
+            run["wait_ended"] = run["state"]
         run.update(state="observed", life=None, timeout=None)
         self.grant_whoever_may_start()
         self.refuse_circles(run["family"])
@@ -178,6 +180,11 @@ class Model:
 
     # What is asked of the board
 
+    def end_of_wait(self, run: RunState) -> str | None:
+        """What its own step is told of a run that was seen to work on after its wait had failed."""
+        ends = {"refused": "refused", "timed_out": "left"}
+        return ends.get(run.get("wait_ended", "")) if run["state"] == "observed" else None
+
     def poll(self, task: str, claim: str | None = None, blocks: bool = False, *, is_seeing: bool = False) -> str:
         """*is_seeing*: its step says that it has seen all that has happened."""
         run = self.runs.get(task)
@@ -185,6 +192,8 @@ class Model:
             return "left" if (task, claim) in self.over else "unknown"
         if run is None:
             return "unknown"
+        if claim and (end := self.end_of_wait(run)):
+            return end
         if self._withdraw(run):
             pass
         elif run["state"] == "waiting" and not run["parked"]:
@@ -228,7 +237,8 @@ class Model:
     ) -> str:  # fmt: skip
         before = self.runs.get(task, {"state": "new", "family": None, "claim": None})
         if claim and (task, claim) in self.over:
-            return "known" if before["claim"] == claim and before["state"] in ("refused", "timed_out") else "left"
+            is_told = before["state"] in ("refused", "timed_out") or self.end_of_wait(before) == "refused"
+            return "known" if before["claim"] == claim and is_told else "left"
         if before["state"] in ("waiting", "granted"):
             if not machines <= before["machines"]:
                 return "holds others"

@@ -94,7 +94,8 @@ class Gate(RuleBasedStateMachine):
 
     def hear(self, task, state, is_new):
         """What its join answers a step; *is_new*: it waited and held nothing before."""
-        assert state in ("left", self.model.runs[task]["state"])
+        run = self.model.runs[task]
+        assert state in ("left", run["state"], self.model.end_of_wait(run))
 
     def known(self, *states):
         """The tasks that anything is known of; of runs in one of *states* only, if any are given."""

@@ -27,8 +27,9 @@ from tests.simulator.soak_load import Load
 from tests.simulator.stack import Stack
 from tests.simulator.steps import poll_wait, work
 
-#: The simulated clock's speed. octowait's intervals are divided by it, so a minute of its calls is one of Octopus's.
-SPEED = 3
+#: The simulated clock's speed. octowait's intervals are divided by it, so a minute of its calls is one of Octopus's: a
+#: divisor of all of them, since those are whole seconds, and more calls than by default use up what they may.
+SPEED = 5
 
 #: Tasks that run at once, and deployments that are queued or run at once.
 TASK_CAP, MOST_AT_ONCE = 40, 52

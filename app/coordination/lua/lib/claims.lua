@@ -35,6 +35,7 @@ end
 local FAILING_ENDS = { refused = true, timed_out = true }
 
 -- How a wait ended whose run was seen to work on since then, for its own step: the run as it was at that end. Nil of others.
+-- Of a wait that timed out it is said that it has left the line: a step that reads "timed out" gives back what its run holds.
 local function end_of_wait(run, claim)
     local wait_end = run.state == "observed" and run.claim == claim and FAILING_ENDS[run.wait_ended] and run.wait_end
     if not wait_end then
@@ -44,7 +45,7 @@ local function end_of_wait(run, claim)
     for name, value in pairs(run) do
         ended[name] = value
     end
-    ended.state = run.wait_ended
+    ended.state = run.wait_ended == "timed_out" and "left" or run.wait_ended
     for name, value in pairs(wait_end) do
         ended[name] = value
     end
