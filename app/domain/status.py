@@ -11,7 +11,7 @@ from app.domain.phrases import clause, sentence
 from app.domain.run import RunState, State
 from app.domain.run_info import RunInfo
 from app.domain.shortening import shortened
-from app.domain.wording import ENDS, REJOINED, STATES, circle_words, closed_words, holding
+from app.domain.wording import ENDS, REJOINED, STATES, TIME_IS_OVER, circle_words, closed_words, holding
 
 #: Machines that a message names one by one.
 MOST_NAMES = 20
@@ -239,6 +239,8 @@ def _reason(place: RunStatus) -> str | None:
         )
     if run.cause == "forced":
         return f"by an operator, {run.by}: {run.reason}"
+    if run.cause == "timeout" and place.state is State.LEFT:
+        return TIME_IS_OVER
     return run.reason or ENDS.get(run.cause or "")
 
 

@@ -87,12 +87,15 @@ OPENED_UNASKED = (
 #: Why a claim that is over is told that it has left the line.
 CLAIM_IS_OVER = "this execution of its step is over, or another one has asked since"
 
+#: Why a wait that timed out is told that it has left the line, where its run was seen at work since then.
+TIME_IS_OVER = "its time-out has passed"
+
 #: What a run that does not wait says of its state.
 STATES = {
     "released": "has given its machines back",
     "left": "has left the line",
     "expired": "was removed from the line: nothing was heard from it for too long. Ask again to join at the end",
-    "timed_out": "was removed from the line: its time-out has passed",
+    "timed_out": f"was removed from the line: {TIME_IS_OVER}",
     "refused": "may not wait",
     "known": "has not started: it is in Octopus's queue, or waits for an approval in Octopus",
     "started": "runs without a lease; its machines are not known yet",

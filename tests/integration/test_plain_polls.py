@@ -11,10 +11,11 @@ import gevent
 import pytest
 from flask import request
 
-from app.coordination.board import Poll
+from app.coordination.board import Policy, Poll
 from app.coordination.wakes import Wakes
 from app.domain.access.identity import Identity
 from app.domain.errors import AnotherOwner
+from app.domain.run import RunRequest
 from app.store.fair_queue import DearTurns
 from app.web.polls.blocked import MOST_POLLS, BlockedPolls
 from tests.bench.world import calls_of
@@ -93,6 +94,25 @@ def test_a_plain_poll_is_answered_as_the_view_answers(board, make_client, a_run,
     assert plain.status == other.status
     assert headers_of(plain) == headers_of(other) and plain.content_length == len(plain.data)
     assert without_times(plain) == without_times(other)
+
+
+@pytest.mark.parametrize("headers", [SCRIPTS["bash"], SCRIPTS["python"]], ids=["text", "json"])
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_a_step_hears_why_it_is_refused_although_its_task_was_seen_at_work(
+    make_board, redis_url, a_run, headers, seconds
+):
+    board = make_board(Policy(has_key=True, task_cap=3, task_cap_reserve=1))
+    for number in (7, 8):
+        board.join(RunRequest(f"ServerTasks-{number}"), {"Machines-7"})
+    run = replace(a_run(), claim="c" * 32)
+    refused = board.join(run, {"Machines-7"})
+    assert refused.state == "refused"
+    board.observe(run.task_id, [{"id": "Machines-7", "name": "web-01"}], info={})
+
+    answer = ask(app_client_on(board, redis_url), run.task_id, headers, seconds)
+
+    assert answer.status_code == 200
+    assert refused.message in answer.text and "refused" in answer.text
 
 
 @pytest.fixture

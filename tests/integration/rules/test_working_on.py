@@ -114,15 +114,14 @@ def test_step_that_has_not_heard_of_the_end_of_its_wait_is_told_of_it_after_it_w
     assert board.observe("ServerTasks-1", WEB, info={}) == "observed"
 
     # A step that reads that its wait has timed out gives back what its run holds: that is its task's by now.
-    state = {"refused": "refused", "timed_out": "left"}[how]
+    state, why = {"refused": ("refused", before.reason), "timed_out": ("left", "its time-out has passed")}[how]
+    assert why
     calls = [
         board.poll("ServerTasks-1", claim="a" * 32, blocks=True),
         board.poll("ServerTasks-1", claim="a" * 32),
         board.join(request, {"Machines-7"}),
     ]
-    assert [(call.state, call.reason, call.run.machines) for call in calls] == [
-        (state, before.reason, ("Machines-7",))
-    ] * 3
+    assert [(call.state, call.reason, call.run.machines) for call in calls] == [(state, why, ("Machines-7",))] * 3
     assert board.place("ServerTasks-1").state == "observed"
     # Nobody else hears of it, and the next execution asks for itself.
     assert board.poll("ServerTasks-1", claim="b" * 32) is None
