@@ -44,11 +44,14 @@ class _Reading:
         #: The places of runs before their grants, which they get back when these are withdrawn.
         self._orders: dict[str, tuple[int, int]] = {}
         self._has_changed = False
+        self._change = ""
 
     def read(self, record: Record) -> Iterator[str]:
         """What the model would not have done."""
         board = self.board
-        if self._has_changed and record.kind not in WITHIN:
+        is_within = record.kind in WITHIN or record.is_of_change(self._change)
+        self._change = record.change or self._change
+        if self._has_changed and not is_within:
             for task in board.ready():
                 yield f"{task} may start, and before it came {record}"
             self._has_changed = False

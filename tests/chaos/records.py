@@ -41,6 +41,15 @@ class Record:
     stamp: str = ""
     late_ms: float = 0
 
+    @property
+    def change(self) -> str:
+        """Of an event of Octopus, the id of the first one that is one change with it; its own where there is none."""
+        return str(self.detail.get("follows") or self.detail.get("event", "")) if self.kind == "event" else ""
+
+    def is_of_change(self, change: str) -> bool:
+        """Whether it is a later event of the *change* that was read last: who may start is granted behind it."""
+        return bool(change) and self.kind == "event" and self.detail.get("follows") == change
+
     def __str__(self) -> str:
         said = " ".join(filter(None, [",".join(self.machines), self.cause, json.dumps(dict(self.detail))]))
         return f"{self.at_ms} {self.kind} {self.task} {said}"

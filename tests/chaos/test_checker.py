@@ -181,6 +181,9 @@ MORE = [
     ("one record each", changed(12, word="nothing")),
     ("one record each", with_records((2, record(1, "released", THREE, "a")))),
     ("one record each", with_records((2, record(1, "granted", THREE, "a", token=0)))),
+    ("grant on release", with_records((6, record(22, "event", ONE, event="Events-2", follows="Events-1")))),
+    ("grant on release", with_records(
+        (5, record(22, "event", ONE, event="Events-1")), (6, record(22, "event", THREE, event="Events-2")))),
     ("everything ends", replace(GOOD, stuck=["ServerTasks-7"])),
     ("everything ends", replace(GOOD, leftovers=["lines"])),
     ("order", with_records(
@@ -195,6 +198,9 @@ def test_checker_finds_the_same_elsewhere(name, evidence):
 
 
 FORGIVEN = {
+    "events that are one change": with_records(
+        (5, record(22, "event", ONE, event="Events-1")),
+        (6, record(22, "event", ONE, event="Events-3", follows="Events-1"))),
     "a script tells of its end only": replace(GOOD, ops=SCRIPTED),
     "a late request, while that is known to go wrong": replace(LATE, exempt=[LATE_REQUESTS]),
     "a grant that nobody collects lasts as long as its task, where Octopus is asked": replace(LATE, has_key=True),

@@ -101,3 +101,38 @@ def test_model_knows_the_family_of_a_parent_that_is_found_later():
     ]
 
     assert list(accept(records)) == []
+
+
+#: Two ends and the next start of a task, told late and applied as one.
+AS_ONE = [
+    *RECORDS,
+    Record(6, "event", "three", detail={"event": "Events-1"}),
+    Record(6, "released", "three", 1, ("a",), "event"),
+    Record(6, "event", "three", detail={"event": "Events-3", "follows": "Events-1"}),
+]
+
+TWO_STARTS = Record(6, "granted", "two", 1, ("a",), detail={"token": 3})
+
+
+@pytest.mark.parametrize(
+    "last",
+    [TWO_STARTS, Record(6, "presumed", "three", 2, ("a",), "last_run"),
+     Record(6, "observed", "three", 2, ("a",), "resolved")],
+)  # fmt: skip
+def test_model_grants_behind_all_events_of_one_change(last):
+    assert list(accept([*AS_ONE, last, Record(7, "event", "one", detail={"event": "Events-4"})])) == []
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        # Nobody is granted behind the change, or before the event of another one.
+        [*AS_ONE, Record(7, "event", "one", detail={"event": "Events-4"})],
+        [*AS_ONE, Record(7, "event", "three", detail={"event": "Events-4", "follows": "Events-3"})],
+        [*AS_ONE[:-1], Record(6, "event", "three", detail={"event": "Events-3", "follows": "Events-2"}), TWO_STARTS],
+        [*AS_ONE[:-1], Record(6, "event", "three", detail={"event": "Events-3"}), TWO_STARTS],
+        [*AS_ONE[:-1], Record(6, "joined", "four", 1, ("b",), detail={"follows": "Events-1"}), TWO_STARTS],
+    ],
+)
+def test_model_grants_before_what_is_of_another_change(records):
+    assert any("two may start" in words for words in accept(records))

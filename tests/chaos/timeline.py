@@ -136,13 +136,15 @@ class Reader:
     def __init__(self) -> None:
         self.lines = Lines()
         self._suspects: set[str] = set()
+        self._change = ""
         #: The largest fencing token so far; the next epoch goes on from it.
         self.token = 0
 
     def read(self, record: Record) -> Iterator[tuple[str, str]]:
         """What this record breaks."""
-        if record.kind not in DUE:
+        if record.kind not in DUE and not record.is_of_change(self._change):
             yield from self._stalled(record)
+        self._change = record.change or self._change
         handler = getattr(self, f"_{record.kind}", None)
         if record.kind in ENDS:
             yield from self._end(record)

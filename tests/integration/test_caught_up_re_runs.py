@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.coordination.board import Board, Policy
-from app.domain.events import Effect, Event
+from app.domain.events import Effect, Event, parse_event
 from app.domain.records import Filter
 from app.domain.run import RunRequest
 from app.octopus.errors import OctopusUnreachable
@@ -50,6 +50,10 @@ class Events:
         event = an_event(category, number=number, task=task, occurred=at(occurred_ms), related=related)
         self._events.append((occurred_ms, event))
         return number
+
+    @property
+    def latest(self) -> dict[str, Any]:
+        return self._events[-1][1]
 
     def event_categories(self) -> list[Any]:
         class Category:
@@ -213,6 +217,33 @@ def test_short_run_that_runs_again_at_once_is_two(board, clock, events, catch_up
     catch_up()
 
     assert (state(board), unresolved(board), state(board, NEXT)) == ("started", [TASK], "waiting")
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+@pytest.mark.parametrize("twin", [None, "TaskSucceeded"])
+def test_run_that_begins_in_the_millisecond_in_which_the_one_before_ends(
+    board, clock, events, catch_up, timeline, is_told, twin
+):
+    holds(board)
+    waits(board)
+    events.happens(SUCCEEDED)
+    at_once = timedelta()
+    if is_told:
+        # A webhook had told of the end, and the waiter that was granted then ended before the next start was read.
+        board.deliver(parse_event(events.latest), via="catch_up")
+        board.release(NEXT)
+        waits(board, "ServerTasks-10", "Machines-8")
+    if twin:
+        events.happens(twin, after=at_once)
+    events.happens(STARTED, after=at_once)
+
+    catch_up()
+
+    assert (state(board), board.place(TASK).run.run, unresolved(board)) == ("started", 2, [TASK])
+    assert is_told or state(board, NEXT) == "waiting"
+    assert waits(board, "ServerTasks-11") == "waiting"
+    records = timeline.read(Filter(kind="event", task_id=TASK))
+    assert [r.detail.get("follows") for r in records] == [None, *(["Events-1"] * (2 if twin else 1))]
 
 
 def test_several_runs_of_a_task_are_told_apart(board, clock, events, catch_up):

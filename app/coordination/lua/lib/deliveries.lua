@@ -28,7 +28,8 @@ end
 --           paused_holds: a paused run keeps its machines (rule 9); has_key: an API key is set; hold_ms: without one, how
 --           long machines are presumed busy; expect_ms: how long a run is about to ask whose process comes with a step or a
 --           gate; confirm: Octopus is asked before an end frees a machine that somebody waits for
-local function deliver(known_by, event, batch, via, policy)
+-- follows   id of the first event of its task that came before it and is one change with it, if there is one
+local function deliver(known_by, event, batch, via, policy, follows)
     if batch ~= "" then
         call("ZADD", BATCHES, NOW, batch)
     end
@@ -57,7 +58,7 @@ local function deliver(known_by, event, batch, via, policy)
     -- When it occurred by our clock, at the earliest and at the latest.
     local earliest, latest = event.occurred_ms - most_ahead, event.occurred_ms - least_ahead
     local task = event.task or (event.deployment and call("HGET", ALIASES, lower(event.deployment)))
-    local detail = { event = event.id, category = event.category, occurred_ms = event.occurred_ms }
+    local detail = { event = event.id, category = event.category, occurred_ms = event.occurred_ms, follows = follows }
     local age = math.floor(math.max(0, NOW - latest))
     if via ~= "webhook" then
         detail.via, detail.late_ms = via, age
@@ -112,7 +113,8 @@ local function deliver(known_by, event, batch, via, policy)
 
     local function starts_anew()
         if run.ended_oct_ms then
-            return occurred > run.ended_oct_ms
+            -- Octopus may tell of both in the same millisecond.
+            return occurred > run.ended_oct_ms or (follows and occurred == run.ended_oct_ms)
         end
         if FINISHED[run.state] then
             -- The run ended by our clock, and an earlier start is the late start of that same run.
@@ -314,7 +316,7 @@ local function deliver_as_one(events, via, policy)
     local number, machines = before and before.run, holds and (before.machines or before.presumed) or {}
     is_held_back = true
     for at, each in ipairs(events) do
-        outcomes[at] = deliver(each[1], each[2], "", via, policy)[1]
+        outcomes[at] = deliver(each[1], each[2], "", via, policy, at > 1 and events[1][2].id or nil)[1]
     end
     local run = load_run(events[1][2].task)
     if run and run.state == "started" and run.run ~= number then
