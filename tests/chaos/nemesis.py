@@ -60,6 +60,7 @@ class Nemesis:
             if self._is_over:
                 return
             began_ms = now_ms()
+            self._workload.struck += 1
             await self._do(strike)
             self.blows.append(Blow(strike, began_ms, now_ms()))
             await asyncio.sleep(PAUSE)

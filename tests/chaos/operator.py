@@ -62,4 +62,6 @@ class Operator:
         # From here on somebody else may get its machines, while it works: the operator has said so.
         step.note(Kind.FORCED)
         step.stops("forced")
+        step.is_being_forced = True
         await caller.call("POST", f"/api/waits/{step.task}/force-release", {"reason": "chaos", "confirm": True})
+        step.is_being_forced = False

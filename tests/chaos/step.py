@@ -37,6 +37,8 @@ class Client:
         self.token: int | None = None
         #: A call of it may be carried out later, for nobody heard what became of it.
         self.is_loose = False
+        #: So may an operator's, and take the machines of the next run of its task.
+        self.is_being_forced = False
         self.is_waiting = self.is_working = self.was_killed = False
         #: Its wait, while it goes on.
         self.call: asyncio.Future[str] | None = None

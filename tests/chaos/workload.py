@@ -58,15 +58,20 @@ class Workload:
         #: Runs that did not end, and answers that nobody should get.
         self.stuck: list[str] = []
         self.surprises: list[str] = []
+        #: Strikes of the plan that have begun.
+        self.struck = 0
 
     async def run(self) -> None:
         """All runs of the plan, and all that they left behind."""
         runs = iter(self.plan.runs)
+        last = {run.number for run in self.plan.runs[-self._slots :]}
         operator = asyncio.ensure_future(Operator(self.plan, self.history, self._plain, self.steps, self._dice).run())
 
         async def slot(number: int) -> None:
             caller = Caller(self._steps, "step", random.Random(self.plan.seed + number))
             for run in runs:
+                while run.number in last and self._is_strike_due():
+                    await asyncio.sleep(0.02)  # between two looks at a fact, not instead of one
                 if time.monotonic() > self._ends_at:
                     break
                 await self._one(run, caller)
@@ -84,6 +89,11 @@ class Workload:
         finally:
             operator.cancel()
             watch.cancel()
+
+    def _is_strike_due(self) -> bool:
+        """Whether one is late since others take long: each has to find somebody who works."""
+        to_come = self.plan.strikes[self.struck :]
+        return bool(to_come) and to_come[0].at <= self.history.grants
 
     async def _watch(self, work: asyncio.Future[Any]) -> None:
         """Give everything up where nothing goes on any more."""
@@ -149,7 +159,8 @@ class Workload:
             word = await self._parked(run, task, step, ask, dice)
         else:
             word = await self._wait(step, ask)
-        return await self._after(word, run, task, step, dice) and not step.is_loose
+        may_go_on = await self._after(word, run, task, step, dice)
+        return may_go_on and not step.is_loose and not step.is_being_forced
 
     async def _scripted(self, run: RunPlan, task: Task, ask: dict[str, Any], dice: random.Random) -> None:
         """One run of a task whose steps are scripts."""
