@@ -42,10 +42,13 @@ class Events:
         self._events: list[tuple[int, dict[str, Any]]] = []
         self.asked: list[tuple[int, int, Collection[str]]] = []
 
-    def happens(self, category: str, *, task: int | None = 1, after: timedelta = timedelta(minutes=1)) -> None:
-        """Let it occur, *after* what was before."""
-        self._clock.advance(after)
-        number, occurred_ms = len(self._events) + 1, self._clock.now_ms
+    def happens(
+        self, category: str, *, task: int | None = 1, after: timedelta = timedelta(minutes=1), is_tied: bool = False
+    ) -> None:
+        """Let it occur, *after* what was before, or in the millisecond in which the event before it did."""
+        if not is_tied:
+            self._clock.advance(after)
+        number, occurred_ms = len(self._events) + 1, self._events[-1][0] if is_tied else self._clock.now_ms
         related = ["Deployments-1", "Projects-7", "Environments-2"]
         event = an_event(category, number=number, task=task, occurred=at(occurred_ms), related=related)
         self._events.append((occurred_ms, event))
@@ -227,15 +230,14 @@ def test_run_that_begins_in_the_millisecond_in_which_the_one_before_ends(
     holds(board)
     waits(board)
     events.happens(SUCCEEDED)
-    at_once = timedelta()
     if is_told:
         # A webhook had told of the end, and the waiter that was granted then ended before the next start was read.
-        board.deliver(parse_event(events.latest), via="catch_up")
+        assert board.deliver(parse_event(events.latest)) == "applied"
         board.release(NEXT)
         waits(board, "ServerTasks-10", "Machines-8")
     if twin:
-        events.happens(twin, after=at_once)
-    events.happens(STARTED, after=at_once)
+        events.happens(twin, is_tied=True)
+    events.happens(STARTED, is_tied=True)
 
     catch_up()
 

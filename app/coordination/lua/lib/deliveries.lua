@@ -113,7 +113,7 @@ local function deliver(known_by, event, batch, via, policy, follows)
 
     local function starts_anew()
         if run.ended_oct_ms then
-            -- Octopus may tell of both in the same millisecond.
+            -- A task may run again in the millisecond in which its last run ends: then only the order of the two tells.
             return occurred > run.ended_oct_ms or (follows and occurred == run.ended_oct_ms)
         end
         if FINISHED[run.state] then
