@@ -23,7 +23,7 @@ class Vanishes(StrEnum):
     """When a run's client is killed, if it is."""
 
     NEVER = "never"
-    ASKING = "asking"  #: its PUT is under way
+    ASKING = "asking"  #: its PUT is under way, or its script has just begun
     WAITING = "waiting"  #: it stands in line
     WORKING = "working"  #: it has been told of its grant
 
@@ -266,12 +266,16 @@ class _Maker:
         return replace(self._plain(), is_observed=True, told=told, hold_ms=hold_ms, end=End.EVENT)
 
     def _scripted(self) -> RunPlan:
-        """In turn one is killed some time after its start, one is stopped then, and one is left alone."""
+        """In turn one is killed some time after its start, one is stopped then, and one is left alone.
+
+        The first is killed at its start: the others may have ended by then.
+        """
         dice, self._scripts = self._dice, self._scripts + 1
+        when = Vanishes.ASKING if self._scripts == 1 else Vanishes.WAITING
         whole = replace(self._plain(), script=dice.choice(SCRIPTS))
         match self._scripts % 3:
             case 1:
-                return replace(whole, vanishes=Vanishes.WAITING, linger_ms=dice.randint(20, 500))
+                return replace(whole, vanishes=when, linger_ms=dice.randint(20, 500))
             case 2:
                 return replace(whole, nap_ms=dice.choice([500, 1500, 3000]))
             case _:

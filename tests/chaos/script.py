@@ -107,6 +107,12 @@ class ScriptedStep(Client):
         if self.is_waiting and self._signal(signal.SIGKILL):
             super().dies()
 
+    async def dies_at_start(self) -> None:
+        """It is killed as soon as it runs."""
+        while self._script is None:
+            await asyncio.sleep(0.005)  # between two looks at a fact, not instead of one
+        self.dies()
+
     def _signal(self, number: signal.Signals) -> bool:
         """Whether there was somebody to get it."""
         if self._script is None or self._script.process.poll() is not None:

@@ -166,7 +166,9 @@ class Workload:
         """One run of a task whose steps are scripts."""
         step = ScriptedStep(self.history, self._kit, run.script, run.task, run.machines, dice)
         self.steps[run.task] = step
-        if run.vanishes is not Vanishes.NEVER:
+        if run.vanishes is Vanishes.ASKING:
+            self.aside(step.dies_at_start())
+        elif run.vanishes is not Vanishes.NEVER:
             self.aside(later(dice.uniform(0.0, 1.5), step.dies))
         if run.nap_ms:
             self.aside(self._nap(step, run.nap_ms))
