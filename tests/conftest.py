@@ -53,7 +53,11 @@ def with_own_signals() -> None:
 
 
 def eventually(condition: Callable[[], Any], *, timeout: float = 30.0) -> Any:
-    """What *condition* returns as soon as it is true; fails after *timeout* seconds."""
+    """What *condition* returns as soon as it is true; fails after *timeout* seconds.
+
+    It must ask anew each time: ``page.url`` of playwright, say, is what the last call heard, and never changes here;
+    ``page.wait_for_url`` waits for it.
+    """
     deadline = time.monotonic() + timeout
     while True:
         value = condition()

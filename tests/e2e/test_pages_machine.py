@@ -131,7 +131,7 @@ def test_keyboard_zooms_and_pans(window):
     eventually(lambda: shown(page)[1] - shown(page)[0] == end - begin)
     assert page.evaluate("document.activeElement.id") == "chart"
     page.keyboard.press("0")
-    eventually(lambda: page.url == window.url + PAGE + "?")
+    page.wait_for_url(lambda url: url == window.url + PAGE + "?")
 
 
 def test_zoom_is_not_lost_when_the_chart_is_drawn_anew_meanwhile(window):
@@ -183,6 +183,7 @@ def test_buttons_work_and_can_be_shared_without_script(window, window_of):
     expect(plain.locator("#chart a.hold")).to_have_count(3)
     before = shown(plain)
     plain.get_by_role("link", name="Zoom in").click()
+    plain.wait_for_url(lambda url: url != shared)
     after = shown(plain)
     assert after[1] - after[0] == (before[1] - before[0]) // 2
 

@@ -361,7 +361,7 @@ def test_dashboard_shows_who_waits_for_whom_and_filters_by_environment(past_boar
     page.get_by_label("Environment").select_option("Staging")
     expect(page.locator(".machine:visible h2")).to_have_text(["web-02"])
     expect(row).to_have_count(0)
-    assert "environment=Staging" in page.url
+    page.wait_for_url(re.compile("environment=Staging"))
 
     plain = window_of(java_script_enabled=False, extra_http_headers={"Authorization": f"Bearer {VIEWER}"}).page
     plain.goto(window.url + "/?environment=Staging")
