@@ -9,6 +9,7 @@ GateError
 ├── UnknownRun       nobody has heard of this run
 ├── UnknownName      nothing that octowait knows has this id or name
 ├── AmbiguousName    several things have this name
+├── RunChanged       a run is not any more what it was when somebody decided about it
 ├── AnotherOwner     a run belongs to another token than the one that asks
 ├── TooManyWaiting   as many runs of a token wait as may
 ├── QuotaReached     the runs of a token may add no more of something on this day
@@ -81,6 +82,12 @@ class InThePast(GateError):
     """A time that had to be in the future is not."""
 
     code = "in_the_past"
+
+
+class RunChanged(GateError):
+    """A run is not any more what it was when somebody decided about it: another of its task, or it stands elsewhere."""
+
+    code = "run_changed"
 
 
 class AnotherOwner(GateError):

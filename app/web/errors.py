@@ -22,7 +22,8 @@ log = structlog.get_logger()
 MOST_DETAIL = 2000
 
 _STATUS = {
-    "holds_others": 409, "closes_circle": 409, "not_waiting": 409, "unknown_run": 404, "ambiguous_name": 409,
+    "holds_others": 409, "run_changed": 409, "closes_circle": 409, "not_waiting": 409, "ambiguous_name": 409,
+    "unknown_run": 404,
     **{f"unknown_{kind}": 404 for kind in ("machine", "project", "environment", "tenant")},
 }  # fmt: skip
 

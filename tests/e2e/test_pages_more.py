@@ -168,6 +168,35 @@ def test_admin_releases_by_force_and_says_why(past_board, window):
     assert past_board.place("ServerTasks-5").is_granted
 
 
+def test_form_about_an_earlier_run_of_a_task_takes_nothing_from_the_next(past_board, window):
+    page = window.sign_in(ADMIN, "/runs/ServerTasks-4")
+    page.get_by_text("Take its machines away").click()
+    page.get_by_label("Why").fill("its server died")
+    past_board.release("ServerTasks-4", cause="reconciled", ended=TaskEnd("success", past_board.now_ms()))
+    past_board.release("ServerTasks-5")
+    join(past_board, 4, 1)
+    page.get_by_role("button", name="Release by force").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("it is run 2 now, granted")
+    assert past_board.place("ServerTasks-4").is_granted
+    window.forgive("409")
+    page.get_by_role("button", name="Release by force").click()
+    expect(page.locator(".notice")).to_have_text("Its machines are free.")
+
+
+def test_form_about_a_run_that_waits_takes_nothing_from_it_once_it_is_granted(past_board, window):
+    page = window.sign_in(ADMIN, "/runs/ServerTasks-5")
+    page.get_by_text("Take it out of the line").click()
+    page.locator("form[action$='/force-release'] [name=reason]").fill("not today")
+    past_board.release("ServerTasks-4")
+    page.get_by_role("button", name="Take it out").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("expected its run 1, waiting, and it is run 1 now, granted")
+    expect(page.get_by_role("button", name="Release by force")).to_be_visible()
+    assert past_board.place("ServerTasks-5").is_granted
+    window.forgive("409")
+
+
 def test_run_that_octopus_still_runs_is_released_only_when_confirmed(past_board, make_service, window_of, httpserver):
     task = {"Id": "ServerTasks-4", "State": "Executing", "SpaceId": "Spaces-1"}
     httpserver.expect_request(re.compile(r"/api/.*tasks.*")).respond_with_json(

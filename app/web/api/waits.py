@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, request
 
 from app.domain.errors import UnknownRun
+from app.domain.run import RunMeant
 from app.domain.status import WAIT_STATES, RunStatus
 from app.queries.pages import waiting_page
 from app.queries.references import joined_ids_of
@@ -133,7 +134,9 @@ def force_release(task_id: str, body: ForceRelease, caller: Token) -> Any:
     _name_in_log(place)
     if not body.confirm and (objection := services.objection_to_release(place)):
         raise Problem(409, objection.code, f"{objection.message}: repeat with confirm if you are sure that it does not")
-    outcome = services.board.release(task_id, cause="forced", by=caller.name, reason=body.reason)
+    # Octopus takes its time to answer: its word must not free the machines of a run that has begun meanwhile.
+    meant = RunMeant(body.run or place.run.run, body.state or place.state)
+    outcome = services.board.release(task_id, cause="forced", by=caller.name, reason=body.reason, meant=meant)
     return {"outcome": outcome}
 
 

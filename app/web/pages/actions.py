@@ -6,9 +6,9 @@ from typing import Any
 
 from flask import g, redirect, request, url_for
 
-from app.domain.errors import GateError
+from app.domain.errors import GateError, RunChanged
 from app.domain.phrases import sentence
-from app.domain.run import MAX_PRIORITY
+from app.domain.run import MAX_PRIORITY, RunMeant
 from app.queries.references import id_of
 from app.web.api.routing import current_services
 from app.web.errors import Problem
@@ -56,7 +56,11 @@ def force_release(task_id: str) -> Any:
     if not request.form.get("confirm") and (objection := services.objection_to_release(place)):
         complaint = f"{sentence(objection.message)} Released while it runs, it and the next deployment can collide."
         return show_run(task_id, Draft("release", complaint, request.form, needs_confirm=True, status=409))
-    outcome = services.board.release(task_id, cause="forced", by=g.caller.name, reason=reason)
+    meant = RunMeant(request.form.get("run", type=int) or place.run.run, request.form.get("state") or place.state)
+    try:
+        outcome = services.board.release(task_id, cause="forced", by=g.caller.name, reason=reason, meant=meant)
+    except RunChanged as error:
+        return show_run(task_id, Draft("release", sentence(str(error)), request.form, status=409))
     sentences = {"released": "Its machines are free.", "left": "It has left the line.", "nothing": "It held nothing."}
     leave_notice(sentences.get(outcome, outcome))
     return redirect(url_for("pages.run", task_id=task_id), 303)
