@@ -257,18 +257,21 @@
   const MOST_PARTS = 40;
   const wanted = new Set();
   let unlessSeen = false; // the next answer may be that nothing happened since the last full one
-  let everything = false, isWanted = false, isAsking = false, isHurried = false, timer = 0, askedAt = 0;
+  let everything = false, isWanted = false, isAsking = false, isHurried = false, timer = 0;
 
   // A page takes a small part of the server's time, whatever happens: some questions a second for what is quickly made,
   // and fewer for a chart of months. Some may follow each other at once. What one script writes comes as several records.
+  // What somebody asks for does not count against that below nothing: after many zooms a page would stay old for minutes.
   const BURST = 3, SHARE = 1 / 25, TOGETHER = 25;
-  let allowed = BURST, took = 0; // ms of the server's time for the last answer
-  function pause() {
-    const now = performance.now(), each = Math.min(60 * SECOND, Math.max(SECOND / 5, took / SHARE));
-    allowed = Math.min(BURST, allowed + (now - askedAt) / each);
-    askedAt = now;
-    return allowed >= 1 ? TOGETHER : Math.max(TOGETHER, (1 - allowed) * each);
+  let allowed = BURST, allowedAt = 0, took = 0; // ms of the server's time for the last answer
+  const pauseOf = (questions) => questions * Math.min(60 * SECOND, Math.max(SECOND / 5, took / SHARE));
+  function allow() {
+    const now = performance.now();
+    allowed = Math.min(BURST, allowed + (now - allowedAt) / pauseOf(1));
+    allowedAt = now;
+    return allowed;
   }
+  const pause = () => Math.max(TOGETHER, pauseOf(1 - allow()));
 
   // Ask for the given machines' cards (null: everything), at once if that may be.
   function ask(machines) {
@@ -297,7 +300,7 @@
     wanted.clear();
     everything = isWanted = isHurried = unlessSeen = false;
     isAsking = true;
-    allowed -= 1;
+    allowed = Math.max(0, allow() - 1);
     try {
       const answer = await fetch(`${location.pathname}?${query}`, { cache: "no-store", signal: AbortSignal.timeout(15 * SECOND) });
       if (answer.status === 204) return true;
