@@ -85,9 +85,18 @@ class InThePast(GateError):
 
 
 class RunChanged(GateError):
-    """A run is not any more what it was when somebody decided about it: another of its task, or it stands elsewhere."""
+    """A run is not any more what it was when somebody decided about it.
+
+    Args:
+        state: Where it stands now.
+    """
 
     code = "run_changed"
+
+    def __init__(self, task_id: str, state: str) -> None:
+        super().__init__(
+            f"{task_id} has changed since this was decided, and is {state} now: look at it again, and repeat"
+        )
 
 
 class AnotherOwner(GateError):

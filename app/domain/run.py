@@ -33,14 +33,6 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class RunMeant:
-    """The run that somebody has decided about: its number among the runs of its task, from 1, and where it stood."""
-
-    number: int
-    state: str
-
-
-@dataclass(frozen=True)
 class RunRequest:
     """What one execution of a server task asks of the gate. *info* is what people are shown, as `RunInfo.as_json`."""
 

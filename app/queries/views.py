@@ -141,6 +141,15 @@ class RunFacts:
         return self.status.run.run
 
     @property
+    def version(self) -> int:
+        """Grows with every change of the run."""
+        return self.status.run.v
+
+    @property
+    def lingers(self) -> bool:
+        return self.status.run.lingers
+
+    @property
     def info(self) -> dict[str, Any]:
         return self.status.run.info.as_json()
 

@@ -6,12 +6,13 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
+from werkzeug.wrappers import Request, Response
 
 from app.coordination.attempts import MOST_FAILURES
 from app.domain.run import RunRequest, TaskEnd
@@ -168,43 +169,121 @@ def test_admin_releases_by_force_and_says_why(past_board, window):
     assert past_board.place("ServerTasks-5").is_granted
 
 
-def test_form_about_an_earlier_run_of_a_task_takes_nothing_from_the_next(past_board, window):
-    page = window.sign_in(ADMIN, "/runs/ServerTasks-4")
-    page.get_by_text("Take its machines away").click()
-    page.get_by_label("Why").fill("its server died")
-    past_board.release("ServerTasks-4", cause="reconciled", ended=TaskEnd("success", past_board.now_ms()))
+@pytest.fixture
+def service_with_octopus(make_service, httpserver):
+    """octowait, and an Octopus that says of each task that it still runs."""
+
+    def answer(request: Request) -> Response:
+        task = {"Id": request.path.rpartition("/")[2], "State": "Executing", "SpaceId": "Spaces-1"}
+        return Response(json.dumps({"Items": [task], "TotalResults": 1, "ItemsPerPage": 30, "Links": {}, **task}))
+
+    httpserver.expect_request(re.compile(r"/api/.*tasks.*")).respond_with_handler(answer)
+    return make_service(OCTOWAIT_OCTOPUS_URL=httpserver.url_for(""), OCTOWAIT_OCTOPUS_API_KEY="API-TEST")
+
+
+@pytest.fixture
+def plain(window_of):
+    """A window without script, where nothing renews a page; it forgives that a form is refused."""
+    window = window_of(java_script_enabled=False)
+    yield window
+    window.forgive("409")
+
+
+def fill_in_release(page: Page, url: str, task: str) -> None:
+    """Go to the page of the run as an admin, and fill in the form that releases it."""
+    page.goto(f"{url}/sign-in?next=/runs/{task}")
+    page.get_by_label("Token").fill(ADMIN)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{url}/runs/{task}")
+    page.locator("[data-key=release] summary").click()
+    page.locator("[data-key=release] [name=reason]").fill("its server died")
+
+
+@pytest.mark.parametrize("cause", ["step", "forced"])
+def test_form_about_an_earlier_run_of_a_task_takes_nothing_from_the_next(past_board, plain, service, cause):
+    page = plain.page
+    fill_in_release(page, service.url, "ServerTasks-4")
+    past_board.release("ServerTasks-4", cause=cause)
     past_board.release("ServerTasks-5")
     join(past_board, 4, 1)
     page.get_by_role("button", name="Release by force").click()
 
-    expect(page.get_by_role("alert")).to_contain_text("it is run 2 now, granted")
+    expect(page.get_by_role("alert")).to_contain_text(
+        "ServerTasks-4 has changed since this was decided, and is granted"
+    )
     assert past_board.place("ServerTasks-4").is_granted
-    window.forgive("409")
     page.get_by_role("button", name="Release by force").click()
     expect(page.locator(".notice")).to_have_text("Its machines are free.")
 
 
-def test_form_about_a_run_that_waits_takes_nothing_from_it_once_it_is_granted(past_board, window):
-    page = window.sign_in(ADMIN, "/runs/ServerTasks-5")
-    page.get_by_text("Take it out of the line").click()
-    page.locator("form[action$='/force-release'] [name=reason]").fill("not today")
+def test_form_about_a_run_that_waits_takes_nothing_from_it_once_it_is_granted(past_board, plain, service):
+    page = plain.page
+    fill_in_release(page, service.url, "ServerTasks-5")
     past_board.release("ServerTasks-4")
     page.get_by_role("button", name="Take it out").click()
 
-    expect(page.get_by_role("alert")).to_contain_text("expected its run 1, waiting, and it is run 1 now, granted")
+    expect(page.get_by_role("alert")).to_contain_text(
+        "ServerTasks-5 has changed since this was decided, and is granted"
+    )
     expect(page.get_by_role("button", name="Release by force")).to_be_visible()
     assert past_board.place("ServerTasks-5").is_granted
-    window.forgive("409")
 
 
-def test_run_that_octopus_still_runs_is_released_only_when_confirmed(past_board, make_service, window_of, httpserver):
-    task = {"Id": "ServerTasks-4", "State": "Executing", "SpaceId": "Spaces-1"}
-    httpserver.expect_request(re.compile(r"/api/.*tasks.*")).respond_with_json(
-        {"Items": [task], "TotalResults": 1, "ItemsPerPage": 30, "Links": {}, **task}
+def test_form_about_a_run_that_is_over_says_so(past_board, plain, service):
+    page = plain.page
+    fill_in_release(page, service.url, "ServerTasks-4")
+    past_board.release("ServerTasks-4")
+    page.get_by_role("button", name="Release by force").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("has changed since this was decided, and is released now")
+
+
+def test_confirmation_is_about_the_run_that_octopus_was_asked_about(past_board, plain, service_with_octopus):
+    page = plain.page
+    fill_in_release(page, service_with_octopus.url, "ServerTasks-5")
+    page.get_by_role("button", name="Take it out").click()
+    expect(page.get_by_role("alert")).to_contain_text("Octopus says that ServerTasks-5 still runs")
+    page.get_by_label("I am sure").check()
+    past_board.release("ServerTasks-4")
+    page.get_by_role("button", name="Take it out").click()
+
+    expect(page.get_by_role("alert")).to_contain_text(
+        "ServerTasks-5 has changed since this was decided, and is granted"
     )
-    service = make_service(OCTOWAIT_OCTOPUS_URL=httpserver.url_for(""), OCTOWAIT_OCTOPUS_API_KEY="API-TEST")
+    assert past_board.place("ServerTasks-5").is_granted
+
+
+def test_form_of_no_page_changes_nothing(past_board, plain, service):
+    page = plain.page
+    fill_in_release(page, service.url, "ServerTasks-4")
+    version = page.locator("[data-key=release] [name=version]")
+    for wrong in ("", "x", "9" * 5000, "-7"):
+        version.evaluate("(field, value) => field.value = value", wrong)
+        page.get_by_role("button", name="Release by force").click()
+        expect(page.get_by_role("alert")).to_contain_text("has changed since this was decided")
+        assert past_board.place("ServerTasks-4").is_granted
+
+
+def test_run_that_may_work_after_its_wait_is_counted_as_ended_on_its_page(past_board, plain, service_with_octopus):
+    past_board.policy = replace(past_board.policy, has_key=True)
+    join(past_board, 8, 1)
+    page = plain.page
+    fill_in_release(page, service_with_octopus.url, "ServerTasks-8")
+    past_board.release("ServerTasks-8")
+    assert past_board.place("ServerTasks-8").run.lingers
+    page.get_by_role("button", name="Take it out").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("ServerTasks-8 has changed since this was decided, and is left")
+    page.locator("[data-key=release] button").click()
+    page.get_by_label("I am sure").check()
+    page.locator("[data-key=release] button").click()
+    expect(page.locator(".notice")).to_be_visible()
+    assert not past_board.place("ServerTasks-8").run.lingers
+
+
+def test_run_that_octopus_still_runs_is_released_only_when_confirmed(past_board, window_of, service_with_octopus):
     window = window_of()
-    window.url = service.url
+    window.url = service_with_octopus.url
     page = window.sign_in(ADMIN, "/runs/ServerTasks-4")
     page.get_by_text("Take its machines away").click()
     page.get_by_label("Why").fill("its server died")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from app.coordination.audit import Audit
 from app.coordination.board.clock_offset import ClockOffset
 from app.coordination.board.polls import newest_number
 from app.coordination.decode import decode_run, decode_view
 from app.coordination.encode import compact_json
-from app.domain.errors import AnotherOwner, RunChanged
-from app.domain.run import RunMeant, RunState, State
+from app.domain.errors import AnotherOwner
+from app.domain.run import RunState, State
 from app.domain.status import RunStatus
 from app.domain.wording import CLAIM_IS_OVER
 from app.store.clock import read_now_ms
@@ -162,15 +162,6 @@ def refuse_others(word: bytes, rest: Sequence[Any]) -> None:
     if word == b"others":
         run = decode_run(rest[0])
         raise AnotherOwner(f"{run.id} belongs to another token than the one that asks", run, rest[1])
-
-
-def refuse_changed(task_id: str, meant: RunMeant, current: Sequence[Any]) -> NoReturn:
-    """Raise `RunChanged` where a script says that *current*, the number of the run and its state, are others."""
-    number, state = int(current[0]), current[1].decode()
-    raise RunChanged(
-        f"{task_id} has changed since this was decided: expected its run {meant.number}, {meant.state}, and it is run "
-        f"{number} now, {state}; look at it again"
-    )
 
 
 def status_of_the_over(task_id: str, claim: str | None, now_ms: int) -> RunStatus:

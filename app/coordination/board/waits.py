@@ -13,7 +13,6 @@ from typing import Any
 from app.coordination.board.base import (
     BoardScripts,
     milliseconds,
-    refuse_changed,
     refuse_others,
     status_of_the_over,
     version_of,
@@ -30,11 +29,12 @@ from app.domain.errors import (
     NoMachines,
     NotWaiting,
     QuotaReached,
+    RunChanged,
     TooManyWaiting,
     UnknownRun,
 )
 from app.domain.ids import checked_id, distinct_ids
-from app.domain.run import MAX_PRIORITY, RunMeant, RunRequest, State, TaskEnd
+from app.domain.run import MAX_PRIORITY, RunRequest, State, TaskEnd
 from app.domain.status import RunStatus
 from app.domain.wording import circle_words
 from app.store.errors import StoreError
@@ -201,7 +201,6 @@ class WaitVerbs(BoardScripts):
         ended: TaskEnd | None = None,
         claim: str | None = None,
         owner: str | None = None,
-        meant: RunMeant | None = None,
     ) -> str:
         """Give back what the run holds, or take it out of its lines.
 
@@ -212,11 +211,10 @@ class WaitVerbs(BoardScripts):
             claim: The id of the execution of the step that asks, if it has one: only a run of that ends, and the claim
                 in any case.
             owner: Whose token asks; None of who may do everything.
-            meant: Which run of its task, and where it stands; None of whatever is there now.
 
         Raises:
             AnotherOwner: the run is not that owner's.
-            RunChanged: it is not the run that is meant, or stands elsewhere now.
+            RunChanged: a run that is to be ended by force has moved on.
 
         Returns:
             ``released``, ``left`` (also where another claim has followed it), ``nothing``, or ``grace``: it will be
@@ -229,13 +227,12 @@ class WaitVerbs(BoardScripts):
             detail |= {"outcome": ended.outcome, **({"ended_oct_ms": ended.at_ms} if ended.at_ms else {})}
         grace = milliseconds(self.policy.abandoned_grace)
         word, *rest = self.script(
-            "release", task_id, cause, compact_json(detail), version_of(seen), grace, claim or "", owner or "",
-            *((meant.number, meant.state) if meant else ("", "")),
-        )  # fmt: skip
+            "release", task_id, cause, compact_json(detail), version_of(seen), grace, claim or "", owner or ""
+        )
         refuse_others(word, rest)
-        if word == b"changed" and meant:
-            refuse_changed(task_id, meant, rest)
-        return str(word, "ascii")
+        if word == b"changed" and cause == "forced":
+            raise RunChanged(task_id, rest[0].decode())
+        return "nothing" if word == b"changed" else str(word, "ascii")
 
     def prioritize(self, task_id: str, priority: int, *, by: str, reason: str) -> RunStatus:
         """Move a waiting run; among equals it keeps its arrival.

@@ -9,12 +9,10 @@
 -- ARGV[6]  grace   ms that the machines of a run stay busy which Octopus has abandoned, while its script may still run
 -- ARGV[7]  claim   the id of the execution of the step that asks, which ends its own run only, or ""
 -- ARGV[8]  owner   whose token asks, or "": of who may do everything
--- ARGV[9]  number  which run of its task is meant, or "": the one that is there now
--- ARGV[10] state   where it stood when this was decided
 --
--- Returns {"others", run JSON, now} when the run belongs to another owner, {"changed", number, state} when another run of its
--- task is there or it stands elsewhere, {"released"}, {"left"} when it was waiting, or when another execution has followed the
--- one that asks, {"grace"} when it will be released later, or {"nothing"}.
+-- Returns {"others", run JSON, now} when the run belongs to another owner, {"changed", state} when its version is another,
+-- {"released"}, {"left"} when it was waiting, or when another execution has followed the one that asks, {"grace"} when it
+-- will be released later, or {"nothing"}.
 
 look_at_types()
 
@@ -39,12 +37,8 @@ if not run or (FINISHED[run.state] and not run.lingers) or run.state == "known" 
     return { "nothing" }
 end
 if ARGV[5] ~= "" and tonumber(ARGV[5]) ~= (run.v or 0) then
-    -- The run has joined, ended or asked again since the caller read it.
-    return { "nothing" }
-end
-if ARGV[9] ~= "" and (run.run ~= tonumber(ARGV[9]) or run.state ~= ARGV[10]) then
-    -- What somebody has decided about an earlier run of the task, or while this one waited, must not free what it works on.
-    return { "changed", run.run, run.state }
+    -- The run has joined, ended, asked again or been granted since the caller read it.
+    return { "changed", run.state }
 end
 if run.rival and ARGV[8] ~= "" and run.state == "granted" then
     -- Two owners act for it: one of them must not free machines under the work of the other. Its task ends it.

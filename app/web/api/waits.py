@@ -6,8 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 
-from app.domain.errors import UnknownRun
-from app.domain.run import RunMeant
+from app.domain.errors import RunChanged, UnknownRun
 from app.domain.status import WAIT_STATES, RunStatus
 from app.queries.pages import waiting_page
 from app.queries.references import joined_ids_of
@@ -125,18 +124,18 @@ def force_release(task_id: str, body: ForceRelease, caller: Token) -> Any:
     """End a run's lease, observed hold or wait, with a reason.
 
     Refused with 409 while Octopus says that its task still runs, or cannot be asked, unless it is repeated with
-    `confirm`. Without an API key nobody is asked.
+    `confirm`. Without an API key nobody is asked. A run that changes meanwhile is left as it is, with 409.
     """
     services = current_services()
     place = services.board.place(task_id)
     if place is None:
         raise UnknownRun(f"{task_id[:100]} is unknown: expected a run that waits or holds")
     _name_in_log(place)
+    if body.version not in (None, place.run.v):
+        raise RunChanged(task_id, place.state)
     if not body.confirm and (objection := services.objection_to_release(place)):
         raise Problem(409, objection.code, f"{objection.message}: repeat with confirm if you are sure that it does not")
-    # Octopus takes its time to answer: its word must not free the machines of a run that has begun meanwhile.
-    meant = RunMeant(body.run or place.run.run, body.state or place.state)
-    outcome = services.board.release(task_id, cause="forced", by=caller.name, reason=body.reason, meant=meant)
+    outcome = services.board.release(task_id, cause="forced", by=caller.name, reason=body.reason, seen=place)
     return {"outcome": outcome}
 
 

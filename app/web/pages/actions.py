@@ -8,7 +8,8 @@ from flask import g, redirect, request, url_for
 
 from app.domain.errors import GateError, RunChanged
 from app.domain.phrases import sentence
-from app.domain.run import MAX_PRIORITY, RunMeant
+from app.domain.run import MAX_PRIORITY
+from app.domain.status import RunStatus
 from app.queries.references import id_of
 from app.web.api.routing import current_services
 from app.web.errors import Problem
@@ -53,12 +54,14 @@ def force_release(task_id: str) -> Any:
         reason = required("reason", "why")
     except ValueError as error:
         return show_run(task_id, Draft("release", str(error), request.form))
-    if not request.form.get("confirm") and (objection := services.objection_to_release(place)):
-        complaint = f"{sentence(objection.message)} Released while it runs, it and the next deployment can collide."
-        return show_run(task_id, Draft("release", complaint, request.form, needs_confirm=True, status=409))
-    meant = RunMeant(request.form.get("run", type=int) or place.run.run, request.form.get("state") or place.state)
     try:
-        outcome = services.board.release(task_id, cause="forced", by=g.caller.name, reason=reason, meant=meant)
+        if _version(place) != place.run.v:
+            raise RunChanged(task_id, place.state)
+        if not request.form.get("confirm") and (objection := services.objection_to_release(place)):
+            complaint = f"{sentence(objection.message)} Released while it runs, it and the next deployment can collide."
+            fields = {**request.form, "version": str(place.run.v)}
+            return show_run(task_id, Draft("release", complaint, fields, needs_confirm=True, status=409))
+        outcome = services.board.release(task_id, cause="forced", by=g.caller.name, reason=reason, seen=place)
     except RunChanged as error:
         return show_run(task_id, Draft("release", sentence(str(error)), request.form, status=409))
     sentences = {"released": "Its machines are free.", "left": "It has left the line.", "nothing": "It held nothing."}
@@ -76,6 +79,14 @@ def prioritize(task_id: str) -> Any:
         return show_run(task_id, Draft("priority", str(error), request.form))
     leave_notice("It has been granted." if place.is_granted else f"It has place {place.place} now.")
     return redirect(url_for("pages.run", task_id=task_id), 303)
+
+
+def _version(place: RunStatus) -> int:
+    """Of the run that the form is about; of a form without one, that which is there now."""
+    try:
+        return int(request.form.get("version", place.run.v))
+    except ValueError:
+        return -1  # of no run
 
 
 def _priority() -> int:

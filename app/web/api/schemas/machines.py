@@ -116,6 +116,7 @@ class RunFactsModel(BaseModel):
 
     task_id: str
     run: int
+    version: Annotated[int, Field(description="Grows with every change of the run.")]
     state: str
     message: str
     machines: list[WaitMachine]

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, FailFast, Field
 
-from app.domain.run import State
 from app.domain.shortening import shortened
 from app.web.api.schemas.fields import (
     MOST_LISTED,
@@ -156,17 +155,13 @@ class ReleaseOutcome(Outcome):
     claim: Annotated[str | None, Field(description="The claim that asked for it.")] = None
 
 
-#: Of what a release by force is about.
-BY_DEFAULT = "by default as it is when the call is read."
-
-
 class ForceRelease(Input):
     reason: Reason
     confirm: Flag = False
-    run: Annotated[
-        int | None, Field(strict=True, ge=1, description=f"Which run of its task is meant; {BY_DEFAULT}")
+    version: Annotated[
+        int | None,
+        Field(strict=True, ge=0, description="That of the run which was decided about; where it is another now, 409."),
     ] = None
-    state: Annotated[State | None, Field(description=f"Where it stood when this was decided; {BY_DEFAULT}")] = None
 
 
 class Prioritize(Input):
