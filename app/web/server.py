@@ -36,12 +36,13 @@ KEPT_FOR_OTHERS = 100
 
 class Master(Arbiter):  # type: ignore[misc]
     """Minds the web processes. On SIGHUP they are replaced: the old ones are told to leave when the new ones serve, so
-    that whoever is sent away finds one that stays.
+    that whoever is sent away finds one that stays. A new one that ends before it serves is followed by another.
     """
 
     def reload(self) -> None:
-        for _ in range(self.num_workers):
-            self.spawn_worker()
+        for worker in self.WORKERS.values():
+            worker.is_old = True
+        self.manage_workers()
 
     def stop(self, graceful: bool = True) -> None:
         super().stop(graceful)
@@ -49,21 +50,23 @@ class Master(Arbiter):  # type: ignore[misc]
         gc.freeze()
 
     def manage_workers(self) -> None:
-        older, newest = self._older_and_newest()
-        if not older:
+        if not self._workers(old=True):
             super().manage_workers()
-        elif all(_serves(worker) for worker in newest):
-            for worker in older:
+            return
+        for _ in range(self.num_workers - len(self._workers(old=False))):
+            self.spawn_worker()
+        if all(_serves(worker) for worker in self._workers(old=False)):
+            for worker in self._workers(old=True):
                 if not worker.is_leaving:
                     worker.is_leaving = True
                     self.kill_worker(worker.pid, signal.SIGTERM)
 
     def wait_for_signals(self, timeout: float = 1.0) -> Any:
-        return super().wait_for_signals(LOOK_SECONDS if self._older_and_newest()[0] else timeout)
+        return super().wait_for_signals(LOOK_SECONDS if self._workers(old=True) else timeout)
 
-    def _older_and_newest(self) -> tuple[list[Worker], list[Worker]]:
-        workers = sorted(self.WORKERS.values(), key=lambda worker: worker.age)
-        return workers[: -self.num_workers], workers[-self.num_workers :]
+    def _workers(self, *, old: bool) -> list[Worker]:
+        """Those that are to be replaced, or the others."""
+        return [worker for worker in self.WORKERS.values() if worker.is_old is old]
 
 
 def _serves(worker: Worker) -> bool:

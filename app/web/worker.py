@@ -64,7 +64,8 @@ class _Address:
 class Worker(GeventWorker):  # type: ignore[misc]
     """A gevent worker that, told to stop, listens no longer and lets go whoever blocks, with an answer."""
 
-    #: Noted by the process that minds it.
+    #: Noted by the process that minds it: it is to be replaced, and has been told to leave.
+    is_old = False
     is_leaving = False
 
     def __init__(self, *args: Any) -> None:

@@ -62,6 +62,17 @@ def test_nobody_is_broken_off_when_web_processes_are_restarted(service, crowd, b
     assert set(crowd.counts) <= {"waiting"} | others
 
 
+def test_new_web_process_that_dies_before_it_serves_is_followed_by_another(service):
+    eventually(lambda: len(processes_of(service)) == 3)
+    master, *old = processes_of(service)
+    os.kill(master, signal.SIGHUP)
+    new = eventually(lambda: set(processes_of(service)) - {master, *old})
+    os.kill(new.pop(), signal.SIGKILL)
+
+    eventually(lambda: not set(old) & set(processes_of(service)) and len(processes_of(service)) == 3)
+    assert service.call("GET", "/healthz")[0] == 200
+
+
 def test_last_answers_of_a_process_say_that_they_are_the_last(board, service, a_run, blocked):
     for run in (a_run(), waiter := a_run()):
         board.join(run, {"Machines-1"})
