@@ -94,8 +94,9 @@ class RunChanged(GateError):
     code = "run_changed"
 
     def __init__(self, task_id: str, state: str) -> None:
+        now = state.replace("_", " ")
         super().__init__(
-            f"{task_id} has changed since this was decided, and is {state} now: look at it again, and repeat"
+            f"{task_id} has changed since this was decided, and is {now} now: look at it again, and repeat"
         )
 
 

@@ -18,7 +18,7 @@ from app.services import Services
 RUN_RECORDS = 500
 
 #: Fields of a run that stand in its record only.
-_OF_RECORD = frozenset({"ended_at_ms", "started_oct_ms", "ended_oct_ms", "cause"})
+_OF_RECORD = frozenset({"ended_at_ms", "started_oct_ms", "ended_oct_ms", "cause", "lingers"})
 
 #: What a parked run is told where only a person can let it go on.
 NOBODY_RESUMES = (
@@ -144,10 +144,6 @@ class RunFacts:
     def version(self) -> int:
         """Grows with every change of the run."""
         return self.status.run.v
-
-    @property
-    def lingers(self) -> bool:
-        return self.status.run.lingers
 
     @property
     def info(self) -> dict[str, Any]:

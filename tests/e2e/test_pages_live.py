@@ -12,7 +12,7 @@ from tests.e2e.browser import Window
 #: Milliseconds that the page's clock goes on with each change.
 STEP = 25
 
-
+#: What a page is told of the server's time, whatever the answer says.
 SAY_HOW_LONG = """
 const get = Headers.prototype.get;
 Headers.prototype.get = function (name) { return name === "Server-Timing" ? "page;dur=TOOK" : get.call(this, name); };

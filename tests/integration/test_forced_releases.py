@@ -19,12 +19,8 @@ from tests.integration.reconciling import holds, state
 PATH = "/api/waits/ServerTasks-{}/force-release"
 ADMIN = {"Authorization": f"Bearer {TOKENS['admin']}"}
 
-
-ENDS = {
-    "step": {},
-    "forced": {"by": "bob", "reason": "stuck"},
-    "reconciled": {"ended": TaskEnd("success")},
-}
+#: How a run ends here, by the cause. Of the first two nobody has seen its task end.
+ENDS = {"step": {}, "forced": {"by": "bob", "reason": "stuck"}, "reconciled": {"ended": TaskEnd("success")}}
 
 
 @pytest.fixture(params=ENDS)
